@@ -1,0 +1,74 @@
+"""The commands `drnn-deploy` and `drnn-export`. Each sub-command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from drnn_models.errors import DeployError
+
+_COMMANDS = {
+    "data": "Fetch and verify the tasks' data sets.",
+    "demo": "Classify a bundle's example digits through every runtime, with pictures.",
+    "doctor": "Show what is installed here, what will work, and what to install for the rest.",
+    "evaluate": "Measure a bundle's task metric through its runtimes.",
+    "export": "Write the bundle of a trained network and check it on every runtime.",
+    "inspect": "Verify a bundle and show what is in it.",
+    "train": "Train a network on one of the paper's tasks.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"drnn_deploy.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.command(cls=_LazyGroup)
+@click.version_option(package_name="drnn-deploy", prog_name="drnn-deploy")
+def drnn_deploy() -> None:
+    """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
+
+    Exit codes: 0 fine, 1 parity failed, 2 usage or bad file, 3 runtime missing or fell back, 4 engine cannot be built
+    or does not fit this machine.
+    """
+
+
+def main() -> None:
+    """Entry point of `drnn-deploy`."""
+    _run(drnn_deploy, "drnn-deploy")
+
+
+def main_export() -> None:
+    """Entry point of `drnn-export`, the shortcut of `drnn-deploy export`."""
+    from drnn_deploy.cli.export import export
+
+    _run(export, "drnn-export")
+
+
+def _run(command: click.Command, name: str) -> None:
+    try:
+        sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
+    except DeployError as error:
+        click.echo(f"{name}: {error.message}", err=True)
+        if error.fix:
+            click.echo(error.fix, err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo(f"{name}: stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

@@ -1,0 +1,89 @@
+"""`drnn-deploy data`: fetch the data sets and check them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from drnn_deploy.data import FileResult, Progress
+
+
+@click.group()
+def data() -> None:
+    """Fetch and check data sets (pixel-mnist).
+
+    They lie in $DRNN_DATA, or in the user's cache folder where that is not set.
+    """
+
+
+@data.command("fetch")
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Copy the files (NAME or NAME.gz) from this folder instead of the network.",
+)
+def fetch_command(name: str, source: Path | None) -> None:
+    """Get the data set NAME; what is already there and right is kept, what is half there is gone on with.
+
+    Raises `InputError` where no route leads to all files.
+    """
+    from drnn_deploy import data as datasets
+
+    with _progress_bars() as progress:
+        results = datasets.fetch(name, source, progress=progress)
+    for result in results:
+        click.echo(_line(result))
+
+
+@data.command("verify")
+@click.argument("name")
+def verify_command(name: str) -> None:
+    """Compare the md5 sum of every file of the data set NAME.
+
+    Raises `InputError` where a file is missing or wrong.
+    """
+    from drnn_deploy import data as datasets
+    from drnn_models.errors import InputError
+
+    results = datasets.verify(name)
+    for result in results:
+        click.echo(_line(result))
+    wrong = [result.path.name for result in results if result.problem]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} of {len(results)} files of {name} are missing or wrong: {', '.join(wrong)}",
+            f"Type: drnn-deploy data fetch {name}",
+        )
+
+
+def _line(result: FileResult) -> str:
+    if result.problem:
+        return f"{result.path}  {result.problem}"
+    return f"{result.path}  {result.size:,} bytes  md5 ok  {result.origin}"
+
+
+@contextlib.contextmanager
+def _progress_bars() -> Iterator[Progress]:
+    """Bars on the terminal's standard error while the block runs; nothing where that is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def show(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show

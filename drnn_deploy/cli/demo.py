@@ -1,0 +1,95 @@
+"""`drnn-deploy demo BUNDLE`: the bundle's example digits, as pictures, with every runtime's prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from drnn_deploy.cli.output import make_console
+from drnn_models.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.text import Text
+
+    from drnn_runtimes.bundle import Bundle, GoldenCase
+
+_PER_ROW, _SIDE = 5, 28
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+def demo(bundle: Path) -> int:
+    """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
+    from rich.columns import Columns
+    from rich.panel import Panel
+    from rich.text import Text
+
+    from drnn_runtimes.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    case = _digits(opened)
+    predictions = classify(opened, case)
+    assert case.targets is not None
+    console = make_console(None)
+    console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
+    pictures = [_picture(image) for image in case.inputs.reshape(-1, _SIDE, _SIDE)]
+    for start in range(0, len(pictures), _PER_ROW):
+        panels = []
+        for index in range(start, min(start + _PER_ROW, len(pictures))):
+            caption = Text(f"true {case.targets[index]}\n")
+            for name, found in predictions.items():
+                right = found[index] == case.targets[index]
+                caption.append(f"{name} ").append(f"{found[index]}\n", style="bold green" if right else "bold red")
+            caption.right_crop(1)
+            panels.append(Panel(Text.assemble(pictures[index], caption), width=_SIDE + 4))
+        console.print(Columns(panels, padding=(0, 1)))
+    for name, found in predictions.items():
+        console.print(f"{name}: {np.count_nonzero(found == case.targets)} of {len(found)} right")
+    first = next(iter(predictions.values()))
+    same = all(np.array_equal(first, found) for found in predictions.values())
+    console.print("[green]every runtime predicts the same[/]" if same else "[red]the runtimes' predictions differ[/]")
+    return int(not same)
+
+
+def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
+    """The predictions of a golden case, by runtime and emission."""
+    from drnn_deploy.parity import graphs_for, run_case
+    from drnn_runtimes.registry import RUNTIMES
+
+    predictions = {}
+    for runtime in RUNTIMES.values():
+        graphs = graphs_for(runtime, bundle) if runtime.availability().usable else []
+        for graph in graphs:
+            if not runtime.unsupported(bundle, graph):
+                with runtime.load(bundle, graph) as session:
+                    outputs = run_case(session, graph, case.inputs)["output"]
+                name = f"{runtime.name} {graph.emission}" if len(graphs) > 1 else runtime.name
+                predictions[name] = outputs.argmax(axis=-1)
+    return predictions
+
+
+def _digits(bundle: Bundle) -> GoldenCase:
+    for case in bundle.golden:
+        if bundle.task.get("name") == "pixel-mnist" and case.targets is not None:
+            return case
+    raise InputError(
+        f"{bundle.folder} holds no example digits",
+        "Give a bundle of a pixel-MNIST checkpoint, such as models/zoo/pixel-mnist/model.pt.",
+    )
+
+
+def _picture(image: NDArray[np.generic]) -> Text:
+    """28 x 28 brightness as 14 lines of half blocks: the upper pixel is the foreground, the lower the background."""
+    from rich.text import Text
+
+    text = Text()
+    levels = np.clip(image.astype(np.float64) * 255, 0, 255).astype(int)
+    for upper, lower in zip(levels[::2], levels[1::2], strict=True):
+        for top, bottom in zip(upper, lower, strict=True):
+            text.append("▀", style=f"rgb({top},{top},{top}) on rgb({bottom},{bottom},{bottom})")
+        text.append("\n")
+    return text

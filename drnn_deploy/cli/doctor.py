@@ -1,0 +1,75 @@
+"""`drnn-deploy doctor`."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import click
+
+from drnn_deploy.cli.output import json_option, make_console, write_json
+
+_PACKAGES = (
+    *("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "onnxruntime"),
+    *("torch", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings"),
+)
+
+
+@click.command()
+@json_option
+def doctor(json_path: str | None) -> None:
+    """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""
+    from rich.table import Table
+
+    facts = examine()
+    write_json(json_path, facts)
+    console = make_console(json_path)
+    console.print(f"Python {facts['python']} on {facts['platform']}")
+    console.print(f"GPU: {facts['gpu']}")
+    console.print(", ".join(f"{name} {version or 'absent'}" for name, version in facts["packages"].items()))
+    console.print(f"ONNX Runtime providers: {', '.join(facts['providers']) or 'none'}")
+    for kind in ("runtimes", "engine builders"):
+        table = Table(kind, "works here", "detail", "to have it")
+        for name, entry in facts[kind].items():
+            table.add_row(name, "[green]yes[/]" if entry["usable"] else "[yellow]no[/]", entry["detail"], entry["fix"])
+        console.print(table)
+
+
+def examine() -> dict[str, Any]:
+    """Everything `doctor` shows, as plain JSON types."""
+    from drnn_export.tensorrt import BACKENDS, backend_availability
+    from drnn_models.cuda import gpu, gpu_reason
+    from drnn_runtimes.registry import RUNTIMES
+
+    device = gpu()
+    builders = {name: backend_availability(name) for name in BACKENDS}
+    runtimes = {name: runtime.availability() for name, runtime in RUNTIMES.items()}
+    found = f"{device.name}, compute capability {device.compute_capability}" if device else f"none: {gpu_reason()}"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "gpu": found,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "providers": _providers(),
+        "runtimes": {name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in runtimes.items()},
+        "engine builders": {
+            name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in builders.items()
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return list(onnxruntime.get_available_providers())

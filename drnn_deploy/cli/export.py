@@ -1,0 +1,130 @@
+"""`drnn-export model.pt`: the main command."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_deploy.cli.output import json_on_failure, json_option, make_console, progress, show_parity, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.exporting import ExportResult
+
+
+class _Batch(click.ParamType[int | None]):
+    name = "N|dynamic"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "dynamic":
+            return None
+        return click.IntRange(min=1).convert(value, param, ctx)
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. [default: NAME-bundle]")
+@click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
+@click.option("--batch", type=_Batch(), default="1", show_default=True, help="Sequences at a time.")
+@click.option(
+    "--emission",
+    "emissions",
+    multiple=True,
+    type=click.Choice(["fused", "unrolled"]),
+    default=("fused",),
+    show_default=True,
+    help="One ONNX operator per layer, or per-step nodes; repeat for both.",
+)
+@click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
+@click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    help="Build with tensorrt or tensorrt-rtx, or with none. [default: the one that can build here]",
+)
+@click.option(
+    "--compute-capability",
+    "compute_capabilities",
+    multiple=True,
+    metavar="8.6",
+    help="Build ahead of time for this GPU generation; repeat for several.",
+)
+@click.option(
+    "--engine-node-budget", type=click.IntRange(min=1), help="Most nodes to build an engine for. [default: 2000]"
+)
+@click.option("--engine-seconds", type=float, help="Time limit of one engine build. [default: 600]")
+@click.option(
+    "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
+)
+@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 16]")
+@json_option
+def export(model: Path, output: Path | None, json_path: str | None, **options: Any) -> int:
+    """Write the bundle of a trained network and check it on every runtime that is here.
+
+    MODEL is a checkpoint, model.pt. The bundle holds the ONNX graph, a TensorRT engine where one can be built, golden
+    data, the manifest and the parity report: everything a device needs, without PyTorch.
+    """
+    console = make_console(json_path)
+    with json_on_failure(json_path):
+        with progress(console) as notify:
+            from drnn_deploy.exporting import export as export_bundle
+
+            result = export_bundle(model, output, _options(options), notify=notify)
+        write_json(json_path, _as_json(result))
+    _show(console, model, result)
+    return result.exit_code
+
+
+def _options(given: dict[str, Any]) -> Any:
+    from drnn_deploy.exporting import ExportOptions
+
+    renamed = {"max_noise": "noise_multiple"}
+    chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
+    chosen["batch"] = given["batch"]  # None is a dynamic batch
+    if chosen.get("engines") == ("none",):
+        chosen["engines"] = ()
+    return ExportOptions(**chosen)
+
+
+def _as_json(result: ExportResult) -> dict[str, Any]:
+    engines = [
+        {
+            "backend": engine.backend,
+            "graph": engine.graph,
+            "built": engine.sidecar is not None,
+            "reason": engine.reason,
+            "sidecar": dataclasses.asdict(engine.sidecar) if engine.sidecar else None,
+        }
+        for engine in result.engines
+    ]
+    return {
+        "bundle": str(result.bundle.folder),
+        "exit_code": result.exit_code,
+        "engines": engines,
+        **result.parity.to_json(),
+        "passed": result.exit_code == 0,
+    }
+
+
+def _show(console: Console, model: Path, result: ExportResult) -> None:
+    for graph in result.bundle.graphs:
+        size = result.bundle.path(graph.file).stat().st_size
+        console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
+    for engine in result.engines:
+        if engine.sidecar is not None:
+            targets = ", ".join(f"SM{c.replace('.', '')}" for c in engine.sidecar.compute_capabilities)
+            console.print(
+                f"engine  {engine.graph}: {engine.backend} {engine.sidecar.version} for {targets}, "
+                f"{engine.sidecar.engine_bytes:,} bytes, built in {engine.sidecar.build_seconds:.1f} s"
+            )
+        else:
+            verb = "[red]failed[/]" if engine.failed else "not built"
+            console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {engine.reason} {engine.fix}".rstrip())
+    show_parity(console, result.parity.rows, result.parity.missing)
+    verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
+    console.print(f"{verdict} {model} -> {result.bundle.folder}")

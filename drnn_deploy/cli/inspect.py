@@ -1,0 +1,58 @@
+"""`drnn-deploy inspect BUNDLE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@json_option
+def inspect(bundle: Path, json_path: str | None) -> None:
+    """Verify every file of a bundle against its manifest and show what is in it."""
+    from drnn_runtimes.bundle import Bundle
+
+    console = make_console(json_path)
+    with json_on_failure(json_path):
+        opened = Bundle.open(bundle)
+        facts = _facts(opened)
+        write_json(json_path, {"passed": True, **facts})
+    spec = opened.spec
+    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
+    console.print(f"         input {spec.input}, head {spec.head}, {facts['parameters']:,} parameters")
+    if opened.task:
+        console.print(f"task     {opened.task}")
+    for graph in opened.graphs:
+        batch = "any" if graph.batch is None else graph.batch
+        pruned = "pruned" if graph.pruned else "not pruned"
+        console.print(
+            f"graph    {graph.file}: {graph.name}, {graph.steps} steps, batch {batch}, {pruned}, {graph.precision}, "
+            f"opset {graph.opset}, {graph.nodes:,} nodes"
+        )
+    for engine in opened.engines:
+        console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
+    for case in opened.golden:
+        console.print(f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}")
+    console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
+    console.print(f"[green]intact[/]   {len(opened.files)} files have the sha256 that the manifest says")
+
+
+def _facts(bundle: Any) -> dict[str, Any]:
+    import dataclasses
+    import math
+
+    return {
+        "spec": bundle.spec.to_json(),
+        "parameters": sum(math.prod(shape) for shape in bundle.spec.weight_shapes().values()),
+        "task": bundle.task,
+        "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
+        "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
+        "golden": [{"name": case.name, "noise": case.noise, "source": case.source} for case in bundle.golden],
+        "files": bundle.files,
+        "versions": bundle.versions,
+    }

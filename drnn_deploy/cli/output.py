@@ -1,0 +1,95 @@
+"""What the commands share in talking to people and to programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_models.errors import DeployError
+from drnn_models.files import replacing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.parity import Missing, ParityRow
+
+json_option = click.option(
+    "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
+)
+
+
+def make_console(json_path: str | None) -> Console:
+    """The console for people: standard error where JSON goes to standard output."""
+    from rich.console import Console
+
+    return Console(stderr=json_path == "-", highlight=False)
+
+
+def write_json(json_path: str | None, data: dict[str, Any]) -> None:
+    """Write `data` where `--json` said, if it did."""
+    if json_path == "-":
+        click.echo(json.dumps(data, indent=1))
+    elif json_path:
+        with replacing(Path(json_path)) as temporary:
+            temporary.write_text(json.dumps(data, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def json_on_failure(json_path: str | None) -> Iterator[None]:
+    """Write `{"passed": false, "error": ...}` where the body raises a `DeployError`."""
+    try:
+        yield
+    except DeployError as error:
+        write_json(
+            json_path,
+            {"passed": False, "exit_code": error.exit_code, "error": {"message": error.message, "fix": error.fix}},
+        )
+        raise
+
+
+@contextlib.contextmanager
+def progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """A line that says what is going on and for how long; yields the function to change it with."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda text: bar.update(task, description=text)
+
+
+def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[Missing]) -> None:
+    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
+    from rich.table import Table
+
+    table = Table("runtime", "form", "precision")
+    for column in ("largest error", "in noise", "ms/sequence"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for row in rows:
+        worst = row.worst
+        error = "-" if worst is None else "not finite" if worst.absolute is None else f"{worst.absolute:.1e}"
+        noise = "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}"
+        speed = "-" if row.milliseconds is None else f"{row.milliseconds:.3g}"
+        verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
+        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, verdict)
+    console.print(table)
+    for row in rows:
+        if not row.passed:
+            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {_detail(row)}")
+    for entry in missing:
+        name = f"{entry.runtime} {entry.graph}".rstrip()
+        console.print(f"[yellow]not run[/] {name}: {entry.reason}. {entry.fix}".rstrip())
+
+
+def _detail(row: ParityRow) -> str:
+    bad = next((case for case in row.cases if not case.passed), None)
+    if row.error or bad is None:
+        return row.error
+    found = "a missing, misshapen or not finite output" if bad.absolute is None else f"error {bad.absolute:.1e}"
+    return f"{found} on {bad.case} inputs from output step {bad.first_bad_step}; the limit is {bad.limit:.1e}"

@@ -1,0 +1,123 @@
+"""`drnn-deploy train TASK`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from drnn_deploy.cli.output import make_console
+from drnn_models.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.training import TrainingRun
+
+
+@click.command()
+@click.argument("task")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A recipe file. [default: the one shipped for the task]"
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. training.batch=64."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [default: runs/TASK]")
+@click.option("--resume", is_flag=True, help="Go on with the training that was interrupted in the output folder.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+def train(
+    task: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    resume: bool,
+    device: str,
+    threads: int | None,
+) -> int:
+    """Train a network on TASK: copy-memory or pixel-mnist.
+
+    Writes model.pt, log.json and curve.png to the output folder. Ctrl-C keeps the state; --resume goes on from it and
+    gives the same losses as a training that was never interrupted.
+    """
+    import torch
+
+    from drnn_deploy.recipe import load_recipe
+    from drnn_deploy.training import TrainingRun
+
+    recipe = load_recipe(task, config, overrides)
+    folder = output or Path("runs") / task
+    state = folder / "state.pt"
+    if state.exists() != resume:
+        raise InputError(*_resume_message(task, folder, state.exists()))
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
+    if threads:
+        torch.set_num_threads(threads)
+    run = TrainingRun.resume(state, recipe, device) if resume else TrainingRun.start(recipe, device)
+    console = make_console(None)
+    try:
+        _run(console, run, state)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped at iteration {run.iteration}; go on with: drnn-deploy train {task} --output {folder} --resume"
+        )
+        return 130
+    _finish(console, run, folder)
+    return 0
+
+
+def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
+    if exists:
+        return (f"{folder} holds an earlier training of {task}", "Go on with it: --resume. Or choose another --output.")
+    return (f"{folder} holds no training to resume", "Start one without --resume.")
+
+
+def _run(console: Console, run: TrainingRun, state: Path) -> None:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from drnn_deploy.training import train as train_steps
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=run.recipe.training.iterations, completed=run.iteration)
+        validation = ""
+        for line in train_steps(run, state):
+            if line.validation:
+                validation = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
+                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {validation}")
+            bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}")
+
+
+def _finish(console: Console, run: TrainingRun, folder: Path) -> None:
+    from drnn_deploy.curve import draw_curve
+    from drnn_deploy.training import finished_checkpoint
+    from drnn_models.checkpoint import save_checkpoint
+    from drnn_models.files import replacing
+
+    console.print("measuring on the test split")
+    checkpoint = finished_checkpoint(run)
+    save_checkpoint(folder / "model.pt", checkpoint)
+    with replacing(folder / "log.json") as temporary:
+        lines = [dataclasses.asdict(line) for line in run.log]
+        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n")
+    draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
+    console.print(f"test {metrics}; wrote {folder / 'model.pt'}")

@@ -1,0 +1,250 @@
+"""Checkpoint to bundle: emit, build, write down, check. The command `drnn-export` as a function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from drnn_deploy.golden import make_golden, write_golden
+from drnn_deploy.parity import NOISE_MULTIPLE, ParityReport, check_parity
+from drnn_export.emit import INPUT, OUTPUT, emit
+from drnn_export.request import NODE_BUDGET, GraphRequest
+from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
+from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.errors import DeployError, EngineError, InputError
+from drnn_models.files import replacing_folder
+from drnn_models.sidecar import Sidecar
+from drnn_runtimes.bundle import (
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    PARITY,
+    WEIGHTS,
+    Bundle,
+    EngineInfo,
+    GraphInfo,
+    TensorInfo,
+    sha256,
+)
+from drnn_runtimes.registry import RUNTIMES, require
+
+ENGINE_NODE_BUDGET = 2_000  # compilers take minutes for unrolled graphs above it
+ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
+Notify = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What goes into a bundle. None: decided from the checkpoint and this machine.
+
+    `length`: time steps. `batch`: None for a dynamic batch axis. `engines`: TensorRT flavours to build with; None
+    builds with the one that can build here. `compute_capabilities`: to build for ahead of time. `runtimes`: to check
+    with, each of which must be usable; None checks with all that are.
+    """
+
+    length: int | None = None
+    batch: int | None = 1
+    emissions: tuple[str, ...] = ("fused",)
+    prune: bool = True
+    node_budget: int = NODE_BUDGET
+    engines: tuple[str, ...] | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    engine_node_budget: int = ENGINE_NODE_BUDGET
+    engine_seconds: float = 600.0
+    runtimes: tuple[str, ...] | None = None
+    noise_multiple: float = NOISE_MULTIPLE
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineResult:
+    """One engine asked for or attempted: its sidecar, or why there is none."""
+
+    backend: str
+    graph: str
+    sidecar: Sidecar | None
+    reason: str = ""
+    fix: str = ""
+    failed: bool = False  # it should have been there
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """The bundle with what was found while making it."""
+
+    bundle: Bundle
+    parity: ParityReport
+    engines: tuple[EngineResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 parity failed, 4 an engine could not be built, else the code of what stopped a runtime."""
+        return self.parity.exit_code or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
+
+
+def export(
+    model: Path | str | Checkpoint,
+    output: Path | str | None = None,
+    options: ExportOptions | None = None,
+    *,
+    notify: Notify = lambda _: None,
+) -> ExportResult:
+    """Write the bundle of a trained network and check it on every runtime that is here.
+
+    model: a checkpoint or its path. output: the bundle's folder (default: NAME-bundle for NAME.pt, in the current
+    folder). The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines
+    that cannot be built are in the result, not raised. Raises `DeployError` for everything that keeps a bundle from
+    being written, and where a runtime or engine asked for by name cannot be had.
+    """
+    options = options or ExportOptions()
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
+    name = "model" if isinstance(model, Checkpoint) else Path(model).stem
+    folder = Path(output) if output is not None else Path(f"{name}-bundle")
+    _check_replaceable(folder)
+    runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+    backends = _backends(options)
+    requests = _requests(checkpoint, options)
+
+    with replacing_folder(folder) as draft:
+        graphs = [
+            _write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)
+        ]
+        _write_weights(draft, checkpoint)
+        notify("computing the float64 reference")
+        write_golden(draft / GOLDEN, make_golden(checkpoint, requests[0].steps))
+        engines = [_build(draft, graph, backend, options, notify) for backend in backends for graph in graphs]
+        infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
+        _write_manifest(draft, checkpoint, graphs, infos)
+        parity = check_parity(
+            Bundle.open(draft, verify=False), runtimes, noise_multiple=options.noise_multiple, notify=notify
+        )
+        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n")
+        _write_manifest(draft, checkpoint, graphs, infos)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines))
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise InputError(
+            f"{folder} is not empty and not a bundle; exporting there would delete what it holds",
+            "Choose another folder with --output.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file", "Choose a folder with --output.")
+
+
+def _backends(options: ExportOptions) -> list[Backend]:
+    """The flavours to build with: those asked for, else the first that can build here, if any."""
+    if options.engines is None:
+        return [name for name in BACKENDS if backend_availability(name).usable][:1]
+    for name in options.engines:
+        if name not in BACKENDS:
+            raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
+        available = backend_availability(name)
+        if not available.usable:
+            raise EngineError(f"no {name} engine can be built here: {available.detail}", available.fix)
+    return [name for name in BACKENDS if name in options.engines]
+
+
+def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
+    length = options.length or checkpoint.task.get("length")
+    if not isinstance(length, int):
+        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+    if not options.emissions or len(set(options.emissions)) != len(options.emissions):
+        raise InputError("name each emission once: fused, unrolled")
+    return [
+        GraphRequest(length, options.batch, emission, options.prune)  # type: ignore[arg-type]  # checked by GraphRequest
+        for emission in options.emissions
+    ]
+
+
+def _write_graph(
+    draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
+) -> GraphInfo:
+    notify(f"emitting sequence/{request.emission}")
+    model = emit(checkpoint.spec, checkpoint.weights, request, node_budget=options.node_budget)
+    file = "model.onnx" if index == 0 else f"sequence-{request.emission}.onnx"
+    (draft / file).write_bytes(model.SerializeToString(deterministic=True))
+    return GraphInfo(
+        file=file,
+        form="sequence",
+        emission=request.emission,
+        pruned=request.prune,
+        steps=request.steps,
+        batch=request.batch,
+        precision="fp32",
+        opset=model.opset_import[0].version,
+        nodes=len(model.graph.node),
+        inputs=(_tensor(model.graph.input, INPUT),),
+        outputs=(_tensor(model.graph.output, OUTPUT),),
+    )
+
+
+def _tensor(values: Sequence[onnx.ValueInfoProto], name: str) -> TensorInfo:
+    (value,) = (value for value in values if value.name == name)
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return TensorInfo(name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+
+
+def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(dict(checkpoint.weights), draft / WEIGHTS)
+
+
+def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptions, notify: Notify) -> EngineResult:
+    if graph.nodes > options.engine_node_budget:
+        return EngineResult(
+            backend,
+            graph.name,
+            None,
+            f"{graph.nodes:,} nodes are over the engine budget of {options.engine_node_budget:,}, the build takes minutes;",
+            f"to build it all the same: --engine-node-budget {graph.nodes}",
+        )
+    notify(f"building the {backend} engine of {graph.name}")
+    engine = draft / "engines" / f"{graph.form}-{graph.emission}.{backend}.engine"
+    try:
+        sidecar = build_engine(
+            draft / graph.file,
+            engine,
+            backend,
+            compute_capabilities=options.compute_capabilities,
+            batch=ENGINE_BATCHES if graph.batch is None else None,
+            time_limit=options.engine_seconds,
+        )
+    except DeployError as error:
+        return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)
+    return EngineResult(backend, graph.name, sidecar)
+
+
+def _engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:
+    graph = next(graph for graph in graphs if graph.name == result.graph)
+    file = f"engines/{graph.form}-{graph.emission}.{result.backend}.engine"
+    return EngineInfo(file, f"{file}.json", graph.file, result.backend)
+
+
+def _write_manifest(
+    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo]
+) -> None:
+    paths = sorted(path for path in draft.rglob("*") if path.is_file() and path.name != MANIFEST)
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "onnx": onnx.__version__}
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "spec": checkpoint.spec.to_json(),
+        "task": checkpoint.task,
+        "graphs": [dataclasses.asdict(graph) for graph in graphs],
+        "engines": [dataclasses.asdict(engine) for engine in engines],
+        "files": {
+            path.relative_to(draft).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in paths
+        },
+        "versions": {"drnn-deploy": metadata.version("drnn-deploy"), **versions},
+    }
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

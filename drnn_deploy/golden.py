@@ -1,0 +1,104 @@
+"""Golden data: the inputs that every runtime is checked on, and what float64 makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.errors import InputError
+from drnn_models.files import replacing
+from drnn_models.network import DilatedRNN
+from drnn_models.spec import ModelSpec, Tokens
+from drnn_runtimes.bundle import GoldenCase
+from drnn_runtimes.reference import run_reference
+
+_SEQUENCES = 4  # of each synthetic case
+_LARGE = 30.0  # saturates every gate
+_AGREEMENT = 1e-9  # of the two float64 implementations, relative to the largest output
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def make_golden(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> list[GoldenCase]:
+    """Zeros, normal, large and ramp inputs, and the checkpoint's own examples where they have this length.
+
+    The outputs come from the NumPy loop and are confirmed by the torch module in float64. Raises `InputError` where
+    the network's outputs are beyond float32.
+    """
+    cases = [_case(checkpoint, name, x) for name, x in _synthetic(checkpoint.spec, length, seed).items()]
+    examples = checkpoint.examples
+    if examples is not None and examples.inputs.shape[1] == length:
+        cases.append(_case(checkpoint, "task", examples.inputs, examples.targets, examples.source))
+    return cases
+
+
+def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
+    """Write `golden.npz`; `Bundle.golden` reads it."""
+    index = [
+        {"name": case.name, "noise": case.noise, "source": case.source, "labelled": case.targets is not None}
+        for case in cases
+    ]
+    arrays: dict[str, NDArray[np.generic]] = {"index": np.array(json.dumps(index))}
+    for case in cases:
+        arrays |= {f"{case.name}.inputs": case.inputs, f"{case.name}.outputs": case.outputs}
+        if case.targets is not None:
+            arrays[f"{case.name}.targets"] = case.targets
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for allow_pickle
+
+
+def _synthetic(spec: ModelSpec, length: int, seed: int) -> dict[str, NDArray[np.generic]]:
+    random = np.random.default_rng(seed)
+    if isinstance(spec.input, Tokens):
+        shape, symbols = (_SEQUENCES, length), spec.input.vocabulary
+        return {
+            "zeros": np.zeros(shape, np.int64),
+            "normal": random.integers(0, symbols, shape, dtype=np.int64),
+            "large": np.full(shape, symbols - 1, np.int64),
+            "ramp": np.broadcast_to(np.arange(length) % symbols, shape).astype(np.int64),
+        }
+    full = (_SEQUENCES, length, spec.input.features)
+    ramp = np.linspace(-1.0, 1.0, length, dtype=np.float32)[None, :, None]
+    slopes = np.linspace(0.25, 1.0, _SEQUENCES, dtype=np.float32)[:, None, None]
+    return {
+        "zeros": np.zeros(full, np.float32),
+        "normal": random.standard_normal(full, dtype=np.float32),
+        "large": (_LARGE * random.standard_normal(full, dtype=np.float32)).astype(np.float32),
+        "ramp": np.broadcast_to(slopes * ramp, full).astype(np.float32),
+    }
+
+
+def _case(
+    checkpoint: Checkpoint,
+    name: str,
+    inputs: NDArray[np.generic],
+    targets: NDArray[np.int64] | None = None,
+    source: str = "generated",
+) -> GoldenCase:
+    reference, _ = run_reference(checkpoint.spec, checkpoint.weights, inputs)
+    largest = float(np.max(np.abs(reference)))
+    if not largest <= _FLOAT32_MAX:
+        raise InputError(
+            f"the network's outputs grow beyond float32 on {name} inputs of {inputs.shape[1]} steps",
+            "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
+        )
+    model = checkpoint.network()
+    confirmed = _run_torch(model.double(), inputs)
+    if not np.allclose(confirmed, reference, rtol=0, atol=_AGREEMENT * max(1.0, largest)):
+        raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
+    rounding = np.abs(_run_torch(model.float(), inputs) - reference)
+    floor = float(np.spacing(np.float32(largest)))  # one unit in the last place of the largest output
+    return GoldenCase(name, inputs, reference, max(float(rounding.max()), floor), targets, source)
+
+
+def _run_torch(model: DilatedRNN, inputs: NDArray[np.generic]) -> NDArray[np.float64]:
+    x = torch.from_numpy(inputs)
+    if x.is_floating_point():
+        x = x.to(model.head.weight.dtype)
+    with torch.inference_mode():
+        return model(x).double().numpy()  # type: ignore[no-any-return]

@@ -1,0 +1,223 @@
+"""The parity engine: one runtime's outputs against float64, judged in units of float32 noise.
+
+`noise` is what float32 arithmetic itself does to this network on these inputs: the largest |float32 torch - float64|.
+An output passes when its largest error is at most `NOISE_MULTIPLE` times that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.errors import DeployError
+from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.runtime import Arrays, Runtime, Session
+
+# Another order of summation, or another tanh, rounds differently but not worse. Over 5,000 random networks ONNX
+# Runtime stays under 10; a wrong gate order, phase or bias is off by thousands.
+NOISE_MULTIPLE = 16.0
+_CURVE_POINTS = 16
+_TIMING_RUNS, _TIMING_SECONDS = 30, 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseResult:
+    """One golden case through one runtime. Errors are the largest over the case; None where an output is not finite.
+
+    `relative`: to the largest |output| of the reference. `first_bad_step`: index on the outputs' step axis.
+    `growth`: the largest error of up to 16 steps, evenly spaced, from first to last output step.
+    `agreement`: the share of predictions (largest output) that are the reference's.
+    """
+
+    case: str
+    absolute: float | None
+    relative: float | None
+    in_noise: float | None
+    noise: float
+    limit: float
+    passed: bool
+    first_bad_step: int | None
+    growth: tuple[float | None, ...]
+    agreement: float
+    accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityRow:
+    """One runtime on one graph. `milliseconds`: median time per sequence at the graph's batch."""
+
+    runtime: str
+    graph: str
+    precision: str
+    passed: bool
+    cases: tuple[CaseResult, ...]
+    milliseconds: float | None
+    error: str = ""  # what went wrong, where it did not get as far as numbers
+    exit_code: int = 0
+
+    @property
+    def worst(self) -> CaseResult | None:
+        """The case with the largest error in units of noise."""
+        return max(self.cases, key=lambda c: float("inf") if c.in_noise is None else c.in_noise, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """A runtime that took no part, why, and what to do about it."""
+
+    runtime: str
+    graph: str
+    reason: str
+    fix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityReport:
+    """Rows that ran and runtimes that did not."""
+
+    rows: tuple[ParityRow, ...]
+    missing: tuple[Missing, ...]
+    noise_multiple: float = NOISE_MULTIPLE
+
+    @property
+    def passed(self) -> bool:
+        """Every row passed, and there is at least one besides the reference."""
+        return all(row.passed for row in self.rows) and any(row.runtime != "reference" for row in self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 parity failed, else the code of what kept a runtime from running (see drnn_models.errors)."""
+        if self.passed:
+            return 0
+        return (
+            1
+            if any(row.exit_code <= 1 and not row.passed for row in self.rows)
+            else max(r.exit_code for r in self.rows)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"passed": self.passed, **dataclasses.asdict(self)}
+
+
+def check_parity(
+    bundle: Bundle,
+    runtimes: Sequence[Runtime],
+    *,
+    noise_multiple: float = NOISE_MULTIPLE,
+    notify: Callable[[str], None] = lambda _: None,
+) -> ParityReport:
+    """Run every golden case of a bundle through every graph and runtime that is usable here."""
+    rows, missing = [], []
+    for runtime in runtimes:
+        available = runtime.availability()
+        if not available.usable:
+            missing.append(Missing(runtime.name, "", available.detail, available.fix))
+            continue
+        for graph in graphs_for(runtime, bundle):
+            if reason := runtime.unsupported(bundle, graph):
+                missing.append(Missing(runtime.name, shown_name(runtime, graph), reason, ""))
+                continue
+            notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
+            rows.append(_row(bundle, runtime, graph, noise_multiple))
+    return ParityReport(tuple(rows), tuple(missing), noise_multiple)
+
+
+def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
+    """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form."""
+    if runtime.reads_graph:
+        return list(bundle.graphs)
+    return list({(g.form, g.steps, g.batch, g.pruned, g.precision): g for g in reversed(bundle.graphs)}.values())[::-1]
+
+
+def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
+    """How tables name what a runtime runs: form/emission, or the form alone where it runs the weights."""
+    return graph.name if runtime.reads_graph else graph.form
+
+
+def judge(case: GoldenCase, outputs: NDArray[np.generic], noise_multiple: float = NOISE_MULTIPLE) -> CaseResult:
+    """Compare one output with the reference. A missing row, another shape, NaN or infinity fails."""
+    limit = noise_multiple * case.noise
+    accuracy = None
+    if outputs.shape != case.outputs.shape:
+        return CaseResult(case.name, None, None, None, case.noise, limit, False, 0, (), 0.0, None)
+    error = np.abs(outputs.astype(np.float64) - case.outputs)
+    error[~np.isfinite(error)] = np.inf
+    by_step = error.max(axis=(0, 2)) if error.ndim == 3 else error.max(axis=(0, 1))[None]
+    predictions = outputs.argmax(axis=-1)
+    if case.targets is not None and case.targets.shape == predictions.shape:
+        accuracy = float(np.mean(predictions == case.targets))
+    worst, scale = float(by_step.max()), float(np.abs(case.outputs).max())
+    bad = np.flatnonzero(~(by_step <= limit))
+    points = np.linspace(0, len(by_step) - 1, min(len(by_step), _CURVE_POINTS)).astype(int)
+    return CaseResult(
+        case=case.name,
+        absolute=_finite(worst),
+        relative=_finite(worst / scale) if scale else _finite(worst),
+        in_noise=_finite(worst / case.noise),
+        noise=case.noise,
+        limit=limit,
+        passed=not len(bad),
+        first_bad_step=int(bad[0]) if len(bad) else None,
+        growth=tuple(_finite(float(value)) for value in by_step[points]),
+        agreement=float(np.mean(predictions == case.outputs.argmax(axis=-1))),
+        accuracy=accuracy,
+    )
+
+
+def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> Arrays:
+    """Run any number of sequences through a graph, in its batches; the last one is filled up by repetition."""
+    parts = [(session.run({"input": batch}), used) for batch, used in _batches(inputs, graph.batch)]
+    return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
+
+
+def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: float) -> ParityRow:
+    name = shown_name(runtime, graph)
+    try:
+        with runtime.load(bundle, graph) as session:
+            results = [_run_golden(session, graph, case, noise_multiple) for case in bundle.golden]
+            milliseconds = _time(session, graph, bundle.golden[0].inputs)
+    except DeployError as error:
+        return ParityRow(runtime.name, name, graph.precision, False, (), None, error.message, error.exit_code)
+    passed = bool(results) and all(result.passed for result in results)
+    precision = "fp64" if runtime.name == "reference" else graph.precision
+    return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds)
+
+
+def _run_golden(session: Session, graph: GraphInfo, case: GoldenCase, noise_multiple: float) -> CaseResult:
+    outputs = run_case(session, graph, case.inputs)
+    missing = [tensor.name for tensor in graph.outputs if tensor.name not in outputs]
+    return judge(case, np.zeros(0) if missing else outputs["output"], noise_multiple)
+
+
+def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
+    if size is None:  # a dynamic batch is checked as one sequence and as all the others together
+        yield inputs[:1], 1
+        if len(inputs) > 1:
+            yield inputs[1:], len(inputs) - 1
+        return
+    for start in range(0, len(inputs), size):
+        rows = np.arange(start, start + size) % len(inputs)
+        yield np.ascontiguousarray(inputs[rows]), min(size, len(inputs) - start)
+
+
+def _time(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
+    """Median milliseconds per sequence, of up to 30 runs or a second."""
+    batch, _ = next(_batches(inputs, graph.batch))
+    feed: Mapping[str, NDArray[np.generic]] = {"input": batch}
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < _TIMING_RUNS and time.perf_counter() - started < _TIMING_SECONDS:
+        before = time.perf_counter()
+        session.run(feed)
+        times.append(time.perf_counter() - before)
+    return float(np.median(times)) * 1e3 / len(batch)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,131 @@
+"""Recipes: the small TOML files that say what to train and how. One is enough to train a model again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from drnn_deploy.tasks import Task, make_task
+from drnn_models.errors import InputError
+from drnn_models.spec import ModelSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the weights are found. `schedule` "cosine" takes the learning rate to zero over the run."""
+
+    iterations: int
+    batch: int = 128
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = 1.0
+    evaluate_every: int = 500
+    stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "evaluate_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"training.{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise InputError(f"training.{name} must be a positive number, got {value!r}")
+        if self.optimizer not in ("adam", "rmsprop"):
+            raise InputError(f"training.optimizer must be adam or rmsprop, got {self.optimizer!r}")
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(f"training.schedule must be constant or cosine, got {self.schedule!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A task with its options, a network for it, how to train it, and the seed of it all."""
+
+    task: str
+    data: dict[str, Any]
+    spec: ModelSpec
+    training: Training
+    seed: int
+
+    def make_task(self) -> Task:
+        """The task, with this recipe's data options."""
+        return make_task(self.task, self.data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, equal for equal recipes."""
+        plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "spec": self.spec.to_json()}))
+        return plain
+
+
+def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file (default: the one shipped for the task) and apply `key=value` overrides (TOML values).
+
+    Raises `InputError` for a file, key or value that does not make a recipe.
+    """
+    text = _read(config) if config else _shipped(task)
+    where = str(config or f"the recipe of {task}")
+    try:
+        table = tomllib.loads(text)
+        for override in overrides:
+            _override(table, override)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not valid TOML: {error}") from error
+    table.setdefault("task", task)
+    if table["task"] != task:
+        raise InputError(f"{where} is for task {table['task']!r}, not {task!r}")
+    return _recipe(table)
+
+
+def _recipe(table: dict[str, Any]) -> Recipe:
+    if unknown := sorted(set(table) - {"task", "seed", "data", "model", "training"}):
+        raise InputError(f"a recipe has no entry {unknown[0]!r}")
+    for name in ("data", "model", "training"):
+        if not isinstance(table.setdefault(name, {}), dict):
+            raise InputError(f"recipe entry {name!r} must be a table")
+    seed = table.get("seed", 1)
+    if not isinstance(seed, int) or not 0 <= seed < 1 << 32:
+        raise InputError(f"seed must be a whole number from 0 to {(1 << 32) - 1}, got {seed!r}")
+    task = make_task(table["task"], table["data"])
+    edges = {"input": dataclasses.asdict(task.input), "head": dataclasses.asdict(task.head)}
+    spec = ModelSpec.from_json({**edges, **table["model"]})
+    try:
+        training = Training(**table["training"])
+    except TypeError as error:
+        raise InputError(f"recipe entry 'training': {error}".replace("Training.__init__() ", "")) from error
+    return Recipe(table["task"], table["data"], spec, training, seed)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"--set {override!r} is not of the form key=value", "For example: --set training.batch=64")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise InputError(f"--set {override!r}: {parent!r} is not a table")
+    table[last] = value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the recipe {path}: {error}") from error
+
+
+def _shipped(task: str) -> str:
+    recipe = resources.files("drnn_deploy") / "recipes" / f"{task}.toml"
+    if not recipe.is_file():
+        raise InputError(f"there is no task {task!r}", "Type: drnn-deploy train --help")
+    return recipe.read_text()

@@ -1,0 +1,25 @@
+"""The paper's tasks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drnn_deploy.tasks.copy_memory import CopyMemory
+from drnn_deploy.tasks.pixel_mnist import PixelMnist
+from drnn_deploy.tasks.task import Batch, Score, Task
+from drnn_models.errors import InputError
+
+__all__ = ["TASKS", "Batch", "Score", "Task", "make_task"]
+
+TASKS: dict[str, type[CopyMemory] | type[PixelMnist]] = {task.name: task for task in (CopyMemory, PixelMnist)}
+
+
+def make_task(name: str, options: Mapping[str, Any]) -> Task:
+    """The task called `name` with its options. Raises `InputError` for an unknown name or option."""
+    if name not in TASKS:
+        raise InputError(f"there is no task {name!r}", f"Choose one of: {', '.join(sorted(TASKS))}.")
+    known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")
+    return TASKS[name](**options)

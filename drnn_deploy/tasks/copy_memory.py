@@ -1,0 +1,75 @@
+"""Copy memory (paper, section 4.2): recall ten digits after `delay` blank steps.
+
+A sequence of delay + 20 symbols: ten digits 0..7, then delay - 1 blanks (8), then eleven markers (9); over the last
+ten steps the network must say the ten digits. Guessing gives a cross-entropy of ln 8 = 2.079.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from drnn_deploy.tasks.task import Batch
+from drnn_models.checkpoint import Examples
+from drnn_models.errors import InputError
+from drnn_models.spec import Continuous, Head, Tokens
+
+_DIGITS, _RECALLED, _BLANK, _MARKER = 8, 10, 8, 9
+_SPLIT_SEEDS = {"validation": 1 << 40, "test": 1 << 41}  # apart from any training seed
+_SPLIT_SEQUENCES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class CopyMemory:
+    """`delay`: the paper's T, 500 or 1000."""
+
+    delay: int = 500
+    name: ClassVar[str] = "copy-memory"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.delay <= 1_000_000:
+            raise InputError(f"data.delay must be from 1 to 1000000, got {self.delay}")
+
+    @property
+    def length(self) -> int:
+        """Time steps of one sequence."""
+        return self.delay + 2 * _RECALLED
+
+    @property
+    def input(self) -> Tokens | Continuous:
+        """Ten one-hot symbols."""
+        return Tokens(vocabulary=10)
+
+    @property
+    def head(self) -> Head:
+        """The eight digits, over the last ten steps."""
+        return Head("last_k", outputs=_DIGITS, steps=_RECALLED)
+
+    @property
+    def classes(self) -> int:
+        """The digits 0..7."""
+        return _DIGITS
+
+    def train_batch(self, seed: int, index: int, size: int) -> Batch:
+        """Fresh random digits."""
+        return self._make((seed, index), size)
+
+    def batches(self, split: str, size: int) -> Iterator[Batch]:
+        """1,024 sequences, apart from every training batch."""
+        for start in range(0, _SPLIT_SEQUENCES, size):
+            yield self._make((_SPLIT_SEEDS[split], start), min(size, _SPLIT_SEQUENCES - start))
+
+    def examples(self) -> Examples:
+        """Twenty sequences of the test split."""
+        batch = next(self.batches("test", 20))
+        return Examples(batch.inputs, batch.targets, f"generated: copy memory, delay {self.delay}, test split")
+
+    def _make(self, seed: tuple[int, int], size: int) -> Batch:
+        digits = np.random.default_rng(seed).integers(0, _DIGITS, (size, _RECALLED), dtype=np.int64)
+        inputs = np.full((size, self.length), _BLANK, dtype=np.int64)
+        inputs[:, :_RECALLED] = digits
+        inputs[:, -(_RECALLED + 1) :] = _MARKER
+        return Batch(inputs, digits)

@@ -1,0 +1,108 @@
+"""Pixel MNIST (paper, section 4.3): a handwritten digit read one pixel a step, 784 steps, classified at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_deploy import data
+from drnn_deploy.tasks.task import Batch
+from drnn_models.checkpoint import Examples
+from drnn_models.errors import InputError
+from drnn_models.spec import Continuous, Head, Tokens
+
+_SIDE, _PIXELS, _VALIDATION = 28, 784, 5_000
+_AUTHORS_PERMUTATION_SEED = 92916  # of the authors' demo; first values 319, 576, 323, 107
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelMnist:
+    """`permuted`: all images in one fixed random pixel order, the authors'."""
+
+    permuted: bool = False
+    name: ClassVar[str] = "pixel-mnist"
+
+    @property
+    def length(self) -> int:
+        """28 x 28 pixels."""
+        return _PIXELS
+
+    @property
+    def input(self) -> Continuous | Tokens:
+        """One brightness, 0 to 1, per step."""
+        return Continuous(1)
+
+    @property
+    def head(self) -> Head:
+        """Ten digits, after the last pixel."""
+        return Head("last", outputs=10)
+
+    @property
+    def classes(self) -> int:
+        """The digits 0..9."""
+        return 10
+
+    def train_batch(self, seed: int, index: int, size: int) -> Batch:
+        """The first 55,000 training images, in a new order each epoch."""
+        images, labels = _load(data.folder("pixel-mnist"), "train")
+        count = len(images) - _VALIDATION
+        per_epoch = count // size
+        epoch, position = divmod(index, per_epoch)
+        rows = _epoch_order(seed, epoch, count)[position * size : (position + 1) * size]
+        return self._batch(images[rows], labels[rows])
+
+    def batches(self, split: str, size: int) -> Iterator[Batch]:
+        """The last 5,000 training images (validation), or the 10,000 test images."""
+        images, labels = _load(data.folder("pixel-mnist"), "test" if split == "test" else "train")
+        first = len(images) - _VALIDATION if split == "validation" else 0
+        for start in range(first, len(images), size):
+            yield self._batch(images[start : start + size], labels[start : start + size])
+
+    def examples(self) -> Examples:
+        """The first twenty test images."""
+        batch = next(self.batches("test", 20))
+        order = ", pixels in the authors' permutation" if self.permuted else ""
+        source = f"MNIST test images 0 to 19 (Y. LeCun, C. Cortes, C. Burges), brightness 0 to 1{order}"
+        return Examples(batch.inputs, batch.targets, source)
+
+    def _batch(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Batch:
+        pixels = images.reshape(len(images), _PIXELS)
+        if self.permuted:
+            pixels = pixels[:, authors_permutation()]
+        return Batch((pixels / np.float32(255.0))[:, :, None], labels.astype(np.int64))
+
+
+@functools.cache
+def authors_permutation() -> NDArray[np.int64]:
+    """The pixel order of the authors' demo: position t of the sequence shows pixel `permutation[t]`."""
+    return np.random.RandomState(_AUTHORS_PERMUTATION_SEED).permutation(_PIXELS)
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    prefix = "t10k" if split == "test" else "train"
+    images = _read_idx(folder / f"{prefix}-images-idx3-ubyte", (_SIDE, _SIDE))
+    labels = _read_idx(folder / f"{prefix}-labels-idx1-ubyte", ())
+    return images, labels
+
+
+def _read_idx(path: Path, item: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An IDX file of unsigned bytes: 0x08 and the number of axes, a big-endian size per axis, then the bytes."""
+    raw = path.read_bytes()
+    axes = 1 + len(item)
+    sizes = np.frombuffer(raw, ">u4", count=1 + axes) if len(raw) >= 4 + 4 * axes else np.zeros(1 + axes, ">u4")
+    shape = tuple(int(size) for size in sizes[1:])
+    if sizes[0] != 0x0800 + axes or shape[1:] != item or len(raw) != 4 + 4 * axes + int(np.prod(shape)):
+        raise InputError(f"{path} is not the MNIST file it should be", "Type: drnn-deploy data fetch pixel-mnist")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)

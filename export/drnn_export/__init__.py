@@ -1,0 +1,1 @@
+"""Weights and spec to an ONNX graph to a TensorRT engine. Imports no torch."""

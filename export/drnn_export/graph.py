@@ -1,0 +1,108 @@
+"""A thin layer over onnx.helper: unique readable names, constants, and a finished, checked model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
+IR_VERSION = 7  # the one that came with opset 13
+DYNAMIC_BATCH = "batch"
+
+
+class GraphBuilder:
+    """Collects nodes and constants in order; names follow the layer and step, such as `l3/t017/gates`."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add an initialiser once; the same name must always hold the same value."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def node(
+        self, operator: str, inputs: Sequence[str], name: str, *, output: str | None = None, **attributes: Any
+    ) -> str:
+        """Add a node with one output, called like the node unless `output` says otherwise; returns the output."""
+        output = output or name
+        self._nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))
+        return output
+
+    def split(self, value: str, sizes: Sequence[int], name: str, labels: Sequence[str], axis: int) -> list[str]:
+        """Split `value` into parts of `sizes` along `axis`; returns the outputs, `name/label` each."""
+        lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
+        outputs = [f"{name}/{label}" for label in labels]
+        self._nodes.append(helper.make_node("Split", [value, lengths], outputs, name, axis=axis))
+        return outputs
+
+    def reshape(self, value: str, shape: Sequence[int], name: str) -> str:
+        """Reshape; one axis may be -1."""
+        return self.node("Reshape", [value, self.constant(f"shape_{'_'.join(map(str, shape))}", _int64(shape))], name)
+
+    def take(self, value: str, start: int, stop: int, step: int, name: str) -> str:
+        """`value[start:stop:step]` along the first axis."""
+        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, 0, step)]
+        return self.node("Slice", [value, *bounds], name)
+
+    def gather(self, value: str, indices: NDArray[np.int64], name: str) -> str:
+        """`value[indices]` along the first axis."""
+        return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, axis=0)
+
+    def pad(self, value: str, before: int, after: int, name: str) -> str:
+        """Zeros before and after along the first of three axes."""
+        return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
+
+    def model(
+        self,
+        inputs: Sequence[tuple[str, int, Sequence[int | None]]],
+        outputs: Sequence[tuple[str, int, Sequence[int | None]]],
+        metadata: dict[str, str],
+        producer_version: str,
+    ) -> onnx.ModelProto:
+        """The finished model with every edge's shape, checked in full.
+
+        inputs, outputs: (name, TensorProto type, shape with None for the dynamic batch).
+        """
+        graph = helper.make_graph(
+            self._nodes,
+            "drnn",
+            [_value_info(*value) for value in inputs],
+            [_value_info(*value) for value in outputs],
+            list(self._constants.values()),
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="drnn-deploy",
+            producer_version=producer_version,
+        )
+        helper.set_model_props(model, metadata)
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+        return model
+
+
+def _value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
+    dims = [DYNAMIC_BATCH if size is None else size for size in shape]
+    return helper.make_tensor_value_info(name, kind, dims)
+
+
+def _int64(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def _runs(sizes: Sequence[int]) -> list[str]:
+    """Sizes for a name: 784 ones become "784x1"."""
+    return [f"{len(sizes)}x{sizes[0]}"] if len(set(sizes)) == 1 else [str(size) for size in sizes]
+
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -1,0 +1,151 @@
+"""Checkpoints (`model.pt`): a plain dict of JSON types and tensors, which loading never executes.
+
+format      "drnn-deploy/1"
+spec        ModelSpec.to_json()
+state_dict  name -> float tensor, as ModelSpec.weight_shapes() says
+task        optional: {"name", "length", ...}, what the network was trained for
+metrics     optional: name -> number, measured on the task's test split
+provenance  optional: recipe, seed, versions
+examples    optional: {"inputs": (N, T, C) or (N, T), "targets": ..., "source": text}, real data to check with
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drnn_models.errors import InputError
+from drnn_models.files import replacing
+from drnn_models.network import DilatedRNN
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights, check_weights
+
+FORMAT = "drnn-deploy/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A few real inputs with their true answers, and where they come from."""
+
+    inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
+    targets: NDArray[np.int64]  # (N,) or (N, k)
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A trained network without torch types: spec, weights, and what is known of them."""
+
+    spec: ModelSpec
+    weights: Weights
+    task: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    examples: Examples | None = None
+
+    def network(self) -> DilatedRNN:
+        """The torch module with these weights, in evaluation mode."""
+        model = DilatedRNN(self.spec)
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
+        return model.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint, whole or not at all. Raises `InputError` where it cannot be written."""
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "spec": checkpoint.spec.to_json(),
+        "state_dict": {name: torch.from_numpy(value) for name, value in checkpoint.weights.items()},
+    }
+    for name in ("task", "metrics", "provenance"):
+        if value := getattr(checkpoint, name):
+            data[name] = json.loads(json.dumps(value))
+    if checkpoint.examples is not None:
+        data["examples"] = {
+            "inputs": torch.from_numpy(checkpoint.examples.inputs),
+            "targets": torch.from_numpy(checkpoint.examples.targets),
+            "source": checkpoint.examples.source,
+        }
+    with replacing(path) as temporary:
+        torch.save(data, temporary)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, executing nothing in it. Raises `InputError` for anything that is not one."""
+    data = load_plain(path)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
+        raise InputError(
+            f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {found}",
+            "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
+        )
+    try:
+        return _checkpoint(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.fix or "Train or save the model again.") from error
+
+
+def _checkpoint(data: dict[str, Any]) -> Checkpoint:
+    spec = ModelSpec.from_json(data.get("spec"))
+    tensors = data.get("state_dict")
+    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise InputError("'state_dict' must map names to tensors")
+    weights = {str(name): _array(name, value) for name, value in tensors.items()}
+    plain = {name: data.get(name, {}) for name in ("task", "metrics", "provenance")}
+    for name, value in plain.items():
+        if not isinstance(value, dict):
+            raise InputError(f"'{name}' must be an object, got {type(value).__name__}")
+    return Checkpoint(spec, check_weights(spec, weights), **plain, examples=_examples(spec, data.get("examples")))
+
+
+def _examples(spec: ModelSpec, data: object) -> Examples | None:
+    if data is None:
+        return None
+    if not isinstance(data, dict) or not {"inputs", "targets", "source"} <= set(data):
+        raise InputError("'examples' must hold inputs, targets and source")
+    inputs, targets = _array("examples.inputs", data["inputs"]), _array("examples.targets", data["targets"])
+    tokens = spec.input.kind == "tokens"
+    fits = inputs.ndim == 2 if tokens else inputs.ndim == 3 and inputs.shape[2] == spec.input.width
+    if not fits or inputs.dtype != (np.int64 if tokens else np.float32) or 0 in inputs.shape:
+        raise InputError(f"'examples' has inputs {inputs.dtype} {inputs.shape}, which the spec's input does not take")
+    if targets.dtype != np.int64 or targets.shape[:1] != inputs.shape[:1]:
+        raise InputError(f"'examples' has targets {targets.dtype} {targets.shape} for {len(inputs)} inputs")
+    return Examples(inputs, targets, str(data["source"]))
+
+
+def _array(name: object, tensor: object) -> NDArray[Any]:
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        raise InputError(f"{name!r} must be a dense tensor")
+    if tensor.dtype == torch.bfloat16:  # NumPy has no such type
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array
+
+
+def load_plain(path: Path) -> Any:
+    """Read a torch file that holds tensors and plain data only. Raises `InputError` for anything else."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file", "Give the path of a checkpoint, model.pt.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty", "Copy or train it again: the file was cut off when it was written.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
+            "unpickling them can run any code",
+            "If you trust its maker, load it there and save the state dict with "
+            "drnn_models.checkpoint.save_checkpoint.",
+        ) from error
+    except Exception as error:  # torch.load raises many types on damaged files, none of them documented
+        raise InputError(
+            f"{path} cannot be read as a torch checkpoint: {str(error).splitlines()[0]}",
+            "The file is damaged or cut short: copy or train it again.",
+        ) from error

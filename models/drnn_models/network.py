@@ -1,0 +1,150 @@
+"""`DilatedRNN`: the network as a torch module, batch-first at its edge, time-major and folded inside."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from drnn_models.cone import as_slice, plan_cone
+from drnn_models.gates import GATES
+from drnn_models.spec import ModelSpec, Tokens
+
+State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
+
+
+class DilatedRNN(nn.Module):
+    """The network that a `ModelSpec` describes.
+
+    `forward` takes whole sequences from a zero state and computes only what reaches the output (cone pruning);
+    `advance` carries state, so that a sequence fed in pieces of any lengths gives what the whole gives.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embedding = (
+            nn.Embedding(spec.input.vocabulary, spec.input.embedding)
+            if isinstance(spec.input, Tokens) and spec.input.embedding is not None
+            else None
+        )
+        self.layers = nn.ModuleList(
+            _cell(spec, features, hidden) for features, hidden in zip(spec.layer_inputs(), spec.hidden, strict=True)
+        )
+        for layer in self.layers:
+            _initialise(cast(nn.RNNBase, layer), spec.cell)
+        self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
+
+    def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
+        """Whole sequences, zero initial state.
+
+        inputs: (B, T, C) float, or (B, T) int64 tokens; any T >= 1. Returns (B, outputs) for head `last`, else
+        (B, k, outputs). `prune=False` computes every step of every layer; outputs and gradients are the same.
+        """
+        x = self._embed(inputs)  # (T, B, C)
+        length, batch = x.shape[:2]
+        plan = plan_cone(self.spec, length, prune=prune)
+        for layer, layer_plan in zip(self.layers, plan.layers, strict=True):
+            if layer_plan.select is not None:
+                kept = as_slice(layer_plan.select)
+                x = x[kept] if kept is not None else x[torch.from_numpy(layer_plan.select).to(x.device)]
+            hidden = cast(nn.RNNBase, layer).hidden_size
+            zeros = x.new_zeros(layer_plan.fold, batch, hidden)
+            x, _ = run_folded(layer, x, (zeros, zeros) if self.spec.cell == "lstm" else (zeros,))
+        past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
+        return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
+
+    def advance(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """A piece of a longer sequence: like `forward` from `state` (None: zeros), and the state after the piece.
+
+        Outputs are those of the piece's own steps: `last` gives the piece's last step, `last_k` its last min(k, T).
+        """
+        x = self._embed(inputs)
+        length, batch = x.shape[:2]
+        state = self.initial_state(batch) if state is None else state
+        parts = ("h", "c") if self.spec.cell == "lstm" else ("h",)
+        after: State = {}
+        for index, layer in enumerate(self.layers):
+            lines = tuple(state[f"l{index}_{part}"].transpose(0, 1) for part in parts)  # (d, B, H)
+            x, lines = run_folded(layer, x, lines)
+            after |= {f"l{index}_{part}": line.transpose(0, 1) for part, line in zip(parts, lines, strict=True)}
+        window = self.spec.window
+        top = torch.cat([state["fusion"].transpose(0, 1), x]) if window > 1 else x  # (window - 1 + T, B, H)
+        if window > 1:
+            after["fusion"] = top[1 - window :].transpose(0, 1)
+        return self._read_out(top, length), after
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state for `batch` sequences."""
+        like = self.head.weight
+        return {name: like.new_zeros(shape) for name, shape in self.spec.state_shapes(batch).items()}
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        """(B, T, C) or tokens (B, T) -> (T, B, C)."""
+        if self.embedding is not None:
+            inputs = self.embedding(inputs)
+        elif isinstance(self.spec.input, Tokens):
+            inputs = functional.one_hot(inputs, self.spec.input.vocabulary).to(self.head.weight.dtype)
+        return inputs.transpose(0, 1)
+
+    def _read_out(self, top: Tensor, length: int) -> Tensor:
+        """Top-layer outputs, of which the last window - 1 + k rows count, (n, B, H) -> (B, k, outputs)."""
+        steps, window = self.spec.head.output_steps(length), self.spec.window
+        top = top[-(steps + window - 1) :]
+        columns = torch.cat([top[shift : shift + steps] for shift in range(window)], dim=-1)  # oldest first
+        outputs: Tensor = self.head(columns.transpose(0, 1))
+        return outputs[:, -1] if self.spec.head.kind == "last" else outputs
+
+
+def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run a recurrent layer of dilation d over time-major `x` as a plain one over ~T/d steps (the paper's figure 1).
+
+    x: (T, B, C). lines: the delay lines (h,) or (h, c), each (d, B, H), oldest first. Returns the outputs (T, B, H) and
+    the delay lines after the last step. Row p*B + b of a folded step holds phase p of sequence b. The T mod d steps
+    at the end, which do not fill a folded step, are one more cell evaluation on the first rows, so nothing is padded.
+    """
+    (length, batch, _), dilation = x.shape, lines[0].shape[0]
+    full, rest = divmod(length, dilation)
+    outputs: list[Tensor] = []
+    if full:
+        y, lines = _run(layer, x[: full * dilation].reshape(full, dilation * batch, -1), lines)
+        outputs.append(y.reshape(full * dilation, batch, -1))
+    if rest:
+        y, last = _run(layer, x[full * dilation :].reshape(1, rest * batch, -1), tuple(line[:rest] for line in lines))
+        outputs.append(y.reshape(rest, batch, -1))
+        lines = tuple(torch.cat([line[rest:], new]) for line, new in zip(lines, last, strict=True))
+    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)), lines
+
+
+def _run(layer: nn.Module, rows: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    phases, batch, hidden = lines[0].shape
+    flat = tuple(line.reshape(1, phases * batch, hidden) for line in lines)
+    outputs, state = layer(rows, flat if len(flat) == 2 else flat[0])
+    states = state if isinstance(state, tuple) else (state,)
+    return outputs, tuple(part.reshape(phases, batch, hidden) for part in states)
+
+
+def _cell(spec: ModelSpec, features: int, hidden: int) -> nn.RNNBase:
+    if spec.cell == "rnn":
+        return nn.RNN(features, hidden, nonlinearity=spec.activation)
+    return nn.GRU(features, hidden) if spec.cell == "gru" else nn.LSTM(features, hidden)
+
+
+@torch.no_grad()
+def _initialise(layer: nn.RNNBase, cell: str) -> None:
+    """Xavier-uniform input and orthogonal recurrent weights per gate, zero biases but 1 for an LSTM's forget gate.
+
+    torch's own start, uniform in +-1/sqrt(H) throughout, lets the signal fade over nine narrow layers: copy memory then
+    stays on a plateau. The forget bias is what the authors' code adds at run time.
+    """
+    weights = dict(layer.named_parameters())
+    gates = GATES[cell].torch
+    for block in weights["weight_ih_l0"].chunk(len(gates)):
+        nn.init.xavier_uniform_(block)
+    for block in weights["weight_hh_l0"].chunk(len(gates)):
+        nn.init.orthogonal_(block)
+    for gate, block in zip(gates, weights["bias_ih_l0"].chunk(len(gates)), strict=True):
+        block.fill_(1.0 if cell == "lstm" and gate == "f" else 0.0)
+    weights["bias_hh_l0"].zero_()

@@ -1,0 +1,215 @@
+"""`ModelSpec`: what a dilated recurrent network is, without its weights. Needs neither torch nor NumPy.
+
+h_t = cell(x_t, h_{t-d_l})        layer l with dilation d_l, zero state for t - d_l < 0   (Chang et al. 2017, eq. 2)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, cast, get_args
+
+from drnn_models.errors import SpecError
+from drnn_models.gates import GATES
+
+Cell = Literal["rnn", "gru", "lstm"]
+Activation = Literal["tanh", "relu"]
+HeadKind = Literal["last", "last_k", "sequence"]
+
+_LARGEST = 1 << 24  # of any size in a spec: a hostile file must not make us allocate without bound
+_MOST_LAYERS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Continuous:
+    """Real-valued input: each time step is a vector of `features` float32 values."""
+
+    features: int = 1
+    kind: Literal["continuous"] = "continuous"
+
+    def __post_init__(self) -> None:
+        _positive("input.features", self.features)
+        _one_of("input.kind", self.kind, ("continuous",))
+
+    @property
+    def width(self) -> int:
+        """Features that the first layer sees per step."""
+        return self.features
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """Symbols `0 .. vocabulary-1` (int64), looked up in a trained table or, with `embedding=None`, one-hot."""
+
+    vocabulary: int
+    embedding: int | None = None
+    kind: Literal["tokens"] = "tokens"
+
+    def __post_init__(self) -> None:
+        _positive("input.vocabulary", self.vocabulary)
+        if self.embedding is not None:
+            _positive("input.embedding", self.embedding)
+        _one_of("input.kind", self.kind, ("tokens",))
+
+    @property
+    def width(self) -> int:
+        """Features that the first layer sees per step."""
+        return self.vocabulary if self.embedding is None else self.embedding
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What the network returns: `outputs` values for the last step, the last `steps` steps, or every step.
+
+    `last` gives (B, outputs); `last_k` gives (B, min(steps, T), outputs); `sequence` gives (B, T, outputs).
+    """
+
+    kind: HeadKind
+    outputs: int
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        _one_of("head.kind", self.kind, get_args(HeadKind))
+        _positive("head.outputs", self.outputs)
+        _positive("head.steps", self.steps)
+        if self.kind != "last_k" and self.steps != 1:
+            raise SpecError(f"spec.head.steps: only head 'last_k' takes steps, got {self.steps} with '{self.kind}'")
+
+    def output_steps(self, length: int) -> int:
+        """Time steps that get an output for an input of `length` steps."""
+        return length if self.kind == "sequence" else min(self.steps, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """A stack of dilated recurrent layers with a linear head.
+
+    With `dilations[0] > 1` the head reads the top layer's last `dilations[0]` outputs, oldest first (the paper's
+    1-by-d_0 fusion convolution, merged with the linear output map as in the authors' code); `fusion=False` leaves
+    that out. Raises `SpecError`, naming the field, for anything that does not make a network.
+    """
+
+    cell: Cell
+    hidden: tuple[int, ...]
+    dilations: tuple[int, ...]
+    input: Continuous | Tokens
+    head: Head
+    activation: Activation = "tanh"
+    fusion: bool | None = None  # None: exactly where dilations[0] > 1
+
+    def __post_init__(self) -> None:
+        _one_of("cell", self.cell, tuple(GATES))
+        for name in ("hidden", "dilations"):
+            object.__setattr__(self, name, _sizes(name, getattr(self, name)))
+        if len(self.hidden) != len(self.dilations):
+            raise SpecError(
+                f"spec.dilations: {len(self.dilations)} dilations for {len(self.hidden)} layers in spec.hidden"
+            )
+        _instance("input", self.input, (Continuous, Tokens))
+        _instance("head", self.head, (Head,))
+        _one_of("activation", self.activation, get_args(Activation))
+        if self.activation != "tanh" and self.cell != "rnn":
+            raise SpecError(f"spec.activation: '{self.activation}' is only for cell 'rnn', not '{self.cell}'")
+        if self.fusion is None:
+            object.__setattr__(self, "fusion", self.dilations[0] > 1)
+        _instance("fusion", self.fusion, (bool,))
+        if self.fusion and self.dilations[0] == 1:
+            raise SpecError("spec.fusion: needs a first dilation > 1, got spec.dilations[0] = 1")
+
+    @property
+    def layers(self) -> int:
+        """Number of recurrent layers."""
+        return len(self.hidden)
+
+    @property
+    def gates(self) -> int:
+        """Gate blocks in a layer's weights: 1 (RNN), 3 (GRU), 4 (LSTM)."""
+        return len(GATES[self.cell].torch)
+
+    @property
+    def window(self) -> int:
+        """Consecutive top-layer outputs that one output of the head reads: `dilations[0]` with fusion, else 1."""
+        return self.dilations[0] if self.fusion else 1
+
+    def layer_inputs(self) -> tuple[int, ...]:
+        """Input features of each layer."""
+        return (self.input.width, *self.hidden[:-1])
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every weight, as in the torch module's state dict (gate order: torch's)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if isinstance(self.input, Tokens) and self.input.embedding is not None:
+            shapes["embedding.weight"] = (self.input.vocabulary, self.input.embedding)
+        for layer, (features, hidden) in enumerate(zip(self.layer_inputs(), self.hidden, strict=True)):
+            rows = self.gates * hidden
+            shapes[f"layers.{layer}.weight_ih_l0"] = (rows, features)
+            shapes[f"layers.{layer}.weight_hh_l0"] = (rows, hidden)
+            shapes[f"layers.{layer}.bias_ih_l0"] = (rows,)
+            shapes[f"layers.{layer}.bias_hh_l0"] = (rows,)
+        shapes["head.weight"] = (self.head.outputs, self.window * self.hidden[-1])
+        shapes["head.bias"] = (self.head.outputs,)
+        return shapes
+
+    def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """Name -> (B, d, H) of every state: each layer's last d vectors in time order, and the fusion window's past."""
+        parts = ("h", "c") if self.cell == "lstm" else ("h",)
+        shapes: dict[str, tuple[int, ...]] = {
+            f"l{layer}_{part}": (batch, dilation, hidden)
+            for layer, (dilation, hidden) in enumerate(zip(self.dilations, self.hidden, strict=True))
+            for part in parts
+        }
+        if self.window > 1:
+            shapes["fusion"] = (batch, self.window - 1, self.hidden[-1])
+        return shapes
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON types; `from_json` gives an equal spec back."""
+        return cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(self))))
+
+    @classmethod
+    def from_json(cls, data: object) -> ModelSpec:
+        """Read `to_json`'s form. Raises `SpecError` for unknown, missing or mistyped fields."""
+        fields = dict(_record("", data, cls))
+        entry = fields["input"]
+        kind = entry.get("kind") if isinstance(entry, Mapping) else None
+        _one_of("input.kind", kind, ("continuous", "tokens"))
+        input_type = Continuous if kind == "continuous" else Tokens
+        fields["input"] = input_type(**_record("input", entry, input_type))
+        fields["head"] = Head(**_record("head", fields["head"], Head))
+        return cls(**fields)
+
+
+def _record(name: str, data: object, cls: type) -> Mapping[str, Any]:
+    where = f"spec.{name}" if name else "spec"
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        raise SpecError(f"{where}: must be an object, got {type(data).__name__}")
+    fields = dataclasses.fields(cls)
+    if unknown := sorted(set(data) - {field.name for field in fields}):
+        raise SpecError(f"{where}: unknown field {', '.join(repr(key) for key in unknown)}")
+    required = {field.name for field in fields if field.default is dataclasses.MISSING}
+    if missing := sorted(required - set(data)):
+        raise SpecError(f"{where}: missing field {', '.join(repr(key) for key in missing)}")
+    return data
+
+
+def _positive(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise SpecError(f"spec.{name}: must be a whole number from 1 to {_LARGEST}, got {value!r}")
+    return value
+
+
+def _sizes(name: str, values: object) -> tuple[int, ...]:
+    if not isinstance(values, (list, tuple)) or not 1 <= len(values) <= _MOST_LAYERS:
+        raise SpecError(f"spec.{name}: must be a list of 1 to {_MOST_LAYERS} whole numbers, got {values!r}")
+    return tuple(_positive(f"{name}[{index}]", value) for index, value in enumerate(values))
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SpecError(f"spec.{name}: must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _instance(name: str, value: object, types: tuple[type, ...]) -> None:
+    if not isinstance(value, types):
+        raise SpecError(f"spec.{name}: must be {' or '.join(t.__name__ for t in types)}, got {type(value).__name__}")

@@ -1,0 +1,38 @@
+"""Weights as NumPy arrays, checked against a spec. The form in which torch, export and the runtimes exchange them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.errors import InputError
+from drnn_models.spec import ModelSpec
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+def check_weights(spec: ModelSpec, weights: Mapping[str, NDArray[np.generic]]) -> Weights:
+    """Return the weights as contiguous float32 in the spec's order.
+
+    Raises `InputError`, naming the weight, where one is missing, unexpected, of another shape than the spec says, not
+    floating point, or not finite.
+    """
+    shapes = spec.weight_shapes()
+    if missing := sorted(set(shapes) - set(weights)):
+        raise InputError(f"the weights lack {missing[0]!r}, which the spec calls for ({len(missing)} missing in all)")
+    if unexpected := sorted(set(weights) - set(shapes)):
+        raise InputError(f"the weights hold {unexpected[0]!r}, which the spec does not have ({len(unexpected)} in all)")
+    checked: Weights = {}
+    for name, shape in shapes.items():
+        value = weights[name]
+        if value.shape != shape:
+            raise InputError(f"weight {name!r} has shape {value.shape}, the spec says {shape}")
+        if value.dtype.kind != "f":
+            raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
+        checked[name] = np.ascontiguousarray(value, dtype=np.float32)
+        bad = int(np.size(value) - np.count_nonzero(np.isfinite(checked[name])))
+        if bad:
+            raise InputError(f"weight {name!r} holds {bad} values that are NaN or infinite: the training diverged")
+    return checked

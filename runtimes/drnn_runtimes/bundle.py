@@ -1,0 +1,220 @@
+"""Bundles: the folder that an export writes and every runtime reads. Needs no torch.
+
+model.onnx, ...     graphs, one per form and emission
+engines/            TensorRT engines, each with its sidecar
+weights.safetensors the weights in torch's gate order, for the reference and torch runtimes
+golden.npz          inputs, float64 outputs and float32 noise of every golden case
+parity.json         what the parity run at export found
+manifest.json       what all of these are, with the sha256 of each
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.errors import InputError
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights, check_weights
+
+FORMAT = "drnn-deploy-bundle/1"
+MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
+Emission = Literal["fused", "unrolled"]
+_REBUILD = "Export it again: drnn-export model.pt --output DIR"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a graph. `shape`: the batch axis is -1 where the graph takes any batch."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphInfo:
+    """One ONNX graph of a bundle. `batch`: None where the graph takes any batch."""
+
+    file: str
+    form: str
+    emission: Emission
+    pruned: bool
+    steps: int
+    batch: int | None
+    precision: str
+    opset: int
+    nodes: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    states: tuple[tuple[str, str], ...] = ()  # name -> next name
+
+    @property
+    def name(self) -> str:
+        """Short name, as in `--form` and tables: form/emission, for example sequence/fused."""
+        return f"{self.form}/{self.emission}"
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineInfo:
+    """One engine of a bundle: its file, its sidecar, the graph it was built from, and the runtime that loads it."""
+
+    file: str
+    sidecar: str
+    graph: str
+    runtime: str
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenCase:
+    """Inputs with what the float64 reference makes of them.
+
+    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs).
+    noise: largest |float32 torch - float64| over `outputs`. targets: true classes of real data.
+    """
+
+    name: str
+    inputs: NDArray[np.generic]
+    outputs: NDArray[np.float64]
+    noise: float
+    targets: NDArray[np.int64] | None = None
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose files are what its manifest says."""
+
+    folder: Path
+    spec: ModelSpec
+    task: dict[str, Any]
+    graphs: tuple[GraphInfo, ...]
+    engines: tuple[EngineInfo, ...]
+    files: dict[str, str]  # relative path -> sha256
+    versions: dict[str, str]
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+        """Read a bundle and (with `verify`) compare every file's sha256 with the manifest.
+
+        Raises `InputError` for a missing, damaged or hand-edited manifest or file.
+        """
+        manifest = _read_manifest(folder)
+        bundle = cls(
+            folder=folder,
+            spec=ModelSpec.from_json(manifest["spec"]),
+            task=manifest["task"],
+            graphs=tuple(_graph(entry) for entry in manifest["graphs"]),
+            engines=tuple(EngineInfo(**entry) for entry in manifest["engines"]),
+            files={name: entry["sha256"] for name, entry in manifest["files"].items()},
+            versions=manifest["versions"],
+        )
+        bundle._check_files(verify)
+        return bundle
+
+    def path(self, name: str) -> Path:
+        """Absolute path of a file of the bundle."""
+        return self.folder / name
+
+    def graph(self, name: str) -> GraphInfo:
+        """The graph called `name`: a file, a form, or form/emission. Raises `InputError` where there is none."""
+        for graph in self.graphs:
+            if name in (graph.file, graph.name, graph.form):
+                return graph
+        known = ", ".join(graph.name for graph in self.graphs)
+        raise InputError(f"{self.folder} has no graph {name!r}", f"It has: {known}.")
+
+    @functools.cached_property
+    def weights(self) -> Weights:
+        """The weights, in torch's gate order. Raises `InputError` where the file does not fit the spec."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return check_weights(self.spec, load_file(self.path(WEIGHTS)))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", _REBUILD) from error
+
+    @functools.cached_property
+    def golden(self) -> tuple[GoldenCase, ...]:
+        """The golden cases. Raises `InputError` where the file is damaged."""
+        path = self.path(GOLDEN)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                index = json.loads(str(arrays["index"]))
+                return tuple(
+                    GoldenCase(
+                        name=entry["name"],
+                        inputs=arrays[f"{entry['name']}.inputs"],
+                        outputs=arrays[f"{entry['name']}.outputs"],
+                        noise=float(entry["noise"]),
+                        targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
+                        source=entry["source"],
+                    )
+                    for entry in index
+                )
+        except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
+            raise InputError(f"cannot read {path}: {error}", _REBUILD) from error
+
+    def _check_files(self, verify: bool) -> None:
+        named = [WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)]
+        named += [name for engine in self.engines for name in (engine.file, engine.sidecar)]
+        if unlisted := sorted(set(named) - set(self.files)):
+            raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", _REBUILD)
+        for name, expected in self.files.items():
+            path = self.path(name)
+            if not path.is_file():
+                raise InputError(f"{path} is missing from the bundle", _REBUILD)
+            if verify and sha256(path) != expected:
+                raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON schema of `manifest.json`."""
+    schema: dict[str, Any] = json.loads((resources.files("drnn_runtimes") / "manifest.schema.json").read_text())
+    return schema
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    import jsonschema
+
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
+        )
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        jsonschema.validate(manifest, manifest_schema())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}", _REBUILD) from error
+    except jsonschema.ValidationError as error:
+        raise InputError(f"{path}: {error.json_path}: {error.message}", _REBUILD) from error
+    for name in manifest["files"]:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
+    return manifest
+
+
+def _graph(entry: Mapping[str, Any]) -> GraphInfo:
+    tensors = {
+        side: tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in entry[side])
+        for side in ("inputs", "outputs")
+    }
+    states = tuple((name, after) for name, after in entry["states"])
+    return GraphInfo(**{**entry, **tensors, "states": states})

@@ -1,0 +1,139 @@
+"""The oracle: float64 NumPy, written as the plain loop over the equation h_t = cell(x_t, h_{t-d}). No fold, no pruning.
+
+Cell equations: torch.nn.RNN, GRU (reset applied after the recurrent product) and LSTM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.gates import GATES
+from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.weights import Weights
+from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import Arrays, Availability, check_inputs
+
+Array = NDArray[np.float64]
+State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
+Parts = tuple[Array, ...]  # (h,) or (h, c), each (B, H)
+
+
+def run_reference(
+    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], state: State | None = None
+) -> tuple[Array, State]:
+    """Compute the outputs of a (piece of a) sequence and the state after it.
+
+    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Returns outputs as `DilatedRNN.advance` does, in float64.
+    """
+    wide = {name: value.astype(np.float64) for name, value in weights.items()}
+    batch = inputs.shape[0]
+    if state is None:
+        state = {name: np.zeros(shape) for name, shape in spec.state_shapes(batch).items()}
+    sequence = _embed(spec, wide, inputs)  # T times (B, C)
+    parts = ("h", "c") if spec.cell == "lstm" else ("h",)
+    after: State = {}
+    for layer, dilation in enumerate(spec.dilations):
+        cell = _cell(spec, wide, layer)
+        past = [state[f"l{layer}_{part}"] for part in parts]
+        line: list[Parts] = [tuple(part[:, age] for part in past) for age in range(dilation)]  # times -d .. -1
+        for t, x in enumerate(sequence):
+            line.append(cell(x, line[t]))  # line[t] holds time t - d
+        for index, part in enumerate(parts):
+            after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
+        sequence = [h[0] for h in line[dilation:]]
+    return _read_out(spec, wide, sequence, state, after), after
+
+
+def _embed(spec: ModelSpec, weights: Mapping[str, Array], inputs: NDArray[np.generic]) -> list[Array]:
+    if isinstance(spec.input, Tokens):
+        table = weights["embedding.weight"] if spec.input.embedding is not None else np.eye(spec.input.vocabulary)
+        return [table[inputs[:, t]] for t in range(inputs.shape[1])]
+    return [inputs[:, t].astype(np.float64) for t in range(inputs.shape[1])]
+
+
+def _read_out(spec: ModelSpec, weights: Mapping[str, Array], top: list[Array], state: State, after: State) -> Array:
+    length, window = len(top), spec.window
+    if window > 1:
+        top = [state["fusion"][:, age] for age in range(window - 1)] + top
+        after["fusion"] = np.stack(top[1 - window :], axis=1)
+    outputs = []
+    for t in range(length - spec.head.output_steps(length), length):
+        seen = np.concatenate(top[t : t + window], axis=1)  # times t - window + 1 .. t, oldest first
+        outputs.append(seen @ weights["head.weight"].T + weights["head.bias"])
+    return outputs[-1] if spec.head.kind == "last" else np.stack(outputs, axis=1)
+
+
+def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable[[Array, Parts], Parts]:
+    """The cell of one layer: (x (B, C), past) -> new (h,) or (h, c)."""
+    order = GATES[spec.cell].torch
+
+    def gates(name: str) -> dict[str, Array]:
+        return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
+
+    w, r, bw, br = gates("weight_ih"), gates("weight_hh"), gates("bias_ih"), gates("bias_hh")
+
+    def fed(gate: str, x: Array) -> Array:
+        return x @ w[gate].T + bw[gate]
+
+    def recalled(gate: str, h: Array) -> Array:
+        return h @ r[gate].T + br[gate]
+
+    def rnn(x: Array, past: Parts) -> Parts:
+        total = fed("h", x) + recalled("h", past[0])
+        return (np.tanh(total) if spec.activation == "tanh" else np.maximum(total, 0.0),)
+
+    def gru(x: Array, past: Parts) -> Parts:
+        (h,) = past
+        reset = _sigmoid(fed("r", x) + recalled("r", h))
+        update = _sigmoid(fed("z", x) + recalled("z", h))
+        new = np.tanh(fed("n", x) + reset * recalled("n", h))
+        return ((1.0 - update) * new + update * h,)
+
+    def lstm(x: Array, past: Parts) -> Parts:
+        h, c = past
+        i, f, o = (_sigmoid(fed(gate, x) + recalled(gate, h)) for gate in "ifo")
+        c = f * c + i * np.tanh(fed("g", x) + recalled("g", h))
+        return o * np.tanh(c), c
+
+    return {"rnn": rnn, "gru": gru, "lstm": lstm}[spec.cell]
+
+
+def _sigmoid(x: Array) -> Array:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))  # no overflow at either end
+
+
+class ReferenceRuntime:
+    """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
+
+    name = "reference"
+    reads_graph = False
+
+    def availability(self) -> Availability:
+        """Always usable."""
+        return Availability(True, f"NumPy {np.__version__}, float64, CPU")
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """Every form is the same equation."""
+        return ""
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:
+        """Open a session over the bundle's weights."""
+        yield ReferenceSession(bundle, graph)
+
+
+class ReferenceSession:
+    """See `drnn_runtimes.runtime.Session`."""
+
+    def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:
+        self._spec, self._weights, self._graph = bundle.spec, bundle.weights, graph
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        """Outputs in float64."""
+        check_inputs(self._graph, inputs)
+        outputs, _ = run_reference(self._spec, self._weights, inputs["input"])
+        return {"output": outputs}

@@ -1,0 +1,45 @@
+"""Every runtime, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drnn_models.errors import InputError, RuntimeUnavailableError
+from drnn_runtimes.onnxruntime import OnnxRuntime
+from drnn_runtimes.reference import ReferenceRuntime
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.tensorrt import TensorRTRuntime
+from drnn_runtimes.torch import TorchRuntime
+
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        ReferenceRuntime(),
+        TorchRuntime("cpu"),
+        TorchRuntime("cuda"),
+        OnnxRuntime("cpu"),
+        OnnxRuntime("cuda"),
+        TensorRTRuntime("tensorrt"),
+        TensorRTRuntime("tensorrt-rtx"),
+    )
+}
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime called `name`. Raises `InputError` where there is none."""
+    if name not in RUNTIMES:
+        raise InputError(f"there is no runtime {name!r}", f"Choose from: {', '.join(RUNTIMES)}.")
+    return RUNTIMES[name]
+
+
+def require(names: Sequence[str]) -> list[Runtime]:
+    """The runtimes asked for, all usable here.
+
+    Raises `InputError` for an unknown name and `RuntimeUnavailableError` for one that cannot run on this machine.
+    """
+    runtimes = [find_runtime(name) for name in names]
+    for runtime in runtimes:
+        available = runtime.availability()
+        if not available.usable:
+            raise RuntimeUnavailableError(f"{runtime.name} cannot run here: {available.detail}", available.fix)
+    return runtimes

@@ -1,0 +1,83 @@
+"""PyTorch as a runtime: the `DilatedRNN` module in float32, on the CPU or on a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.errors import RuntimeUnavailableError
+from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import Arrays, Availability, check_inputs
+
+if TYPE_CHECKING:
+    from drnn_models.network import DilatedRNN
+
+
+class TorchRuntime:
+    """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
+
+    reads_graph = False
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.name = "torch" if device == "cpu" else f"torch-{device}"
+
+    def availability(self) -> Availability:
+        """Whether torch, and the GPU where asked for, are there."""
+        if importlib.util.find_spec("torch") is None:
+            return Availability(False, "PyTorch is not installed", "pip install 'drnn-deploy[train]'")
+        import torch
+
+        if self._device == "cpu":
+            return Availability(True, f"PyTorch {torch.__version__}, CPU")
+        if not torch.cuda.is_available():
+            return Availability(
+                False,
+                f"PyTorch {torch.__version__} finds no CUDA device",
+                "Run on a machine with an NVIDIA GPU, its driver and a CUDA build of PyTorch.",
+            )
+        return Availability(True, f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}")
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """The module computes every form in float32."""
+        return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TorchSession]:
+        """Open a session over the bundle's weights, pruned where the graph is."""
+        available = self.availability()
+        if not available.usable:
+            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+        import torch
+
+        from drnn_models.network import DilatedRNN
+
+        model = DilatedRNN(bundle.spec)
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
+        allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield TorchSession(model.eval().to(self._device), graph, self._device)
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+
+
+class TorchSession:
+    """See `drnn_runtimes.runtime.Session`."""
+
+    def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str) -> None:
+        self._model, self._graph, self._device = model, graph, device
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        """Outputs in float32."""
+        import torch
+
+        check_inputs(self._graph, inputs)
+        with torch.inference_mode():
+            outputs = self._model(torch.from_numpy(inputs["input"]).to(self._device), prune=self._graph.pruned)
+        return {"output": outputs.cpu().numpy()}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drnn_deploy.parity import graphs_for, run_case, shown_name
 from drnn_deploy.tasks import Batch, Score, Task, make_task
-from drnn_models.errors import InputError
+from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 
@@ -46,18 +46,24 @@ def evaluate_bundle(
     limit: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> list[Evaluation]:
-    """Run (the first `limit` sequences of) a split of the task through every graph and runtime that can run it."""
+    """Run (the first `limit` sequences of) a split of the task through every graph and runtime that can run it.
+
+    Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle.
+    """
     task = bundle_task(bundle)
     results: list[Evaluation] = []
     expected: NDArray[np.int64] | None = None
     for runtime in runtimes:
-        for graph in graphs_for(runtime, bundle):
-            if not runtime.unsupported(bundle, graph):
-                notify(f"{runtime.name} on {shown_name(runtime, graph)}")
-                result, predictions = _evaluate(bundle, runtime, graph, task, split, limit)
-                expected = predictions if expected is None else expected
-                changed = int(np.count_nonzero(predictions != expected))
-                results.append(dataclasses.replace(result, changed=changed))
+        graphs = graphs_for(runtime, bundle)
+        reasons = [runtime.unsupported(bundle, graph) for graph in graphs]
+        if all(reasons):
+            raise RuntimeUnavailableError(f"{runtime.name} cannot run {bundle.folder}: {reasons[0]}")
+        for graph in (graph for graph, reason in zip(graphs, reasons, strict=True) if not reason):
+            notify(f"{runtime.name} on {shown_name(runtime, graph)}")
+            result, predictions = _evaluate(bundle, runtime, graph, task, split, limit)
+            expected = predictions if expected is None else expected
+            changed = int(np.count_nonzero(predictions != expected))
+            results.append(dataclasses.replace(result, changed=changed))
     return results
 
 

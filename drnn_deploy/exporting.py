@@ -38,6 +38,7 @@ from drnn_runtimes.registry import RUNTIMES, require
 
 ENGINE_NODE_BUDGET = 2_000  # compilers take minutes for unrolled graphs above it
 ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
+_MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 Notify = Callable[[str], None]
 
 
@@ -123,7 +124,11 @@ def export(
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
         _write_manifest(draft, checkpoint, graphs, infos)
         parity = check_parity(
-            Bundle.open(draft, verify=False), runtimes, noise_multiple=options.noise_multiple, notify=notify
+            Bundle.open(draft, verify=False),
+            runtimes,
+            required=options.runtimes is not None,
+            noise_multiple=options.noise_multiple,
+            notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n")
         _write_manifest(draft, checkpoint, graphs, infos)
@@ -157,6 +162,11 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
     length = options.length or checkpoint.task.get("length")
     if not isinstance(length, int):
         raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+    if (steps := length + sum(checkpoint.spec.dilations)) > _MOST_STEPS:
+        raise InputError(
+            f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
+            "Use a smaller --length; a dilation above it has no effect.",
+        )
     if not options.emissions or len(set(options.emissions)) != len(options.emissions):
         raise InputError("name each emission once: fused, unrolled")
     return [
@@ -195,9 +205,9 @@ def _tensor(values: Sequence[onnx.ValueInfoProto], name: str) -> TensorInfo:
 
 
 def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file(dict(checkpoint.weights), draft / WEIGHTS)
+    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
 
 
 def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptions, notify: Notify) -> EngineResult:
@@ -206,8 +216,8 @@ def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptio
             backend,
             graph.name,
             None,
-            f"{graph.nodes:,} nodes are over the engine budget of {options.engine_node_budget:,}, the build takes minutes;",
-            f"to build it all the same: --engine-node-budget {graph.nodes}",
+            f"{graph.nodes:,} nodes are over the engine budget of {options.engine_node_budget:,};",
+            f"to spend minutes on it: --engine-node-budget {graph.nodes}",
         )
     notify(f"building the {backend} engine of {graph.name}")
     engine = draft / "engines" / f"{graph.form}-{graph.emission}.{backend}.engine"

@@ -1,12 +1,14 @@
 """The parity engine: one runtime's outputs against float64, judged in units of float32 noise.
 
-`noise` is what float32 arithmetic itself does to this network on these inputs: the largest |float32 torch - float64|.
-An output passes when its largest error is at most `NOISE_MULTIPLE` times that.
+`noise` is what float32 arithmetic itself does to this network on these inputs: the largest |float32 torch - float64|,
+and at least one rounding of the terms that the head adds up (`drnn_runtimes.reference.Reference.noise`). An output
+passes when its largest error is at most `NOISE_MULTIPLE` times that.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.errors import DeployError
+from drnn_models.errors import DeployError, InputError, ParityError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Arrays, Runtime, Session
 
@@ -91,14 +93,11 @@ class ParityReport:
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 parity failed, else the code of what kept a runtime from running (see drnn_models.errors)."""
-        if self.passed:
-            return 0
-        return (
-            1
-            if any(row.exit_code <= 1 and not row.passed for row in self.rows)
-            else max(r.exit_code for r in self.rows)
-        )
+        """0 fine, 1 parity failed, 3 nothing to compare, else the code of what stopped a runtime."""
+        failed = [row.exit_code for row in self.rows if not row.passed]
+        if not failed:
+            return 0 if self.passed else RuntimeUnavailableError.exit_code
+        return ParityError.exit_code if min(failed) <= ParityError.exit_code else max(failed)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -109,11 +108,19 @@ def check_parity(
     bundle: Bundle,
     runtimes: Sequence[Runtime],
     *,
+    required: bool = False,
     noise_multiple: float = NOISE_MULTIPLE,
     notify: Callable[[str], None] = lambda _: None,
 ) -> ParityReport:
-    """Run every golden case of a bundle through every graph and runtime that is usable here."""
-    rows, missing = [], []
+    """Run every golden case of a bundle through every graph and runtime that is usable here.
+
+    required: a runtime that can run no graph of this bundle fails, in place of being listed as missing.
+    Raises `InputError` where `noise_multiple` is no positive number, or the golden data cannot be read.
+    """
+    if not 0 < noise_multiple < float("inf"):
+        raise InputError(f"the largest error to pass must be a positive number, got {noise_multiple}")
+    rows: list[ParityRow] = []
+    missing: list[Missing] = []
     for runtime in runtimes:
         available = runtime.availability()
         if not available.usable:
@@ -125,6 +132,14 @@ def check_parity(
                 continue
             notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
             rows.append(_row(bundle, runtime, graph, noise_multiple))
+    if required:
+        ran = {row.runtime for row in rows}
+        code = RuntimeUnavailableError.exit_code
+        rows += [
+            ParityRow(entry.runtime, entry.graph, "", False, (), None, entry.reason, code)
+            for entry in missing
+            if entry.runtime not in ran
+        ]
     return ParityReport(tuple(rows), tuple(missing), noise_multiple)
 
 
@@ -153,13 +168,13 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], noise_multiple: float 
     if case.targets is not None and case.targets.shape == predictions.shape:
         accuracy = float(np.mean(predictions == case.targets))
     worst, scale = float(by_step.max()), float(np.abs(case.outputs).max())
-    bad = np.flatnonzero(~(by_step <= limit))
+    bad = np.flatnonzero(~(by_step <= limit) | ~np.isfinite(by_step))
     points = np.linspace(0, len(by_step) - 1, min(len(by_step), _CURVE_POINTS)).astype(int)
     return CaseResult(
         case=case.name,
         absolute=_finite(worst),
         relative=_finite(worst / scale) if scale else _finite(worst),
-        in_noise=_finite(worst / case.noise),
+        in_noise=_finite(worst / case.noise) if case.noise else 0.0 if worst == 0 else None,
         noise=case.noise,
         limit=limit,
         passed=not len(bad),
@@ -183,7 +198,8 @@ def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: flo
             results = [_run_golden(session, graph, case, noise_multiple) for case in bundle.golden]
             milliseconds = _time(session, graph, bundle.golden[0].inputs)
     except DeployError as error:
-        return ParityRow(runtime.name, name, graph.precision, False, (), None, error.message, error.exit_code)
+        reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
+        return ParityRow(runtime.name, name, graph.precision, False, (), None, reason, error.exit_code)
     passed = bool(results) and all(result.passed for result in results)
     precision = "fp64" if runtime.name == "reference" else graph.precision
     return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds)

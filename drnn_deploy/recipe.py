@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drnn_deploy.tasks import Task, make_task
-from drnn_models.errors import InputError
-from drnn_models.spec import ModelSpec
+from drnn_models.errors import InputError, SpecError
+from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise InputError(f"training.{name} must be a whole number of at least 1, got {value!r}")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            if type(value) not in (int, float) or not 0 < value < float("inf"):
                 raise InputError(f"training.{name} must be a positive number, got {value!r}")
+        if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
+            raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
         if self.optimizer not in ("adam", "rmsprop"):
             raise InputError(f"training.optimizer must be adam or rmsprop, got {self.optimizer!r}")
         if self.schedule not in ("constant", "cosine"):
@@ -74,7 +76,7 @@ def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] 
         table = tomllib.loads(text)
         for override in overrides:
             _override(table, override)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond Python's limits
         raise InputError(f"{where} is not valid TOML: {error}") from error
     table.setdefault("task", task)
     if table["task"] != task:
@@ -89,16 +91,30 @@ def _recipe(table: dict[str, Any]) -> Recipe:
         if not isinstance(table.setdefault(name, {}), dict):
             raise InputError(f"recipe entry {name!r} must be a table")
     seed = table.get("seed", 1)
-    if not isinstance(seed, int) or not 0 <= seed < 1 << 32:
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
         raise InputError(f"seed must be a whole number from 0 to {(1 << 32) - 1}, got {seed!r}")
     task = make_task(table["task"], table["data"])
     edges = {"input": dataclasses.asdict(task.input), "head": dataclasses.asdict(task.head)}
-    spec = ModelSpec.from_json({**edges, **table["model"]})
+    try:
+        spec = ModelSpec.from_json({**edges, **table["model"]})
+    except SpecError as error:
+        raise InputError(f"recipe entry 'model': {error.message.replace('spec.', 'model.')}", error.fix) from error
+    if spec.head != task.head or not _same_input(spec.input, task.input):
+        raise InputError(
+            f"recipe entry 'model': input {spec.input} or head {spec.head} does not fit task {task.name}",
+            "Leave model.head out, and of model.input all but embedding: the task sets them.",
+        )
     try:
         training = Training(**table["training"])
     except TypeError as error:
         raise InputError(f"recipe entry 'training': {error}".replace("Training.__init__() ", "")) from error
     return Recipe(table["task"], table["data"], spec, training, seed)
+
+
+def _same_input(chosen: Continuous | Tokens, needed: Continuous | Tokens) -> bool:
+    if isinstance(chosen, Tokens) and isinstance(needed, Tokens):
+        return chosen.vocabulary == needed.vocabulary
+    return chosen == needed
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -107,7 +123,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override!r} is not of the form key=value", "For example: --set training.batch=64")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text  # a bare word is a string
     *parents, last = path.strip().split(".")
     for parent in parents:

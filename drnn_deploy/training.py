@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +19,8 @@ from torch.nn import functional
 
 from drnn_deploy.recipe import Recipe
 from drnn_deploy.tasks import Score, Task
-from drnn_models.checkpoint import Checkpoint, load_plain
+from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
 from drnn_models.errors import InputError
-from drnn_models.files import replacing
 from drnn_models.network import DilatedRNN
 
 STATE_FORMAT = "drnn-deploy-training/1"
@@ -47,6 +49,7 @@ class TrainingRun:
     iteration: int = 0
     seconds: float = 0.0
     log: list[Progress] = dataclasses.field(default_factory=list)
+    losses: list[torch.Tensor] = dataclasses.field(default_factory=list)  # since the last line of the log
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
@@ -67,33 +70,46 @@ class TrainingRun:
         data = load_plain(path)
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
             raise InputError(f"{path} is not a training state", "Delete it to train from the start.")
-        if data["recipe"] != recipe.to_json():
+        if data.get("recipe") != recipe.to_json():
             raise InputError(
                 f"{path} belongs to a training with other settings",
                 "Choose another --output, or the settings it was started with.",
             )
         run = cls.start(recipe, device)
-        run.model.load_state_dict(data["model"])
-        run.optimizer.load_state_dict(data["optimizer"])
-        run.iteration, run.seconds = data["iteration"], data["seconds"]
-        run.log = [Progress(**line) for line in data["log"]]
+        try:
+            run.model.load_state_dict(data["model"])
+            run.optimizer.load_state_dict(data["optimizer"])
+            run.iteration, run.seconds = int(data["iteration"]), float(data["seconds"])
+            run.log = [Progress(**line) for line in data["log"]]
+            run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(f"{path} is a damaged training state", "Delete it to train from the start.") from error
         return run
 
     def save(self, path: Path) -> None:
-        """Write the state, whole or not at all."""
-        with replacing(path) as temporary:
-            torch.save(
-                {
-                    "format": STATE_FORMAT,
-                    "recipe": self.recipe.to_json(),
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "iteration": self.iteration,
-                    "seconds": self.seconds,
-                    "log": [dataclasses.asdict(line) for line in self.log],
-                },
-                temporary,
-            )
+        """Write the state, whole or not at all. Raises `InputError` where it cannot be written."""
+        state = {
+            "format": STATE_FORMAT,
+            "recipe": self.recipe.to_json(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "log": [dataclasses.asdict(line) for line in self.log],
+            "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
+        }
+        save_plain(path, state)
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last line of the log says that the recipe's goal is reached."""
+        metrics = self.log[-1].validation if self.log else None
+        return metrics is not None and metrics["cross_entropy"] < self.recipe.training.stop_below
+
+    @property
+    def finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
 
 
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
@@ -105,33 +121,50 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
     recipe, task = run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
     saved_at = time.monotonic()
-    losses: list[torch.Tensor] = []
     try:
-        while run.iteration < recipe.training.iterations:
-            losses.append(_step(run, task))
-            run.iteration += 1
-            run.seconds = time.monotonic() - started
+        while not run.solved and (run.losses or run.iteration < recipe.training.iterations):
             evaluate_now = run.iteration % recipe.training.evaluate_every == 0
-            if run.iteration % _LOG_EVERY and not evaluate_now:
+            at_the_end = run.iteration == recipe.training.iterations
+            if not run.losses or not (evaluate_now or at_the_end or run.iteration % _LOG_EVERY == 0):
+                with _whole():
+                    run.losses.append(_step(run, task))
+                    run.iteration += 1
+                run.seconds = time.monotonic() - started
                 continue
-            loss = float(torch.stack(losses).mean())
-            losses.clear()
-            if not math.isfinite(loss):
+            loss = float(torch.stack(run.losses).mean())
+            if not math.isfinite(loss) or not run.finite:
                 raise InputError(
                     f"the training diverged: the loss is {loss} at iteration {run.iteration}",
-                    "Try a smaller rate: --set training.learning_rate=3e-4",
+                    "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",
                 )
             metrics = evaluate(run.model, task, "validation") if evaluate_now else None
-            run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
+            with _whole():
+                run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
+                run.losses.clear()
             yield run.log[-1]
-            if metrics and metrics["cross_entropy"] < recipe.training.stop_below:
-                break
             if time.monotonic() - saved_at > _SAVE_SECONDS:
                 run.save(state)
                 saved_at = time.monotonic()
     finally:
-        if math.isfinite(sum(float(p.detach().sum()) for p in run.model.parameters())):
+        if run.finite:
             run.save(state)
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is through: from half a step no training goes on as if uninterrupted."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _step(run: TrainingRun, task: Task) -> torch.Tensor:

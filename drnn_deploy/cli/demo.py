@@ -35,7 +35,7 @@ def demo(bundle: Path) -> int:
     predictions = classify(opened, case)
     assert case.targets is not None
     console = make_console(None)
-    console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
+    console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.", markup=False)
     pictures = [_picture(image) for image in case.inputs.reshape(-1, _SIDE, _SIDE)]
     for start in range(0, len(pictures), _PER_ROW):
         panels = []

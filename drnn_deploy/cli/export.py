@@ -57,7 +57,7 @@ class _Batch(click.ParamType[int | None]):
 @click.option(
     "--engine-node-budget", type=click.IntRange(min=1), help="Most nodes to build an engine for. [default: 2000]"
 )
-@click.option("--engine-seconds", type=float, help="Time limit of one engine build. [default: 600]")
+@click.option("--engine-seconds", type=click.FloatRange(min=0, min_open=True), help="Time limit of one engine build. [default: 600]")
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
@@ -112,6 +112,8 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
 
 
 def _show(console: Console, model: Path, result: ExportResult) -> None:
+    from rich.markup import escape
+
     for graph in result.bundle.graphs:
         size = result.bundle.path(graph.file).stat().st_size
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
@@ -124,7 +126,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
             )
         else:
             verb = "[red]failed[/]" if engine.failed else "not built"
-            console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {engine.reason} {engine.fix}".rstrip())
+            reason = escape(f"{engine.reason} {engine.fix}".rstrip())
+            console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {reason}")
     show_parity(console, result.parity.rows, result.parity.missing)
     verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
-    console.print(f"{verdict} {model} -> {result.bundle.folder}")
+    console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")

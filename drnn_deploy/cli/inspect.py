@@ -8,25 +8,28 @@ from typing import Any
 import click
 
 from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+from drnn_models.errors import InputError
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @json_option
 def inspect(bundle: Path, json_path: str | None) -> None:
-    """Verify every file of a bundle against its manifest and show what is in it."""
+    """Verify every file of a bundle against its manifest, read each of them, and show what is in it."""
     from drnn_runtimes.bundle import Bundle
 
     console = make_console(json_path)
     with json_on_failure(json_path):
         opened = Bundle.open(bundle)
+        for graph in opened.graphs:
+            _check_graph(opened.path(graph.file))
         facts = _facts(opened)
         write_json(json_path, {"passed": True, **facts})
     spec = opened.spec
     console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
     console.print(f"         input {spec.input}, head {spec.head}, {facts['parameters']:,} parameters")
     if opened.task:
-        console.print(f"task     {opened.task}")
+        console.print(f"task     {opened.task}", markup=False)
     for graph in opened.graphs:
         batch = "any" if graph.batch is None else graph.batch
         pruned = "pruned" if graph.pruned else "not pruned"
@@ -37,18 +40,28 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
     for case in opened.golden:
-        console.print(f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}")
+        found = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
+        console.print(found, markup=False)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(f"[green]intact[/]   {len(opened.files)} files have the sha256 that the manifest says")
 
 
+def _check_graph(path: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(onnx.load(path))
+    except Exception as error:  # protobuf and the checker each have exceptions of their own
+        what = f"{path} is not an ONNX model, or was cut short"
+        raise InputError(what, "Export it again: drnn-export model.pt") from error
+
+
 def _facts(bundle: Any) -> dict[str, Any]:
     import dataclasses
-    import math
 
     return {
         "spec": bundle.spec.to_json(),
-        "parameters": sum(math.prod(shape) for shape in bundle.spec.weight_shapes().values()),
+        "parameters": sum(value.size for value in bundle.weights.values()),
         "task": bundle.task,
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 
     from drnn_deploy.parity import Missing, ParityRow
 
+_LOG_WIDTH = 120
+
 json_option = click.option(
     "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
 )
 
 
 def make_console(json_path: str | None) -> Console:
-    """The console for people: standard error where JSON goes to standard output."""
+    """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
     from rich.console import Console
 
-    return Console(stderr=json_path == "-", highlight=False)
+    console = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LOG_WIDTH
+    return console
 
 
 def write_json(json_path: str | None, data: dict[str, Any]) -> None:
@@ -65,9 +71,12 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
 
 def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[Missing]) -> None:
     """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("runtime", "form", "precision")
+    table = Table()
+    for column in ("runtime", "form", "precision"):
+        table.add_column(column, overflow="fold")
     for column in ("largest error", "in noise", "ms/sequence"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
@@ -81,10 +90,10 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     console.print(table)
     for row in rows:
         if not row.passed:
-            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {_detail(row)}")
+            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
     for entry in missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
-        console.print(f"[yellow]not run[/] {name}: {entry.reason}. {entry.fix}".rstrip())
+        console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
 
 
 def _detail(row: ParityRow) -> str:

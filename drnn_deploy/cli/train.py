@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [default: runs/TASK]")
 @click.option("--resume", is_flag=True, help="Go on with the training that was interrupted in the output folder.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 def train(
     task: str,
@@ -63,9 +64,9 @@ def train(
     try:
         _run(console, run, state)
     except KeyboardInterrupt:
-        console.print(
-            f"stopped at iteration {run.iteration}; go on with: drnn-deploy train {task} --output {folder} --resume"
-        )
+        chosen = [*(("--config", str(config)) if config else ()), *(f"--set={entry}" for entry in overrides)]
+        words = ["drnn-deploy", "train", task, *chosen, "--device", device, "--output", str(folder), "--resume"]
+        click.echo(f"stopped at iteration {run.iteration}; go on with: {shlex.join(words)}")
         return 130
     _finish(console, run, folder)
     return 0
@@ -120,4 +121,4 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> None:
         temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n")
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
-    console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
+    console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)

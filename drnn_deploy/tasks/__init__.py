@@ -17,8 +17,10 @@ TASKS: dict[str, type[CopyMemory] | type[PixelMnist]] = {task.name: task for tas
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:
     """The task called `name` with its options. Raises `InputError` for an unknown name or option."""
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise InputError(f"there is no task {name!r}", f"Choose one of: {', '.join(sorted(TASKS))}.")
+    if not isinstance(options, Mapping):
+        raise InputError(f"the options of task {name} must be a table, got {options!r}")
     known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
     if unknown := sorted(set(options) - set(known)):
         raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")

@@ -30,8 +30,8 @@ class CopyMemory:
     name: ClassVar[str] = "copy-memory"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.delay <= 1_000_000:
-            raise InputError(f"data.delay must be from 1 to 1000000, got {self.delay}")
+        if type(self.delay) is not int or not 1 <= self.delay <= 1_000_000:
+            raise InputError(f"data.delay must be a whole number from 1 to 1000000, got {self.delay!r}")
 
     @property
     def length(self) -> int:
@@ -55,7 +55,7 @@ class CopyMemory:
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """Fresh random digits."""
-        return self._make((seed, index), size)
+        return self._make((seed or 1 << 32, index), size)  # seed 0's batch 256 would be a split's
 
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """1,024 sequences, apart from every training batch."""

@@ -28,6 +28,10 @@ class PixelMnist:
     permuted: bool = False
     name: ClassVar[str] = "pixel-mnist"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.permuted, bool):
+            raise InputError(f"data.permuted must be true or false, got {self.permuted!r}")
+
     @property
     def length(self) -> int:
         """28 x 28 pixels."""
@@ -52,6 +56,8 @@ class PixelMnist:
         """The first 55,000 training images, in a new order each epoch."""
         images, labels = _load(data.folder("pixel-mnist"), "train")
         count = len(images) - _VALIDATION
+        if size > count:
+            raise InputError(f"training.batch must be at most {count}, the number of training images, got {size}")
         per_epoch = count // size
         epoch, position = divmod(index, per_epoch)
         rows = _epoch_order(seed, epoch, count)[position * size : (position + 1) * size]

@@ -70,7 +70,7 @@ def unrolled_layer(
 ) -> str:
     """x: (steps * rows, C). Returns (steps * rows, H), from a zero state; `CELL_NODES` nodes per step."""
     hidden = len(layer.br[GATES[spec.cell].onnx[0]])
-    ticks = [f"t{t:0{len(str(steps - 1))}d}" for t in range(steps)]
+    ticks = [f"t{t:03d}" for t in range(steps)]
 
     def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
         """W x + b for all steps in one product, then one (rows, G*H) piece per step."""

@@ -28,8 +28,8 @@ def emit(
     """Emit one graph.
 
     Input `input`: (B, T, C) float32 or (B, T) int64 tokens. Output `output`: float32, as `ModelSpec.head` says. The
-    same arguments give the same bytes. Raises `InputError` where the weights do not fit the spec or the graph would be over
-    the node budget.
+    same arguments give the same bytes. Raises `InputError` where the weights do not fit the spec or the graph would be
+    over the node budget.
     """
     check_budget(spec, request, node_budget)
     weights = check_weights(spec, weights)

@@ -25,7 +25,7 @@ class GraphBuilder:
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser once; the same name must always hold the same value."""
         if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def node(

@@ -14,7 +14,7 @@ from drnn_models.spec import ModelSpec, Tokens
 
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
 _PROTOBUF_LIMIT = 2**31 - 1
-_BYTES_PER_NODE = 190  # a node with its names and its outputs' shapes, measured on emitted graphs
+_BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,11 @@ examples    optional: {"inputs": (N, T, C) or (N, T), "targets": ..., "source": 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import pickle
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from numpy.typing import NDArray
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
 from drnn_models.network import DilatedRNN
-from drnn_models.spec import ModelSpec
+from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
@@ -58,11 +61,15 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint, whole or not at all. Raises `InputError` where it cannot be written."""
+    """Write the checkpoint, whole or not at all.
+
+    Raises `InputError` where it cannot be written, and for weights that could not be read back (see `check_weights`).
+    """
+    weights = check_weights(checkpoint.spec, checkpoint.weights)
     data: dict[str, Any] = {
         "format": FORMAT,
         "spec": checkpoint.spec.to_json(),
-        "state_dict": {name: torch.from_numpy(value) for name, value in checkpoint.weights.items()},
+        "state_dict": {name: torch.from_numpy(value) for name, value in weights.items()},
     }
     for name in ("task", "metrics", "provenance"):
         if value := getattr(checkpoint, name):
@@ -73,8 +80,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             "targets": torch.from_numpy(checkpoint.examples.targets),
             "source": checkpoint.examples.source,
         }
-    with replacing(path) as temporary:
-        torch.save(data, temporary)
+    save_plain(path, data)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -102,6 +108,10 @@ def _checkpoint(data: dict[str, Any]) -> Checkpoint:
     for name, value in plain.items():
         if not isinstance(value, dict):
             raise InputError(f"'{name}' must be an object, got {type(value).__name__}")
+        try:
+            plain[name] = json.loads(json.dumps(value, allow_nan=name != "task"))  # the task goes into manifests
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"'{name}' must hold JSON types only: {error}") from error
     return Checkpoint(spec, check_weights(spec, weights), **plain, examples=_examples(spec, data.get("examples")))
 
 
@@ -117,16 +127,48 @@ def _examples(spec: ModelSpec, data: object) -> Examples | None:
         raise InputError(f"'examples' has inputs {inputs.dtype} {inputs.shape}, which the spec's input does not take")
     if targets.dtype != np.int64 or targets.shape[:1] != inputs.shape[:1]:
         raise InputError(f"'examples' has targets {targets.dtype} {targets.shape} for {len(inputs)} inputs")
+    if isinstance(spec.input, Tokens) and not 0 <= inputs.min() <= inputs.max() < spec.input.vocabulary:
+        raise InputError(f"'examples' has tokens outside 0 to {spec.input.vocabulary - 1}, the spec's vocabulary")
+    if not np.isfinite(inputs).all():
+        raise InputError("'examples' has inputs that are NaN or infinite")
     return Examples(inputs, targets, str(data["source"]))
 
 
 def _array(name: object, tensor: object) -> NDArray[Any]:
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
         raise InputError(f"{name!r} must be a dense tensor")
-    if tensor.dtype == torch.bfloat16:  # NumPy has no such type
-        tensor = tensor.float()
-    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen as many
+        raise InputError(f"{name!r} of shape {tuple(tensor.shape)} is not stored whole")
+    try:
+        if tensor.dtype == torch.bfloat16:  # NumPy has no such type
+            tensor = tensor.float()
+        array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    except (TypeError, RuntimeError) as error:
+        what = f"{name!r} is {tensor.dtype} on {tensor.device}, which NumPy cannot hold"
+        raise InputError(what, "Save it as float32.") from error
     return array
+
+
+def save_plain(path: Path, data: object) -> None:
+    """Write what `load_plain` reads, whole or not at all. Raises `InputError` where it cannot be written."""
+    buffer = io.BytesIO()
+    torch.save(data, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())  # on a full disk torch.save raises no OSError; this does
+
+
+def _check_zip(path: Path) -> None:
+    """Raise `zipfile.BadZipFile` where a part's checksum is wrong; torch itself reads flipped bits as weights."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            if damaged := parts.testzip():
+                raise zipfile.BadZipFile(damaged)
+
+
+def _is_pickle(path: Path, error: pickle.UnpicklingError) -> bool:
+    """Whether torch refused an object, or a pickle newer than its own format, and not just any bytes."""
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
 
 
 def load_plain(path: Path) -> Any:
@@ -136,16 +178,19 @@ def load_plain(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty", "Copy or train it again: the file was cut off when it was written.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
-            "unpickling them can run any code",
-            "If you trust its maker, load it there and save the state dict with "
-            "drnn_models.checkpoint.save_checkpoint.",
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
+            _check_zip(path)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types on damaged files, none of them documented
+        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, error):
+            raise InputError(
+                f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
+                "unpickling them can run any code",
+                "If you trust its maker, load it there and save the state dict with "
+                "drnn_models.checkpoint.save_checkpoint.",
+            ) from error
         raise InputError(
-            f"{path} cannot be read as a torch checkpoint: {str(error).splitlines()[0]}",
-            "The file is damaged or cut short: copy or train it again.",
+            f"{path} cannot be read as a torch checkpoint ({type(error).__name__})",
+            "The file is damaged, cut short or of another kind: copy or train it again.",
         ) from error

@@ -1,8 +1,8 @@
 """Cone pruning: which steps of which layer can reach the output at all. Exact, and computed backwards from the head.
 
 A layer with dilation d needs its own past at t-d, t-2d, ..., so the steps it must compute are whole residue
-classes (*phases*) modulo d. Kept in time order, the steps of m phases are again a dilated layer, of dilation m over fewer steps:
-pruning a layer is selecting steps from the layer below and running the same fold with m in place of d.
+classes (*phases*) modulo d. Kept in time order, the steps of m phases are again a dilated layer, of dilation m over
+fewer steps: pruning a layer is selecting steps from the layer below and running the same fold with m in place of d.
 """
 
 from __future__ import annotations

@@ -39,20 +39,33 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path = path.absolute()
     with _explained(path):
+        made = [parent for parent in path.parents if not parent.exists()]  # innermost first
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield temporary
             temporary.chmod(0o755)
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-                path.rename(old / "replaced")
-                temporary.rename(path)
-                shutil.rmtree(old)
+                _swap(temporary, path)
             else:
                 temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            for parent in made:
+                with contextlib.suppress(OSError):  # it holds the folder
+                    parent.rmdir()
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`; where that fails, `path` is as it was."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.old.") as trash:
+        old = Path(trash) / "replaced"
+        path.rename(old)
+        try:
+            new.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
 
 
 @contextlib.contextmanager

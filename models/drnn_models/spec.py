@@ -19,6 +19,7 @@ HeadKind = Literal["last", "last_k", "sequence"]
 
 _LARGEST = 1 << 24  # of any size in a spec: a hostile file must not make us allocate without bound
 _MOST_LAYERS = 64
+_LONGEST_SHOWN = 100  # characters of a wrong value in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,19 +196,28 @@ def _record(name: str, data: object, cls: type) -> Mapping[str, Any]:
 
 def _positive(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-        raise SpecError(f"spec.{name}: must be a whole number from 1 to {_LARGEST}, got {value!r}")
+        raise SpecError(f"spec.{name}: must be a whole number from 1 to {_LARGEST}, got {_shown(value)}")
     return value
 
 
 def _sizes(name: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, (list, tuple)) or not 1 <= len(values) <= _MOST_LAYERS:
-        raise SpecError(f"spec.{name}: must be a list of 1 to {_MOST_LAYERS} whole numbers, got {values!r}")
+        raise SpecError(f"spec.{name}: must be a list of 1 to {_MOST_LAYERS} whole numbers, got {_shown(values)}")
     return tuple(_positive(f"{name}[{index}]", value) for index, value in enumerate(values))
+
+
+def _shown(value: object) -> str:
+    """`repr` of what a hostile file may have chosen: never long, and never an error of its own."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of nested lists
+        return f"a {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise SpecError(f"spec.{name}: must be one of {', '.join(allowed)}, got {value!r}")
+        raise SpecError(f"spec.{name}: must be one of {', '.join(allowed)}, got {_shown(value)}")
 
 
 def _instance(name: str, value: object, types: tuple[type, ...]) -> None:

@@ -31,7 +31,8 @@ def check_weights(spec: ModelSpec, weights: Mapping[str, NDArray[np.generic]]) -
             raise InputError(f"weight {name!r} has shape {value.shape}, the spec says {shape}")
         if value.dtype.kind != "f":
             raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
-        checked[name] = np.ascontiguousarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
+            checked[name] = np.ascontiguousarray(value, dtype=np.float32)
         bad = int(np.size(value) - np.count_nonzero(np.isfinite(checked[name])))
         if bad:
             raise InputError(f"weight {name!r} holds {bad} values that are NaN or infinite: the training diverged")

@@ -79,7 +79,7 @@ class GoldenCase:
     """Inputs with what the float64 reference makes of them.
 
     inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs).
-    noise: largest |float32 torch - float64| over `outputs`. targets: true classes of real data.
+    noise: of float32 torch on these inputs, see `Reference.noise`. targets: true classes of real data.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 index = json.loads(str(arrays["index"]))
-                return tuple(
+                cases = tuple(
                     GoldenCase(
                         name=entry["name"],
                         inputs=arrays[f"{entry['name']}.inputs"],
@@ -162,6 +162,9 @@ class Bundle:
                     )
                     for entry in index
                 )
+                if not cases or not all(map(_is_whole, cases)):
+                    raise ValueError("a case is missing, misshapen or not finite")
+                return cases
         except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
             raise InputError(f"cannot read {path}: {error}", _REBUILD) from error
 
@@ -199,9 +202,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(), parse_constant=_refuse_constant)
         jsonschema.validate(manifest, manifest_schema())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", _REBUILD) from error
     except jsonschema.ValidationError as error:
         raise InputError(f"{path}: {error.json_path}: {error.message}", _REBUILD) from error
@@ -209,6 +212,17 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
     return manifest
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}")
+
+
+def _is_whole(case: GoldenCase) -> bool:
+    """Whether a comparison with the case means something."""
+    outputs = case.outputs
+    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    return bool(fits and np.isfinite(outputs).all() and 0 <= case.noise < float("inf"))
 
 
 def _graph(entry: Mapping[str, Any]) -> GraphInfo:

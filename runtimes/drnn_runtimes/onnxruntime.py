@@ -15,6 +15,8 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Availability, check_inputs
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
+_REBUILD = "Export it again: drnn-export model.pt"
 _GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu, CUDA and cuDNN installed."
 
 
@@ -75,7 +77,12 @@ class OnnxRuntime:
             reason = str(error).splitlines()[0]
             if self._device != "cpu":
                 raise RuntimeUnavailableError(f"{self.name} cannot run {graph.name}: {reason}", _GPU_FIX) from error
-            raise InputError(f"{path} cannot be loaded: {reason}", "Export it again: drnn-export model.pt") from error
+            raise InputError(f"{path} cannot be loaded: {reason}", _REBUILD) from error
+        values = [*session.get_inputs(), *session.get_outputs()]
+        found = [(v.name, v.type, tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in values]
+        wanted = [(t.name, _TYPES[t.dtype], tuple(t.shape)) for t in (*graph.inputs, *graph.outputs)]
+        if found != wanted:
+            raise InputError(f"{path} takes and gives {found}, the manifest says {wanted}", _REBUILD)
         if session.get_providers()[0] != provider:
             raise RuntimeUnavailableError(f"{self.name} fell back to {session.get_providers()[0]}", _GPU_FIX)
         return session
@@ -91,4 +98,8 @@ class OnnxRuntimeSession:
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the graph's precision."""
         check_inputs(self._graph, inputs)
-        return dict(zip(self._names, self._session.run(self._names, dict(inputs)), strict=True))
+        try:
+            outputs = self._session.run(self._names, dict(inputs))
+        except Exception as error:  # ONNX Runtime's exceptions share no documented base class
+            raise InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}") from error
+        return dict(zip(self._names, outputs, strict=True))

@@ -6,6 +6,7 @@ Cell equations: torch.nn.RNN, GRU (reset applied after the recurrent product) an
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -22,12 +23,34 @@ State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
 Parts = tuple[Array, ...]  # (h,) or (h, c), each (B, H)
 
 
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """What the equation gives, all in float64.
+
+    outputs: (B, outputs), or (B, k, outputs). state: after the last step. magnitude: like outputs, the sum of the
+    absolute values of the terms that the head adds up, |W| |h| + |b|: what rounding errors are relative to.
+    """
+
+    outputs: Array
+    state: State
+    magnitude: Array
+
+    def noise(self, float32_outputs: NDArray[np.generic]) -> float:
+        """The noise of float32 on these inputs: its largest error here, and at least one rounding of the head's terms.
+
+        Without that floor, a network whose terms cancel, or a lucky rounding, would leave other orders of summation no
+        room at all.
+        """
+        error = np.abs(float32_outputs.astype(np.float64) - self.outputs)
+        return float(max(error.max(), np.finfo(np.float32).eps * self.magnitude.max()))
+
+
 def run_reference(
     spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], state: State | None = None
-) -> tuple[Array, State]:
+) -> Reference:
     """Compute the outputs of a (piece of a) sequence and the state after it.
 
-    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Returns outputs as `DilatedRNN.advance` does, in float64.
+    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`.
     """
     wide = {name: value.astype(np.float64) for name, value in weights.items()}
     batch = inputs.shape[0]
@@ -45,7 +68,8 @@ def run_reference(
         for index, part in enumerate(parts):
             after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
         sequence = [h[0] for h in line[dilation:]]
-    return _read_out(spec, wide, sequence, state, after), after
+    outputs, magnitude = _read_out(spec, wide, sequence, state, after)
+    return Reference(outputs, after, magnitude)
 
 
 def _embed(spec: ModelSpec, weights: Mapping[str, Array], inputs: NDArray[np.generic]) -> list[Array]:
@@ -55,16 +79,22 @@ def _embed(spec: ModelSpec, weights: Mapping[str, Array], inputs: NDArray[np.gen
     return [inputs[:, t].astype(np.float64) for t in range(inputs.shape[1])]
 
 
-def _read_out(spec: ModelSpec, weights: Mapping[str, Array], top: list[Array], state: State, after: State) -> Array:
+def _read_out(
+    spec: ModelSpec, weights: Mapping[str, Array], top: list[Array], state: State, after: State
+) -> tuple[Array, Array]:
+    weight, bias = weights["head.weight"], weights["head.bias"]
     length, window = len(top), spec.window
     if window > 1:
         top = [state["fusion"][:, age] for age in range(window - 1)] + top
         after["fusion"] = np.stack(top[1 - window :], axis=1)
-    outputs = []
+    outputs, magnitudes = [], []
     for t in range(length - spec.head.output_steps(length), length):
         seen = np.concatenate(top[t : t + window], axis=1)  # times t - window + 1 .. t, oldest first
-        outputs.append(seen @ weights["head.weight"].T + weights["head.bias"])
-    return outputs[-1] if spec.head.kind == "last" else np.stack(outputs, axis=1)
+        outputs.append(seen @ weight.T + bias)
+        magnitudes.append(np.abs(seen) @ np.abs(weight).T + np.abs(bias))
+    if spec.head.kind == "last":
+        return outputs[-1], magnitudes[-1]
+    return np.stack(outputs, axis=1), np.stack(magnitudes, axis=1)
 
 
 def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable[[Array, Parts], Parts]:
@@ -135,5 +165,4 @@ class ReferenceSession:
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float64."""
         check_inputs(self._graph, inputs)
-        outputs, _ = run_reference(self._spec, self._weights, inputs["input"])
-        return {"output": outputs}
+        return {"output": run_reference(self._spec, self._weights, inputs["input"]).outputs}

@@ -11,18 +11,16 @@ from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.tensorrt import TensorRTRuntime
 from drnn_runtimes.torch import TorchRuntime
 
-RUNTIMES: dict[str, Runtime] = {
-    runtime.name: runtime
-    for runtime in (
-        ReferenceRuntime(),
-        TorchRuntime("cpu"),
-        TorchRuntime("cuda"),
-        OnnxRuntime("cpu"),
-        OnnxRuntime("cuda"),
-        TensorRTRuntime("tensorrt"),
-        TensorRTRuntime("tensorrt-rtx"),
-    )
-}
+_ALL: tuple[Runtime, ...] = (
+    ReferenceRuntime(),
+    TorchRuntime("cpu"),
+    TorchRuntime("cuda"),
+    OnnxRuntime("cpu"),
+    OnnxRuntime("cuda"),
+    TensorRTRuntime("tensorrt"),
+    TensorRTRuntime("tensorrt-rtx"),
+)
+RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
 def find_runtime(name: str) -> Runtime:

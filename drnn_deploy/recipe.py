@@ -141,7 +141,7 @@ def _read(path: Path) -> str:
 
 
 def _shipped(task: str) -> str:
-    recipe = resources.files("drnn_deploy") / "recipes" / f"{task}.toml"
+    recipe = resources.files("drnn_zoo") / task / "recipe.toml"
     if not recipe.is_file():
         raise InputError(f"there is no task {task!r}", "Type: drnn-deploy train --help")
     return recipe.read_text()

@@ -57,11 +57,15 @@ class _Batch(click.ParamType[int | None]):
 @click.option(
     "--engine-node-budget", type=click.IntRange(min=1), help="Most nodes to build an engine for. [default: 2000]"
 )
-@click.option("--engine-seconds", type=click.FloatRange(min=0, min_open=True), help="Time limit of one engine build. [default: 600]")
+@click.option(
+    "--engine-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time limit of one engine build. [default: 600]",
+)
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
-@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 16]")
+@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @json_option
 def export(model: Path, output: Path | None, json_path: str | None, **options: Any) -> int:
     """Write the bundle of a trained network and check it on every runtime that is here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from drnn_models.cone import ConePlan, LayerPlan, plan_cone
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 
+Emission = Literal["fused", "unrolled"]
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
 _PROTOBUF_LIMIT = 2**31 - 1
 _BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
@@ -27,13 +28,13 @@ class GraphRequest:
 
     steps: int
     batch: int | None = 1
-    emission: Literal["fused", "unrolled"] = "fused"
+    emission: Emission = "fused"
     prune: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.batch is not None and self.batch < 1):
             raise InputError(f"steps and batch must be at least 1, got {self.steps} and {self.batch}")
-        if self.emission not in ("fused", "unrolled"):
+        if self.emission not in get_args(Emission):
             raise InputError(f"emission must be fused or unrolled, got {self.emission!r}")
         if self.batch is None and self.emission == "unrolled":
             raise InputError(

@@ -1,0 +1,72 @@
+"""Side-by-side timing: every contender once per round, so that a drifting machine drifts for all of them alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call: median, and the 10th and 90th percentile as the machine's noise."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], *, seconds: float, warmup: int = 3) -> dict[str, Timing]:
+    """Time all contenders in turn, round after round, for about `seconds` in all and at least seven rounds."""
+    for run in contenders.values():
+        for _ in range(warmup):
+            run()
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds or len(next(iter(times.values()))) < 7:
+        for name, run in contenders.items():
+            before = time.perf_counter()
+            run()
+            times[name].append((time.perf_counter() - before) * 1e3)
+    return {name: _timing(values) for name, values in times.items()}
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Write benchmarks/results/NAME.json with the machine and the versions."""
+    packages = ("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "torch")
+    machine = {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpu": None,
+        "python": platform.python_version(),
+        "versions": {package: metadata.version(package) for package in packages},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+    return path
+
+
+def _timing(values: list[float]) -> Timing:
+    low, median, high = (round(float(value), 4) for value in np.percentile(values, [10, 50, 90]))
+    return Timing(median, low, high, len(values))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())

@@ -1,1 +1,0 @@
-"""The recipe that `drnn-deploy train TASK` follows unless told otherwise, one TOML file per task."""

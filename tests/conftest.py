@@ -17,3 +17,13 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"
 def one_thread() -> None:
     """Tests run in parallel; each process keeps to one core."""
     torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured (`record_property`), so that a CI log holds the figures."""
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    measured = sorted({pair for report in reports for pair in getattr(report, "user_properties", ())})
+    if measured:
+        terminalreporter.section("measured")
+        for name, value in measured:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -1,0 +1,300 @@
+"""ONNX graph -> TensorRT engine, by NVIDIA's own builder in a child process.
+
+One adapter for two modules with the same API. `tensorrt` builds for the GPU of this machine, which must be there.
+`tensorrt-rtx` also builds ahead of time, with no GPU, for a list of compute capabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from drnn_models.cuda import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
+from drnn_models.errors import EngineError, InputError
+from drnn_models.files import replacing
+from drnn_models.sidecar import EngineTensor, Sidecar, sidecar_path, this_platform
+
+if TYPE_CHECKING:
+    import onnx as onnx_module
+
+Backend = Flavour
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")  # one file serves them all
+
+_EXPORT = "drnn-export model.pt --output DIR"
+_OTHER_FORM = f"Export with the other --emission, or without an engine: {_EXPORT} --engine none"
+_TAIL = 6  # lines of a crashed builder's output, and of its errors, that a message repeats
+
+
+@dataclasses.dataclass(frozen=True)
+class BackendAvailability:
+    """Whether a backend can build here. `detail`: its version and target, or the reason why not. `fix`: what to do."""
+
+    usable: bool
+    detail: str
+    fix: str = ""
+
+
+def backend_availability(backend: Backend, compute_capabilities: Sequence[str] = ()) -> BackendAvailability:
+    """Whether `build_engine` can work with `backend` on this machine; never raises.
+
+    compute_capabilities: those that will be asked for. With none, a GPU that tensorrt-rtx does not know is a reason why
+    not; `build_engine` itself refuses unknown ones that were asked for.
+    """
+    if backend not in BACKENDS:
+        return BackendAvailability(False, f"there is no backend {backend!r}", f"Choose one of: {', '.join(BACKENDS)}.")
+    module, device = tensorrt_module(backend), gpu()
+    if module.loaded is None:
+        return BackendAvailability(False, module.reason, f"Install it: pip install {module.packages}")
+    title = f"{module.title} {module.version}"
+    if device is not None:
+        try:
+            build_targets(backend, module, (), None if compute_capabilities else device)
+        except EngineError as error:
+            return BackendAvailability(False, error.message, error.fix)
+        return BackendAvailability(True, f"{title}, {device.name} (compute capability {device.compute_capability})")
+    if backend == "tensorrt-rtx":
+        return BackendAvailability(True, f"{title}, ahead of time (no GPU: {gpu_reason()})")
+    return BackendAvailability(
+        False,
+        f"{title} builds on a GPU only, and {gpu_reason()}",
+        "Build on the machine that will run the engine, or ahead of time with the backend tensorrt-rtx.",
+    )
+
+
+def build_engine(
+    onnx: Path,
+    engine: Path,
+    backend: Backend,
+    *,
+    compute_capabilities: Sequence[str] = (),
+    tf32: bool = False,
+    workspace_bytes: int | None = None,
+    batch: tuple[int, int, int] | None = None,
+    time_limit: float = 600.0,
+    on_message: Callable[[str], None] | None = None,
+) -> Sidecar:
+    """Compile `onnx` and write `engine` with its sidecar beside it (see `sidecar_path`); returns the sidecar.
+
+    compute_capabilities: for example ("8.6",). Empty means this machine's GPU or, without one and with tensorrt-rtx,
+    `AHEAD_OF_TIME`. tf32: whether float32 products may be rounded to TF32. workspace_bytes: scratch memory at most.
+    batch: smallest, usual and largest batch, for a graph whose inputs have a free (batch) axis and only for such a
+    graph. time_limit: seconds. on_message: gets each warning of the builder.
+
+    Raises `EngineError` where the backend is missing, the graph is not taken, or the builder crashes or runs out of
+    time; `InputError` for a damaged file, a wrong `batch`, or a place that cannot be written to. Whatever is raised,
+    Ctrl-C included, `engine` and its sidecar stay as they were.
+    """
+    module, device = _usable(backend, compute_capabilities), gpu()
+    targets = build_targets(backend, module, tuple(compute_capabilities), device)
+    model, digest = _read_graph(onnx)
+    _check_batch(onnx, model, batch)
+    _check_graph(onnx, model)
+    request: dict[str, Any] = {
+        "module": module.loaded.__name__,
+        "onnx": str(onnx.absolute()),
+        "compute_capabilities": targets if backend == "tensorrt-rtx" else (),
+        "tf32": tf32,
+        "workspace_bytes": workspace_bytes,
+        "batch": batch,
+        "parent": os.getpid(),
+    }
+    # The sidecar is replaced first: should the machine stop in between, its sha256 tells that the engine is another.
+    with replacing(engine) as built, replacing(sidecar_path(engine)) as described:
+        reply = _run_worker(onnx, {**request, "engine": str(built.absolute())}, time_limit)
+        if "error" in reply:
+            raise _refusal(onnx, module, reply)
+        ahead_of_time = backend == "tensorrt-rtx" and (device is None or bool(compute_capabilities))
+        sidecar = Sidecar(
+            flavour=backend,
+            version=module.version,
+            platform=this_platform(),
+            compute_capabilities=targets,
+            driver=None if device is None or ahead_of_time else device.driver,
+            ahead_of_time=ahead_of_time,
+            flags=reply["flags"],
+            onnx=onnx.name,
+            onnx_sha256=digest,
+            engine_sha256=_sha256(built),
+            engine_bytes=built.stat().st_size,
+            build_seconds=reply["seconds"],
+            inputs=_tensors(reply["inputs"]),
+            outputs=_tensors(reply["outputs"]),
+            batch=batch,
+        )
+        _compare(onnx, model, sidecar)
+        sidecar.write(described)
+    if on_message is not None:
+        for warning in reply["warnings"]:
+            on_message(warning)
+    return sidecar
+
+
+def build_targets(
+    backend: Backend, module: TensorRTModule, requested: tuple[str, ...], device: Gpu | None
+) -> tuple[str, ...]:
+    """The compute capabilities to build for. Raises `EngineError` for one that `module` cannot build for here."""
+    here = (device.compute_capability,) if device else ()
+    if backend == "tensorrt":
+        if set(requested) - set(here):
+            raise EngineError(
+                f"TensorRT builds for this machine's GPU only (compute capability {', '.join(here) or 'none'}), "
+                f"not for {', '.join(requested)}",
+                f"Build on the machine that will run the engine: {_EXPORT}",
+            )
+        return here
+    known = known_compute_capabilities(module.loaded)
+    targets = tuple(dict.fromkeys(requested)) or here or AHEAD_OF_TIME
+    if unknown := [target for target in targets if target not in known]:
+        raise EngineError(
+            f"{module.title} {module.version} does not build for compute capability {', '.join(unknown)}; "
+            f"it knows {', '.join(known)}",
+            f"Use the full TensorRT for {', '.join(unknown)}, on a machine with that GPU: {_EXPORT} --engine tensorrt",
+        )
+    return targets
+
+
+def known_compute_capabilities(module: Any) -> tuple[str, ...]:
+    """Those that NVIDIA's `module` can build for ahead of time, in ascending order, for example ("7.5", "8.0")."""
+    names = [name[2:] for name in module.ComputeCapability.__members__ if name.startswith("SM")]
+    return tuple(f"{name[:-1]}.{name[-1]}" for name in sorted(names, key=int))
+
+
+def _usable(backend: Backend, compute_capabilities: Sequence[str]) -> TensorRTModule:
+    available = backend_availability(backend, compute_capabilities)
+    if not available.usable:
+        raise EngineError(f"cannot build an engine with {backend}: {available.detail}", available.fix)
+    return tensorrt_module(backend)
+
+
+def _run_worker(onnx: Path, request: dict[str, Any], time_limit: float) -> dict[str, Any]:
+    """Run one build in a child process, with this process's import path, and return its reply."""
+    command = [sys.executable, "-P", "-m", "drnn_export.tensorrt_worker"]
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        try:
+            answer, output = process.communicate(json.dumps(request), timeout=time_limit)
+        except subprocess.TimeoutExpired:
+            what = f"the builder had not compiled {onnx.name} after {time_limit:g} s and was stopped"
+            raise EngineError(what, f"Use --emission fused, or give it longer: {_EXPORT} --engine-seconds N") from None
+        finally:
+            process.kill()
+    if process.returncode != 0:
+        raise EngineError(f"the builder crashed on {onnx.name}: {_ending(process.returncode, output)}", _OTHER_FORM)
+    reply: dict[str, Any] = json.loads(answer)
+    return reply
+
+
+def _ending(code: int, output: str) -> str:
+    """How a process ended, and the last lines that it wrote."""
+    if code < 0:
+        known = {number.value: number.name for number in signal.Signals}
+        how = f"killed by {known.get(-code, f'signal {-code}')}"
+        if -code == signal.SIGKILL:
+            how += " (the system does that when memory runs out)"
+    else:
+        how = f"exit code {code}"
+    return "\n".join([how, *output.strip().splitlines()[-_TAIL:]])
+
+
+def _refusal(onnx: Path, module: TensorRTModule, reply: dict[str, Any]) -> EngineError:
+    details = [f"  {' '.join(text.split())}" for text in reply["details"]]
+    more = [f"  and {len(details) - _TAIL} more"] if len(details) > _TAIL else []
+    message = f"{module.title} {module.version} cannot build {onnx.name}: {reply['error']}"
+    return EngineError("\n".join([message, *details[:_TAIL], *more]), _OTHER_FORM)
+
+
+def _read_graph(path: Path) -> tuple[onnx_module.ModelProto, str]:
+    """The model and the sha256 of its file. Raises `InputError` for what is not an ONNX model."""
+    import onnx
+
+    fix = f"Export it again: {_EXPORT}"
+    try:
+        data = path.read_bytes()
+        model = onnx.load_model_from_string(data)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
+    except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
+        raise InputError(f"{path} is not an ONNX model, or was cut short", fix) from error
+    if not model.graph.node or not model.graph.output:
+        raise InputError(f"{path} holds no graph: the file is empty or was cut short", fix)
+    return model, hashlib.sha256(data).hexdigest()
+
+
+def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, int, int] | None) -> None:
+    free = sorted(tensor.name for tensor in _declared(model.graph.input) if -1 in tensor.shape)
+    if free and batch is None:
+        what = f"{path} takes any batch (input {free[0]!r})"
+        raise InputError(what, "Give the smallest, usual and largest batch that the engine is for.")
+    if batch is not None and not free:
+        what = f"{path} has a fixed batch, so batch sizes {batch} have no meaning"
+        raise InputError(what, "Leave the batch sizes out, or export the graph with a free batch.")
+    if batch is not None and not 1 <= batch[0] <= batch[1] <= batch[2]:
+        raise InputError(f"batch sizes must be smallest <= usual <= largest, from 1 up, got {batch}")
+
+
+def _check_graph(path: Path, model: onnx_module.ModelProto) -> None:
+    """Raise `EngineError` for what NVIDIA's parser misreads in silence: batch-first recurrence and float64."""
+    import onnx
+
+    double = onnx.TensorProto.DOUBLE
+    for node in model.graph.node:
+        if any(attribute.name == "layout" and attribute.i == 1 for attribute in node.attribute):
+            what = f"node {node.name!r} ({node.op_type}) has layout=1, which TensorRT reads as time-major"
+            raise EngineError(f"{path.name}: {what}", f"Export it time-major: {_EXPORT}")
+    wide = [value.name for value in model.graph.input if value.type.tensor_type.elem_type == double]
+    wide += [tensor.name for tensor in model.graph.initializer if tensor.data_type == double]
+    if wide:
+        what = f"{wide[0]!r} is float64, which TensorRT computes in float32"
+        raise EngineError(f"{path.name}: {what}", f"Export it in float32: {_EXPORT}")
+
+
+def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> None:
+    """Raise `EngineError` unless the engine's inputs and outputs are those that the graph declares."""
+    declared = (*_declared(model.graph.input), *_declared(model.graph.output))
+    built = {tensor.name: tensor for tensor in (*sidecar.inputs, *sidecar.outputs)}
+    for tensor in declared:
+        if built.get(tensor.name) != tensor:
+            what = f"{path.name}: the graph declares {tensor}, TensorRT makes {built.get(tensor.name)}"
+            raise EngineError(what, _OTHER_FORM)
+
+
+def _declared(values: Any) -> tuple[EngineTensor, ...]:
+    """ONNX value infos in the sidecar's words; a named or missing size is -1."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    return tuple(
+        EngineTensor(
+            name=value.name,
+            dtype=tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            shape=tuple(
+                axis.dim_value if axis.HasField("dim_value") else -1 for axis in value.type.tensor_type.shape.dim
+            ),
+        )
+        for value in values
+    )
+
+
+def _tensors(entries: Sequence[dict[str, Any]]) -> tuple[EngineTensor, ...]:
+    return tuple(EngineTensor(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,145 @@
+"""The child process of `drnn_export.tensorrt`: parses and compiles one ONNX graph with NVIDIA's builder.
+
+Reads a request (JSON, on standard input) and answers with a reply (JSON, on standard output):
+
+    request  module, onnx, engine (file to write), compute_capabilities, tf32, workspace_bytes, batch, parent
+    reply    inputs, outputs, flags, seconds, warnings   or   error, details (a list of text)
+
+It is a process of its own because NVIDIA's builder can crash or hang the process that it runs in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drnn_models.cuda import collecting_logger, data_type
+
+_POLL_SECONDS = 0.5
+
+
+class _RefusedError(Exception):
+    """NVIDIA's parser or compiler does not take the graph; `details` are its own words."""
+
+    def __init__(self, message: str, details: list[str]) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def main() -> None:
+    """Answer one request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends this process itself
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # NVIDIA's libraries print: keep that out of the reply
+    request = json.load(sys.stdin)
+    threading.Thread(target=_end_with_parent, args=(request["parent"],), daemon=True).start()
+    with answer:
+        json.dump(_reply(request), answer)
+
+
+def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return _build(request)
+    except _RefusedError as refused:
+        return {"error": str(refused), "details": refused.details}
+
+
+def _build(request: Mapping[str, Any]) -> dict[str, Any]:
+    start = time.perf_counter()
+    module = importlib.import_module(request["module"])
+    logger = collecting_logger(module)
+    builder = module.Builder(logger)
+    network = _parsed(module, builder, logger, request["onnx"])
+    config = _configured(module, builder, logger, request)
+    if request["batch"]:
+        _add_profile(builder, config, network, logger, request["batch"])
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise _RefusedError("the compiler does not take it", logger.errors)
+    Path(request["engine"]).write_bytes(engine)
+    return {
+        "inputs": [_described(network.get_input(index)) for index in range(network.num_inputs)],
+        "outputs": [_described(network.get_output(index)) for index in range(network.num_outputs)],
+        "flags": {"tf32": bool(config.get_flag(module.BuilderFlag.TF32)), "strongly_typed": True},
+        "seconds": round(time.perf_counter() - start, 3),
+        "warnings": logger.warnings,
+    }
+
+
+def _parsed(module: Any, builder: Any, logger: Any, onnx: str) -> Any:
+    """The network that NVIDIA's parser makes of the graph, strongly typed: precisions are what the graph says."""
+    flag = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # once every network is, it may go
+    network = builder.create_network(0 if flag is None else 1 << int(flag))
+    if flag is not None and not network.get_flag(flag):
+        raise _RefusedError("the builder does not make strongly typed networks", logger.errors)
+    parser = module.OnnxParser(network, logger)
+    if not parser.parse_from_file(onnx):
+        found = [_located(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise _RefusedError("the ONNX parser does not take it", found or logger.errors)
+    return network
+
+
+def _located(error: Any) -> str:
+    """One parser error as: node NAME (OPERATOR): reason."""
+    reason = str(error.desc()).strip()
+    if reason in ("", "false"):  # the parser's check for an operator that it has never heard of or cannot do here
+        reason = "this operator is not supported"
+    if not error.node_operator():
+        return reason
+    return f"node {error.node_name() or error.node()!r} ({error.node_operator()}): {reason}"
+
+
+def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:
+    config = builder.create_builder_config()
+    flag = module.BuilderFlag.TF32
+    if request["tf32"]:
+        config.set_flag(flag)
+    else:
+        config.clear_flag(flag)  # it is on by default, and rounds float32 products to 10 bits of mantissa
+    if bool(config.get_flag(flag)) != request["tf32"]:
+        raise _RefusedError(f"the builder does not switch TF32 {'on' if request['tf32'] else 'off'}", logger.errors)
+    if request["workspace_bytes"] is not None:
+        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request["workspace_bytes"])
+    targets = request["compute_capabilities"]
+    if targets:
+        config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        value = getattr(module.ComputeCapability, "SM" + target.replace(".", ""))
+        if not config.set_compute_capability(value, index):
+            raise _RefusedError(f"the builder does not build for compute capability {target}", logger.errors)
+    return config
+
+
+def _add_profile(builder: Any, config: Any, network: Any, logger: Any, batch: list[int]) -> None:
+    """One optimisation profile; every free axis of an input is the batch."""
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        if -1 in tuple(tensor.shape):
+            shapes = [tuple(size if axis == -1 else axis for axis in tensor.shape) for size in batch]
+            profile.set_shape(tensor.name, *shapes)
+    if config.add_optimization_profile(profile) < 0:
+        raise _RefusedError(f"the builder does not take the batch sizes {batch}", logger.errors)
+
+
+def _described(tensor: Any) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": data_type(tensor.dtype), "shape": list(tensor.shape)}
+
+
+def _end_with_parent(parent: int) -> None:
+    """A build that nobody waits for any more must not go on for minutes."""
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""NVIDIA's own parser and compiler on what is exported: no double, and no GPU needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from drnn_export.emit import emit
+from drnn_export.request import Emission, GraphRequest
+from drnn_export.tensorrt import build_engine
+from drnn_models.sidecar import Sidecar
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec, Tokens
+from tests.networks import random_weights
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+
+PAPER = (20,) * 9, tuple(2**i for i in range(9))
+NETWORKS = {
+    "one-hot tokens, last_k": ((6, 5), (1, 2), Tokens(5), Head("last_k", 3, 3)),
+    "embedded tokens, fusion, sequence": ((6, 5), (3, 5), Tokens(5, 3), Head("sequence", 3)),
+    "uneven dilations, fusion, last": ((4, 4, 4), (2, 3, 3), Continuous(2), Head("last", 3)),
+}
+
+
+def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
+    graph = folder / "model.onnx"
+    graph.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    batch = (1, 2, 4) if request.batch is None else None
+    return build_engine(graph, folder / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6",), batch=batch)
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(
+    ("what", "request_"),
+    [
+        ("pixel MNIST, 784 steps, fused", GraphRequest(784)),
+        ("pixel MNIST, 784 steps, fused, dynamic batch", GraphRequest(784, batch=None)),
+        ("pixel MNIST, 16 steps, unrolled", GraphRequest(16, emission="unrolled")),
+    ],
+)
+def test_paper_network_compiles(
+    tmp_path: Path, cell: Cell, what: str, request_: GraphRequest, record_property: Callable[[str, object], None]
+) -> None:
+    sidecar = compiled(tmp_path, ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10)), request_)
+    record_property(
+        f"TensorRT-RTX, SM86, {cell}, {what}", f"{sidecar.build_seconds:.1f} s, {sidecar.engine_bytes:,} bytes"
+    )
+    batch = -1 if request_.batch is None else 1
+    assert [(tensor.name, tensor.shape) for tensor in sidecar.inputs] == [("input", (batch, request_.steps, 1))]
+    assert [(tensor.name, tensor.shape) for tensor in sidecar.outputs] == [("output", (batch, 10))]
+    assert (tmp_path / "model.engine").stat().st_size == sidecar.engine_bytes
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("emission", get_args(Emission))
+def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str, emission: Emission) -> None:
+    hidden, dilations, inputs, head = NETWORKS[network]
+    spec = ModelSpec(cell, hidden, dilations, inputs, head)
+    assert compiled(tmp_path, spec, GraphRequest(17, 2, emission)).engine_bytes > 0

@@ -16,7 +16,7 @@ import onnx
 from drnn_deploy.golden import make_golden, write_golden
 from drnn_deploy.parity import NOISE_MULTIPLE, ParityReport, check_parity
 from drnn_export.emit import INPUT, OUTPUT, emit
-from drnn_export.request import NODE_BUDGET, GraphRequest
+from drnn_export.request import NODE_BUDGET, GraphRequest, estimate
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.errors import DeployError, EngineError, InputError
@@ -178,7 +178,8 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
-    notify(f"emitting sequence/{request.emission}")
+    size = estimate(checkpoint.spec, request)
+    notify(f"emitting sequence/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
     model = emit(checkpoint.spec, checkpoint.weights, request, node_budget=options.node_budget)
     file = "model.onnx" if index == 0 else f"sequence-{request.emission}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,84 @@
+"""The networks that ship: what the cards say of them is measured here again."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drnn_deploy import data
+from drnn_deploy.cli.demo import classify
+from drnn_deploy.evaluating import evaluate_bundle
+from drnn_deploy.exporting import ExportOptions, ExportResult, export
+from drnn_deploy.recipe import load_recipe
+from drnn_deploy.training import evaluate
+from drnn_models.checkpoint import load_checkpoint
+from drnn_models.errors import InputError
+from drnn_runtimes.registry import require
+
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
+TASKS = ("copy-memory", "pixel-mnist")
+HERE = ("reference", "torch", "onnxruntime-cpu")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    options = ExportOptions(emissions=("fused", "unrolled"), engines=(), runtimes=HERE)
+    return export(ZOO / "pixel-mnist" / "model.pt", tmp_path_factory.mktemp("zoo") / "bundle", options)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_checkpoint_comes_from_the_recipe_beside_it(task: str) -> None:
+    recipe = load_recipe(task)
+    checkpoint = load_checkpoint(ZOO / task / "model.pt")
+    assert checkpoint.spec == recipe.spec
+    assert checkpoint.provenance["recipe"] == recipe.to_json()
+    log = json.loads((ZOO / task / "log.json").read_text())
+    assert log["recipe"] == recipe.to_json()
+    assert log["log"][-1]["iteration"] == checkpoint.provenance["iterations"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_card_states_the_metrics_of_the_checkpoint(task: str) -> None:
+    card = (ZOO / task / "README.md").read_text()
+    metrics = load_checkpoint(ZOO / task / "model.pt").metrics
+    assert f"{100 * metrics['accuracy']:.2f} %" in card
+    assert f"{metrics['cross_entropy']:.4f}" in card
+
+
+def test_copy_memory_is_solved() -> None:
+    recipe = load_recipe("copy-memory")
+    metrics = evaluate(load_checkpoint(ZOO / "copy-memory" / "model.pt").network(), recipe.make_task(), "test")
+    assert metrics["cross_entropy"] < 0.01 < math.log(8)
+    assert metrics["accuracy"] == 1.0
+
+
+def test_every_runtime_passes_parity_on_the_mnist_network(digits: ExportResult) -> None:
+    assert digits.exit_code == 0
+    assert {row.runtime for row in digits.parity.rows} == set(HERE)
+
+
+def test_every_runtime_sees_the_same_digits(digits: ExportResult) -> None:
+    (case,) = (case for case in digits.bundle.golden if case.name == "task")
+    assert case.targets is not None
+    assert case.source.startswith("MNIST test images 0 to 19")
+    predictions = classify(digits.bundle, case)
+    assert len(predictions) >= 4
+    for found in predictions.values():
+        np.testing.assert_array_equal(found, predictions["reference"])
+        assert np.count_nonzero(found == case.targets) >= 19
+
+
+def test_all_test_digits_get_the_same_answer_from_every_runtime(digits: ExportResult) -> None:
+    """On 500 of the real test images; `drnn-deploy evaluate` does all 10,000."""
+    try:
+        data.folder("pixel-mnist")
+    except InputError as missing:
+        pytest.skip(f"MNIST is not on this machine. {missing.fix}")
+    results = evaluate_bundle(digits.bundle, require(["torch", "onnxruntime-cpu"]), limit=500)
+    assert [result.predictions for result in results] == [500] * 3
+    assert [result.changed for result in results] == [0] * 3
+    assert all(result.metrics["accuracy"] > 0.97 for result in results)

@@ -1,4 +1,4 @@
-"""Seconds of a training step of the paper's network (9 x 20, batch 128, T = 784): pruned and full, forward and backward.
+"""Time of a training step of the paper's network (9 x 20, batch 128, T = 784), pruned and full: forward and backward.
 
 python -m benchmarks.training_step [--seconds 40]
 """

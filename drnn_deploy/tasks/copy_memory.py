@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drnn_deploy.tasks.task import Batch
 from drnn_models.checkpoint import Examples
@@ -20,6 +21,7 @@ from drnn_models.spec import Continuous, Head, Tokens
 _DIGITS, _RECALLED, _BLANK, _MARKER = 8, 10, 8, 9
 _SPLIT_SEEDS = {"validation": 1 << 40, "test": 1 << 41}  # apart from any training seed
 _SPLIT_SEQUENCES = 1024
+_DRAWN_AT_ONCE = 500  # so that a split is the same whatever the size of its batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,21 +57,27 @@ class CopyMemory:
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """Fresh random digits."""
-        return self._make((seed or 1 << 32, index), size)  # seed 0's batch 256 would be a split's
+        return self._lay_out(_draw(seed or 1 << 32, index, size))  # seed 0's batch 256 would be a split's
 
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """1,024 sequences, apart from every training batch."""
+        starts = range(0, _SPLIT_SEQUENCES, _DRAWN_AT_ONCE)
+        parts = [_draw(_SPLIT_SEEDS[split], start, min(_DRAWN_AT_ONCE, _SPLIT_SEQUENCES - start)) for start in starts]
+        digits = np.concatenate(parts)
         for start in range(0, _SPLIT_SEQUENCES, size):
-            yield self._make((_SPLIT_SEEDS[split], start), min(size, _SPLIT_SEQUENCES - start))
+            yield self._lay_out(digits[start : start + size])
 
     def examples(self) -> Examples:
         """Twenty sequences of the test split."""
         batch = next(self.batches("test", 20))
         return Examples(batch.inputs, batch.targets, f"generated: copy memory, delay {self.delay}, test split")
 
-    def _make(self, seed: tuple[int, int], size: int) -> Batch:
-        digits = np.random.default_rng(seed).integers(0, _DIGITS, (size, _RECALLED), dtype=np.int64)
-        inputs = np.full((size, self.length), _BLANK, dtype=np.int64)
+    def _lay_out(self, digits: NDArray[np.int64]) -> Batch:
+        inputs = np.full((len(digits), self.length), _BLANK, dtype=np.int64)
         inputs[:, :_RECALLED] = digits
         inputs[:, -(_RECALLED + 1) :] = _MARKER
         return Batch(inputs, digits)
+
+
+def _draw(seed: int, index: int, size: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, index)).integers(0, _DIGITS, (size, _RECALLED), dtype=np.int64)

@@ -111,7 +111,7 @@ class Bundle:
         manifest = _read_manifest(folder)
         bundle = cls(
             folder=folder,
-            spec=ModelSpec.from_json(manifest["spec"]),
+            spec=_spec(folder, manifest),
             task=manifest["task"],
             graphs=tuple(_graph(entry) for entry in manifest["graphs"]),
             engines=tuple(EngineInfo(**entry) for entry in manifest["engines"]),
@@ -143,13 +143,15 @@ class Bundle:
             return check_weights(self.spec, load_file(self.path(WEIGHTS)))
         except (OSError, SafetensorError) as error:
             raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", _REBUILD) from error
+        except InputError as error:
+            raise InputError(f"{self.path(WEIGHTS)}: {error.message}", _REBUILD) from error
 
     @functools.cached_property
     def golden(self) -> tuple[GoldenCase, ...]:
         """The golden cases. Raises `InputError` where the file is damaged."""
         path = self.path(GOLDEN)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 index = json.loads(str(arrays["index"]))
                 cases = tuple(
                     GoldenCase(
@@ -212,6 +214,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
     return manifest
+
+
+def _spec(folder: Path, manifest: Mapping[str, Any]) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(manifest["spec"])
+    except InputError as error:
+        raise InputError(f"{folder / MANIFEST}: {error.message}", _REBUILD) from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -14,6 +14,8 @@ from drnn_deploy.tasks import Task, make_task
 from drnn_models.errors import InputError, SpecError
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
+_LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
+
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -35,8 +37,8 @@ class Training:
                 raise InputError(f"training.{name} must be a whole number of at least 1, got {value!r}")
         for name in ("learning_rate", "clip_norm"):
             value = getattr(self, name)
-            if type(value) not in (int, float) or not 0 < value < float("inf"):
-                raise InputError(f"training.{name} must be a positive number, got {value!r}")
+            if type(value) not in (int, float) or not 0 < value <= _LARGEST_RATE:
+                raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
         if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
             raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
         if self.optimizer not in ("adam", "rmsprop"):

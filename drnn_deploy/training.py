@@ -108,8 +108,8 @@ class TrainingRun:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight is a number."""
-        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        """Whether every weight, and every loss since the last line of the log, is a number."""
+        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *self.losses))
 
 
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
@@ -132,7 +132,7 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
                 run.seconds = time.monotonic() - started
                 continue
             loss = float(torch.stack(run.losses).mean())
-            if not math.isfinite(loss) or not run.finite:
+            if not run.finite:
                 raise InputError(
                     f"the training diverged: the loss is {loss} at iteration {run.iteration}",
                     "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",

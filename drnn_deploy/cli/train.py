@@ -79,32 +79,26 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 
 
 def _run(console: Console, run: TrainingRun, state: Path) -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress
 
     from drnn_deploy.training import train as train_steps
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=run.recipe.training.iterations, completed=run.iteration)
-        validation = ""
+        accuracy = ""
         for line in train_steps(run, state):
             if line.validation:
-                validation = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
-                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {validation}")
-            bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}")
+                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
+                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
+            bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}{accuracy}")
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> None:

@@ -23,7 +23,8 @@ import torch
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved, write_result
 from drnn_export.emit import emit
-from drnn_export.request import Emission, GraphRequest
+from drnn_export.request import GraphRequest
+from drnn_models.description import Emission
 
 
 def traced(path: str, dynamo: bool) -> None:

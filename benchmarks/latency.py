@@ -1,6 +1,9 @@
 """Latency of the pixel-MNIST network (9 x 20, T = 784) per cell: eager torch against ONNX Runtime on the CPU.
 
-python -m benchmarks.latency [--batch 1] [--seconds 20]
+python -m benchmarks.latency [--batch 1] [--threads 1] [--seconds 20]
+
+One thread each by default: at batch 1 more do not help, and the idle threads of one library, which spin, slow the other
+down tenfold when the two take turns.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def network(cell: Cell) -> DilatedRNN:
     return DilatedRNN(spec).eval()
 
 
-def contenders(cell: Cell, batch: int) -> Contenders:
+def contenders(cell: Cell, batch: int, threads: int) -> Contenders:
     """The same network run in different ways on the same input, each checked against the first."""
     model = network(cell)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -46,7 +49,10 @@ def contenders(cell: Cell, batch: int) -> Contenders:
     def session(emission: str, prune: bool) -> Callable[[], Any]:
         request = GraphRequest(STEPS, batch, emission, prune)  # type: ignore[arg-type]
         graph = emit(model.spec, weights, request).SerializeToString()
-        runtime = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        runtime = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return lambda: runtime.run(None, {"input": inputs})[0]
 
     found: Contenders = {
@@ -66,11 +72,13 @@ def main() -> None:
     """Measure, write benchmarks/results/latency-bN.json, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=20.0, help="per cell")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     result: dict[str, Any] = {}
     for cell in get_args(Cell):
-        timings = interleaved(contenders(cell, arguments.batch), seconds=arguments.seconds)
+        timings = interleaved(contenders(cell, arguments.batch, arguments.threads), seconds=arguments.seconds)
         baseline = timings["torch eager"].median
         result[cell] = {
             name: {**dataclasses.asdict(timing), "speedup": round(baseline / timing.median, 2)}
@@ -79,7 +87,9 @@ def main() -> None:
         for name, timing in timings.items():
             spread = f"{timing.low:.3g} to {timing.high:.3g}"
             print(f"{cell:5} {name:30} {timing.median:9.3f} ms ({spread}), {baseline / timing.median:6.1f} x")
-    path = write_result(f"latency-b{arguments.batch}", {"unit": "ms", "steps": STEPS, "cells": result})
+    path = write_result(
+        f"latency-b{arguments.batch}", {"unit": "ms", "steps": STEPS, "threads": arguments.threads, "cells": result}
+    )
     print(f"wrote {path}")
 
 

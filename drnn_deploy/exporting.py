@@ -19,8 +19,9 @@ from drnn_export.emit import INPUT, OUTPUT, emit
 from drnn_export.request import NODE_BUDGET, GraphRequest, estimate
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.description import TensorInfo
 from drnn_models.errors import DeployError, EngineError, InputError
-from drnn_models.files import replacing_folder
+from drnn_models.files import replacing_folder, sha256
 from drnn_models.sidecar import Sidecar
 from drnn_runtimes.bundle import (
     FORMAT,
@@ -31,8 +32,6 @@ from drnn_runtimes.bundle import (
     Bundle,
     EngineInfo,
     GraphInfo,
-    TensorInfo,
-    sha256,
 )
 from drnn_runtimes.registry import RUNTIMES, require
 
@@ -148,11 +147,11 @@ def _check_replaceable(folder: Path) -> None:
 def _backends(options: ExportOptions) -> list[Backend]:
     """The flavours to build with: those asked for, else the first that can build here, if any."""
     if options.engines is None:
-        return [name for name in BACKENDS if backend_availability(name).usable][:1]
+        return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
     for name in options.engines:
         if name not in BACKENDS:
             raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
-        available = backend_availability(name)
+        available = backend_availability(name, options.compute_capabilities)
         if not available.usable:
             raise EngineError(f"no {name} engine can be built here: {available.detail}", available.fix)
     return [name for name in BACKENDS if name in options.engines]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from drnn_export.cells import CELL_NODES, PROJECTIONS
 from drnn_models.cone import ConePlan, LayerPlan, plan_cone
+from drnn_models.description import Emission
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 
-Emission = Literal["fused", "unrolled"]
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
 _PROTOBUF_LIMIT = 2**31 - 1
 _BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs

@@ -6,7 +6,6 @@ One adapter for two modules with the same API. `tensorrt` builds for the GPU of 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from drnn_models.cuda import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
+from drnn_models.description import Availability, TensorInfo
 from drnn_models.errors import EngineError, InputError
-from drnn_models.files import replacing
-from drnn_models.sidecar import EngineTensor, Sidecar, sidecar_path, this_platform
+from drnn_models.files import replacing, sha256
+from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
 
 if TYPE_CHECKING:
     import onnx as onnx_module
@@ -34,36 +34,27 @@ _OTHER_FORM = f"Export with the other --emission, or without an engine: {_EXPORT
 _TAIL = 6  # lines of a crashed builder's output, and of its errors, that a message repeats
 
 
-@dataclasses.dataclass(frozen=True)
-class BackendAvailability:
-    """Whether a backend can build here. `detail`: its version and target, or the reason why not. `fix`: what to do."""
-
-    usable: bool
-    detail: str
-    fix: str = ""
-
-
-def backend_availability(backend: Backend, compute_capabilities: Sequence[str] = ()) -> BackendAvailability:
+def backend_availability(backend: Backend, compute_capabilities: Sequence[str] = ()) -> Availability:
     """Whether `build_engine` can work with `backend` on this machine; never raises.
 
     compute_capabilities: those that will be asked for. With none, a GPU that tensorrt-rtx does not know is a reason why
     not; `build_engine` itself refuses unknown ones that were asked for.
     """
     if backend not in BACKENDS:
-        return BackendAvailability(False, f"there is no backend {backend!r}", f"Choose one of: {', '.join(BACKENDS)}.")
+        return Availability(False, f"there is no backend {backend!r}", f"Choose one of: {', '.join(BACKENDS)}.")
     module, device = tensorrt_module(backend), gpu()
     if module.loaded is None:
-        return BackendAvailability(False, module.reason, f"Install it: pip install {module.packages}")
+        return Availability(False, module.reason, f"Install it: pip install {module.packages}")
     title = f"{module.title} {module.version}"
     if device is not None:
         try:
             build_targets(backend, module, (), None if compute_capabilities else device)
         except EngineError as error:
-            return BackendAvailability(False, error.message, error.fix)
-        return BackendAvailability(True, f"{title}, {device.name} (compute capability {device.compute_capability})")
+            return Availability(False, error.message, error.fix)
+        return Availability(True, f"{title}, {device.name} (compute capability {device.compute_capability})")
     if backend == "tensorrt-rtx":
-        return BackendAvailability(True, f"{title}, ahead of time (no GPU: {gpu_reason()})")
-    return BackendAvailability(
+        return Availability(True, f"{title}, ahead of time (no GPU: {gpu_reason()})")
+    return Availability(
         False,
         f"{title} builds on a GPU only, and {gpu_reason()}",
         "Build on the machine that will run the engine, or ahead of time with the backend tensorrt-rtx.",
@@ -123,7 +114,7 @@ def build_engine(
             flags=reply["flags"],
             onnx=onnx.name,
             onnx_sha256=digest,
-            engine_sha256=_sha256(built),
+            engine_sha256=sha256(built),
             engine_bytes=built.stat().st_size,
             build_seconds=reply["seconds"],
             inputs=_tensors(reply["inputs"]),
@@ -275,12 +266,12 @@ def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> Non
             raise EngineError(what, _OTHER_FORM)
 
 
-def _declared(values: Any) -> tuple[EngineTensor, ...]:
+def _declared(values: Any) -> tuple[TensorInfo, ...]:
     """ONNX value infos in the sidecar's words; a named or missing size is -1."""
     from onnx.helper import tensor_dtype_to_np_dtype
 
     return tuple(
-        EngineTensor(
+        TensorInfo(
             name=value.name,
             dtype=tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
             shape=tuple(
@@ -291,10 +282,5 @@ def _declared(values: Any) -> tuple[EngineTensor, ...]:
     )
 
 
-def _tensors(entries: Sequence[dict[str, Any]]) -> tuple[EngineTensor, ...]:
-    return tuple(EngineTensor(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _tensors(entries: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
+    return tuple(TensorInfo(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)

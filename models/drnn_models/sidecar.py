@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from drnn_models.cuda import Flavour
+from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError
 
 FORMAT = "drnn-deploy-engine/1"
@@ -22,15 +23,6 @@ REBUILD = "Build it again on this machine: drnn-export model.pt --output DIR"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMPUTE_CAPABILITY = re.compile(r"[1-9]\d*\.\d")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # what some systems call them -> what Linux calls them
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineTensor:
-    """An input or output of an engine. dtype: NumPy's name. shape: -1 where the engine takes a range of batches."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +45,8 @@ class Sidecar:
     engine_sha256: str
     engine_bytes: int
     build_seconds: float
-    inputs: tuple[EngineTensor, ...]
-    outputs: tuple[EngineTensor, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     batch: tuple[int, int, int] | None = None
     format: str = FORMAT
 
@@ -196,16 +188,16 @@ def _flags(value: object) -> dict[str, bool]:
     return {name: _boolean(f"flags.{name}", on) for name, on in value.items()}
 
 
-def _tensors(name: str, value: object) -> tuple[EngineTensor, ...]:
+def _tensors(name: str, value: object) -> tuple[TensorInfo, ...]:
     return tuple(_tensor(f"{name}[{index}]", entry) for index, entry in enumerate(_list(name, value)))
 
 
-def _tensor(where: str, value: object) -> EngineTensor:
-    record = _record(where, value, EngineTensor)
+def _tensor(where: str, value: object) -> TensorInfo:
+    record = _record(where, value, TensorInfo)
     shape = record["shape"]
     if not isinstance(shape, list):
         raise _mistyped(f"{where}.shape", "a list", shape)
-    return EngineTensor(
+    return TensorInfo(
         name=_text(f"{where}.name", record["name"]),
         dtype=_text(f"{where}.dtype", record["dtype"]),
         shape=tuple(_whole(f"{where}.shape[{axis}]", size, least=-1) for axis, size in enumerate(shape)),

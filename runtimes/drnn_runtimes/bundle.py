@@ -12,33 +12,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_models.description import Emission, TensorInfo
 from drnn_models.errors import InputError
+from drnn_models.files import sha256
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy-bundle/1"
 MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
-Emission = Literal["fused", "unrolled"]
 _REBUILD = "Export it again: drnn-export model.pt --output DIR"
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a graph. `shape`: the batch axis is -1 where the graph takes any batch."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,12 +172,6 @@ class Bundle:
                 raise InputError(f"{path} is missing from the bundle", _REBUILD)
             if verify and sha256(path) != expected:
                 raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest_schema() -> dict[str, Any]:

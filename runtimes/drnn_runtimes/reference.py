@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_models.description import Availability
 from drnn_models.gates import GATES
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, Availability, check_inputs
+from drnn_runtimes.runtime import Arrays, check_inputs
 
 Array = NDArray[np.float64]
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes

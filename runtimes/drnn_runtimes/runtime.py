@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -10,19 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_models.description import Availability
 from drnn_models.errors import InputError
 from drnn_runtimes.bundle import Bundle, GraphInfo
 
 Arrays = dict[str, NDArray[np.generic]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Availability:
-    """Whether a runtime can run here. `detail`: its version and device, or the reason why not. `fix`: what to do."""
-
-    usable: bool
-    detail: str
-    fix: str = ""
 
 
 class Session(Protocol):

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from drnn_models import cuda
 from drnn_models.cuda import Flavour, Gpu, TensorRTModule
+from drnn_models.description import Availability, TensorInfo
 from drnn_models.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_models.sidecar import REBUILD, Sidecar, this_platform
-from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo, TensorInfo
-from drnn_runtimes.runtime import Arrays, Availability, check_inputs
+from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
+from drnn_runtimes.runtime import Arrays, check_inputs
 
 _GPU_FAILED = "Check that no other program fills or uses the GPU, then run again; if it lasts, restart the driver."
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_models.description import Availability
 from drnn_models.errors import RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, Availability, check_inputs
+from drnn_runtimes.runtime import Arrays, check_inputs
 
 if TYPE_CHECKING:
     from drnn_models.network import DilatedRNN

@@ -19,9 +19,9 @@ import pytest
 import drnn_deploy
 from drnn_deploy import ExportOptions, exporting
 from drnn_deploy.cli import main
-from drnn_export.tensorrt import BackendAvailability
 from drnn_models import cuda
 from drnn_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from drnn_models.description import Availability
 from drnn_models.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -323,8 +323,8 @@ def test_budget_that_the_refusal_names_is_enough(command: Command, model: Path) 
 
 
 def test_engine_of_a_builder_that_is_missing(command: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = BackendAvailability(False, "the Python module tensorrt is not installed", "Install it: pip install it")
-    monkeypatch.setattr(exporting, "backend_availability", lambda name: missing)
+    missing = Availability(False, "the Python module tensorrt is not installed", "Install it: pip install it")
+    monkeypatch.setattr(exporting, "backend_availability", lambda *_: missing)
     ran = command(model, "--output", model.parent / "bundle", "--engine", "tensorrt", "--json", "-")
     assert ran.code == 4
     assert ran.err.splitlines()[-2:] == [
@@ -341,7 +341,7 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
     def refuse(*_: object, **__: object) -> None:
         raise EngineError("the builder crashed on [node/17]", "Use another [form]")
 
-    monkeypatch.setattr(exporting, "backend_availability", lambda name: BackendAvailability(True, "here"))
+    monkeypatch.setattr(exporting, "backend_availability", lambda *_: Availability(True, "here"))
     monkeypatch.setattr(exporting, "build_engine", refuse)
     out = model.parent / "bundle"
     ran = command(
@@ -358,7 +358,7 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
 def test_graph_over_the_engine_budget_is_not_built_and_says_how(
     command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "backend_availability", lambda name: BackendAvailability(True, "here"))
+    monkeypatch.setattr(exporting, "backend_availability", lambda *_: Availability(True, "here"))
     monkeypatch.setattr(exporting, "build_engine", lambda *_, **__: pytest.fail("over the budget"))
     ran = command(
         model,

@@ -28,11 +28,11 @@ from drnn_deploy.parity import (
     run_case,
 )
 from drnn_models.checkpoint import Checkpoint
+from drnn_models.description import Availability
 from drnn_models.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.reference import ReferenceRuntime, run_reference
-from drnn_runtimes.runtime import Availability
 from tests.networks import random_weights
 
 Array = NDArray[np.generic]

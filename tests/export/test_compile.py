@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 
 from drnn_export.emit import emit
-from drnn_export.request import Emission, GraphRequest
+from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import build_engine
+from drnn_models.description import Emission
 from drnn_models.sidecar import Sidecar
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec, Tokens
 from tests.networks import random_weights

@@ -29,8 +29,9 @@ from drnn_export.tensorrt import (
     known_compute_capabilities,
 )
 from drnn_models.cuda import Gpu, gpu, gpu_reason, tensorrt_module
+from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError, InputError
-from drnn_models.sidecar import EngineTensor, Sidecar, sidecar_path, this_platform
+from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 
@@ -122,8 +123,8 @@ def test_an_engine_comes_with_a_sidecar_that_describes_it(operator: str, tmp_pat
     assert (sidecar.platform, sidecar.compute_capabilities) == (this_platform(), SM86)
     assert (sidecar.ahead_of_time, sidecar.driver, sidecar.batch) == (True, None, None)
     assert sidecar.flags == {"tf32": False, "strongly_typed": True}
-    assert sidecar.inputs == (EngineTensor("input", "float32", (T, B, C)),)
-    assert sidecar.outputs == (EngineTensor("output", "float32", (T, 1, B, H)),)
+    assert sidecar.inputs == (TensorInfo("input", "float32", (T, B, C)),)
+    assert sidecar.outputs == (TensorInfo("output", "float32", (T, 1, B, H)),)
     assert 0 < sidecar.build_seconds < 60
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError
-from drnn_models.sidecar import EngineTensor, Sidecar, sidecar_path, this_platform
+from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
 
 SIDECAR = Sidecar(
     flavour="tensorrt-rtx",
@@ -28,8 +29,8 @@ SIDECAR = Sidecar(
     engine_sha256="b" * 64,
     engine_bytes=1234,
     build_seconds=0.5,
-    inputs=(EngineTensor("input", "float32", (-1, 12, 3)),),
-    outputs=(EngineTensor("output", "float32", (-1, 10)),),
+    inputs=(TensorInfo("input", "float32", (-1, 12, 3)),),
+    outputs=(TensorInfo("output", "float32", (-1, 10)),),
     batch=(1, 2, 8),
 )
 FITTING = {

@@ -17,10 +17,11 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from drnn_models import cuda
 from drnn_models.cuda import Flavour
+from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError, InputError, RuntimeUnavailableError
-from drnn_models.sidecar import EngineTensor, Sidecar, sidecar_path, this_platform
+from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo, TensorInfo
+from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.tensorrt import Machine, TensorRTRuntime, TensorRTSession, check_batch, engine_problem, numpy_type
 
@@ -63,8 +64,8 @@ SIDECAR = Sidecar(
     engine_sha256=digest(ENGINE),
     engine_bytes=len(ENGINE),
     build_seconds=0.5,
-    inputs=(EngineTensor("input", "float32", (2, FEATURES)),),
-    outputs=(EngineTensor("output", "float32", (2, FEATURES)),),
+    inputs=(TensorInfo("input", "float32", (2, FEATURES)),),
+    outputs=(TensorInfo("output", "float32", (2, FEATURES)),),
 )
 
 

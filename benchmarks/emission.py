@@ -27,19 +27,19 @@ from drnn_export.request import GraphRequest
 from drnn_models.description import Emission
 
 
-def traced(path: str, dynamo: bool) -> None:
+def traced(path: str) -> None:
     """Export with torch.onnx, and leave the seconds it took beside the graph."""
     warnings.simplefilter("ignore")
     started = time.perf_counter()
-    torch.onnx.export(network("gru"), (torch.zeros(1, STEPS, 1),), path, dynamo=dynamo, verbose=False)
+    torch.onnx.export(network("gru"), (torch.zeros(1, STEPS, 1),), path, verbose=False)
     Path(f"{path}.seconds").write_text(str(time.perf_counter() - started))
 
 
-def trace_in_child(dynamo: bool, limit: float) -> dict[str, Any]:
+def trace_in_child(limit: float) -> dict[str, Any]:
     """Seconds, nodes and whether the traced graph computes what the module does; or why there is no graph."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/traced.onnx"
-        child = multiprocessing.get_context("spawn").Process(target=traced, args=(path, dynamo))
+        child = multiprocessing.get_context("spawn").Process(target=traced, args=(path,))
         child.start()
         child.join(limit)
         if child.is_alive():
@@ -62,7 +62,7 @@ def trace_in_child(dynamo: bool, limit: float) -> dict[str, Any]:
 def main() -> None:
     """Measure and write benchmarks/results/emission.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds for each torch.onnx export")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for the torch.onnx export")
     arguments = parser.parse_args()
     model = network("gru")
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -79,9 +79,7 @@ def main() -> None:
         }
         for name, timing in timings.items()
     }
-    for dynamo in (False, True):
-        name = f"torch.onnx, {'dynamo' if dynamo else 'TorchScript'}"
-        result[name] = trace_in_child(dynamo, arguments.limit)
+    result["torch.onnx.export"] = trace_in_child(arguments.limit)
     for name, entry in result.items():
         print(f"{name:24} {entry}")
     print(f"wrote {write_result('emission', {'steps': STEPS, 'exporters': result})}")

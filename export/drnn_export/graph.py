@@ -21,6 +21,7 @@ class GraphBuilder:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
+        self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser once; the same name must always hold the same value."""
@@ -33,15 +34,28 @@ class GraphBuilder:
     ) -> str:
         """Add a node with one output, called like the node unless `output` says otherwise; returns the output."""
         output = output or name
-        self._nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))
+        self._add(operator, inputs, [output], name, attributes)
         return output
 
     def split(self, value: str, sizes: Sequence[int], name: str, labels: Sequence[str], axis: int) -> list[str]:
         """Split `value` into parts of `sizes` along `axis`; returns the outputs, `name/label` each."""
         lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
         outputs = [f"{name}/{label}" for label in labels]
-        self._nodes.append(helper.make_node("Split", [value, lengths], outputs, name, axis=axis))
+        self._add("Split", [value, lengths], outputs, name, {"axis": axis})
         return outputs
+
+    def _add(
+        self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: dict[str, Any]
+    ) -> None:
+        made = [self._attribute(*pair) for pair in sorted(attributes.items())]
+        self._nodes.append(onnx.NodeProto(op_type=operator, input=inputs, output=outputs, name=name, attribute=made))
+
+    def _attribute(self, name: str, value: Any) -> onnx.AttributeProto:
+        """An attribute, made once for the thousands of steps that carry the same one."""
+        key = (name, repr(value))
+        if key not in self._attributes:
+            self._attributes[key] = helper.make_attribute(name, value)
+        return self._attributes[key]
 
     def reshape(self, value: str, shape: Sequence[int], name: str) -> str:
         """Reshape; one axis may be -1."""

@@ -32,6 +32,7 @@ from drnn_runtimes.bundle import (
     Bundle,
     EngineInfo,
     GraphInfo,
+    manifest_checksum,
 )
 from drnn_runtimes.registry import RUNTIMES, require
 
@@ -257,4 +258,5 @@ def _write_manifest(
         },
         "versions": {"drnn-deploy": metadata.version("drnn-deploy"), **versions},
     }
+    manifest["checksum"] = manifest_checksum(manifest)
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

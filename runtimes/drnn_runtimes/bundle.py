@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -180,6 +181,12 @@ def manifest_schema() -> dict[str, Any]:
     return schema
 
 
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """Sha256 of a manifest's entries, `checksum` aside: it shows edits and damage, not forgery."""
+    entries = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     import jsonschema
 
@@ -198,6 +205,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     for name in manifest["files"]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
+    if manifest["checksum"] != manifest_checksum(manifest):
+        raise InputError(f"{path} was changed after the export: its checksum differs", _REBUILD)
     return manifest
 
 

@@ -25,6 +25,7 @@ from drnn_deploy.parity import NOISE_MULTIPLE
 from drnn_export.request import NODE_BUDGET
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes.bundle import manifest_checksum
 from drnn_runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeSession
 from tests.networks import random_weights
 
@@ -235,7 +236,8 @@ def test_evaluate_a_bundle_that_does_not_fit_its_task(
 ) -> None:
     bundle = Path(shutil.copytree(copy_memory, tmp_path / "bundle"))
     manifest = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "manifest.json").write_text(json.dumps({**manifest, "task": task}))
+    manifest["task"] = task
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "checksum": manifest_checksum(manifest)}))
     ran = command("drnn-deploy", "evaluate", bundle)
     assert ran.code == 2
     assert says in ran.err

@@ -25,7 +25,7 @@ from drnn_deploy.parity import check_parity
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import Bundle, manifest_schema
+from drnn_runtimes.bundle import Bundle, manifest_checksum, manifest_schema
 from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.registry import require
 from tests.networks import random_inputs, random_weights
@@ -73,8 +73,9 @@ def manifest(bundle: Path) -> dict[str, Any]:
 
 
 def edit(bundle: Path, **changes: Any) -> None:
-    """Change entries of the manifest."""
-    (bundle / "manifest.json").write_text(json.dumps({**manifest(bundle), **changes}))
+    """Change entries of the manifest, and its checksum with them."""
+    entries = {**manifest(bundle), **changes}
+    (bundle / "manifest.json").write_text(json.dumps({**entries, "checksum": manifest_checksum(entries)}))
 
 
 def vouch_for(bundle: Path, name: str) -> None:
@@ -297,7 +298,13 @@ def test_manifest_edited_by_hand(bundle: Path, refused: Callable[..., None], nam
     refused(says)
 
 
-@pytest.mark.parametrize("key", ["format", "spec", "task", "graphs", "engines", "files", "versions"])
+def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..., None]) -> None:
+    path = bundle / "manifest.json"
+    path.write_text(path.read_text().replace('"steps": 8', '"steps": 9'))
+    refused("manifest.json was changed after the export: its checksum differs", "Export it again")
+
+
+@pytest.mark.parametrize("key", ["format", "spec", "task", "graphs", "engines", "files", "versions", "checksum"])
 def test_manifest_without_an_entry(bundle: Path, refused: Callable[..., None], key: str) -> None:
     found = manifest(bundle)
     del found[key]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drnn_runtimes.bundle import Bundle, GoldenCase
 
 _PER_ROW, _SIDE = 5, 28
+_RAMP = " .:-=+*#%@"  # dark to bright
 
 
 @click.command()
@@ -36,7 +37,9 @@ def demo(bundle: Path) -> int:
     assert case.targets is not None
     console = make_console(None)
     console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.", markup=False)
-    pictures = [_picture(image) for image in case.inputs.reshape(-1, _SIDE, _SIDE)]
+    pictures = [
+        _picture(image, colours=console.color_system is not None) for image in case.inputs.reshape(-1, _SIDE, _SIDE)
+    ]
     for start in range(0, len(pictures), _PER_ROW):
         panels = []
         for index in range(start, min(start + _PER_ROW, len(pictures))):
@@ -82,14 +85,20 @@ def _digits(bundle: Bundle) -> GoldenCase:
     )
 
 
-def _picture(image: NDArray[np.generic]) -> Text:
-    """28 x 28 brightness as 14 lines of half blocks: the upper pixel is the foreground, the lower the background."""
+def _picture(image: NDArray[np.generic], *, colours: bool) -> Text:
+    """28 x 28 brightness as 14 lines, two pixels a character.
+
+    With colours, half blocks: the upper pixel is the foreground, the lower the background. Without, a character ramp.
+    """
     from rich.text import Text
 
     text = Text()
     levels = np.clip(image.astype(np.float64) * 255, 0, 255).astype(int)
     for upper, lower in zip(levels[::2], levels[1::2], strict=True):
         for top, bottom in zip(upper, lower, strict=True):
-            text.append("▀", style=f"rgb({top},{top},{top}) on rgb({bottom},{bottom},{bottom})")
+            if colours:
+                text.append("▀", style=f"rgb({top},{top},{top}) on rgb({bottom},{bottom},{bottom})")
+            else:
+                text.append(_RAMP[(top + bottom) * (len(_RAMP) - 1) // 510])
         text.append("\n")
     return text

@@ -18,6 +18,7 @@ from drnn_deploy.training import evaluate
 from drnn_models.checkpoint import load_checkpoint
 from drnn_models.errors import InputError
 from drnn_runtimes.registry import require
+from tests.drnn_deploy.conftest import Command
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
 TASKS = ("copy-memory", "pixel-mnist")
@@ -70,6 +71,15 @@ def test_every_runtime_sees_the_same_digits(digits: ExportResult) -> None:
     for found in predictions.values():
         np.testing.assert_array_equal(found, predictions["reference"])
         assert np.count_nonzero(found == case.targets) >= 19
+
+
+def test_demo_shows_the_digits_and_what_each_runtime_reads(digits: ExportResult, command: Command) -> None:
+    ran = command("drnn-deploy", "demo", digits.bundle.folder)
+    assert ran.code == 0
+    assert ran.out.count("true ") >= 20
+    assert ran.out.count("%%%") > 100  # bright strokes, in a terminal without colours
+    assert "onnxruntime-cpu unrolled: 19 of 20 right" in ran.out
+    assert "every runtime predicts the same" in ran.out
 
 
 def test_all_test_digits_get_the_same_answer_from_every_runtime(digits: ExportResult) -> None:

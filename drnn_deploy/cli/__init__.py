@@ -16,6 +16,7 @@ _COMMANDS = {
     "evaluate": "Measure a bundle's task metric through its runtimes.",
     "export": "Write the bundle of a trained network and check it on every runtime.",
     "inspect": "Verify a bundle and show what is in it.",
+    "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
 }
 

@@ -50,6 +50,7 @@ def test_onnx_reference_evaluator_agrees_on_unrolled_graphs(case: Case, prune: b
     case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
 
 
+# onnx's evaluator knows no Relu in its RNN operator.
 @given(cases().filter(lambda case: case.spec.activation == "tanh"), st.booleans())
 def test_onnx_reference_evaluator_agrees_on_fused_graphs(case: Case, prune: bool) -> None:
     evaluator = ReferenceEvaluator(graph_of(case, prune=prune))

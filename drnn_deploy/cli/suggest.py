@@ -1,0 +1,56 @@
+"""`drnn-deploy suggest --length STEPS`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+
+
+@click.command()
+@click.option("--length", type=click.IntRange(min=1), required=True, help="Time steps of a sequence.")
+@click.option("--cell", type=click.Choice(["rnn", "gru", "lstm"]), default="gru", show_default=True)
+@click.option("--hidden", type=click.IntRange(min=1), default=20, show_default=True, help="Units per layer.")
+@click.option("--features", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs per step.")
+@click.option("--outputs", type=click.IntRange(min=1), default=10, show_default=True, help="Classes.")
+@click.option("--first", type=click.IntRange(min=1), default=1, show_default=True, help="Dilation of the first layer.")
+@json_option
+def suggest(
+    length: int, cell: str, hidden: int, features: int, outputs: int, first: int, json_path: str | None
+) -> None:
+    """Compare stacks of dilations 1, 2, 4, ... for a sequence length, and name the one to start with.
+
+    It is the smallest stack in which the way from the farthest step to the output is shortest, counted in edges.
+    """
+    from rich.table import Table
+
+    from drnn_models import memory
+    from drnn_models.spec import Continuous, Head, ModelSpec
+
+    with json_on_failure(json_path):
+        specs = [
+            ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
+            for dilations in memory.doubling_stacks(length, first=first)
+        ]
+        reports = [memory.analyse(spec, length) for spec in specs]
+        best = memory.suggest(reports)
+        rows = [
+            {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
+            for index, (spec, report) in enumerate(zip(specs, reports, strict=True))
+        ]
+        write_json(json_path, {"passed": True, "stacks": rows})
+    console = make_console(json_path)
+    table = Table(
+        "layers", "dilations", "parameters", "longest path", "mean rec. length", "cells in a row", "mult-adds"
+    )
+    for index, (spec, report) in enumerate(zip(specs, reports, strict=True)):
+        dilations = f"{spec.dilations[0]} to {spec.dilations[-1]}"
+        path, mean = f"{report.longest_path:,}", f"{report.mean_recurrent_length:.2f}"
+        cells, products = f"{report.sequential_cells:,}", f"{report.multiply_adds:,}"
+        style = "bold green" if index == best else ""
+        table.add_row(str(spec.layers), dilations, f"{report.parameters:,}", path, mean, cells, products, style=style)
+    console.print(table)
+    chosen = ", ".join(str(dilation) for dilation in specs[best].dilations)
+    console.print(f"for {length:,} steps start with {specs[best].layers} layers, dilations {chosen}")

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from drnn_models.errors import DeployError
+from drnn_models.errors import DeployError, RuntimeUnavailableError
 
 _COMMANDS = {
     "data": "Fetch and verify the tasks' data sets.",
@@ -19,6 +19,7 @@ _COMMANDS = {
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
 }
+_EXTRAS = {"torch": "train", "matplotlib": "train"}  # optional package -> the extra that brings it
 
 
 class _LazyGroup(click.Group):
@@ -67,6 +68,12 @@ def _run(command: click.Command, name: str) -> None:
         if error.fix:
             click.echo(error.fix, err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        click.echo(f"{name}: this command needs {error.name}, which is not installed", err=True)
+        click.echo(f"Type: pip install 'drnn-deploy[{_EXTRAS[error.name]}]'", err=True)
+        sys.exit(RuntimeUnavailableError.exit_code)
     except click.exceptions.Abort:
         click.echo(f"{name}: stopped", err=True)
         sys.exit(130)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.tasks.task import Batch
-from drnn_models.checkpoint import Examples
+from drnn_models.description import Examples
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_models.description import Examples
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
 from drnn_models.network import DilatedRNN
@@ -31,15 +32,6 @@ from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """A few real inputs with their true answers, and where they come from."""
-
-    inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
-    targets: NDArray[np.int64]  # (N,) or (N, k)
-    source: str
 
 
 @dataclasses.dataclass(frozen=True)

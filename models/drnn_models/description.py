@@ -1,9 +1,12 @@
-"""Small types that export and runtimes share."""
+"""Small types that tasks, export and runtimes share. Needs no torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 Emission = Literal["fused", "unrolled"]  # one ONNX operator per layer, or per-step nodes with static shapes
 
@@ -24,3 +27,12 @@ class Availability:
     usable: bool
     detail: str
     fix: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A few real inputs with their true answers, and where they come from."""
+
+    inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
+    targets: NDArray[np.int64]  # (N,) or (N, k)
+    source: str

@@ -102,7 +102,7 @@ def test_fresh_recurrent_weights_are_orthogonal_per_gate_and_only_the_forget_gat
 def test_pruning_makes_training_faster(cell: str) -> None:
     """A training step of the paper's network; by count the pruned one does under a third of the cell evaluations."""
     spec = ModelSpec(cell, (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))  # type: ignore[arg-type]
-    case = make_case(spec, 16, 256)
+    case = make_case(spec, 64, 256)
     model = case.checkpoint().network().train()
     inputs = torch.from_numpy(case.inputs)
 

@@ -75,11 +75,11 @@ def _evaluate(
     with runtime.load(bundle, graph) as session:
         for batch in _limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
             outputs = run_case(session, graph, batch.inputs)["output"]
-            score.add(outputs, batch.targets)
+            score.add(outputs, batch)
             predictions.append(outputs.argmax(axis=-1).reshape(-1))
     seconds = time.perf_counter() - started
     found = np.concatenate(predictions)
-    return Evaluation(runtime.name, shown_name(runtime, graph), score.metrics(), len(found), 0, seconds), found
+    return Evaluation(runtime.name, shown_name(runtime, graph), task.metrics(score), len(found), 0, seconds), found
 
 
 def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
@@ -88,7 +88,8 @@ def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
         if left is None:
             yield batch
         elif left > 0:
-            yield Batch(batch.inputs[:left], batch.targets[:left])
+            groups = None if batch.groups is None else batch.groups[:left]
+            yield Batch(batch.inputs[:left], batch.targets[:left], groups)
             left -= len(batch.inputs)
 
 

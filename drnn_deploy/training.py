@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from drnn_deploy.recipe import Recipe
-from drnn_deploy.tasks import Score, Task
+from drnn_deploy.tasks import IGNORED, Score, Task
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
 from drnn_models.errors import InputError
 from drnn_models.network import DilatedRNN
@@ -177,7 +177,7 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
     batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
     outputs = run.model(torch.from_numpy(batch.inputs).to(run.device))
     targets = torch.from_numpy(batch.targets).to(run.device)
-    loss = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+    loss = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
     run.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
@@ -194,9 +194,9 @@ def evaluate(
     with torch.inference_mode():
         for batch in task.batches(split, size):
             outputs = model(torch.from_numpy(batch.inputs).to(device)).cpu().numpy()
-            score.add(outputs, batch.targets)
+            score.add(outputs, batch)
             tick(len(batch.inputs))
-    return score.metrics()
+    return task.metrics(score)
 
 
 def finished_checkpoint(run: TrainingRun) -> Checkpoint:

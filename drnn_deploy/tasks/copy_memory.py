@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.tasks.task import Batch
+from drnn_deploy.tasks.task import Batch, Score
 from drnn_models.description import Examples
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
@@ -71,6 +71,10 @@ class CopyMemory:
         """Twenty sequences of the test split."""
         batch = next(self.batches("test", 20))
         return Examples(batch.inputs, batch.targets, f"generated: copy memory, delay {self.delay}, test split")
+
+    def metrics(self, score: Score) -> dict[str, float]:
+        """Accuracy and cross-entropy per digit."""
+        return score.metrics()
 
     def _lay_out(self, digits: NDArray[np.int64]) -> Batch:
         inputs = np.full((len(digits), self.length), _BLANK, dtype=np.int64)

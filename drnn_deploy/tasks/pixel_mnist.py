@@ -1,4 +1,7 @@
-"""Pixel MNIST (paper, section 4.3): a handwritten digit read one pixel a step, 784 steps, classified at the end."""
+"""Pixel MNIST (paper, section 4.3): a handwritten digit read one pixel a step, classified at the end.
+
+784 steps, in reading order or permuted; or longer, with noise after the last pixel.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy import data
-from drnn_deploy.tasks.task import Batch
+from drnn_deploy.tasks.task import Batch, Score
 from drnn_models.description import Examples
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 
 _SIDE, _PIXELS, _VALIDATION = 28, 784, 5_000
 _AUTHORS_PERMUTATION_SEED = 92916  # of the authors' demo; first values 319, 576, 323, 107
+_NOISE_SEEDS = {"validation": 1 << 40, "test": 1 << 41}  # apart from any training seed
+_LONGEST = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class PixelMnist:
-    """`permuted`: all images in one fixed random pixel order, the authors'."""
+    """`permuted`: all images in one fixed random pixel order, the authors'.
+
+    `padded_to`: steps of a sequence, of which those after the 784 pixels are noise, uniform in 0 to 1; the paper's
+    noisy MNIST has 1,000 and 2,000. The noise is new in every training batch, and fixed for each image of a split.
+    """
 
     permuted: bool = False
+    padded_to: int = _PIXELS
     name: ClassVar[str] = "pixel-mnist"
 
     def __post_init__(self) -> None:
         if not isinstance(self.permuted, bool):
             raise InputError(f"data.permuted must be true or false, got {self.permuted!r}")
+        if type(self.padded_to) is not int or not _PIXELS <= self.padded_to <= _LONGEST:
+            raise InputError(
+                f"data.padded_to must be a whole number from {_PIXELS} to {_LONGEST}, got {self.padded_to!r}"
+            )
 
     @property
     def length(self) -> int:
-        """28 x 28 pixels."""
-        return _PIXELS
+        """28 x 28 pixels, and the noise."""
+        return self.padded_to
 
     @property
     def input(self) -> Continuous | Tokens:
@@ -61,27 +75,40 @@ class PixelMnist:
         per_epoch = count // size
         epoch, position = divmod(index, per_epoch)
         rows = _epoch_order(seed, epoch, count)[position * size : (position + 1) * size]
-        return self._batch(images[rows], labels[rows])
+        noise = np.random.default_rng((seed, index)).random((size, self.padded_to - _PIXELS), np.float32)
+        return self._batch(images[rows], labels[rows], noise)
 
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """The last 5,000 training images (validation), or the 10,000 test images."""
         images, labels = _load(data.folder("pixel-mnist"), "test" if split == "test" else "train")
         first = len(images) - _VALIDATION if split == "validation" else 0
         for start in range(first, len(images), size):
-            yield self._batch(images[start : start + size], labels[start : start + size])
+            rows = range(start, min(start + size, len(images)))
+            noise = [_noise(_NOISE_SEEDS[split], row, self.padded_to - _PIXELS) for row in rows]
+            yield self._batch(images[rows.start : rows.stop], labels[rows.start : rows.stop], np.stack(noise))
 
     def examples(self) -> Examples:
         """The first twenty test images."""
         batch = next(self.batches("test", 20))
         order = ", pixels in the authors' permutation" if self.permuted else ""
-        source = f"MNIST test images 0 to 19 (Y. LeCun, C. Cortes, C. Burges), brightness 0 to 1{order}"
+        noise = f", then noise to {self.padded_to} steps" if self.padded_to > _PIXELS else ""
+        source = f"MNIST test images 0 to 19 (Y. LeCun, C. Cortes, C. Burges), brightness 0 to 1{order}{noise}"
         return Examples(batch.inputs, batch.targets, source)
 
-    def _batch(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Batch:
+    def metrics(self, score: Score) -> dict[str, float]:
+        """Accuracy and cross-entropy per image."""
+        return score.metrics()
+
+    def _batch(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], noise: NDArray[np.float32]) -> Batch:
         pixels = images.reshape(len(images), _PIXELS)
         if self.permuted:
             pixels = pixels[:, authors_permutation()]
-        return Batch((pixels / np.float32(255.0))[:, :, None], labels.astype(np.int64))
+        sequences = np.concatenate([pixels / np.float32(255.0), noise], axis=1)
+        return Batch(sequences[:, :, None], labels.astype(np.int64))
+
+
+def _noise(seed: int, row: int, steps: int) -> NDArray[np.float32]:
+    return np.random.default_rng((seed, row)).random(steps, np.float32)
 
 
 @functools.cache

@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from drnn_models.description import Examples
 from drnn_models.spec import Continuous, Head, Tokens
 
+IGNORED = -1  # the target of a step whose output does not count
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """inputs: (B, T, C) float32 or (B, T) int64 tokens. targets: class numbers, int64, (B,) or (B, k)."""
+    """Sequences with their answers.
+
+    inputs: (B, T, C) float32 or (B, T) int64 tokens. targets: class numbers or `IGNORED`, int64, (B,) or (B, k).
+    groups: (B,) int64; sequences with the same number are parts of one recording and are also judged together.
+    """
 
     inputs: NDArray[np.generic]
     targets: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
 
 class Task(Protocol):
@@ -54,25 +61,42 @@ class Task(Protocol):
     def examples(self) -> Examples:
         """Twenty test sequences that travel with a trained checkpoint."""
 
+    def metrics(self, score: Score) -> dict[str, float]:
+        """The score's numbers, with those that are usual for this task."""
+
 
 @dataclasses.dataclass
 class Score:
-    """Cross-entropy (nats) and accuracy (0 to 1), accumulated over batches in float64."""
+    """Cross-entropy (nats) and accuracy (0 to 1), accumulated over batches in float64.
+
+    Of sequences in groups also the accuracy per group: its answer is the class of the largest mean log-probability.
+    """
 
     loss_sum: float = 0.0
     correct: int = 0
     count: int = 0
+    groups: dict[int, NDArray[np.float64]] = dataclasses.field(default_factory=dict)  # number -> sum of log-prob.
+    group_targets: dict[int, int] = dataclasses.field(default_factory=dict)
 
-    def add(self, outputs: NDArray[np.generic], targets: NDArray[np.int64]) -> None:
-        """outputs: (..., classes) logits. targets: (...) class numbers."""
-        logits = outputs.astype(np.float64).reshape(-1, outputs.shape[-1])
-        wanted = targets.reshape(-1)
+    def add(self, outputs: NDArray[np.generic], batch: Batch) -> None:
+        """outputs: (..., classes) logits for the batch's targets (...)."""
+        counts = batch.targets.reshape(-1) != IGNORED
+        logits = outputs.astype(np.float64).reshape(-1, outputs.shape[-1])[counts]
+        wanted = batch.targets.reshape(-1)[counts]
         shifted = logits - logits.max(axis=1, keepdims=True)
-        log_probability = shifted[np.arange(len(wanted)), wanted] - np.log(np.exp(shifted).sum(axis=1))
-        self.loss_sum -= float(log_probability.sum())
+        log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        self.loss_sum -= float(log_probability[np.arange(len(wanted)), wanted].sum())
         self.correct += int(np.count_nonzero(logits.argmax(axis=1) == wanted))
         self.count += len(wanted)
+        if batch.groups is not None:
+            for group, target, row in zip(batch.groups.tolist(), wanted.tolist(), log_probability, strict=True):
+                self.groups[group] = self.groups.get(group, 0.0) + row
+                self.group_targets[group] = target
 
     def metrics(self) -> dict[str, float]:
-        """{"accuracy", "cross_entropy"}."""
-        return {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
+        """{"accuracy", "cross_entropy"}, and "group_accuracy" where there are groups."""
+        found = {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
+        if self.groups:
+            right = sum(int(total.argmax()) == self.group_targets[group] for group, total in self.groups.items())
+            found["group_accuracy"] = right / len(self.groups)
+        return found

@@ -1,100 +1,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drnn_deploy import data
-from drnn_deploy.tasks import TASKS, Score, make_task, pixel_mnist
-from drnn_deploy.tasks.copy_memory import CopyMemory
+from drnn_deploy.tasks import make_task, pixel_mnist
 from drnn_deploy.tasks.pixel_mnist import PixelMnist, authors_permutation
 from drnn_models.errors import InputError
-from drnn_models.spec import Continuous, Head, Tokens
-
-# copy memory, by its definition
-
-
-@pytest.mark.parametrize("delay", [1, 2, 5, 30])
-def test_copy_memory_is_ten_digits_then_blanks_then_eleven_markers(delay: int) -> None:
-    task = CopyMemory(delay)
-    batch = task.train_batch(seed=1, index=0, size=6)
-    assert batch.inputs.shape == (6, task.length) == (6, delay + 20)
-    assert batch.inputs.dtype == batch.targets.dtype == np.int64
-    digits, blanks, markers = np.split(batch.inputs, [10, 10 + delay - 1], axis=1)
-    assert set(digits.flat) <= set(range(8))
-    assert (blanks.shape[1], set(blanks.flat)) == (delay - 1, {8} if delay > 1 else set())
-    assert (markers.shape[1], set(markers.flat)) == (11, {9})
-    np.testing.assert_array_equal(batch.targets, digits)
-
-
-def test_copy_memory_asks_for_the_digits_over_the_last_ten_steps() -> None:
-    task = CopyMemory(500)
-    assert (task.length, task.classes) == (520, 8)
-    assert task.input == Tokens(10)
-    assert task.head == Head("last_k", 8, 10)
-
-
-def test_copy_memory_draws_all_digits_alike() -> None:
-    counts = np.bincount(CopyMemory(1).train_batch(1, 0, 5000).targets.ravel(), minlength=8)
-    assert counts.shape == (8,)
-    np.testing.assert_allclose(counts / 50_000, 1 / 8, atol=0.01)
-
-
-def sequences(*batches: NDArray[np.int64]) -> set[bytes]:
-    return {row.tobytes() for batch in batches for row in batch}
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2, 256, 512, (1 << 32) - 1])
-def test_copy_memory_trains_on_nothing_that_it_is_measured_on(seed: int) -> None:
-    task = CopyMemory(1)
-    training = sequences(*(task.train_batch(seed, index, 8).targets for index in range(1100)))
-    validation, test = (sequences(*(b.targets for b in task.batches(s, 500))) for s in ("validation", "test"))
-    assert len(training) == 8800
-    assert len(validation) == len(test) == 1024
-    assert not training & validation
-    assert not training & test
-    assert not validation & test
-
-
-@given(st.integers(1, 1100))
-def test_copy_memory_splits_are_the_same_in_batches_of_any_size(size: int) -> None:
-    task = CopyMemory(2)
-    whole = next(iter(task.batches("test", 1024)))
-    parts = list(task.batches("test", size))
-    np.testing.assert_array_equal(np.concatenate([part.inputs for part in parts]), whole.inputs)
-    np.testing.assert_array_equal(np.concatenate([part.targets for part in parts]), whole.targets)
-    assert all(len(part.inputs) == size for part in parts[:-1])
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, 10**6), st.integers(1, 20))
-def test_copy_memory_batches_depend_on_seed_and_index_alone(seed: int, index: int, size: int) -> None:
-    one, other = CopyMemory(3).train_batch(seed, index, size), CopyMemory(3).train_batch(seed, index, size)
-    np.testing.assert_array_equal(one.inputs, other.inputs)
-    for changed in ((seed, index + 1), ((seed + 1) % (1 << 32), index)):
-        assert not np.array_equal(one.inputs, CopyMemory(3).train_batch(*changed, size).inputs)
-
-
-def test_examples_are_the_first_of_the_test_split() -> None:
-    task = CopyMemory(4)
-    first = next(iter(task.batches("test", 500)))
-    np.testing.assert_array_equal(task.examples().inputs, first.inputs[:20])
-    np.testing.assert_array_equal(task.examples().targets, first.targets[:20])
-    assert "copy memory, delay 4, test split" in task.examples().source
-
-
-@pytest.mark.parametrize("delay", [0, -1, 1_000_001, 2.0, "5", True, None])
-def test_delay_must_be_a_whole_number(delay: object) -> None:
-    with pytest.raises(InputError, match=r"data\.delay must be a whole number from 1 to 1000000"):
-        make_task("copy-memory", {"delay": delay})
-
-
-# pixel MNIST on a data set of our own
+from drnn_models.spec import Continuous, Head
 
 
 def idx(array: NDArray[np.uint8]) -> bytes:
@@ -242,66 +159,36 @@ def test_permuted_must_be_true_or_false(permuted: object) -> None:
         make_task("pixel-mnist", {"permuted": permuted})
 
 
-# tasks by name
+@pytest.mark.usefixtures("digits")
+def test_noise_follows_the_pixels_and_is_new_in_every_training_batch() -> None:
+    task = PixelMnist(padded_to=1000)
+    assert task.length == 1000
+    one, same, other = task.train_batch(1, 0, 6), task.train_batch(1, 0, 6), task.train_batch(1, 3, 6)  # 3: next epoch
+    plain = PixelMnist().train_batch(1, 0, 6)
+    np.testing.assert_array_equal(one.inputs[:, :784], plain.inputs)
+    np.testing.assert_array_equal(one.inputs, same.inputs)
+    noise = np.concatenate([one.inputs[:, 784:], other.inputs[:, 784:]])
+    assert one.inputs.dtype == np.float32
+    assert len(np.unique(noise)) > 0.99 * noise.size
+    assert 0 <= noise.min() < 0.01
+    assert 0.99 < noise.max() < 1
+    assert noise.mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_unknown_task_is_refused_with_those_that_are() -> None:
-    for name in ("mnist", "", ["copy-memory"], None):
-        with pytest.raises(InputError, match="there is no task") as refusal:
-            make_task(name, {})  # type: ignore[arg-type]
-        assert refusal.value.fix == "Choose one of: copy-memory, pixel-mnist."
+@pytest.mark.usefixtures("digits")
+@pytest.mark.parametrize("size", [1, 4, 21])
+def test_noise_of_a_split_belongs_to_the_image_and_not_to_the_batch(size: int) -> None:
+    task = PixelMnist(padded_to=800)
+    for split, count in (("validation", 5), ("test", 21)):
+        whole = next(task.batches(split, count)).inputs
+        np.testing.assert_array_equal(np.concatenate([b.inputs for b in task.batches(split, size)]), whole)
+        assert len(np.unique(whole[:, 784:])) > 0.99 * whole[:, 784:].size
+    noise = {split: next(task.batches(split, 5)).inputs[:, 784:] for split in ("validation", "test")}
+    assert not np.any(noise["validation"] == noise["test"])
+    assert task.examples().source.endswith("then noise to 800 steps")
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_unknown_option_is_refused_with_those_that_are(name: str) -> None:
-    with pytest.raises(InputError, match="has no option 'sped'") as refusal:
-        make_task(name, {"sped": 1})
-    assert refusal.value.fix in ("It has: delay.", "It has: permuted.")
-    with pytest.raises(InputError, match="has no option 'name'"):
-        make_task(name, {"name": "other"})
-
-
-@pytest.mark.parametrize("options", [5, "delay", None, ["delay"]])
-def test_options_must_be_a_table(options: object) -> None:
-    with pytest.raises(InputError, match="must be a table"):
-        make_task("copy-memory", options)  # type: ignore[arg-type]
-
-
-# the score
-
-
-def test_score_is_the_cross_entropy_computed_by_hand() -> None:
-    score = Score()
-    score.add(np.log([[1.0, 3.0], [1.0, 1.0]]), np.array([1, 0]))  # probabilities 3/4 and 1/2
-    score.add(np.log([[[8.0, 1.0], [1.0, 9.0]]]), np.array([[1, 1]]))  # 1/9 and 9/10
-    metrics = score.metrics()
-    expected = -(math.log(3 / 4) + math.log(1 / 2) + math.log(1 / 9) + math.log(9 / 10)) / 4
-    assert metrics["cross_entropy"] == pytest.approx(expected, rel=1e-14)
-    assert metrics["accuracy"] == 3 / 4  # a tie counts as the first class
-
-
-def test_guessing_scores_the_logarithm_of_the_classes() -> None:
-    score, task = Score(), CopyMemory(5)
-    for batch in task.batches("test", 100):
-        score.add(np.zeros((*batch.targets.shape, task.classes), np.float32), batch.targets)
-    assert score.count == 10_240
-    assert score.metrics()["cross_entropy"] == pytest.approx(math.log(8))
-    assert score.metrics()["accuracy"] == pytest.approx(1 / 8, abs=0.02)
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 3e38])
-def test_score_of_large_logits_neither_overflows_nor_changes(offset: float) -> None:
-    score = Score()
-    score.add(np.array([[offset, offset]], np.float32), np.array([0]))
-    assert score.metrics()["cross_entropy"] == pytest.approx(math.log(2))
-
-
-@given(st.integers(1, 30), st.integers(1, 30))
-def test_score_does_not_depend_on_the_batches(count: int, size: int) -> None:
-    random = np.random.default_rng(count)
-    outputs, targets = random.standard_normal((count, 4)), random.integers(0, 4, count)
-    whole, parts = Score(), Score()
-    whole.add(outputs, targets)
-    for start in range(0, count, size):
-        parts.add(outputs[start : start + size], targets[start : start + size])
-    assert parts.metrics() == pytest.approx(whole.metrics())
+@pytest.mark.parametrize("steps", [783, -1, 1_000_001, 1000.0, "1000", True, None])
+def test_padded_to_must_hold_the_pixels(steps: object) -> None:
+    with pytest.raises(InputError, match=r"data\.padded_to must be a whole number from 784 to 1000000"):
+        make_task("pixel-mnist", {"padded_to": steps})

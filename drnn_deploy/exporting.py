@@ -162,7 +162,7 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
     length = options.length or checkpoint.task.get("length")
     if not isinstance(length, int):
         raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
-    if (steps := length + sum(checkpoint.spec.dilations)) > _MOST_STEPS:
+    if (steps := length + sum(checkpoint.dilated.dilations)) > _MOST_STEPS:
         raise InputError(
             f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
             "Use a smaller --length; a dilation above it has no effect.",
@@ -178,9 +178,9 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
-    size = estimate(checkpoint.spec, request)
+    size = estimate(checkpoint.dilated, request)
     notify(f"emitting sequence/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
-    model = emit(checkpoint.spec, checkpoint.weights, request, node_budget=options.node_budget)
+    model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
     file = "model.onnx" if index == 0 else f"sequence-{request.emission}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))
     return GraphInfo(
@@ -249,7 +249,7 @@ def _write_manifest(
     versions = {"python": platform.python_version(), "numpy": np.__version__, "onnx": onnx.__version__}
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "spec": checkpoint.spec.to_json(),
+        "spec": checkpoint.dilated.to_json(),
         "task": checkpoint.task,
         "graphs": [dataclasses.asdict(graph) for graph in graphs],
         "engines": [dataclasses.asdict(engine) for engine in engines],

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_models.baseline_networks import Network
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
-from drnn_models.network import DilatedRNN
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference import run_reference
@@ -30,7 +30,7 @@ def make_golden(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> list[G
     The outputs come from the NumPy loop and are confirmed by the torch module in float64. Raises `InputError` where
     the network's outputs are beyond float32.
     """
-    cases = [_case(checkpoint, name, x) for name, x in _synthetic(checkpoint.spec, length, seed).items()]
+    cases = [_case(checkpoint, name, x) for name, x in _synthetic(checkpoint.dilated, length, seed).items()]
     examples = checkpoint.examples
     if examples is not None and examples.inputs.shape[1] == length:
         cases.append(_case(checkpoint, "task", examples.inputs, examples.targets, examples.source))
@@ -82,7 +82,7 @@ def _case(
 ) -> GoldenCase:
     model = checkpoint.network()
     with np.errstate(over="ignore", invalid="ignore"):
-        reference = run_reference(checkpoint.spec, checkpoint.weights, inputs)
+        reference = run_reference(checkpoint.dilated, checkpoint.weights, inputs)
         confirmed = _run_torch(model.double(), inputs)
         noise = reference.noise(_run_torch(model.float(), inputs))
     largest = float(np.max(np.abs(reference.outputs)))
@@ -96,7 +96,7 @@ def _case(
     return GoldenCase(name, inputs, reference.outputs, noise, targets, source)
 
 
-def _run_torch(model: DilatedRNN, inputs: NDArray[np.generic]) -> NDArray[np.float64]:
+def _run_torch(model: Network, inputs: NDArray[np.generic]) -> NDArray[np.float64]:
     x = torch.from_numpy(inputs)
     if x.is_floating_point():
         x = x.to(model.head.weight.dtype)

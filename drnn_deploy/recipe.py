@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drnn_deploy.tasks import Task, make_task
+from drnn_models.baselines import NetworkSpec, read_spec
 from drnn_models.errors import InputError, SpecError
-from drnn_models.spec import Continuous, ModelSpec, Tokens
+from drnn_models.spec import Continuous, Tokens
 
 _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
 
@@ -53,7 +54,7 @@ class Recipe:
 
     task: str
     data: dict[str, Any]
-    spec: ModelSpec
+    spec: NetworkSpec
     training: Training
     seed: int
 
@@ -98,7 +99,7 @@ def _recipe(table: dict[str, Any]) -> Recipe:
     task = make_task(table["task"], table["data"])
     edges = {"input": dataclasses.asdict(task.input), "head": dataclasses.asdict(task.head)}
     try:
-        spec = ModelSpec.from_json({**edges, **table["model"]})
+        spec = read_spec({**edges, **table["model"]})
     except SpecError as error:
         raise InputError(f"recipe entry 'model': {error.message.replace('spec.', 'model.')}", error.fix) from error
     if spec.head != task.head or not _same_input(spec.input, task.input):

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from drnn_deploy.recipe import Recipe
 from drnn_deploy.tasks import IGNORED, Score, Task
+from drnn_models.baseline_networks import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
 from drnn_models.errors import InputError
-from drnn_models.network import DilatedRNN
 
 STATE_FORMAT = "drnn-deploy-training/1"
 _SAVE_SECONDS = 60.0
@@ -44,7 +44,7 @@ class TrainingRun:
 
     recipe: Recipe
     device: torch.device
-    model: DilatedRNN
+    model: Network
     optimizer: torch.optim.Optimizer
     iteration: int = 0
     seconds: float = 0.0
@@ -55,7 +55,7 @@ class TrainingRun:
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
         """A fresh run: weights from the recipe's seed."""
         torch.manual_seed(recipe.seed)
-        model = DilatedRNN(recipe.spec).to(device)
+        model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate
         optimizer: torch.optim.Optimizer
         if recipe.training.optimizer == "adam":
@@ -186,7 +186,7 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
 
 
 def evaluate(
-    model: DilatedRNN, task: Task, split: str, *, size: int = 500, tick: Callable[[int], None] = lambda _: None
+    model: Network, task: Task, split: str, *, size: int = 500, tick: Callable[[int], None] = lambda _: None
 ) -> dict[str, float]:
     """Cross-entropy and accuracy over a whole split; `tick` is told the sequences done after each batch."""
     score = Score()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_models.baselines import ConvSpec, SkipSpec
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
@@ -94,6 +95,17 @@ def specs(draw: st.DrawFn, cell: str | None = None) -> ModelSpec:
         activation=draw(st.sampled_from(["tanh", "relu"])) if cell == "rnn" else "tanh",
         fusion=draw(st.none() | st.just(False)),
     )
+
+
+@st.composite
+def skip_specs(draw: st.DrawFn) -> SkipSpec:
+    return SkipSpec(dataclasses.replace(draw(specs()), fusion=False))
+
+
+@st.composite
+def conv_specs(draw: st.DrawFn) -> ConvSpec:
+    stack = draw(specs("rnn"))
+    return ConvSpec(stack.hidden, stack.dilations, stack.input, stack.head)
 
 
 @st.composite

@@ -14,8 +14,10 @@ _COMMANDS = {
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",
     "doctor": "Show what is installed here, what will work, and what to install for the rest.",
     "evaluate": "Measure a bundle's task metric through its runtimes.",
+    "experiment": "Train the runs of a comparison and keep their results.",
     "export": "Write the bundle of a trained network and check it on every runtime.",
     "inspect": "Verify a bundle and show what is in it.",
+    "report": "Write the results page from the results of experiments.",
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
 }

@@ -16,7 +16,9 @@ from drnn_models.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drnn_deploy.recipe import Recipe
     from drnn_deploy.training import TrainingRun
+    from drnn_models.checkpoint import Checkpoint
 
 
 @click.command()
@@ -45,31 +47,44 @@ def train(
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C keeps the state; --resume goes on from it and
     gives the same losses as a training that was never interrupted.
     """
-    import torch
-
     from drnn_deploy.recipe import load_recipe
-    from drnn_deploy.training import TrainingRun
 
     recipe = load_recipe(task, config, overrides)
     folder = output or Path("runs") / task
     state = folder / "state.pt"
     if state.exists() != resume:
         raise InputError(*_resume_message(task, folder, state.exists()))
+    if train_to_the_end(make_console(None), recipe, folder, device, threads) is None:
+        chosen = [*(("--config", str(config)) if config else ()), *(f"--set={entry}" for entry in overrides)]
+        words = ["drnn-deploy", "train", task, *chosen, "--device", device, "--output", str(folder), "--resume"]
+        click.echo(f"go on with: {shlex.join(words)}")
+        return 130
+    return 0
+
+
+def train_to_the_end(
+    console: Console, recipe: Recipe, folder: Path, device: str, threads: int | None
+) -> tuple[TrainingRun, Checkpoint] | None:
+    """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
+
+    Returns None where Ctrl-C stopped it; the state is then in the folder.
+    """
+    import torch
+
+    from drnn_deploy.training import TrainingRun
+
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
     if threads:
         torch.set_num_threads(threads)
-    run = TrainingRun.resume(state, recipe, device) if resume else TrainingRun.start(recipe, device)
-    console = make_console(None)
+    state = folder / "state.pt"
+    run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
     try:
         _run(console, run, state)
     except KeyboardInterrupt:
-        chosen = [*(("--config", str(config)) if config else ()), *(f"--set={entry}" for entry in overrides)]
-        words = ["drnn-deploy", "train", task, *chosen, "--device", device, "--output", str(folder), "--resume"]
-        click.echo(f"stopped at iteration {run.iteration}; go on with: {shlex.join(words)}")
-        return 130
-    _finish(console, run, folder)
-    return 0
+        click.echo(f"stopped at iteration {run.iteration}")
+        return None
+    return run, _finish(console, run, folder)
 
 
 def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
@@ -101,7 +116,7 @@ def _run(console: Console, run: TrainingRun, state: Path) -> None:
             bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}{accuracy}")
 
 
-def _finish(console: Console, run: TrainingRun, folder: Path) -> None:
+def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     from drnn_deploy.curve import draw_curve
     from drnn_deploy.training import finished_checkpoint
     from drnn_models.checkpoint import save_checkpoint
@@ -116,3 +131,4 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> None:
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)
+    return checkpoint

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_models.baseline_networks import Network, make_network
+from drnn_models.baselines import NetworkSpec, read_spec
 from drnn_models.description import Examples
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
-from drnn_models.network import DilatedRNN
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
@@ -38,16 +39,26 @@ FORMAT = "drnn-deploy/1"
 class Checkpoint:
     """A trained network without torch types: spec, weights, and what is known of them."""
 
-    spec: ModelSpec
+    spec: NetworkSpec
     weights: Weights
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     examples: Examples | None = None
 
-    def network(self) -> DilatedRNN:
+    @property
+    def dilated(self) -> ModelSpec:
+        """The spec of what can be exported. Raises `InputError` where the network is a baseline."""
+        if not isinstance(self.spec, ModelSpec):
+            raise InputError(
+                f"the checkpoint holds a baseline network ({self.spec.network}), which only trains and evaluates",
+                "Export a dilated network, or one whose dilations are all 1.",
+            )
+        return self.spec
+
+    def network(self) -> Network:
         """The torch module with these weights, in evaluation mode."""
-        model = DilatedRNN(self.spec)
+        model = make_network(self.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
         return model.eval()
 
@@ -91,11 +102,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint(data: dict[str, Any]) -> Checkpoint:
-    spec = ModelSpec.from_json(data.get("spec"))
+    spec = read_spec(data.get("spec"))
     tensors = data.get("state_dict")
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError("'state_dict' must map names to tensors")
-    weights = {str(name): _array(name, value) for name, value in tensors.items()}
+    weights = {str(name): to_numpy(name, value) for name, value in tensors.items()}
     plain = {name: data.get(name, {}) for name in ("task", "metrics", "provenance")}
     for name, value in plain.items():
         if not isinstance(value, dict):
@@ -107,12 +118,12 @@ def _checkpoint(data: dict[str, Any]) -> Checkpoint:
     return Checkpoint(spec, check_weights(spec, weights), **plain, examples=_examples(spec, data.get("examples")))
 
 
-def _examples(spec: ModelSpec, data: object) -> Examples | None:
+def _examples(spec: NetworkSpec, data: object) -> Examples | None:
     if data is None:
         return None
     if not isinstance(data, dict) or not {"inputs", "targets", "source"} <= set(data):
         raise InputError("'examples' must hold inputs, targets and source")
-    inputs, targets = _array("examples.inputs", data["inputs"]), _array("examples.targets", data["targets"])
+    inputs, targets = to_numpy("examples.inputs", data["inputs"]), to_numpy("examples.targets", data["targets"])
     tokens = spec.input.kind == "tokens"
     fits = inputs.ndim == 2 if tokens else inputs.ndim == 3 and inputs.shape[2] == spec.input.width
     if not fits or inputs.dtype != (np.int64 if tokens else np.float32) or 0 in inputs.shape:
@@ -126,7 +137,11 @@ def _examples(spec: ModelSpec, data: object) -> Examples | None:
     return Examples(inputs, targets, str(data["source"]))
 
 
-def _array(name: object, tensor: object) -> NDArray[Any]:
+def to_numpy(name: object, tensor: object) -> NDArray[Any]:
+    """A tensor of a file as an array: of its shape and dtype, bfloat16 as float32.
+
+    Raises `InputError`, with the name, for what is no dense tensor, is not stored whole, or has a dtype NumPy lacks.
+    """
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
         raise InputError(f"{name!r} must be a dense tensor")
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen as many
@@ -163,8 +178,16 @@ def _is_pickle(path: Path, error: pickle.UnpicklingError) -> bool:
         return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
 
 
-def load_plain(path: Path) -> Any:
-    """Read a torch file that holds tensors and plain data only. Raises `InputError` for anything else."""
+_SAVE_WEIGHTS = (
+    "If you trust its maker, load it there and save the state dict with drnn_models.checkpoint.save_checkpoint."
+)
+
+
+def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
+    """Read a torch file that holds tensors and plain data only. Raises `InputError` for anything else.
+
+    if_objects: the advice where the file holds other Python objects, which are not loaded.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file", "Give the path of a checkpoint, model.pt.")
     if path.stat().st_size == 0:
@@ -179,8 +202,7 @@ def load_plain(path: Path) -> Any:
             raise InputError(
                 f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
                 "unpickling them can run any code",
-                "If you trust its maker, load it there and save the state dict with "
-                "drnn_models.checkpoint.save_checkpoint.",
+                if_objects,
             ) from error
         raise InputError(
             f"{path} cannot be read as a torch checkpoint ({type(error).__name__})",

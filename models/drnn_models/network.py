@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from drnn_models.cone import as_slice, plan_cone
 from drnn_models.gates import GATES
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
 
@@ -25,16 +25,12 @@ class DilatedRNN(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.embedding = (
-            nn.Embedding(spec.input.vocabulary, spec.input.embedding)
-            if isinstance(spec.input, Tokens) and spec.input.embedding is not None
-            else None
-        )
+        self.embedding = embedding_for(spec.input)
         self.layers = nn.ModuleList(
             _cell(spec, features, hidden) for features, hidden in zip(spec.layer_inputs(), spec.hidden, strict=True)
         )
         for layer in self.layers:
-            _initialise(cast(nn.RNNBase, layer), spec.cell)
+            initialise(layer, spec.cell)
         self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
 
     def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
@@ -83,11 +79,7 @@ class DilatedRNN(nn.Module):
 
     def _embed(self, inputs: Tensor) -> Tensor:
         """(B, T, C) or tokens (B, T) -> (T, B, C)."""
-        if self.embedding is not None:
-            inputs = self.embedding(inputs)
-        elif isinstance(self.spec.input, Tokens):
-            inputs = functional.one_hot(inputs, self.spec.input.vocabulary).to(self.head.weight.dtype)
-        return inputs.transpose(0, 1)
+        return embed(self.spec.input, self.embedding, inputs, self.head.weight.dtype).transpose(0, 1)
 
     def _read_out(self, top: Tensor, length: int) -> Tensor:
         """Top-layer outputs, of which the last window - 1 + k rows count, (n, B, H) -> (B, k, outputs)."""
@@ -96,6 +88,22 @@ class DilatedRNN(nn.Module):
         columns = torch.cat([top[shift : shift + steps] for shift in range(window)], dim=-1)  # oldest first
         outputs: Tensor = self.head(columns.transpose(0, 1))
         return outputs[:, -1] if self.spec.head.kind == "last" else outputs
+
+
+def embedding_for(source: Continuous | Tokens) -> nn.Embedding | None:
+    """The trained table of a token input that has one."""
+    if isinstance(source, Tokens) and source.embedding is not None:
+        return nn.Embedding(source.vocabulary, source.embedding)
+    return None
+
+
+def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """What the first layer sees, batch-first: (B, T, C) as it is, tokens (B, T) looked up or one-hot."""
+    if table is not None:
+        return cast(Tensor, table(inputs))
+    if isinstance(source, Tokens):
+        return functional.one_hot(inputs, source.vocabulary).to(dtype)
+    return inputs
 
 
 def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -133,7 +141,7 @@ def _cell(spec: ModelSpec, features: int, hidden: int) -> nn.RNNBase:
 
 
 @torch.no_grad()
-def _initialise(layer: nn.RNNBase, cell: str) -> None:
+def initialise(layer: nn.Module, cell: str) -> None:
     """Xavier-uniform input and orthogonal recurrent weights per gate, zero biases but 1 for an LSTM's forget gate.
 
     torch's own start, uniform in +-1/sqrt(H) throughout, lets the signal fade over nine narrow layers: copy memory then

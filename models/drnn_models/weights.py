@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_models.baselines import NetworkSpec
 from drnn_models.errors import InputError
-from drnn_models.spec import ModelSpec
 
 Weights = dict[str, NDArray[np.float32]]
 
 
-def check_weights(spec: ModelSpec, weights: Mapping[str, NDArray[np.generic]]) -> Weights:
+def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]]) -> Weights:
     """Return the weights as contiguous float32 in the spec's order.
 
     Raises `InputError`, naming the weight, where one is missing, unexpected, of another shape than the spec says, not
@@ -29,11 +29,16 @@ def check_weights(spec: ModelSpec, weights: Mapping[str, NDArray[np.generic]]) -
         value = weights[name]
         if value.shape != shape:
             raise InputError(f"weight {name!r} has shape {value.shape}, the spec says {shape}")
-        if value.dtype.kind != "f":
-            raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
-            checked[name] = np.ascontiguousarray(value, dtype=np.float32)
-        bad = int(np.size(value) - np.count_nonzero(np.isfinite(checked[name])))
-        if bad:
-            raise InputError(f"weight {name!r} holds {bad} values that are NaN or infinite: the training diverged")
+        checked[name] = as_float32(name, value)
     return checked
+
+
+def as_float32(name: str, value: NDArray[np.generic]) -> NDArray[np.float32]:
+    """One weight as contiguous float32. Raises `InputError` where it is not floating point, or not finite in float32."""
+    if value.dtype.kind != "f":
+        raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below
+        narrow = np.ascontiguousarray(value, dtype=np.float32)
+    if bad := value.size - np.count_nonzero(np.isfinite(narrow)):
+        raise InputError(f"weight {name!r} holds {bad} values that are NaN or infinite: the training diverged")
+    return narrow

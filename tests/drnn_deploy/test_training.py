@@ -464,8 +464,8 @@ def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
-    message = out.strip().splitlines()[-1]
-    assert message.startswith("stopped at iteration ")
+    stopped, message = out.strip().splitlines()[-2:]
+    assert stopped.startswith("stopped at iteration ")
     assert (tmp_path / "my run" / "state.pt").is_file()
     assert not (tmp_path / "my run" / "model.pt").exists()
     name, *words = shlex.split(message.partition("go on with: ")[2])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import deque
 
@@ -8,37 +9,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_models.baselines import ConvSpec, NetworkSpec, SkipSpec
 from drnn_models.errors import InputError
 from drnn_models.memory import analyse, doubling_stacks, mean_recurrent_length, path_lengths, suggest
 from drnn_models.spec import Continuous, Head, ModelSpec
-from tests.networks import specs
+from tests.networks import conv_specs, skip_specs, specs
 
 
 def stack(*dilations: int, head: str = "last") -> ModelSpec:
     return ModelSpec("rnn", (4,) * len(dilations), dilations, Continuous(1), Head(head, 2))  # type: ignore[arg-type]
 
 
-def searched(spec: ModelSpec, longest: int) -> list[float]:
+def searched(spec: NetworkSpec, longest: int) -> list[float]:
     """Shortest paths by breadth-first search over (layer, lag), edge by edge."""
-    start = (0, 0)  # in the first layer, no lag yet; entering it was the first edge
-    edges = {start: 1}
-    todo = deque([start])
+    stack = spec.stack if isinstance(spec, SkipSpec) else spec
+    layers, window = len(stack.dilations), stack.window if isinstance(stack, ModelSpec) else 1
     ends = [math.inf] * (longest + 1)
+    edges = {(0, 0): 0}  # before the first layer, no lag yet
+    todo = deque(edges)
     while todo:
         layer, lag = node = todo.popleft()
-        if layer == spec.layers - 1:
-            offsets = range(spec.window)
-            for end in (lag + offset for offset in offsets if lag + offset <= longest):
-                ends[end] = min(ends[end], edges[node] + (spec.window > 1))
-        for following in ((layer + 1, lag), (layer, lag + spec.dilations[layer])):
-            if following[0] < spec.layers and following[1] <= longest and following not in edges:
+        if layer == layers:
+            for end in (lag + offset for offset in range(window) if lag + offset <= longest):
+                ends[end] = min(ends[end], edges[node] + (window > 1))
+        leaving = [(layer + 1, lag)] if layer < layers else []
+        if isinstance(spec, ConvSpec):
+            leaving += [(layer + 1, lag + dilation) for dilation in spec.dilations[layer : layer + 1]]
+        elif layer:  # recurrent edges, of the layer that the path has entered
+            leaving += [(layer, lag + stack.dilations[layer - 1])] + [(layer, lag + 1)] * isinstance(spec, SkipSpec)
+        for following in leaving:
+            if following[1] <= longest and following not in edges:
                 edges[following] = edges[node] + 1
                 todo.append(following)
     return ends
 
 
-@given(specs(), st.integers(0, 40))
-def test_path_lengths_are_those_of_a_search_through_the_graph(spec: ModelSpec, longest: int) -> None:
+@given(specs() | skip_specs() | conv_specs(), st.integers(0, 40))
+def test_path_lengths_are_those_of_a_search_through_the_graph(spec: NetworkSpec, longest: int) -> None:
     assert path_lengths(spec, longest).tolist() == searched(spec, longest)
 
 
@@ -48,6 +55,32 @@ def test_mean_recurrent_length_has_the_closed_form(layers: int) -> None:
     period = 2 ** (layers - 1)
     expected = 1.5 * (layers - 1) + 1 / period + 1
     assert mean_recurrent_length(stack(*(2**i for i in range(layers)))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("layers", [3, 5, 9])
+def test_skip_rnn_has_a_longer_one(layers: int) -> None:
+    """(m - 1) / 2 + log_M m + 1 / m + 1 with skips of length m; 136.504 for m = 256."""
+    period = 2 ** (layers - 1)
+    skip = SkipSpec(dataclasses.replace(stack(*[period] * layers), fusion=False))
+    expected = (period - 1) / 2 + (layers - 1) + 1 / period + 1
+    assert mean_recurrent_length(skip) == pytest.approx(expected)
+    assert mean_recurrent_length(stack(*(2**i for i in range(layers)))) < expected
+
+
+def test_receptive_field_and_work_of_a_cnn() -> None:
+    spec = ConvSpec((3, 4), (1, 2), Continuous(2), Head("last", 5))
+    report = analyse(spec, 10)
+    assert report.reachable == 4 / 10
+    assert (report.longest_path, report.sequential_cells) == (2, 2)
+    assert report.multiply_adds == 10 * 2 * (2 * 3 + 3 * 4) + 4 * 5
+    assert report.parameters == 2 * 2 * 3 + 3 + 2 * 3 * 4 + 4 + 4 * 5 + 5
+
+
+def test_work_of_a_skip_rnn_is_not_pruned() -> None:
+    spec = SkipSpec(stack(1, 2, 4))
+    report = analyse(spec, 10)
+    assert report.evaluations == report.evaluations_unpruned == report.sequential_cells == 30
+    assert report.multiply_adds == 10 * (4 * (1 + 8) + 2 * 4 * (4 + 8)) + 2 * 4
 
 
 def test_without_dilation_the_path_is_as_long_as_the_lag() -> None:

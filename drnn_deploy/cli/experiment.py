@@ -1,0 +1,61 @@
+"""`drnn-deploy experiment NAME`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drnn_deploy.cli.output import make_console
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--run", "chosen", multiple=True, help="Only this run; repeat for several. [default: all]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder for the trainings."
+)
+@click.option("--results", type=click.Path(path_type=Path), help="Folder for the results. [default: OUTPUT/results]")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+def experiment(
+    name: str | None, chosen: tuple[str, ...], output: Path, results: Path | None, device: str, threads: int | None
+) -> int:
+    """Train the runs of an experiment that have no result yet; without NAME, list the experiments.
+
+    What was interrupted goes on where it stopped. `drnn-deploy report` makes tables and figures of the results.
+    """
+    from drnn_deploy.cli.train import train_to_the_end
+    from drnn_deploy.experiments import (
+        experiment_names,
+        load_experiment,
+        load_result,
+        result_of,
+        result_path,
+        save_result,
+    )
+    from drnn_models.errors import InputError
+
+    console = make_console(None)
+    if name is None:
+        for known in experiment_names():
+            loaded = load_experiment(known)
+            console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}", markup=False)
+        return 0
+    loaded = load_experiment(name)
+    if unknown := sorted(set(chosen) - set(loaded.recipes)):
+        raise InputError(f"experiment {name} has no run {unknown[0]!r}", f"It has: {', '.join(loaded.recipes)}.")
+    for run, recipe in loaded.recipes.items():
+        path = result_path(results or output / "results", loaded.name, run)
+        if chosen and run not in chosen:
+            continue
+        if load_result(path, recipe):
+            console.print(f"{run}: {path} is there", markup=False)
+            continue
+        console.print(f"{run}: training", markup=False)
+        finished = train_to_the_end(console, recipe, output / loaded.name / run, device, threads)
+        if finished is None:
+            click.echo("type the same command to go on")
+            return 130
+        save_result(path, result_of(*finished))
+    return 0

@@ -1,0 +1,24 @@
+"""`drnn-deploy report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--results", type=click.Path(path_type=Path), help="Folder with results. [default: those that ship]")
+@click.option("--output", type=click.Path(path_type=Path), default="docs", show_default=True)
+@click.option("--experiment", "names", multiple=True, help="Only this experiment; repeat for several. [default: all]")
+def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
+    """Write results.md and its figures from the results of `drnn-deploy experiment`."""
+    from importlib import resources
+
+    from drnn_deploy.experiments import experiment_names, load_experiment
+    from drnn_deploy.report import load_section, write_report
+
+    folder = results or Path(str(resources.files("drnn_zoo"))) / "results"
+    sections = [load_section(load_experiment(name), folder) for name in names or experiment_names()]
+    for path in write_report(sections, output):
+        click.echo(path)

@@ -1,20 +1,28 @@
-"""A task's metric through every runtime of a bundle, and the predictions that differ between them."""
+"""A task's metric through every runtime of a bundle, and the predictions that differ between them.
+
+Or of a checkpoint alone, through torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.parity import graphs_for, run_case, shown_name
-from drnn_deploy.tasks import Batch, Score, Task, make_task
+from drnn_deploy.tasks import Batch, Score, Task, fits, make_task
+from drnn_models.baselines import NetworkSpec
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.runtime import Runtime, Session
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import Checkpoint
 
 _SEQUENCES_AT_ONCE = 500
 
@@ -31,11 +39,33 @@ class Evaluation:
     seconds: float
 
 
-def bundle_task(bundle: Bundle) -> Task:
-    """The task that the bundle's network was trained for. Raises `InputError` where the bundle does not say."""
-    if "name" not in bundle.task:
-        raise InputError(f"{bundle.folder} does not say which task its network is for")
-    return make_task(bundle.task["name"], bundle.task.get("options", {}))
+def _task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
+    if "name" not in described:
+        raise InputError(f"{what} does not say which task its network is for")
+    task = make_task(described["name"], described.get("options", {}))
+    if not fits(task, spec.input, spec.head):
+        raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")
+    return task
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint, what: str, split: str = "test", *, limit: int | None = None
+) -> Evaluation:
+    """Run (the first `limit` sequences of) a split of its task through the torch module. `what`: its name for errors.
+
+    Raises `InputError` where the checkpoint names no task, or one that its network does not fit.
+    """
+    import torch
+
+    model = checkpoint.network()
+
+    def run(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        with torch.inference_mode():
+            outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
+        return outputs
+
+    task = _task_of(checkpoint.task, checkpoint.spec, what)
+    return _evaluate(run, task, split, limit, "torch", "checkpoint")[0]
 
 
 def evaluate_bundle(
@@ -48,9 +78,10 @@ def evaluate_bundle(
 ) -> list[Evaluation]:
     """Run (the first `limit` sequences of) a split of the task through every graph and runtime that can run it.
 
-    Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle.
+    Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle, and `InputError` where the
+    bundle names no task, or one that its network does not fit.
     """
-    task = bundle_task(bundle)
+    task = _task_of(bundle.task, bundle.spec, str(bundle.folder))
     results: list[Evaluation] = []
     expected: NDArray[np.int64] | None = None
     for runtime in runtimes:
@@ -60,26 +91,37 @@ def evaluate_bundle(
             raise RuntimeUnavailableError(f"{runtime.name} cannot run {bundle.folder}: {reasons[0]}")
         for graph in (graph for graph, reason in zip(graphs, reasons, strict=True) if not reason):
             notify(f"{runtime.name} on {shown_name(runtime, graph)}")
-            result, predictions = _evaluate(bundle, runtime, graph, task, split, limit)
+            with runtime.load(bundle, graph) as session:
+                run = functools.partial(_run, session, graph)
+                shown = shown_name(runtime, graph)
+                result, predictions = _evaluate(run, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
             results.append(dataclasses.replace(result, changed=changed))
     return results
 
 
+def _run(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+    return run_case(session, graph, inputs)["output"]
+
+
 def _evaluate(
-    bundle: Bundle, runtime: Runtime, graph: GraphInfo, task: Task, split: str, limit: int | None
+    run: Callable[[NDArray[np.generic]], NDArray[np.generic]],
+    task: Task,
+    split: str,
+    limit: int | None,
+    runtime: str,
+    graph: str,
 ) -> tuple[Evaluation, NDArray[np.int64]]:
     score, predictions = Score(), []
     started = time.perf_counter()
-    with runtime.load(bundle, graph) as session:
-        for batch in _limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
-            outputs = run_case(session, graph, batch.inputs)["output"]
-            score.add(outputs, batch)
-            predictions.append(outputs.argmax(axis=-1).reshape(-1))
+    for batch in _limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
+        outputs = run(batch.inputs)
+        score.add(outputs, batch)
+        predictions.append(outputs.argmax(axis=-1).reshape(-1))
     seconds = time.perf_counter() - started
     found = np.concatenate(predictions)
-    return Evaluation(runtime.name, shown_name(runtime, graph), task.metrics(score), len(found), 0, seconds), found
+    return Evaluation(runtime, graph, task.metrics(score), len(found), 0, seconds), found
 
 
 def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:

@@ -10,10 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from drnn_deploy.tasks import Task, make_task
+from drnn_deploy.tasks import Task, fits, make_task
 from drnn_models.baselines import NetworkSpec, read_spec
 from drnn_models.errors import InputError, SpecError
-from drnn_models.spec import Continuous, Tokens
 
 _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
 
@@ -102,7 +101,7 @@ def _recipe(table: dict[str, Any]) -> Recipe:
         spec = read_spec({**edges, **table["model"]})
     except SpecError as error:
         raise InputError(f"recipe entry 'model': {error.message.replace('spec.', 'model.')}", error.fix) from error
-    if spec.head != task.head or not _same_input(spec.input, task.input):
+    if not fits(task, spec.input, spec.head):
         raise InputError(
             f"recipe entry 'model': input {spec.input} or head {spec.head} does not fit task {task.name}",
             "Leave model.head out, and of model.input all but embedding: the task sets them.",
@@ -112,12 +111,6 @@ def _recipe(table: dict[str, Any]) -> Recipe:
     except TypeError as error:
         raise InputError(f"recipe entry 'training': {error}".replace("Training.__init__() ", "")) from error
     return Recipe(table["task"], table["data"], spec, training, seed)
-
-
-def _same_input(chosen: Continuous | Tokens, needed: Continuous | Tokens) -> bool:
-    if isinstance(chosen, Tokens) and isinstance(needed, Tokens):
-        return chosen.vocabulary == needed.vocabulary
-    return chosen == needed
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -1,4 +1,4 @@
-"""`drnn-deploy evaluate BUNDLE`."""
+"""`drnn-deploy evaluate BUNDLE|CHECKPOINT`."""
 
 from __future__ import annotations
 
@@ -7,38 +7,54 @@ from pathlib import Path
 import click
 
 from drnn_deploy.cli.output import json_on_failure, json_option, make_console, progress, write_json
+from drnn_models.errors import InputError
+
+_RUNTIMES = ("torch", "onnxruntime-cpu")
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
 @click.option(
     "--runtime",
     "runtimes",
     multiple=True,
-    default=("torch", "onnxruntime-cpu"),
-    show_default=True,
-    help="A runtime, which must be usable; repeat for several.",
+    help=f"A runtime for the bundle, which must be usable; repeat for several. [default: {', '.join(_RUNTIMES)}]",
 )
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
 @json_option
-def evaluate(bundle: Path, runtimes: tuple[str, ...], split: str, limit: int | None, json_path: str | None) -> int:
-    """Measure a bundle's metric through its runtimes and count predictions that differ (exit code 1 if any)."""
+def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | None, json_path: str | None) -> int:
+    """Measure a network's metric on its task.
+
+    Of a bundle through each runtime, counting predictions that differ (exit code 1 if any); of a checkpoint through
+    PyTorch.
+    """
     from rich.table import Table
 
-    from drnn_deploy.evaluating import as_json, evaluate_bundle
+    from drnn_deploy.evaluating import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.registry import require
 
     console = make_console(json_path)
     with json_on_failure(json_path):
-        with progress(console) as notify:
-            results = evaluate_bundle(Bundle.open(bundle), require(runtimes), split, limit=limit, notify=notify)
+        if path.is_file():
+            from drnn_models.checkpoint import load_checkpoint
+
+            if runtimes:
+                fix = f"Export it first: drnn-export {path}; or leave --runtime out."
+                raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
+            results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
+        else:
+            opened = Bundle.open(path)
+            with progress(console) as notify:
+                chosen = require(runtimes or _RUNTIMES)
+                results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
         write_json(json_path, as_json(results))
-    table = Table("runtime", "form", "accuracy", "cross-entropy", "predictions", "changed", "seconds")
+    names = list(results[0].metrics)
+    table = Table("runtime", "form", *(name.replace("_", " ") for name in names), "predictions", "changed", "seconds")
     for result in results:
-        accuracy, loss = f"{result.metrics['accuracy']:.4f}", f"{result.metrics['cross_entropy']:.6f}"
+        metrics = (f"{result.metrics[name]:.6f}" for name in names)
         counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
-        table.add_row(result.runtime, result.graph, accuracy, loss, *counts)
+        table.add_row(result.runtime, result.graph, *metrics, *counts)
     console.print(table)
     return int(any(result.changed for result in results))

@@ -7,10 +7,10 @@ from typing import Any
 
 from drnn_deploy.tasks.copy_memory import CopyMemory
 from drnn_deploy.tasks.pixel_mnist import PixelMnist
-from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task
+from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task, fits
 from drnn_models.errors import InputError
 
-__all__ = ["IGNORED", "TASKS", "Batch", "Score", "Task", "make_task"]
+__all__ = ["IGNORED", "TASKS", "Batch", "Score", "Task", "fits", "make_task"]
 
 TASKS: dict[str, type[CopyMemory] | type[PixelMnist]] = {task.name: task for task in (CopyMemory, PixelMnist)}
 

@@ -65,6 +65,14 @@ class Task(Protocol):
         """The score's numbers, with those that are usual for this task."""
 
 
+def fits(task: Task, source: Continuous | Tokens, head: Head) -> bool:
+    """Whether a network with this input and head takes the task's sequences and answers them; embeddings are free."""
+    needed = task.input
+    if isinstance(source, Tokens) and isinstance(needed, Tokens):
+        return source.vocabulary == needed.vocabulary and head == task.head
+    return source == needed and head == task.head
+
+
 @dataclasses.dataclass
 class Score:
     """Cross-entropy (nats) and accuracy (0 to 1), accumulated over batches in float64.

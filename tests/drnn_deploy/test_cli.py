@@ -23,9 +23,9 @@ from drnn_deploy.cli import _COMMANDS
 from drnn_deploy.exporting import ENGINE_NODE_BUDGET
 from drnn_deploy.parity import NOISE_MULTIPLE
 from drnn_export.request import NODE_BUDGET
-from drnn_models.checkpoint import Checkpoint
+from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
-from drnn_runtimes.bundle import manifest_checksum
+from drnn_runtimes.bundle import Bundle, manifest_checksum
 from drnn_runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeSession
 from tests.networks import random_weights
 
@@ -229,6 +229,7 @@ def test_evaluate_with_a_runtime_that_cannot_run_the_bundle(
     ({"name": "copy-memory", "options": 5}, "must be a table"),
     ({"name": "copy-memory", "options": {"delay": "5"}}, "data.delay"),
     ({"name": "copy-memory", "options": {"dealy": 5}}, "no option 'dealy'"),
+    ({"name": "pixel-mnist"}, "says that it is for task pixel-mnist, which takes Continuous(features=1"),
     ({"name": "copy-memory", "options": {"delay": 4}}, "'input' of sequence/fused must be int64 of shape (-1, 23)"),
 ])  # fmt: skip
 def test_evaluate_a_bundle_that_does_not_fit_its_task(
@@ -241,6 +242,22 @@ def test_evaluate_a_bundle_that_does_not_fit_its_task(
     ran = command("drnn-deploy", "evaluate", bundle)
     assert ran.code == 2
     assert says in ran.err
+
+
+def test_evaluate_a_checkpoint_through_torch(command: Command, copy_memory: Path, tmp_path: Path) -> None:
+    bundle = Bundle.open(copy_memory)
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, Checkpoint(bundle.spec, bundle.weights, bundle.task))
+    ran = command("drnn-deploy", "evaluate", path, "--limit", 600, "--json", "-")
+    assert ran.code == 0
+    (found,) = json.loads(ran.out)["evaluations"]
+    assert (found["runtime"], found["graph"], found["predictions"]) == ("torch", "checkpoint", 6000)
+    of_bundle = command("drnn-deploy", "evaluate", copy_memory, "--limit", 600, "--runtime", "torch", "--json", "-")
+    assert found["metrics"] == json.loads(of_bundle.out)["evaluations"][0]["metrics"]
+    refused = command("drnn-deploy", "evaluate", path, "--runtime", "onnxruntime-cpu")
+    assert (refused.code, "Export it first: drnn-export" in refused.err) == (2, True)
+    save_checkpoint(path, Checkpoint(bundle.spec, bundle.weights, {"name": "pixel-mnist"}))
+    assert command("drnn-deploy", "evaluate", path).code == 2
 
 
 def test_demo_shows_every_runtime_right_or_wrong(command: Command, tmp_path: Path) -> None:

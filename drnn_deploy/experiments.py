@@ -159,6 +159,6 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
-    if result.recipe != recipe.to_json():
+    if not recipe.is_in(result.recipe):
         raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
     return result

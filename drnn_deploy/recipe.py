@@ -19,7 +19,10 @@ _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of thei
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights are found. `schedule` "cosine" takes the learning rate to zero over the run."""
+    """How the weights are found. `schedule` "cosine" takes the learning rate to zero over the run.
+
+    `precision` "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss in float32.
+    """
 
     iterations: int
     batch: int = 128
@@ -29,6 +32,7 @@ class Training:
     clip_norm: float = 1.0
     evaluate_every: int = 500
     stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
@@ -41,10 +45,10 @@ class Training:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
         if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
             raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
-        if self.optimizer not in ("adam", "rmsprop"):
-            raise InputError(f"training.optimizer must be adam or rmsprop, got {self.optimizer!r}")
-        if self.schedule not in ("constant", "cosine"):
-            raise InputError(f"training.schedule must be constant or cosine, got {self.schedule!r}")
+        choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"training.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,15 @@ class Recipe:
         """Plain JSON types, equal for equal recipes."""
         plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "spec": self.spec.to_json()}))
         return plain
+
+    def is_in(self, data: object) -> bool:
+        """Whether `data` is `to_json`'s form of this recipe, perhaps from before some entry with a default was new."""
+        try:
+            entries: dict[str, Any] = {**data}  # type: ignore[dict-item]
+            spec, training = read_spec(entries["spec"]), Training(**entries["training"])
+            return self == Recipe(**{**entries, "spec": spec, "training": training})
+        except (InputError, KeyError, TypeError):
+            return False
 
 
 def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:

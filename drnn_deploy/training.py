@@ -70,7 +70,7 @@ class TrainingRun:
         data = load_plain(path)
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
             raise InputError(f"{path} is not a training state", "Delete it to train from the start.")
-        if data.get("recipe") != recipe.to_json():
+        if not recipe.is_in(data.get("recipe")):
             raise InputError(
                 f"{path} belongs to a training with other settings",
                 "Choose another --output, or the settings it was started with.",
@@ -175,9 +175,10 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
         for group in run.optimizer.param_groups:
             group["lr"] = rate
     batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
-    outputs = run.model(torch.from_numpy(batch.inputs).to(run.device))
-    targets = torch.from_numpy(batch.targets).to(run.device)
-    loss = functional.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+    inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+        outputs = run.model(inputs)
+    loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
     run.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)

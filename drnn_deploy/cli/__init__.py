@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 
 import click
@@ -16,6 +17,7 @@ _COMMANDS = {
     "evaluate": "Measure a bundle's task metric through its runtimes.",
     "experiment": "Train the runs of a comparison and keep their results.",
     "export": "Write the bundle of a trained network and check it on every runtime.",
+    "import": "Turn a network that other PyTorch code trained into a checkpoint.",
     "inspect": "Verify a bundle and show what is in it.",
     "report": "Write the results page from the results of experiments.",
     "suggest": "Compare stacks of dilations for a sequence length.",
@@ -31,8 +33,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"drnn_deploy.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name  # PEP 8's spelling of import
+        module = importlib.import_module(f"drnn_deploy.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -34,7 +34,7 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
 
 
 def as_float32(name: str, value: NDArray[np.generic]) -> NDArray[np.float32]:
-    """One weight as contiguous float32. Raises `InputError` where it is not floating point, or not finite in float32."""
+    """One weight as contiguous float32. Raises `InputError` where it is not floating point, or not finite as such."""
     if value.dtype.kind != "f":
         raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below

@@ -253,7 +253,7 @@ def test_evaluate_a_checkpoint_through_torch(command: Command, copy_memory: Path
     (found,) = json.loads(ran.out)["evaluations"]
     assert (found["runtime"], found["graph"], found["predictions"]) == ("torch", "checkpoint", 6000)
     of_bundle = command("drnn-deploy", "evaluate", copy_memory, "--limit", 600, "--runtime", "torch", "--json", "-")
-    assert found["metrics"] == json.loads(of_bundle.out)["evaluations"][0]["metrics"]
+    assert found["metrics"] == pytest.approx(json.loads(of_bundle.out)["evaluations"][0]["metrics"], rel=1e-6)
     refused = command("drnn-deploy", "evaluate", path, "--runtime", "onnxruntime-cpu")
     assert (refused.code, "Export it first: drnn-export" in refused.err) == (2, True)
     save_checkpoint(path, Checkpoint(bundle.spec, bundle.weights, {"name": "pixel-mnist"}))

@@ -90,6 +90,21 @@ def test_recipes_are_equal_where_all_their_entries_are(config: Path) -> None:
         assert load_recipe("copy-memory", config, [change]).to_json() != recipe.to_json()
 
 
+def test_recipe_knows_itself_in_what_was_written_before_an_entry_was_new(config: Path) -> None:
+    recipe = load_recipe("copy-memory", config)
+    data = recipe.to_json()
+    assert recipe.is_in(data)
+    del data["training"]["precision"]
+    assert recipe.is_in(data)
+    for change in ("seed=8", "data.delay=6", "model.cell=rnn", "model.network=skip", "training.precision=bf16"):
+        assert not load_recipe("copy-memory", config, [change]).is_in(data)
+
+
+@pytest.mark.parametrize("data", [None, [], {}, 5, {"spec": {}, "training": {}}, {"spec": 1}, {1: 2}])
+def test_recipe_is_not_in_anything_else(data: object, config: Path) -> None:
+    assert not load_recipe("copy-memory", config).is_in(data)
+
+
 @pytest.mark.parametrize("override, says", [
     # not of the form
     ("seed", "is not of the form key=value"),
@@ -139,6 +154,7 @@ def test_recipes_are_equal_where_all_their_entries_are(config: Path) -> None:
     ("training.stop_below=false", "training.stop_below"),
     ("training.optimizer=sgd", "training.optimizer"),
     ("training.schedule=[1]", "training.schedule"),
+    ("training.precision=fp16", "training.precision must be fp32 or bf16, got 'fp16'"),
     # edges that the task sets
     ("model.head={kind='last', outputs=8}", "does not fit task copy-memory"),
     ("model.head={kind='last_k', outputs=3, steps=10}", "does not fit task copy-memory"),

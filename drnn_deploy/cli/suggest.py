@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+from drnn_models.errors import InputError
 
 
 @click.command()
@@ -16,11 +17,25 @@ from drnn_deploy.cli.output import json_on_failure, json_option, make_console, w
 @click.option("--features", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs per step.")
 @click.option("--outputs", type=click.IntRange(min=1), default=10, show_default=True, help="Classes.")
 @click.option("--first", type=click.IntRange(min=1), default=1, show_default=True, help="Dilation of the first layer.")
+@click.option(
+    "--dilations",
+    "stacks",
+    multiple=True,
+    metavar="D,D,...",
+    help="Compare this stack; repeat for several. [default: 1,2,4,... of 1, 2, 3, ... layers]",
+)
 @json_option
 def suggest(
-    length: int, cell: str, hidden: int, features: int, outputs: int, first: int, json_path: str | None
+    length: int,
+    cell: str,
+    hidden: int,
+    features: int,
+    outputs: int,
+    first: int,
+    stacks: tuple[str, ...],
+    json_path: str | None,
 ) -> None:
-    """Compare stacks of dilations 1, 2, 4, ... for a sequence length, and name the one to start with.
+    """Compare stacks of dilations for a sequence length, and name the one to start with.
 
     It is the smallest stack in which the way from the farthest step to the output is shortest, counted in edges.
     """
@@ -30,9 +45,10 @@ def suggest(
     from drnn_models.spec import Continuous, Head, ModelSpec
 
     with json_on_failure(json_path):
+        compared = [_stack(text) for text in stacks] or memory.doubling_stacks(length, first=first)
         specs = [
             ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
-            for dilations in memory.doubling_stacks(length, first=first)
+            for dilations in compared
         ]
         reports = [memory.analyse(spec, length) for spec in specs]
         best = memory.suggest(reports)
@@ -46,7 +62,7 @@ def suggest(
         "layers", "dilations", "parameters", "longest path", "mean rec. length", "cells in a row", "mult-adds"
     )
     for index, (spec, report) in enumerate(zip(specs, reports, strict=True)):
-        dilations = f"{spec.dilations[0]} to {spec.dilations[-1]}"
+        dilations = stacks[index] if stacks else f"{spec.dilations[0]} to {spec.dilations[-1]}"
         path, mean = f"{report.longest_path:,}", f"{report.mean_recurrent_length:.2f}"
         cells, products = f"{report.sequential_cells:,}", f"{report.multiply_adds:,}"
         style = "bold green" if index == best else ""
@@ -54,3 +70,10 @@ def suggest(
     console.print(table)
     chosen = ", ".join(str(dilation) for dilation in specs[best].dilations)
     console.print(f"for {length:,} steps start with {specs[best].layers} layers, dilations {chosen}")
+
+
+def _stack(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--dilations {text!r} is not a list of whole numbers", "For example: 1,2,4,8") from None

@@ -244,6 +244,28 @@ def test_evaluate_a_bundle_that_does_not_fit_its_task(
     assert says in ran.err
 
 
+def test_suggest_names_the_papers_stack_for_the_papers_sequence(command: Command) -> None:
+    ran = command("drnn-deploy", "suggest", "--length", 784, "--json", "-")
+    stacks = json.loads(ran.out)["stacks"]
+    assert ran.code == 0
+    assert [len(stack["dilations"]) for stack in stacks] == list(range(1, 12))
+    (best,) = (stack for stack in stacks if stack["suggested"])
+    assert best["dilations"] == [2**layer for layer in range(9)]
+    assert "start with 9 layers, dilations 1, 2, 4, 8, 16, 32, 64, 128, 256" in ran.err
+
+
+def test_suggest_compares_the_stacks_that_it_is_given(command: Command) -> None:
+    given = ("--dilations", "1,1,1", "--dilations", "1,4,16")
+    ran = command("drnn-deploy", "suggest", "--length", 40, "--cell", "lstm", *given, "--json", "-")
+    plain, dilated = json.loads(ran.out)["stacks"]
+    assert (plain["dilations"], dilated["dilations"]) == ([1, 1, 1], [1, 4, 16])
+    assert (plain["suggested"], dilated["suggested"]) == (False, True)
+    assert (plain["longest_path"], dilated["longest_path"]) == (3 + 39, 3 + 7)  # 39 = 2 * 16 + 4 + 3: 7 edges
+    for text, says in (("1,x", "is not a list of whole numbers"), ("1,0", "spec.dilations[1]"), ("", "not a list")):
+        refused = command("drnn-deploy", "suggest", "--length", 40, "--dilations", text)
+        assert (refused.code, says in refused.err) == (2, True)
+
+
 def test_evaluate_a_checkpoint_through_torch(command: Command, copy_memory: Path, tmp_path: Path) -> None:
     bundle = Bundle.open(copy_memory)
     path = tmp_path / "model.pt"

@@ -1,4 +1,7 @@
-"""Time of a training step of the paper's network (9 x 20, batch 128, T = 784), pruned and full: forward and backward.
+"""Time of a training step of the paper's network (batch 128, T = 784): forward and backward.
+
+By cell, nine layers of twenty units: with the fold and cone pruning, with the fold alone, and with neither (each phase
+of a layer as a run of its own). By first dilation: LSTMs that start with dilation 1, 2, 4 and 8 and end with 256.
 
 python -m benchmarks.training_step [--seconds 40]
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, get_args
 
 import torch
@@ -15,40 +19,74 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.latency import STEPS, network
-from benchmarks.measure import interleaved, write_result
+from benchmarks.measure import Timing, interleaved, write_result
 from drnn_models.network import DilatedRNN
-from drnn_models.spec import Cell
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 
 BATCH = 128
+FIRST_DILATIONS = (1, 2, 4, 8)
 
 
-def step(model: DilatedRNN, inputs: Tensor, targets: Tensor, prune: bool) -> float:
+def by_phase(model: DilatedRNN, inputs: Tensor) -> Tensor:
+    """The whole network without fold and pruning: phase p of a layer is the plain layer on steps p, p+d, p+2d, ..."""
+    x = inputs.transpose(0, 1)
+    for layer, dilation in zip(model.layers, model.spec.dilations, strict=True):
+        phases = [layer(x[phase::dilation])[0] for phase in range(min(dilation, len(x)))]
+        y = x.new_empty(len(x), x.shape[1], phases[0].shape[2])
+        for phase, part in enumerate(phases):
+            y[phase::dilation] = part
+        x = y
+    outputs: Tensor = model.head(x[-1])
+    return outputs
+
+
+def step(model: DilatedRNN, run: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> float:
     """One forward and backward pass; the loss."""
     model.zero_grad()
-    loss = functional.cross_entropy(model(inputs, prune=prune), targets)
+    loss = functional.cross_entropy(run(inputs), targets)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.item()
+
+
+def ways(model: DilatedRNN) -> dict[str, Callable[[Tensor], Tensor]]:
+    """How to run the network, the fastest first."""
+    return {
+        "pruned": model,
+        "full": functools.partial(model, prune=False),
+        "unfolded": functools.partial(by_phase, model),
+    }
+
+
+def shown(timings: dict[str, Timing]) -> str:
+    """One line."""
+    return ", ".join(f"{name} {timing}" for name, timing in timings.items())
 
 
 def main() -> None:
     """Measure and write benchmarks/results/training-step.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40.0, help="per cell")
+    parser.add_argument("--seconds", type=float, default=40.0, help="per cell, and for the first dilations")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     inputs, targets = torch.rand(BATCH, STEPS, 1), torch.randint(0, 10, (BATCH,))
-    result: dict[str, Any] = {}
+    cells: dict[str, Any] = {}
     for cell in get_args(Cell):
         model = network(cell).train()
-        steps = {name: functools.partial(step, model, inputs, targets, name == "pruned") for name in ("pruned", "full")}
+        steps = {name: functools.partial(step, model, run, inputs, targets) for name, run in ways(model).items()}
         losses = {name: run() for name, run in steps.items()}
         timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
-        ratio = timings["full"].median / timings["pruned"].median
-        result[cell] = {"losses": losses, "ratio": round(ratio, 2)}
-        result[cell] |= {name: dataclasses.asdict(timing) for name, timing in timings.items()}
-        print(f"{cell:5} {ratio:.1f} x: {timings}, loss difference {abs(losses['full'] - losses['pruned']):.1e}")
-    path = write_result("training-step", {"unit": "ms", "steps": STEPS, "batch": BATCH, "cells": result})
-    print(f"wrote {path}")
+        cells[cell] = {"losses": losses} | {name: dataclasses.asdict(timing) for name, timing in timings.items()}
+        print(f"{cell:5} {shown(timings)}; losses {losses}")
+    steps = {}
+    for first in FIRST_DILATIONS:
+        dilations = tuple(dilation for dilation in (1, 2, 4, 8, 16, 32, 64, 128, 256) if dilation >= first)
+        model = DilatedRNN(ModelSpec("lstm", (20,) * len(dilations), dilations, Continuous(1), Head("last", 10)))
+        steps[f"first dilation {first}"] = functools.partial(step, model, model, inputs, targets)
+    timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
+    print(shown(timings))
+    starts = {name: dataclasses.asdict(timing) for name, timing in timings.items()}
+    result = {"unit": "ms", "steps": STEPS, "batch": BATCH, "cells": cells, "first_dilations": starts}
+    print(f"wrote {write_result('training-step', result)}")
 
 
 if __name__ == "__main__":

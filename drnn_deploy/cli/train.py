@@ -77,6 +77,7 @@ def train_to_the_end(
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
     if threads:
         torch.set_num_threads(threads)
+    console.print(_work(recipe), markup=False)
     state = folder / "state.pt"
     run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
     try:
@@ -85,6 +86,14 @@ def train_to_the_end(
         click.echo(f"stopped at iteration {run.iteration}")
         return None
     return run, _finish(console, run, folder)
+
+
+def _work(recipe: Recipe) -> str:
+    from drnn_models.memory import analyse
+
+    report = analyse(recipe.spec, recipe.make_task().length)
+    pruned = f"{report.evaluations:,} of {report.evaluations_unpruned:,} cell evaluations per sequence (cone pruning)"
+    return f"{report.parameters:,} parameters; {pruned}, {report.sequential_cells:,} one after the other (fold)"
 
 
 def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:

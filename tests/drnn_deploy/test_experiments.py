@@ -54,7 +54,9 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     tiny: Path, tmp_path: Path, command: Command
 ) -> None:
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
-    assert command(*words, "--run", "cnn").code == 0
+    ran = command(*words, "--run", "cnn")
+    assert ran.code == 0
+    assert "46 of 46 cell evaluations per sequence (cone pruning), 2 one after the other (fold)" in ran.out
     results = tmp_path / "runs" / "results"
     assert [path.name for path in results.rglob("*.json")] == ["cnn.json"]
     first = (results / "tiny" / "cnn.json").read_bytes()

@@ -15,8 +15,8 @@ import onnx
 
 from drnn_deploy.golden import make_golden, write_golden
 from drnn_deploy.parity import NOISE_MULTIPLE, ParityReport, check_parity
-from drnn_export.emit import INPUT, OUTPUT, emit
-from drnn_export.request import NODE_BUDGET, GraphRequest, estimate
+from drnn_export.emit import INPUT, NODE_BUDGET, OUTPUT, emit, estimate
+from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.description import TensorInfo

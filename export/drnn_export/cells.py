@@ -20,13 +20,16 @@ from drnn_models.weights import Weights
 
 Array = NDArray[np.float32]
 CELL_NODES = {"rnn": 2, "gru": 10, "lstm": 10}  # nodes of one unrolled step
-PROJECTIONS = {"rnn": 1, "gru": 2, "lstm": 1}  # input products per layer, over all steps at once
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerWeights:
-    """One layer's weights with their gate blocks apart: w (H, C), r (H, H), bw and br (H,) per gate letter."""
+    """One layer's weights with their gate blocks apart: w (H, C), r (H, H), bw and br (H,) per gate letter.
 
+    `name`: the layer's, under which its weights become constants, however many nodes use them.
+    """
+
+    name: str
     w: dict[str, Array]
     r: dict[str, Array]
     bw: dict[str, Array]
@@ -40,7 +43,18 @@ class LayerWeights:
         def blocks(name: str) -> dict[str, Array]:
             return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
 
-        return cls(blocks("weight_ih"), blocks("weight_hh"), blocks("bias_ih"), blocks("bias_hh"))
+        parts = (blocks(part) for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        return cls(f"l{layer}", *parts)
+
+    @property
+    def features(self) -> int:
+        """Inputs per step."""
+        return int(next(iter(self.w.values())).shape[1])
+
+    @property
+    def hidden(self) -> int:
+        """Units."""
+        return len(next(iter(self.br.values())))
 
 
 def stack(blocks: dict[str, Array], order: str) -> Array:
@@ -48,64 +62,96 @@ def stack(blocks: dict[str, Array], order: str) -> Array:
     return np.concatenate([blocks[gate] for gate in order])
 
 
-def fused_layer(g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, rows: str, name: str) -> str:
-    """rows: (steps, rows, C). Returns (steps, 1, rows, H), from a zero state."""
+def fused_layer(
+    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, rows: str, name: str, initial: Sequence[str] = ()
+) -> tuple[str, str]:
+    """rows: (steps, rows, C). initial: h, for an LSTM also c, (1, rows, H) each, or nothing for zeros.
+
+    Returns the outputs (steps, 1, rows, H), and of an LSTM with a state also the last c (1, rows, H), otherwise "".
+    """
     order = GATES[spec.cell].onnx
-    attributes: dict[str, Any] = {"hidden_size": len(layer.br[order[0]])}
+    attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if spec.cell == "gru":
         attributes["linear_before_reset"] = 1
     if spec.activation == "relu":
         attributes["activations"] = ["Relu"]
     inputs = [
         rows,
-        g.constant(f"{name}/W", stack(layer.w, order)[None]),
-        g.constant(f"{name}/R", stack(layer.r, order)[None]),
-        g.constant(f"{name}/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
+        g.constant(f"{layer.name}/W", stack(layer.w, order)[None]),
+        g.constant(f"{layer.name}/R", stack(layer.r, order)[None]),
+        g.constant(f"{layer.name}/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
+        *(("", *initial) if initial else ()),
     ]
-    return g.node(spec.cell.upper(), inputs, f"{name}/{spec.cell}", **attributes)
+    operator, node = spec.cell.upper(), f"{name}/{spec.cell}"
+    if len(initial) < 2:
+        return g.node(operator, inputs, node, **attributes), ""
+    outputs, _, last = g.nodes(operator, inputs, node, ["outputs", "", "c"], **attributes)
+    return outputs, last
 
 
 def unrolled_layer(
-    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, x: str, steps: int, rows: int, name: str
-) -> str:
-    """x: (steps * rows, C). Returns (steps * rows, H), from a zero state; `CELL_NODES` nodes per step."""
-    hidden = len(layer.br[GATES[spec.cell].onnx[0]])
+    g: GraphBuilder,
+    spec: ModelSpec,
+    layer: LayerWeights,
+    x: str,
+    steps: int,
+    rows: int,
+    name: str,
+    initial: Sequence[str] = (),
+) -> tuple[str, str]:
+    """x: (steps * rows, C). initial: h, for an LSTM also c, (rows, H) each, or nothing for zeros.
+
+    Returns the outputs (steps * rows, H), and of an LSTM the last c (rows, H), otherwise ""; `CELL_NODES` nodes a step.
+    """
     ticks = [f"t{t:03d}" for t in range(steps)]
 
     def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
         """W x + b for all steps in one product, then one (rows, G*H) piece per step."""
         bias = stack(layer.bw, gates) + (stack(layer.br, gates) if with_recurrent_bias else 0)
-        weight = g.constant(f"{name}/{label}/W", stack(layer.w, gates))
-        whole = g.node("Gemm", [x, weight, g.constant(f"{name}/{label}/B", bias)], f"{name}/{label}", transB=1)
+        weight = g.constant(f"{layer.name}/{label}/W", stack(layer.w, gates))
+        inputs = [x, weight, g.constant(f"{layer.name}/{label}/B", bias)]
+        whole = g.node("Gemm", inputs, f"{name}/{label}", transB=1)
         return g.split(whole, [rows] * steps, f"{name}/{label}/steps", ticks, axis=0) if steps > 1 else [whole]
 
-    zeros = g.constant(f"zeros_{rows}_{hidden}", np.zeros((rows, hidden), np.float32))
+    if not initial:
+        zeros = g.constant(f"zeros_{rows}_{layer.hidden}", np.zeros((rows, layer.hidden), np.float32))
+        initial = [zeros, zeros]
     run = {"rnn": _rnn_steps, "gru": _gru_steps, "lstm": _lstm_steps}[spec.cell]
-    outputs = run(g, spec, layer, project, zeros, [f"{name}/{tick}" for tick in ticks])
-    return g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]
+    outputs, last = run(g, spec, layer, project, initial, [f"{name}/{tick}" for tick in ticks])
+    return (g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]), last
 
 
 Project = Callable[..., list[str]]
 
 
 def _rnn_steps(
-    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, project: Project, h: str, ticks: Sequence[str]
-) -> list[str]:
+    g: GraphBuilder,
+    spec: ModelSpec,
+    layer: LayerWeights,
+    project: Project,
+    initial: Sequence[str],
+    ticks: Sequence[str],
+) -> tuple[list[str], str]:
     """One step: h = act(W x + b + R h)."""
-    recurrent = g.constant(f"{ticks[0].rpartition('/')[0]}/R", layer.r["h"])
+    recurrent, h = g.constant(f"{layer.name}/R", layer.r["h"]), initial[0]
     outputs = []
     for tick, fed in zip(ticks, project("h", with_recurrent_bias=True, label="input"), strict=True):
         gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
         h = g.node("Relu" if spec.activation == "relu" else "Tanh", [gates], f"{tick}/h")
         outputs.append(h)
-    return outputs
+    return outputs, ""
 
 
 def _gru_steps(
-    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, project: Project, h: str, ticks: Sequence[str]
-) -> list[str]:
+    g: GraphBuilder,
+    spec: ModelSpec,
+    layer: LayerWeights,
+    project: Project,
+    initial: Sequence[str],
+    ticks: Sequence[str],
+) -> tuple[list[str], str]:
     """One step: z, r = sigmoid(...); n = tanh(W x + b + r * (R h + b_r)); h = n + z * (h - n)."""
-    name, size = ticks[0].rpartition("/")[0], len(layer.br["n"])
+    name, size, h = layer.name, layer.hidden, initial[0]
     recurrent = g.constant(f"{name}/Rzr", stack(layer.r, "zr"))
     recurrent_new, bias_new = g.constant(f"{name}/Rn", layer.r["n"]), g.constant(f"{name}/Bn", layer.br["n"])
     fed = project("zr", with_recurrent_bias=True, label="input_zr")
@@ -120,16 +166,21 @@ def _gru_steps(
         change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
         h = g.node("Add", [new, change], f"{tick}/h")
         outputs.append(h)
-    return outputs
+    return outputs, ""
 
 
 def _lstm_steps(
-    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, project: Project, h: str, ticks: Sequence[str]
-) -> list[str]:
+    g: GraphBuilder,
+    spec: ModelSpec,
+    layer: LayerWeights,
+    project: Project,
+    initial: Sequence[str],
+    ticks: Sequence[str],
+) -> tuple[list[str], str]:
     """One step: i, f, o = sigmoid(...); g = tanh(...); c = f * c + i * g; h = o * tanh(c)."""
-    size = len(layer.br["i"])
-    recurrent = g.constant(f"{ticks[0].rpartition('/')[0]}/R", stack(layer.r, "ifog"))
-    cell, outputs = h, []
+    size, (h, cell) = layer.hidden, initial
+    recurrent = g.constant(f"{layer.name}/R", stack(layer.r, "ifog"))
+    outputs = []
     for tick, fed in zip(ticks, project("ifog", with_recurrent_bias=True, label="input"), strict=True):
         gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
         sigmoids, candidate = g.split(gates, [3 * size, size], f"{tick}/parts", ["ifo", "g"], axis=1)
@@ -140,4 +191,4 @@ def _lstm_steps(
         cell = g.node("Add", [kept, g.node("Mul", [keep_in, candidate], f"{tick}/added")], f"{tick}/c")
         h = g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h")
         outputs.append(h)
-    return outputs
+    return outputs, cell

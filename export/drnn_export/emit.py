@@ -1,25 +1,55 @@
 """Weights and spec to an ONNX model: emitted node by node, nothing traced, no torch.
 
-input (B, T, C) -> time-major -> per layer: select steps, pad, fold, run, unfold -> window -> linear -> output
+input (B, T, C) -> time-major -> layers (`drnn_export.layers`) -> window -> linear -> output
+
+Forms with state have inputs `state_l0_h`, ... (B, d, H) beside it, and outputs `next_state_l0_h`, ...
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from importlib import metadata
 
 import numpy as np
 import onnx
 
-from drnn_export.cells import LayerWeights, fused_layer, unrolled_layer
+from drnn_export.cells import CELL_NODES, LayerWeights
 from drnn_export.graph import FLOAT, INT64, GraphBuilder
-from drnn_export.request import NODE_BUDGET, GraphRequest, check_budget
-from drnn_models.cone import ConePlan, LayerPlan, as_slice
+from drnn_export.layers import sequence_layer, stateful_layer
+from drnn_export.request import GraphRequest
+from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
 INPUT, OUTPUT = "input", "output"
+NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
+_COUNTABLE = 20  # times the budget: beyond it a lower bound of the node count says enough
+_PROTOBUF_LIMIT = 2**31 - 1
+_BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
+Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None for the dynamic batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter."""
+
+    cells: int
+    nodes: int
+    weight_bytes: int
+    file_bytes: int
+
+
+def state_name(name: str) -> str:
+    """The graph input of a state of `ModelSpec.state_shapes`."""
+    return f"state_{name}"
+
+
+def next_state_name(name: str) -> str:
+    """The graph output of a state."""
+    return f"next_state_{name}"
 
 
 def emit(
@@ -27,92 +57,121 @@ def emit(
 ) -> onnx.ModelProto:
     """Emit one graph.
 
-    Input `input`: (B, T, C) float32 or (B, T) int64 tokens. Output `output`: float32, as `ModelSpec.head` says. The
-    same arguments give the same bytes. Raises `InputError` where the weights do not fit the spec or the graph would be
-    over the node budget.
+    Input `input`: (B, T, C) float32 or (B, T) int64 tokens. Output `output`: float32, as `ModelSpec.head` says; of a
+    chunk it is that of its own steps. States: see `GraphRequest.state_shapes`. The same arguments give the same bytes.
+    Raises `InputError` where the weights do not fit the spec or the graph would be over the node budget.
     """
     check_budget(spec, request, node_budget)
     weights = check_weights(spec, weights)
     g = GraphBuilder()
-    plan = request.plan(spec)
-    x, length = _time_major(g, spec, weights), request.steps
-    for index, layer in enumerate(plan.layers):
-        x, length = _layer(g, spec, LayerWeights.of(spec, weights, index), layer, request, x, length, f"l{index}")
-    _head(g, spec, weights, plan, x, length)
+    _network(g, spec, weights, request)
+    inputs, outputs = edges(spec, request)
+    described = {
+        "drnn.format": GRAPH_FORMAT,
+        "drnn.form": request.form,
+        "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
+    }
+    return g.model(inputs, outputs, described, metadata.version("drnn-deploy"))
 
-    tokens = isinstance(spec.input, Tokens)
-    in_shape = (request.batch, request.steps) if tokens else (request.batch, request.steps, spec.input.width)
+
+def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
+    """Inputs and outputs of the graph, states last."""
+    tokens, batch = isinstance(spec.input, Tokens), request.batch
+    given = (batch, request.steps) if tokens else (batch, request.steps, spec.input.width)
     steps = spec.head.output_steps(request.steps)
-    out_shape = (
-        (request.batch, spec.head.outputs) if spec.head.kind == "last" else (request.batch, steps, spec.head.outputs)
-    )
-    return g.model(
-        [(INPUT, INT64 if tokens else FLOAT, in_shape)],
-        [(OUTPUT, FLOAT, out_shape)],
-        {"drnn.format": GRAPH_FORMAT, "drnn.form": "sequence", "drnn.spec": json.dumps(spec.to_json(), sort_keys=True)},
-        metadata.version("drnn-deploy"),
-    )
+    returned = (batch, spec.head.outputs) if spec.head.kind == "last" else (batch, steps, spec.head.outputs)
+    inputs: list[Value] = [(INPUT, INT64 if tokens else FLOAT, given)]
+    outputs: list[Value] = [(OUTPUT, FLOAT, returned)]
+    for name, (_, *shape) in request.state_shapes(spec).items():
+        inputs.append((state_name(name), FLOAT, (batch, *shape)))
+        outputs.append((next_state_name(name), FLOAT, (batch, *shape)))
+    return inputs, outputs
 
 
-def _time_major(g: GraphBuilder, spec: ModelSpec, weights: Weights) -> str:
-    """(B, T, C) or tokens (B, T) -> (T, B, C)."""
-    if not isinstance(spec.input, Tokens):
-        return g.node("Transpose", [INPUT], "time_major", perm=[1, 0, 2])
-    tokens = g.node("Transpose", [INPUT], "time_major", perm=[1, 0])
-    if spec.input.embedding is not None:
-        return g.node(
-            "Gather", [g.constant("embedding/table", weights["embedding.weight"]), tokens], "embedding", axis=0
+def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
+    """What `emit` will make of this request, from the shapes alone."""
+    cells = sum(layer.cells for layer in request.plan(spec).layers)
+    weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
+    nodes = cells * CELL_NODES[spec.cell] if request.emission == "unrolled" else 0
+    if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
+        g = GraphBuilder()
+        _network(
+            g, spec, {name: np.broadcast_to(np.float32(0), s) for name, s in spec.weight_shapes().items()}, request
         )
-    depth = g.constant("one_hot/depth", np.array(spec.input.vocabulary, np.int64))
-    return g.node(
-        "OneHot", [tokens, depth, g.constant("one_hot/values", np.array([0, 1], np.float32))], "one_hot", axis=-1
-    )
+        nodes = len(g.live_nodes([name for name, _, _ in edges(spec, request)[1]]))
+    return Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
-def _layer(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    weights: LayerWeights,
-    layer: LayerPlan,
-    request: GraphRequest,
-    x: str,
-    length: int,
-    name: str,
-) -> tuple[str, int]:
-    """x: (length, B, C). Returns (cells * fold, B, H) and its length; rows past `layer.steps` are padding.
+def check_budget(spec: ModelSpec, request: GraphRequest, node_budget: int = NODE_BUDGET) -> Estimate:
+    """The estimate; raises `InputError` where it is over the node budget or what one ONNX file can hold."""
+    size = estimate(spec, request)
+    if size.file_bytes > _PROTOBUF_LIMIT:
+        raise InputError(
+            f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
+            "Use smaller layers or a smaller vocabulary.",
+        )
+    if request.emission == "unrolled" and size.nodes > node_budget:
+        raise InputError(
+            f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
+            f"over the budget of {node_budget:,}",
+            f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
+        )
+    return size
 
-    Padding at the end reaches no earlier output, so it is left in place for the layers above.
-    """
-    features, hidden = next(iter(weights.w.values())).shape[1], len(next(iter(weights.br.values())))
-    if layer.select is not None:
-        kept = as_slice(layer.select)
-        selected = f"{name}/select"
-        x = g.take(x, kept.start, kept.stop, kept.step, selected) if kept else g.gather(x, layer.select, selected)
-        length = layer.steps
-    full = layer.cells * layer.fold
-    if length < full:
-        x = g.pad(x, 0, full - length, f"{name}/pad")
-    elif length > full:
-        x = g.take(x, 0, full, 1, f"{name}/trim")
-    batch = -1 if request.batch is None else request.batch
-    if request.emission == "fused":
-        rows = batch if batch < 0 else layer.fold * batch
-        x = g.reshape(x, (layer.cells, rows, features), f"{name}/fold") if layer.fold > 1 else x
-        y = fused_layer(g, spec, weights, x, name)
+
+def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> None:
+    plan = request.plan(spec)
+    layers = [LayerWeights.of(spec, weights, index) for index in range(spec.layers)]
+    x, length, stop = _time_major(g, spec, weights, request), request.steps, plan.layers[-1].steps
+    for name, shape in request.state_shapes(spec).items():
+        g.shape(state_name(name), shape)
+    if request.form == "sequence":
+        for layer, layer_plan in zip(layers, plan.layers, strict=True):
+            x, length = sequence_layer(g, spec, layer, layer_plan, request, x, length)
+        missing = spec.head.output_steps(request.steps) + spec.window - 1 - plan.head_steps
+        if missing:  # the window of the first outputs reaches to before the sequence
+            x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
     else:
-        x = g.reshape(x, (full * batch, features), f"{name}/fold")
-        y = unrolled_layer(g, spec, weights, x, layer.cells, layer.fold * batch, name)
-    return g.reshape(y, (full, batch, hidden), f"{name}/unfold"), full
+        for layer, dilation in zip(layers, spec.dilations, strict=True):
+            states = [name for name in spec.state_shapes(1) if name.startswith(f"{layer.name}_")]
+            x = stateful_layer(
+                g, spec, layer, request, dilation, x, [(state_name(s), next_state_name(s)) for s in states]
+            )
+        if spec.window > 1:
+            x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
+            stop = length
+    _head(g, spec, weights, x, stop, length, spec.head.output_steps(request.steps))
 
 
-def _head(g: GraphBuilder, spec: ModelSpec, weights: Weights, plan: ConePlan, top: str, length: int) -> None:
-    """top: (length, B, H), of which the first `steps` of the top layer's plan count. Ends in `output`."""
-    steps, window, features = spec.head.output_steps(plan.length), spec.window, spec.hidden[-1]
-    stop = plan.layers[-1].steps
+def _time_major(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> str:
+    """(B, T, C) or tokens (B, T) -> (T, B, C)."""
+    tokens = isinstance(spec.input, Tokens)
+    if 1 in (request.steps, request.batch):
+        x = g.reshape(INPUT, (request.steps, request.rows, *(() if tokens else (spec.input.width,))), "time_major")
+    else:
+        x = g.node("Transpose", [INPUT], "time_major", perm=[1, 0] if tokens else [1, 0, 2])
+    if not isinstance(spec.input, Tokens):
+        return x
+    if spec.input.embedding is not None:
+        return g.node("Gather", [g.constant("embedding/table", weights["embedding.weight"]), x], "embedding", axis=0)
+    depth = g.constant("one_hot/depth", np.array(spec.input.vocabulary, np.int64))
+    values = g.constant("one_hot/values", np.array([0, 1], np.float32))
+    return g.node("OneHot", [x, depth, values], "one_hot", axis=-1)
+
+
+def _fusion_memory(g: GraphBuilder, spec: ModelSpec, request: GraphRequest, top: str) -> str:
+    """top: (n, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
+    before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
+    joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
+    last = g.take(joined, length - (spec.window - 1), length, 1, "fusion/last")
+    g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
+    return joined
+
+
+def _head(g: GraphBuilder, spec: ModelSpec, weights: Weights, top: str, stop: int, length: int, steps: int) -> None:
+    """top: (length, B, H), of which the rows before `stop` count. Ends in `output`, for the last `steps` steps."""
+    window, features = spec.window, spec.hidden[-1]
     weight, bias = weights["head.weight"], g.constant("head/B", weights["head.bias"])
-    missing = steps + window - 1 - plan.head_steps
-    if missing:  # the window of the first outputs reaches to before the sequence
-        top, stop = g.pad(top, missing, 0, "head/pad"), stop + missing
     first = stop - (steps + window - 1)
     if window > 1:
         indices = first + np.arange(steps)[:, None] + np.arange(window)

@@ -1,4 +1,4 @@
-"""A thin layer over onnx.helper: unique readable names, constants, and a finished, checked model."""
+"""A thin layer over onnx.helper: unique readable names, constants, no dead nodes, and a finished, checked model."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
+        self._reshaped: dict[str, str] = {}  # what a reshape reshapes
+        self._shapes: dict[str, tuple[int, ...]] = {}  # where known
+
+    def shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Make the shape of a graph's input known."""
+        self._shapes[name] = shape
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser once; the same name must always hold the same value."""
@@ -37,12 +43,18 @@ class GraphBuilder:
         self._add(operator, inputs, [output], name, attributes)
         return output
 
+    def nodes(
+        self, operator: str, inputs: Sequence[str], name: str, labels: Sequence[str], **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs, `name/label` each; an empty label leaves an optional output out."""
+        outputs = [f"{name}/{label}" if label else "" for label in labels]
+        self._add(operator, inputs, outputs, name, attributes)
+        return outputs
+
     def split(self, value: str, sizes: Sequence[int], name: str, labels: Sequence[str], axis: int) -> list[str]:
         """Split `value` into parts of `sizes` along `axis`; returns the outputs, `name/label` each."""
         lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
-        outputs = [f"{name}/{label}" for label in labels]
-        self._add("Split", [value, lengths], outputs, name, {"axis": axis})
-        return outputs
+        return self.nodes("Split", [value, lengths], name, labels, axis=axis)
 
     def _add(
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: dict[str, Any]
@@ -57,13 +69,22 @@ class GraphBuilder:
             self._attributes[key] = helper.make_attribute(name, value)
         return self._attributes[key]
 
-    def reshape(self, value: str, shape: Sequence[int], name: str) -> str:
-        """Reshape; one axis may be -1."""
-        return self.node("Reshape", [value, self.constant(f"shape_{'_'.join(map(str, shape))}", _int64(shape))], name)
+    def reshape(self, value: str, shape: tuple[int, ...], name: str, *, keep: bool = False) -> str:
+        """Reshape; one axis may be -1. What is known to have the shape already stays as it is, unless `keep` says that
+        the node must be there; of reshapes of reshapes, only the last counts (see `live_nodes`).
+        """
+        source = self._reshaped.get(value, value)
+        for known in (value, source):
+            if self._shapes.get(known) == shape and not keep:
+                return known
+        sizes = self.constant(f"shape_{'_'.join(map(str, shape))}", _int64(shape))
+        output = self.node("Reshape", [source, sizes], name)
+        self._reshaped[output], self._shapes[output] = source, shape
+        return output
 
-    def take(self, value: str, start: int, stop: int, step: int, name: str) -> str:
-        """`value[start:stop:step]` along the first axis."""
-        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, 0, step)]
+    def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
+        """`value[start:stop:step]` along one axis."""
+        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
         return self.node("Slice", [value, *bounds], name)
 
     def gather(self, value: str, indices: NDArray[np.int64], name: str) -> str:
@@ -73,6 +94,15 @@ class GraphBuilder:
     def pad(self, value: str, before: int, after: int, name: str) -> str:
         """Zeros before and after along the first of three axes."""
         return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
+
+    def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes that reach an output, in order."""
+        needed, live = set(outputs), []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+                live.append(node)
+        return live[::-1]
 
     def model(
         self,
@@ -85,12 +115,14 @@ class GraphBuilder:
 
         inputs, outputs: (name, TensorProto type, shape with None for the dynamic batch).
         """
+        nodes = self.live_nodes([name for name, _, _ in outputs])
+        used = {name for node in nodes for name in node.input}
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             "drnn",
             [_value_info(*value) for value in inputs],
             [_value_info(*value) for value in outputs],
-            list(self._constants.values()),
+            [constant for name, constant in self._constants.items() if name in used],
         )
         model = helper.make_model(
             graph,

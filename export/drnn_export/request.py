@@ -1,111 +1,71 @@
-"""What to emit, and what it will cost: known from the spec alone, before a node is made."""
+"""What to emit."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import get_args
 
-import numpy as np
-
-from drnn_export.cells import CELL_NODES, PROJECTIONS
-from drnn_models.cone import ConePlan, LayerPlan, plan_cone
-from drnn_models.description import Emission
+from drnn_models.cone import ConePlan, plan_cone
+from drnn_models.description import Emission, Form
 from drnn_models.errors import InputError
-from drnn_models.spec import ModelSpec, Tokens
-
-NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
-_PROTOBUF_LIMIT = 2**31 - 1
-_BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
+from drnn_models.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)
 class GraphRequest:
-    """One graph of form `sequence`.
+    """One graph.
 
-    `steps`: T, static. `batch`: B, or None for a dynamic batch axis (emission `fused` only). `emission`: one ONNX
-    operator per layer, or per-step nodes with static shapes. `prune`: compute only what reaches the output.
+    `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emission `fused` only).
+    `emission`: one ONNX operator per layer, or per-step nodes. `prune`: compute only what reaches the output (form
+    `sequence`). `form`: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of
+    one step. `ring`: of a delay line longer than the chunk, only the rows that change go in and out; the session keeps
+    the rest.
     """
 
     steps: int
     batch: int | None = 1
     emission: Emission = "fused"
     prune: bool = True
+    form: Form = "sequence"
+    ring: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.batch is not None and self.batch < 1):
             raise InputError(f"steps and batch must be at least 1, got {self.steps} and {self.batch}")
-        if self.emission not in get_args(Emission):
-            raise InputError(f"emission must be fused or unrolled, got {self.emission!r}")
+        for name, value, allowed in (("emission", self.emission, Emission), ("form", self.form, Form)):
+            if value not in get_args(allowed):
+                raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         if self.batch is None and self.emission == "unrolled":
             raise InputError(
                 "an unrolled graph has static shapes and cannot take a dynamic batch",
                 "Ask for emission fused, or for one fixed batch.",
             )
+        if self.form == "step" and self.steps != 1:
+            raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")
+        if self.form == "sequence" and self.ring:
+            raise InputError("form sequence has no state, and so no rings", "Ask for form chunk or step.")
+        if self.form != "sequence" and self.prune:
+            object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output
+
+    @property
+    def rows(self) -> int:
+        """The batch as an axis of a reshape: -1 where it is dynamic."""
+        return -1 if self.batch is None else self.batch
 
     def plan(self, spec: ModelSpec) -> ConePlan:
         """The steps that each layer computes."""
         return plan_cone(spec, self.steps, prune=self.prune)
 
+    def state_shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+        """Name -> (B, rows, H) of every state that goes in and out; B is -1 where it is dynamic.
 
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter."""
-
-    cells: int
-    nodes: int
-    weight_bytes: int
-    file_bytes: int
-
-
-def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
-    """What `emit` will make of this request."""
-    plan = request.plan(spec)
-    nodes, length = input_nodes(spec), request.steps
-    for layer in plan.layers:
-        length = length if layer.select is None else layer.steps
-        nodes += _layer_nodes(spec, layer, request.emission, length)
-        length = layer.cells * layer.fold
-    nodes += head_nodes(spec, plan, length)
-    weight_bytes = 4 * sum(int(np.prod(shape)) for shape in spec.weight_shapes().values())
-    cells = sum(layer.cells for layer in plan.layers)
-    return Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
-
-
-def check_budget(spec: ModelSpec, request: GraphRequest, node_budget: int = NODE_BUDGET) -> Estimate:
-    """The estimate; raises `InputError` where it is over the node budget or what one ONNX file can hold."""
-    size = estimate(spec, request)
-    if size.file_bytes > _PROTOBUF_LIMIT:
-        raise InputError(
-            f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
-            "Use smaller layers or a smaller vocabulary.",
-        )
-    if request.emission == "unrolled" and size.nodes > node_budget:
-        raise InputError(
-            f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
-            f"over the budget of {node_budget:,}",
-            f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
-        )
-    return size
-
-
-def input_nodes(spec: ModelSpec) -> int:
-    """Transpose to time-major, and the lookup of tokens."""
-    return 2 if isinstance(spec.input, Tokens) else 1
-
-
-def head_nodes(spec: ModelSpec, plan: ConePlan, length: int) -> int:
-    """Nodes from the top layer's outputs to the graph's output; see `drnn_export.emit`."""
-    steps = spec.head.output_steps(plan.length)
-    padded = plan.head_steps < steps + spec.window - 1
-    selected = spec.window > 1 or plan.head_steps < length or plan.layers[-1].steps < length
-    last = spec.head.kind == "last"
-    return padded + selected + (spec.window > 1) + (2 if last else 3)
-
-
-def _layer_nodes(spec: ModelSpec, layer: LayerPlan, emission: str, length: int) -> int:
-    prepared = (layer.select is not None) + (length != layer.cells * layer.fold)
-    if emission == "fused":
-        return prepared + (layer.fold > 1) + 2
-    several = layer.cells > 1
-    projections = PROJECTIONS[spec.cell]
-    return prepared + 1 + projections + several * (projections + 1) + CELL_NODES[spec.cell] * layer.cells + 1
+        With `ring`, a delay line longer than the chunk takes part with its oldest `steps` rows only.
+        """
+        if self.form == "sequence":
+            return {}
+        shapes = spec.state_shapes(self.rows)
+        if self.ring:
+            for name, (batch, length, hidden) in shapes.items():
+                if name != "fusion":
+                    shapes[name] = (batch, min(length, self.steps), hidden)
+        return shapes

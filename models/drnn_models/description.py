@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Emission = Literal["fused", "unrolled"]  # one ONNX operator per layer, or per-step nodes with static shapes
+Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli import _COMMANDS
 from drnn_deploy.exporting import ENGINE_NODE_BUDGET
 from drnn_deploy.parity import NOISE_MULTIPLE
-from drnn_export.request import NODE_BUDGET
+from drnn_export.emit import NODE_BUDGET
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, manifest_checksum

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from drnn_export.emit import emit
-from drnn_export.request import GraphRequest, estimate
+from drnn_export.emit import emit, estimate
+from drnn_export.request import GraphRequest
 from drnn_models.cone import plan_cone
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec

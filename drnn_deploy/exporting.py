@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from drnn_deploy.golden import make_golden, write_golden
+from drnn_deploy.golden import make_golden, make_stream, write_golden
 from drnn_deploy.parity import NOISE_MULTIPLE, ParityReport, check_parity
-from drnn_export.emit import INPUT, NODE_BUDGET, OUTPUT, emit, estimate
+from drnn_export.emit import NODE_BUDGET, emit, estimate, next_state_name, state_name
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
@@ -31,6 +31,7 @@ from drnn_runtimes.bundle import (
     WEIGHTS,
     Bundle,
     EngineInfo,
+    GoldenCase,
     GraphInfo,
     manifest_checksum,
 )
@@ -38,6 +39,7 @@ from drnn_runtimes.registry import RUNTIMES, require
 
 ENGINE_NODE_BUDGET = 2_000  # compilers take minutes for unrolled graphs above it
 ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
+_LONGEST_STREAM = 4096  # steps of the golden stream beyond two chunks
 _MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 Notify = Callable[[str], None]
 
@@ -46,12 +48,16 @@ Notify = Callable[[str], None]
 class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint and this machine.
 
-    `length`: time steps. `batch`: None for a dynamic batch axis. `engines`: TensorRT flavours to build with; None
-    builds with the one that can build here. `compute_capabilities`: to build for ahead of time. `runtimes`: to check
-    with, each of which must be usable; None checks with all that are.
+    `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
+    step with state; `ring`: long delay lines stay with the stream. `batch`: None for a dynamic batch axis. `engines`:
+    TensorRT flavours to build with; None builds with the one that can build here. `compute_capabilities`: to build for
+    ahead of time. `runtimes`: to check with, each of which must be usable; None checks with all that are.
     """
 
     length: int | None = None
+    forms: tuple[str, ...] = ("sequence",)
+    chunk: int = 32
+    ring: bool = True
     batch: int | None = 1
     emissions: tuple[str, ...] = ("fused",)
     prune: bool = True
@@ -119,7 +125,7 @@ def export(
         ]
         _write_weights(draft, checkpoint)
         notify("computing the float64 reference")
-        write_golden(draft / GOLDEN, make_golden(checkpoint, requests[0].steps))
+        write_golden(draft / GOLDEN, _golden(checkpoint, requests))
         engines = [_build(draft, graph, backend, options, notify) for backend in backends for graph in graphs]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
         _write_manifest(draft, checkpoint, graphs, infos)
@@ -167,25 +173,49 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
             f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
             "Use a smaller --length; a dilation above it has no effect.",
         )
-    if not options.emissions or len(set(options.emissions)) != len(options.emissions):
-        raise InputError("name each emission once: fused, unrolled")
+    for name, chosen in (("form", options.forms), ("emission", options.emissions)):
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
+    lengths = {"sequence": length, "chunk": options.chunk}
     return [
-        GraphRequest(length, options.batch, emission, options.prune)  # type: ignore[arg-type]  # checked by GraphRequest
+        GraphRequest(
+            lengths.get(form, 1),
+            options.batch,
+            emission,  # type: ignore[arg-type]  # checked by GraphRequest
+            prune=options.prune and form == "sequence",
+            form=form,  # type: ignore[arg-type]
+            ring=options.ring and form != "sequence",
+        )
+        for form in options.forms
         for emission in options.emissions
     ]
+
+
+def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
+    whole = [request.steps for request in requests if request.form == "sequence"]
+    streamed = [request for request in requests if request.form != "sequence"]
+    cases = make_golden(checkpoint, whole[0]) if whole else []
+    return cases + ([make_stream(checkpoint, _stream_length(checkpoint, streamed))] if streamed else [])
+
+
+def _stream_length(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> int:
+    """Long enough for two chunks of every graph, and for every delay line to come round, as far as the limit goes."""
+    longest = max(request.steps for request in requests)
+    return max(2 * longest, min(2 * max(checkpoint.dilated.dilations) + longest, _LONGEST_STREAM))
 
 
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
+    kind = f"chunk{request.steps}" if request.form == "chunk" else request.form
     size = estimate(checkpoint.dilated, request)
-    notify(f"emitting sequence/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
+    notify(f"emitting {kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
     model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
-    file = "model.onnx" if index == 0 else f"sequence-{request.emission}.onnx"
+    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))
     return GraphInfo(
         file=file,
-        form="sequence",
+        form=request.form,
         emission=request.emission,
         pruned=request.prune,
         steps=request.steps,
@@ -193,16 +223,17 @@ def _write_graph(
         precision="fp32",
         opset=model.opset_import[0].version,
         nodes=len(model.graph.node),
-        inputs=(_tensor(model.graph.input, INPUT),),
-        outputs=(_tensor(model.graph.output, OUTPUT),),
+        inputs=tuple(_tensor(value) for value in model.graph.input),
+        outputs=tuple(_tensor(value) for value in model.graph.output),
+        states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
+        ring=request.ring,
     )
 
 
-def _tensor(values: Sequence[onnx.ValueInfoProto], name: str) -> TensorInfo:
-    (value,) = (value for value in values if value.name == name)
+def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-    return TensorInfo(name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+    return TensorInfo(value.name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
 
 
 def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
@@ -221,7 +252,7 @@ def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptio
             f"to spend minutes on it: --engine-node-budget {graph.nodes}",
         )
     notify(f"building the {backend} engine of {graph.name}")
-    engine = draft / "engines" / f"{graph.form}-{graph.emission}.{backend}.engine"
+    engine = draft / "engines" / f"{graph.kind}-{graph.emission}.{backend}.engine"
     try:
         sidecar = build_engine(
             draft / graph.file,
@@ -238,7 +269,7 @@ def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptio
 
 def _engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:
     graph = next(graph for graph in graphs if graph.name == result.graph)
-    file = f"engines/{graph.form}-{graph.emission}.{result.backend}.engine"
+    file = f"engines/{graph.kind}-{graph.emission}.{result.backend}.engine"
     return EngineInfo(file, f"{file}.json", graph.file, result.backend)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,12 @@ from drnn_models.baseline_networks import Network
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference import run_reference
 
 _SEQUENCES = 4  # of each synthetic case
+_STREAMS = 2
 _LARGE = 30.0  # saturates every gate
 _AGREEMENT = 1e-9  # of the two float64 implementations, relative to the largest output
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -37,10 +39,25 @@ def make_golden(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> list[G
     return cases
 
 
+def make_stream(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> GoldenCase:
+    """Normal inputs of `length` steps with what the head makes of every step, for graphs with state."""
+    spec = checkpoint.dilated
+    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
+    inputs = _synthetic(spec, length, seed)["normal"][:_STREAMS]
+    case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs)
+    return dataclasses.replace(case, stream=True)
+
+
 def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
     """Write `golden.npz`; `Bundle.golden` reads it."""
     index = [
-        {"name": case.name, "noise": case.noise, "source": case.source, "labelled": case.targets is not None}
+        {
+            "name": case.name,
+            "noise": case.noise,
+            "source": case.source,
+            "labelled": case.targets is not None,
+            "stream": case.stream,
+        }
         for case in cases
     ]
     arrays: dict[str, NDArray[np.generic]] = {"index": np.array(json.dumps(index))}

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_models.errors import DeployError, InputError, ParityError, RuntimeUnavailableError
+from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Arrays, Runtime, Session
+from drnn_runtimes.states import zero_states
+from drnn_runtimes.stream import Stream
 
 # Another order of summation, or another tanh, rounds differently but hardly worse: over 1,500 random networks, fused
 # and unrolled, ONNX Runtime's error is under 2 noises in 99.9 % and at most 4.4. Real mistakes are off by thousands.
@@ -148,12 +151,12 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form."""
     if runtime.reads_graph:
         return list(bundle.graphs)
-    return list({(g.form, g.steps, g.batch, g.pruned, g.precision): g for g in reversed(bundle.graphs)}.values())[::-1]
+    return list({(g.kind, g.steps, g.batch, g.pruned, g.precision): g for g in reversed(bundle.graphs)}.values())[::-1]
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
-    """How tables name what a runtime runs: form/emission, or the form alone where it runs the weights."""
-    return graph.name if runtime.reads_graph else graph.form
+    """How tables name what a runtime runs: kind/emission, or the kind alone where it runs the weights."""
+    return graph.name if runtime.reads_graph else graph.kind
 
 
 def judge(case: GoldenCase, outputs: NDArray[np.generic], noise_multiple: float = NOISE_MULTIPLE) -> CaseResult:
@@ -192,11 +195,31 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) ->
     return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
 
 
+def run_stream(session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic]) -> Arrays:
+    """Feed the whole chunks of `inputs` (N, T, ...) through a graph with state, in its batches, from the zero state.
+
+    Returns {"output": (N, m, outputs)}, with the m outputs of `answered_steps`.
+    """
+    whole = inputs.shape[1] // graph.steps * graph.steps
+    parts = []
+    for batch, used in _batches(inputs[:, :whole], graph.batch):
+        parts.append(Stream(session, bundle, graph, len(batch)).push(batch)[:used])
+    return {"output": np.concatenate(parts)}
+
+
+def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
+    """The steps of a stream of `length` that get an output: the last ones of every chunk, as many as the head says."""
+    ends = np.arange(chunk, length + 1, chunk)
+    count = head.output_steps(chunk)
+    return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
+
+
 def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: float) -> ParityRow:
     name = shown_name(runtime, graph)
     try:
         with runtime.load(bundle, graph) as session:
-            results = [_run_golden(session, graph, case, noise_multiple) for case in bundle.golden]
+            cases = [case for case in bundle.golden if case.stream == bool(graph.states)]
+            results = [_run_golden(session, bundle, graph, case, noise_multiple) for case in cases]
             milliseconds = _time(session, graph, bundle.golden[0].inputs)
     except DeployError as error:
         reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
@@ -206,9 +229,16 @@ def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: flo
     return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds)
 
 
-def _run_golden(session: Session, graph: GraphInfo, case: GoldenCase, noise_multiple: float) -> CaseResult:
-    outputs = run_case(session, graph, case.inputs)
-    missing = [tensor.name for tensor in graph.outputs if tensor.name not in outputs]
+def _run_golden(
+    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, noise_multiple: float
+) -> CaseResult:
+    if graph.states:
+        outputs = run_stream(session, bundle, graph, case.inputs)
+        steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
+        case = dataclasses.replace(case, outputs=case.outputs[:, steps])
+    else:
+        outputs = run_case(session, graph, case.inputs)
+    missing = [tensor.name for tensor in graph.outputs if tensor.name == "output" and tensor.name not in outputs]
     return judge(case, np.zeros(0) if missing else outputs["output"], noise_multiple)
 
 
@@ -226,7 +256,7 @@ def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[ND
 def _time(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
     """Median milliseconds per sequence, of up to 30 runs or a second."""
     batch, _ = next(_batches(inputs, graph.batch))
-    feed: Mapping[str, NDArray[np.generic]] = {"input": batch}
+    feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < _TIMING_RUNS and time.perf_counter() - started < _TIMING_SECONDS:

@@ -39,6 +39,22 @@ class _Batch(click.ParamType[int | None]):
     show_default=True,
     help="One ONNX operator per layer, or per-step nodes; repeat for both.",
 )
+@click.option(
+    "--form",
+    "forms",
+    multiple=True,
+    type=click.Choice(["sequence", "chunk", "step"]),
+    default=("sequence",),
+    show_default=True,
+    help="Whole sequences, or a few steps or one with the state going in and out; repeat for several.",
+)
+@click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
+@click.option(
+    "--ring/--no-ring",
+    default=True,
+    show_default=True,
+    help="With state: keep long delay lines in the stream, or pass them whole.",
+)
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
 @click.option(

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.description import Emission, TensorInfo
+from drnn_models.description import Emission, Form, TensorInfo
 from drnn_models.errors import InputError
 from drnn_models.files import sha256
 from drnn_models.spec import ModelSpec
@@ -35,10 +35,13 @@ _REBUILD = "Export it again: drnn-export model.pt --output DIR"
 
 @dataclasses.dataclass(frozen=True)
 class GraphInfo:
-    """One ONNX graph of a bundle. `batch`: None where the graph takes any batch."""
+    """One ONNX graph of a bundle. `batch`: None where the graph takes any batch.
+
+    `states`: (input, output) names. `ring`: of a delay line longer than the chunk, only what changes goes in and out.
+    """
 
     file: str
-    form: str
+    form: Form
     emission: Emission
     pruned: bool
     steps: int
@@ -48,12 +51,18 @@ class GraphInfo:
     nodes: int
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    states: tuple[tuple[str, str], ...] = ()  # name -> next name
+    states: tuple[tuple[str, str], ...] = ()
+    ring: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What it computes, whatever the emission: sequence, step, or chunk with its length, for example chunk32."""
+        return f"chunk{self.steps}" if self.form == "chunk" else self.form
 
     @property
     def name(self) -> str:
-        """Short name, as in `--form` and tables: form/emission, for example sequence/fused."""
-        return f"{self.form}/{self.emission}"
+        """Short name, as in tables: kind/emission, for example sequence/fused."""
+        return f"{self.kind}/{self.emission}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +79,8 @@ class EngineInfo:
 class GoldenCase:
     """Inputs with what the float64 reference makes of them.
 
-    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs).
+    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
+    graphs with state, (N, T, outputs): what the head makes of every step.
     noise: of float32 torch on these inputs, see `Reference.noise`. targets: true classes of real data.
     """
 
@@ -80,6 +90,7 @@ class GoldenCase:
     noise: float
     targets: NDArray[np.int64] | None = None
     source: str = ""
+    stream: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +129,9 @@ class Bundle:
         return self.folder / name
 
     def graph(self, name: str) -> GraphInfo:
-        """The graph called `name`: a file, a form, or form/emission. Raises `InputError` where there is none."""
+        """The graph called `name`: a file, form, kind, or kind/emission. Raises `InputError` where there is none."""
         for graph in self.graphs:
-            if name in (graph.file, graph.name, graph.form):
+            if name in (graph.file, graph.name, graph.kind, graph.form):
                 return graph
         known = ", ".join(graph.name for graph in self.graphs)
         raise InputError(f"{self.folder} has no graph {name!r}", f"It has: {known}.")
@@ -153,6 +164,7 @@ class Bundle:
                         noise=float(entry["noise"]),
                         targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
                         source=entry["source"],
+                        stream=entry["stream"],
                     )
                     for entry in index
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drnn_models.description import Availability
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, check_inputs
+from drnn_runtimes.runtime import Arrays, Copying, check_inputs
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
@@ -89,7 +89,7 @@ class OnnxRuntime:
         return session
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Copying):
     """See `drnn_runtimes.runtime.Session`."""
 
     def __init__(self, session: Any, graph: GraphInfo) -> None:
@@ -104,3 +104,20 @@ class OnnxRuntimeSession:
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
             raise InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}") from error
         return dict(zip(self._names, outputs, strict=True))
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """On the CPU the arrays themselves are bound; a GPU copies from and to them."""
+        if self._session.get_providers()[0] != _PROVIDERS["cpu"]:
+            return super().bind(inputs, outputs)
+        check_inputs(self._graph, inputs)
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        for name, value in outputs.items():
+            binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        held = (inputs, outputs)  # bound by address: they must live as long as the call
+
+        def call(run: Any = self._session.run_with_iobinding, held: Any = held) -> None:
+            run(binding)
+
+        return call

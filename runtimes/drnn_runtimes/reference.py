@@ -17,7 +17,8 @@ from drnn_models.gates import GATES
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, check_inputs
+from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.states import next_states, whole_lines
 
 Array = NDArray[np.float64]
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -47,7 +48,10 @@ class Reference:
 
 
 def run_reference(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], state: State | None = None
+    spec: ModelSpec,
+    weights: Weights,
+    inputs: NDArray[np.generic],
+    state: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> Reference:
     """Compute the outputs of a (piece of a) sequence and the state after it.
 
@@ -55,21 +59,22 @@ def run_reference(
     """
     wide = {name: value.astype(np.float64) for name, value in weights.items()}
     batch = inputs.shape[0]
-    if state is None:
-        state = {name: np.zeros(shape) for name, shape in spec.state_shapes(batch).items()}
+    before: State = {name: np.zeros(shape) for name, shape in spec.state_shapes(batch).items()}
+    if state is not None:
+        before = {name: line.astype(np.float64) for name, line in state.items()}
     sequence = _embed(spec, wide, inputs)  # T times (B, C)
     parts = ("h", "c") if spec.cell == "lstm" else ("h",)
     after: State = {}
     for layer, dilation in enumerate(spec.dilations):
         cell = _cell(spec, wide, layer)
-        past = [state[f"l{layer}_{part}"] for part in parts]
+        past = [before[f"l{layer}_{part}"] for part in parts]
         line: list[Parts] = [tuple(part[:, age] for part in past) for age in range(dilation)]  # times -d .. -1
         for t, x in enumerate(sequence):
             line.append(cell(x, line[t]))  # line[t] holds time t - d
         for index, part in enumerate(parts):
             after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
         sequence = [h[0] for h in line[dilation:]]
-    outputs, magnitude = _read_out(spec, wide, sequence, state, after)
+    outputs, magnitude = _read_out(spec, wide, sequence, before, after)
     return Reference(outputs, after, magnitude)
 
 
@@ -157,13 +162,15 @@ class ReferenceRuntime:
         yield ReferenceSession(bundle, graph)
 
 
-class ReferenceSession:
+class ReferenceSession(Copying):
     """See `drnn_runtimes.runtime.Session`."""
 
     def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:
         self._spec, self._weights, self._graph = bundle.spec, bundle.weights, graph
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        """Outputs in float64."""
+        """Outputs in float64, states too."""
         check_inputs(self._graph, inputs)
-        return {"output": run_reference(self._spec, self._weights, inputs["input"]).outputs}
+        lines = whole_lines(self._spec, self._graph, inputs) if self._graph.states else None
+        found = run_reference(self._spec, self._weights, inputs["input"], lines)
+        return {"output": found.outputs, **next_states(self._graph, found.state)}

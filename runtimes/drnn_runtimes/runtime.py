@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -21,6 +21,12 @@ class Session(Protocol):
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Compute all outputs for one batch. Raises `InputError` for a wrong name, type or shape."""
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """A call that reads these arrays and writes into those, again and again, as they are at that time.
+
+        Raises `InputError` like `run`. The arrays must be contiguous and stay where they are.
+        """
 
 
 class Runtime(Protocol):
@@ -46,6 +52,24 @@ class Runtime(Protocol):
         Raises `RuntimeUnavailableError` where the runtime is missing or would fall back to another device, `InputError`
         for a damaged graph, `EngineError` for an engine that does not fit this machine.
         """
+
+
+class Copying:
+    """`bind` for sessions that have nothing better: `run`, and copy."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        """See `Session.run`."""
+        raise NotImplementedError
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """See `Session.bind`."""
+
+        def call() -> None:
+            found = self.run(inputs)
+            for name, value in outputs.items():
+                value[...] = found[name]
+
+        return call
 
 
 def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from drnn_models.description import Availability
 from drnn_models.errors import RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, check_inputs
+from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.states import next_states, whole_lines
 
 if TYPE_CHECKING:
     from drnn_models.network import DilatedRNN
@@ -68,7 +69,7 @@ class TorchRuntime:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
 
-class TorchSession:
+class TorchSession(Copying):
     """See `drnn_runtimes.runtime.Session`."""
 
     def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str) -> None:
@@ -79,6 +80,12 @@ class TorchSession:
         import torch
 
         check_inputs(self._graph, inputs)
+        x = torch.from_numpy(inputs["input"]).to(self._device)
         with torch.inference_mode():
-            outputs = self._model(torch.from_numpy(inputs["input"]).to(self._device), prune=self._graph.pruned)
-        return {"output": outputs.cpu().numpy()}
+            if not self._graph.states:
+                return {"output": self._model(x, prune=self._graph.pruned).cpu().numpy()}
+            lines = whole_lines(self._model.spec, self._graph, inputs)
+            state = {name: torch.from_numpy(line).to(self._device) for name, line in lines.items()}
+            outputs, after = self._model.advance(x, state)
+        found = {name: line.cpu().numpy() for name, line in after.items()}
+        return {"output": outputs.cpu().numpy(), **next_states(self._graph, found)}

@@ -1,0 +1,50 @@
+"""States of a graph as arrays: between the names and rows of a graph's edges and whole delay lines. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle import GraphInfo
+
+Kind = TypeVar("Kind", bound=np.generic)
+_PREFIX = "state_"
+
+
+def line_name(state: str) -> str:
+    """The name in `ModelSpec.state_shapes` of a graph's state input."""
+    return state.removeprefix(_PREFIX)
+
+
+def zero_states(graph: GraphInfo, batch: int) -> dict[str, NDArray[np.float32]]:
+    """The graph's state inputs at the start of a sequence."""
+    names = {name for name, _ in graph.states}
+    tensors = [tensor for tensor in graph.inputs if tensor.name in names]
+    return {tensor.name: np.zeros((batch, *tensor.shape[1:]), np.float32) for tensor in tensors}
+
+
+def whole_lines(
+    spec: ModelSpec, graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """Whole delay lines (B, d, H) from a graph's state inputs.
+
+    A ring's graph takes the oldest rows of a line only; the chunk does not reach the others, which are zeros here.
+    """
+    batch = len(inputs["input"])
+    lines = {}
+    for state, _ in graph.states:
+        name, rows = line_name(state), inputs[state]
+        _, length, hidden = spec.state_shapes(batch)[name]
+        missing = np.zeros((batch, length - rows.shape[1], hidden), rows.dtype)
+        lines[name] = np.concatenate([rows, missing], axis=1)
+    return lines
+
+
+def next_states(graph: GraphInfo, lines: Mapping[str, NDArray[Kind]]) -> dict[str, NDArray[Kind]]:
+    """A graph's state outputs from the whole delay lines after the chunk: of a ring, the newest rows."""
+    rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
+    return {after: lines[line_name(state)][:, -rows[after] :] for state, after in graph.states}

@@ -23,7 +23,10 @@ _COMMANDS = {
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
 }
-_EXTRAS = {"torch": "train", "matplotlib": "train"}  # optional package -> the extra that brings it
+_EXTRAS = {  # optional package -> the extra that brings it
+    **dict.fromkeys(("torch", "matplotlib"), "train"),
+    **dict.fromkeys(("librosa", "sklearn", "soundfile", "soxr"), "audio"),
+}
 
 
 class _LazyGroup(click.Group):

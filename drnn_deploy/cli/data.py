@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def data() -> None:
-    """Fetch and check data sets (pixel-mnist).
+    """Fetch and check data sets (pixel-mnist, ptb-char, speaker-id).
 
     They lie in $DRNN_DATA, or in the user's cache folder where that is not set.
     """
@@ -26,9 +26,9 @@ def data() -> None:
 @click.option(
     "--from",
     "source",
-    metavar="DIR",
+    metavar="FILE_OR_DIR",
     type=click.Path(path_type=Path),
-    help="Copy the files (NAME or NAME.gz) from this folder instead of the network.",
+    help="Copy the files (NAME or NAME.gz) from this folder, or this one file, instead of the network.",
 )
 def fetch_command(name: str, source: Path | None) -> None:
     """Get the data set NAME; what is already there and right is kept, what is half there is gone on with.

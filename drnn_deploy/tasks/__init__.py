@@ -7,12 +7,16 @@ from typing import Any
 
 from drnn_deploy.tasks.copy_memory import CopyMemory
 from drnn_deploy.tasks.pixel_mnist import PixelMnist
+from drnn_deploy.tasks.ptb_char import PtbChar
+from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task, fits
 from drnn_models.errors import InputError
 
 __all__ = ["IGNORED", "TASKS", "Batch", "Score", "Task", "fits", "make_task"]
 
-TASKS: dict[str, type[CopyMemory] | type[PixelMnist]] = {task.name: task for task in (CopyMemory, PixelMnist)}
+TASKS: dict[str, type[CopyMemory] | type[PixelMnist] | type[PtbChar] | type[SpeakerId]] = {
+    task.name: task for task in (CopyMemory, PixelMnist, PtbChar, SpeakerId)
+}
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:

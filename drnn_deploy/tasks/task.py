@@ -58,8 +58,8 @@ class Task(Protocol):
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """All of a split, "validation" or "test", in a fixed order."""
 
-    def examples(self) -> Examples:
-        """Twenty test sequences that travel with a trained checkpoint."""
+    def examples(self) -> Examples | None:
+        """Twenty test sequences that travel with a trained checkpoint; None where they must not."""
 
     def metrics(self, score: Score) -> dict[str, float]:
         """The score's numbers, with those that are usual for this task."""

@@ -36,7 +36,8 @@ def config(tmp_path: Path) -> Path:
 def test_shipped_recipes_are_the_papers_networks(task: str) -> None:
     recipe = load_recipe(task)
     assert recipe.task == task
-    assert recipe.spec.dilations == (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    first, layers = {"speaker-id": (8, 7), "ptb-char": (1, 5)}.get(task, (1, 9))
+    assert recipe.spec.dilations == tuple(first * 2**layer for layer in range(layers))
     assert recipe.spec.head == recipe.make_task().head
     assert json.loads(json.dumps(recipe.to_json())) == recipe.to_json()
 

@@ -116,8 +116,8 @@ def test_when_all_fails_the_reasons_and_the_way_by_hand_are_named(
     assert names(place) == []
 
 
-def test_a_source_that_is_no_folder_is_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere is not a folder"):
+def test_a_source_that_is_not_there_is_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere is neither a file nor a folder\nName images, or the"):
         data.fetch("tiny", tmp_path / "nowhere")
     assert not place.exists()
 
@@ -185,3 +185,44 @@ def test_the_command_line_imports_nothing_heavy() -> None:
         [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}\n{code}"], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# A file in place of a folder, and data that only the user has
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_fetch_from_one_file(packed: bool, place: Path, tmp_path: Path) -> None:
+    put(place, {"labels": CONTENTS["labels"]})
+    put(tmp_path / "mine", GZ if packed else CONTENTS)
+    name = "images.gz" if packed else "images"
+    assert origins(data.fetch("tiny", tmp_path / "mine" / name)) == ["copied", "kept"]
+
+
+def test_one_file_of_two_is_kept_and_the_other_one_is_named(place: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mine", CONTENTS)
+    with pytest.raises(InputError, match="labels is not images"):
+        data.fetch("tiny", tmp_path / "mine" / "labels")
+    assert names(place) == ["labels"]
+    assert origins(data.fetch("tiny", tmp_path / "mine" / "images")) == ["copied", "kept"]
+
+
+@pytest.mark.parametrize("name", ["other", "images"])
+def test_one_file_that_is_none_of_the_set_is_refused(name: str, place: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mine", {name: b"something else"})
+    with pytest.raises(InputError, match=f"{name} (is not images or labels|has 14 bytes)"):
+        data.fetch("tiny", tmp_path / "mine" / name)
+    assert names(place) == []
+
+
+def test_data_without_a_network_route_is_asked_of_the_user(place: Path, tmp_path: Path) -> None:
+    for ask in (data.folder, data.fetch, lambda name: data.fetch(name, tmp_path)):
+        with pytest.raises(InputError) as refusal:
+            ask("speaker-id")
+        assert refusal.value.fix.startswith(
+            "It cannot be downloaded from here: bring fsdd.tar.gz and type: "
+            "drnn-deploy data fetch speaker-id --from FILE_OR_DIR\n"
+        )
+        assert "CC BY-SA 4.0" in refusal.value.fix
+    with pytest.raises(InputError, match="cannot get the data set speaker-id: there is no network route to it"):
+        data.fetch("speaker-id")
+    assert not list(tmp_path.rglob("fsdd*"))

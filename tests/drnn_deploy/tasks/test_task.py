@@ -23,7 +23,7 @@ def test_unknown_task_is_refused_with_those_that_are() -> None:
     for name in ("mnist", "", ["copy-memory"], None):
         with pytest.raises(InputError, match="there is no task") as refusal:
             make_task(name, {})  # type: ignore[arg-type]
-        assert refusal.value.fix == "Choose one of: copy-memory, pixel-mnist."
+        assert refusal.value.fix == f"Choose one of: {', '.join(sorted(TASKS))}."
 
 
 @pytest.mark.parametrize("name", TASKS)

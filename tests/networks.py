@@ -94,12 +94,13 @@ def specs(draw: st.DrawFn, cell: str | None = None) -> ModelSpec:
         head=draw(_heads),
         activation=draw(st.sampled_from(["tanh", "relu"])) if cell == "rnn" else "tanh",
         fusion=draw(st.none() | st.just(False)),
+        reset=draw(st.sampled_from(["after", "before"])) if cell == "gru" else "after",
     )
 
 
 @st.composite
 def skip_specs(draw: st.DrawFn) -> SkipSpec:
-    return SkipSpec(dataclasses.replace(draw(specs()), fusion=False))
+    return SkipSpec(dataclasses.replace(draw(specs()), fusion=False, reset="after"))
 
 
 @st.composite

@@ -1,7 +1,7 @@
 """One recurrent layer as ONNX nodes: the fused operator, or unrolled steps. One piece of code for RNN, GRU and LSTM.
 
-Both take time-major rows and follow the ONNX operator definitions with torch's conventions (GRU resets after the
-recurrent product: linear_before_reset = 1).
+Both take time-major rows and follow the ONNX operator definitions. A GRU resets after the recurrent product as torch
+does (linear_before_reset = 1), or before it where the spec says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 
 Array = NDArray[np.float32]
-CELL_NODES = {"rnn": 2, "gru": 10, "lstm": 10}  # nodes of one unrolled step
+CELL_NODES = {"rnn": 2, "gru": 9, "lstm": 10}  # nodes of one unrolled step, at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def fused_layer(
     order = GATES[spec.cell].onnx
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if spec.cell == "gru":
-        attributes["linear_before_reset"] = 1
+        attributes["linear_before_reset"] = int(spec.reset == "after")
     if spec.activation == "relu":
         attributes["activations"] = ["Relu"]
     inputs = [
@@ -150,18 +150,25 @@ def _gru_steps(
     initial: Sequence[str],
     ticks: Sequence[str],
 ) -> tuple[list[str], str]:
-    """One step: z, r = sigmoid(...); n = tanh(W x + b + r * (R h + b_r)); h = n + z * (h - n)."""
-    name, size, h = layer.name, layer.hidden, initial[0]
-    recurrent = g.constant(f"{name}/Rzr", stack(layer.r, "zr"))
-    recurrent_new, bias_new = g.constant(f"{name}/Rn", layer.r["n"]), g.constant(f"{name}/Bn", layer.br["n"])
+    """One step: z, r = sigmoid(...); n = tanh(W x + b + r * (R h + b_r)); h = n + z * (h - n).
+
+    With the reset before the product, n = tanh(W x + b + R (r * h) + b_r).
+    """
+    name, size, h, after = layer.name, layer.hidden, initial[0], spec.reset == "after"
+    recurrent, recurrent_new = g.constant(f"{name}/Rzr", stack(layer.r, "zr")), g.constant(f"{name}/Rn", layer.r["n"])
     fed = project("zr", with_recurrent_bias=True, label="input_zr")
-    fed_new = project("n", with_recurrent_bias=False, label="input_n")
+    fed_new = project("n", with_recurrent_bias=not after, label="input_n")
     outputs = []
     for tick, for_gates, for_new in zip(ticks, fed, fed_new, strict=True):
         gates = g.node("Gemm", [h, recurrent, for_gates], f"{tick}/gates", transB=1)
         update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=1)
-        recalled = g.node("Gemm", [h, recurrent_new, bias_new], f"{tick}/recalled", transB=1)
-        total = g.node("Add", [for_new, g.node("Mul", [reset, recalled], f"{tick}/kept")], f"{tick}/total")
+        if after:
+            bias_new = g.constant(f"{name}/Bn", layer.br["n"])
+            recalled = g.node("Gemm", [h, recurrent_new, bias_new], f"{tick}/recalled", transB=1)
+            total = g.node("Add", [for_new, g.node("Mul", [reset, recalled], f"{tick}/kept")], f"{tick}/total")
+        else:
+            kept = g.node("Mul", [reset, h], f"{tick}/kept")
+            total = g.node("Gemm", [kept, recurrent_new, for_new], f"{tick}/total", transB=1)
         new = g.node("Tanh", [total], f"{tick}/n")
         change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
         h = g.node("Add", [new, change], f"{tick}/h")

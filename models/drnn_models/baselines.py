@@ -29,6 +29,8 @@ class SkipSpec:
     def __post_init__(self) -> None:
         if self.stack.fusion:
             raise SpecError("spec.fusion: a skip RNN has none", "Leave it out, or set it to false.")
+        if self.stack.reset != "after":
+            raise SpecError("spec.reset: a skip RNN resets after the recurrent product", "Leave it out.")
 
     @property
     def input(self) -> Continuous | Tokens:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from drnn_models.cone import as_slice, plan_cone
 from drnn_models.gates import GATES
+from drnn_models.reset_before import ResetBeforeGRU
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -46,8 +47,7 @@ class DilatedRNN(nn.Module):
             if layer_plan.select is not None:
                 kept = as_slice(layer_plan.select)
                 x = x[kept] if kept is not None else x[torch.from_numpy(layer_plan.select).to(x.device)]
-            hidden = cast(nn.RNNBase, layer).hidden_size
-            zeros = x.new_zeros(layer_plan.fold, batch, hidden)
+            zeros = x.new_zeros(layer_plan.fold, batch, cast(int, layer.hidden_size))
             x, _ = run_folded(layer, x, (zeros, zeros) if self.spec.cell == "lstm" else (zeros,))
         past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
         return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
@@ -134,7 +134,9 @@ def _run(layer: nn.Module, rows: Tensor, lines: tuple[Tensor, ...]) -> tuple[Ten
     return outputs, tuple(part.reshape(phases, batch, hidden) for part in states)
 
 
-def _cell(spec: ModelSpec, features: int, hidden: int) -> nn.RNNBase:
+def _cell(spec: ModelSpec, features: int, hidden: int) -> nn.Module:
+    if spec.reset == "before":
+        return ResetBeforeGRU(features, hidden)
     if spec.cell == "rnn":
         return nn.RNN(features, hidden, nonlinearity=spec.activation)
     return nn.GRU(features, hidden) if spec.cell == "gru" else nn.LSTM(features, hidden)

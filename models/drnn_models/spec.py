@@ -15,6 +15,7 @@ from drnn_models.gates import GATES
 
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu"]
+Reset = Literal["after", "before"]
 HeadKind = Literal["last", "last_k", "sequence"]
 
 _LARGEST = 1 << 24  # of any size in a spec: a hostile file must not make us allocate without bound
@@ -88,7 +89,8 @@ class ModelSpec:
 
     With `dilations[0] > 1` the head reads the top layer's last `dilations[0]` outputs, oldest first (the paper's
     1-by-d_0 fusion convolution, merged with the linear output map as in the authors' code); `fusion=False` leaves
-    that out. Raises `SpecError`, naming the field, for anything that does not make a network.
+    that out. `reset`: whether a GRU resets after the recurrent product, as torch does, or before it, as the authors'
+    TensorFlow code does. Raises `SpecError`, naming the field, for anything that does not make a network.
     """
 
     cell: Cell
@@ -98,6 +100,7 @@ class ModelSpec:
     head: Head
     activation: Activation = "tanh"
     fusion: bool | None = None  # None: exactly where dilations[0] > 1
+    reset: Reset = "after"
 
     def __post_init__(self) -> None:
         _one_of("cell", self.cell, tuple(GATES))
@@ -112,6 +115,9 @@ class ModelSpec:
         _one_of("activation", self.activation, get_args(Activation))
         if self.activation != "tanh" and self.cell != "rnn":
             raise SpecError(f"spec.activation: '{self.activation}' is only for cell 'rnn', not '{self.cell}'")
+        _one_of("reset", self.reset, get_args(Reset))
+        if self.reset != "after" and self.cell != "gru":
+            raise SpecError(f"spec.reset: '{self.reset}' is only for cell 'gru', not '{self.cell}'")
         if self.fusion is None:
             object.__setattr__(self, "fusion", self.dilations[0] > 1)
         _instance("fusion", self.fusion, (bool,))

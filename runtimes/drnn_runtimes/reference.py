@@ -1,6 +1,7 @@
 """The oracle: float64 NumPy, written as the plain loop over the equation h_t = cell(x_t, h_{t-d}). No fold, no pruning.
 
-Cell equations: torch.nn.RNN, GRU (reset applied after the recurrent product) and LSTM.
+Cell equations: torch.nn.RNN, GRU (reset applied after the recurrent product, or
+before it where the spec says so) and LSTM.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable
         (h,) = past
         reset = _sigmoid(fed("r", x) + recalled("r", h))
         update = _sigmoid(fed("z", x) + recalled("z", h))
-        new = np.tanh(fed("n", x) + reset * recalled("n", h))
+        kept = reset * recalled("n", h) if spec.reset == "after" else recalled("n", reset * h)
+        new = np.tanh(fed("n", x) + kept)
         return ((1.0 - update) * new + update * h,)
 
     def lstm(x: Array, past: Parts) -> Parts:

@@ -55,6 +55,12 @@ def test_paper_network_compiles(
     assert (tmp_path / "model.engine").stat().st_size == sidecar.engine_bytes
 
 
+@pytest.mark.parametrize("emission", get_args(Emission))
+def test_gru_that_resets_before_the_product_compiles(tmp_path: Path, emission: Emission) -> None:
+    spec = ModelSpec("gru", (6, 5), (1, 2), Continuous(2), Head("last", 3), reset="before")
+    assert compiled(tmp_path, spec, GraphRequest(17, 2, emission)).engine_bytes > 0
+
+
 @pytest.mark.parametrize("cell", get_args(Cell))
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("emission", get_args(Emission))

@@ -146,6 +146,10 @@ TABLES = {name: dataclasses.asdict(edge) for name, edge in EDGES.items()}
         ({"network": "cnn", "channels": [2], "dilations": [1], "cell": "rnn", **TABLES}, "'cell'"),
         ({"network": "skip", "cell": "rnn", "hidden": [2], "dilations": [0], **TABLES}, r"spec\.dilations\[0\]"),
         ({"network": "skip", "cell": "rnn", "hidden": [2], "dilations": [2], "fusion": True, **TABLES}, "has none"),
+        (
+            {"network": "skip", "cell": "gru", "hidden": [2], "dilations": [2], "reset": "before", **TABLES},
+            "spec.reset",
+        ),
         ({"network": "skip", "stack": {}}, "unknown field 'stack'"),
         ({"network": ["skip"], **TABLES}, "must be dilated, skip or cnn"),
         ([], "must be an object, got list"),

@@ -31,6 +31,7 @@ def test_json_round_trip(spec: ModelSpec) -> None:
         ("dilations", [1, 10**12], r"spec\.dilations\[1\]"),
         ("dilations", "12", r"spec\.dilations: must be a list"),
         ("activation", "relu", r"spec\.activation: 'relu' is only for cell 'rnn', not 'gru'"),
+        ("reset", "never", r"spec\.reset: must be one of after, before, got 'never'"),
         ("fusion", True, r"spec\.fusion: needs a first dilation > 1"),
         ("fusion", "yes", r"spec\.fusion: must be bool"),
         ("input", {"kind": "video"}, r"spec\.input\.kind: must be one of continuous, tokens"),
@@ -46,6 +47,15 @@ def test_json_round_trip(spec: ModelSpec) -> None:
 def test_errors_name_the_field(field: str, value: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         ModelSpec.from_json({**SPEC.to_json(), field: value})
+
+
+def test_reset_is_of_a_gru_and_may_be_left_out_of_what_was_written_before_it_was_new() -> None:
+    data = {**SPEC.to_json(), "reset": "before"}
+    assert ModelSpec.from_json(data).reset == "before"
+    with pytest.raises(SpecError, match=r"spec\.reset: 'before' is only for cell 'gru', not 'lstm'"):
+        ModelSpec.from_json({**data, "cell": "lstm"})
+    del data["reset"]
+    assert ModelSpec.from_json(data) == SPEC
 
 
 @pytest.mark.parametrize("field", ["cell", "hidden", "dilations", "input", "head"])

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +165,13 @@ def test_an_archive_of_too_many_members_is_given_up(tmp_path: Path, monkeypatch:
         read_fsdd(fsdd_archive(tmp_path / "fsdd.tar.gz", fsdd_files()), 8000)
 
 
+def broken_off_within(member: bytes) -> bytes:
+    """An archive of one member whose deflate stream has no valid block after the first 30,000 bytes."""
+    packer = zlib.compressobj(wbits=31)
+    start = gzip.decompress(tarball({"fsdd/0_theo_5.wav": member}))[:30_000]
+    return packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100
+
+
 WHOLE = tarball(MEMBERS)
 NO_ARCHIVES = {
     "nothing": b"",
@@ -171,6 +179,7 @@ NO_ARCHIVES = {
     "packed text": gzip.compress(b"no archive" * 100),
     "without its end": WHOLE[:-2000],
     "without its start": WHOLE[5:],
+    "damaged within a file": broken_off_within(wav(ramp(0, 30_000))),
     "damaged": WHOLE[:500] + bytes(range(250)) + WHOLE[750:],
 }
 

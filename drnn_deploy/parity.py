@@ -1,8 +1,9 @@
 """The parity engine: one runtime's outputs against float64, judged in units of float32 noise.
 
-`noise` is what float32 arithmetic itself does to this network on these inputs: the largest |float32 torch - float64|,
-and at least one rounding of the terms that the head adds up (`drnn_runtimes.reference.Reference.noise`). An output
-passes when its largest error is at most `NOISE_MULTIPLE` times that.
+`noise` is what float32 arithmetic itself does to this network on these inputs: the largest |float32 - float64| of torch
+and of the reference's loop, and at least one rounding of the terms that the head adds up
+(`drnn_runtimes.reference.Reference.noise`). An output passes when its largest error is at most `NOISE_MULTIPLE` times
+that.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class GoldenCase:
 
     inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
     graphs with state, (N, T, outputs): what the head makes of every step.
-    noise: of float32 torch on these inputs, see `Reference.noise`. targets: true classes of real data.
+    noise: of float32 on these inputs, see `drnn_deploy.golden`. targets: true classes of real data.
     """
 
     name: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,14 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
 from drnn_runtimes.states import next_states, whole_lines
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]  # float64, unless another precision was asked for
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
 Parts = tuple[Array, ...]  # (h,) or (h, c), each (B, H)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What the equation gives, all in float64.
+    """What the equation gives.
 
     outputs: (B, outputs), or (B, k, outputs). state: after the last step. magnitude: like outputs, the sum of the
     absolute values of the terms that the head adds up, |W| |h| + |b|: what rounding errors are relative to.
@@ -53,17 +54,20 @@ def run_reference(
     weights: Weights,
     inputs: NDArray[np.generic],
     state: Mapping[str, NDArray[np.generic]] | None = None,
+    *,
+    precision: type[np.floating[Any]] = np.float64,
 ) -> Reference:
     """Compute the outputs of a (piece of a) sequence and the state after it.
 
-    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`.
+    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`. precision: of
+    all arithmetic; other than float64 it is no reference, but shows what rounding does to this order of summation.
     """
-    wide = {name: value.astype(np.float64) for name, value in weights.items()}
+    wide = {name: value.astype(precision) for name, value in weights.items()}
     batch = inputs.shape[0]
-    before: State = {name: np.zeros(shape) for name, shape in spec.state_shapes(batch).items()}
+    before: State = {name: np.zeros(shape, precision) for name, shape in spec.state_shapes(batch).items()}
     if state is not None:
-        before = {name: line.astype(np.float64) for name, line in state.items()}
-    sequence = _embed(spec, wide, inputs)  # T times (B, C)
+        before = {name: line.astype(precision) for name, line in state.items()}
+    sequence = _embed(spec, wide, inputs, precision)  # T times (B, C)
     parts = ("h", "c") if spec.cell == "lstm" else ("h",)
     after: State = {}
     for layer, dilation in enumerate(spec.dilations):
@@ -79,11 +83,14 @@ def run_reference(
     return Reference(outputs, after, magnitude)
 
 
-def _embed(spec: ModelSpec, weights: Mapping[str, Array], inputs: NDArray[np.generic]) -> list[Array]:
+def _embed(
+    spec: ModelSpec, weights: Mapping[str, Array], inputs: NDArray[np.generic], precision: type[np.floating[Any]]
+) -> list[Array]:
     if isinstance(spec.input, Tokens):
-        table = weights["embedding.weight"] if spec.input.embedding is not None else np.eye(spec.input.vocabulary)
+        one_hot = np.eye(spec.input.vocabulary, dtype=precision)
+        table = weights["embedding.weight"] if spec.input.embedding is not None else one_hot
         return [table[inputs[:, t]] for t in range(inputs.shape[1])]
-    return [inputs[:, t].astype(np.float64) for t in range(inputs.shape[1])]
+    return [inputs[:, t].astype(precision) for t in range(inputs.shape[1])]
 
 
 def _read_out(
@@ -141,7 +148,8 @@ def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))  # no overflow at either end
+    opened: Array = 0.5 * (1.0 + np.tanh(0.5 * x))  # no overflow at either end
+    return opened
 
 
 class ReferenceRuntime:

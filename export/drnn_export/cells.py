@@ -19,7 +19,6 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 
 Array = NDArray[np.float32]
-CELL_NODES = {"rnn": 2, "gru": 9, "lstm": 10}  # nodes of one unrolled step, at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +54,11 @@ class LayerWeights:
     def hidden(self) -> int:
         """Units."""
         return len(next(iter(self.br.values())))
+
+
+def cell_nodes(spec: ModelSpec) -> int:
+    """Nodes of one unrolled step."""
+    return {"rnn": 2, "gru": 10 if spec.reset == "after" else 9, "lstm": 10}[spec.cell]
 
 
 def stack(blocks: dict[str, Array], order: str) -> Array:
@@ -101,7 +105,7 @@ def unrolled_layer(
 ) -> tuple[str, str]:
     """x: (steps * rows, C). initial: h, for an LSTM also c, (rows, H) each, or nothing for zeros.
 
-    Returns the outputs (steps * rows, H), and of an LSTM the last c (rows, H), otherwise ""; `CELL_NODES` nodes a step.
+    Returns the outputs (steps * rows, H), and of an LSTM the last c (rows, H), otherwise ""; `cell_nodes` a step.
     """
     ticks = [f"t{t:03d}" for t in range(steps)]
 

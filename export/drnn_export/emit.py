@@ -15,7 +15,7 @@ from importlib import metadata
 import numpy as np
 import onnx
 
-from drnn_export.cells import CELL_NODES, LayerWeights
+from drnn_export.cells import LayerWeights, cell_nodes
 from drnn_export.graph import FLOAT, INT64, GraphBuilder
 from drnn_export.layers import sequence_layer, stateful_layer
 from drnn_export.request import GraphRequest
@@ -34,7 +34,10 @@ Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None f
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter."""
+    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter.
+
+    Of graphs far beyond any budget only the nodes of the cells are counted.
+    """
 
     cells: int
     nodes: int
@@ -92,7 +95,7 @@ def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     """What `emit` will make of this request, from the shapes alone."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
-    nodes = cells * CELL_NODES[spec.cell] if request.emission == "unrolled" else 0
+    nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         g = GraphBuilder()
         _network(

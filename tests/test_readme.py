@@ -20,7 +20,7 @@ COMMANDS = [
 
 def test_python_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     for example in EXAMPLES:
         exec(compile(example, "README.md", "exec"), {})
     assert (tmp_path / "bundle" / "manifest.json").is_file()

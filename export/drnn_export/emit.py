@@ -64,10 +64,8 @@ def emit(
     chunk it is that of its own steps. States: see `GraphRequest.state_shapes`. The same arguments give the same bytes.
     Raises `InputError` where the weights do not fit the spec or the graph would be over the node budget.
     """
-    check_budget(spec, request, node_budget)
-    weights = check_weights(spec, weights)
-    g = GraphBuilder()
-    _network(g, spec, weights, request)
+    g, size = _build(spec, check_weights(spec, weights), request)
+    _check(size, request, node_budget)
     inputs, outputs = edges(spec, request)
     described = {
         "drnn.format": GRAPH_FORMAT,
@@ -93,21 +91,23 @@ def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Val
 
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     """What `emit` will make of this request, from the shapes alone."""
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    return _build(spec, zeros, request)[1]
+
+
+def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
+    """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
     nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0
+    g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
-        g = GraphBuilder()
-        _network(
-            g, spec, {name: np.broadcast_to(np.float32(0), s) for name, s in spec.weight_shapes().items()}, request
-        )
+        _network(g, spec, weights, request)
         nodes = len(g.live_nodes([name for name, _, _ in edges(spec, request)[1]]))
-    return Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
+    return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
-def check_budget(spec: ModelSpec, request: GraphRequest, node_budget: int = NODE_BUDGET) -> Estimate:
-    """The estimate; raises `InputError` where it is over the node budget or what one ONNX file can hold."""
-    size = estimate(spec, request)
+def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
     if size.file_bytes > _PROTOBUF_LIMIT:
         raise InputError(
             f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
@@ -119,7 +119,6 @@ def check_budget(spec: ModelSpec, request: GraphRequest, node_budget: int = NODE
             f"over the budget of {node_budget:,}",
             f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
         )
-    return size
 
 
 def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> None:

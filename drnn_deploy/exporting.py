@@ -165,10 +165,13 @@ def _backends(options: ExportOptions) -> list[Backend]:
 
 
 def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
-    length = options.length or checkpoint.task.get("length")
-    if not isinstance(length, int):
-        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
-    if (steps := length + sum(checkpoint.dilated.dilations)) > _MOST_STEPS:
+    lengths = {"chunk": options.chunk, "step": 1}
+    if "sequence" in options.forms:
+        length = options.length or checkpoint.task.get("length")
+        if not isinstance(length, int):
+            raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+        lengths["sequence"] = length
+    if (steps := max(lengths.values()) + sum(checkpoint.dilated.dilations)) > _MOST_STEPS:
         raise InputError(
             f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
             "Use a smaller --length; a dilation above it has no effect.",
@@ -176,7 +179,6 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
     for name, chosen in (("form", options.forms), ("emission", options.emissions)):
         if not chosen or len(set(chosen)) != len(chosen):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
-    lengths = {"sequence": length, "chunk": options.chunk}
     return [
         GraphRequest(
             lengths.get(form, 1),

@@ -129,7 +129,7 @@ def test_every_option_reaches_the_checkpoint(command: Command, tmp_path: Path) -
     assert ran.code == 0
     checkpoint, facts = load_checkpoint(model), json.loads(ran.out)
     assert checkpoint.spec.to_json() == facts["spec"] == {
-        "cell": "rnn", "hidden": [4, 4], "dilations": [2, 4], "activation": "relu", "fusion": False,
+        "cell": "rnn", "hidden": [4, 4], "dilations": [2, 4], "activation": "relu", "fusion": False, "reset": "after",
         "input": {"vocabulary": 9, "embedding": 3, "kind": "tokens"},
         "head": {"kind": "last_k", "outputs": 5, "steps": 3},
     }  # fmt: skip

@@ -91,7 +91,9 @@ def assert_right(chunked: Chunked, run: Run) -> None:
         _, state = case.checkpoint().network().advance(torch.from_numpy(case.inputs))
     for name, line in lines.items():
         expected = reference.state[name]
-        noise = max(np.abs(state[name].numpy() - expected).max(), np.finfo(np.float32).eps * np.abs(expected).max())
+        noise = max(
+            np.abs(state[name].numpy() - expected).max(), np.finfo(np.float32).eps * max(1.0, np.abs(expected).max())
+        )
         assert np.abs(line - expected).max() <= NOISE_MULTIPLE * noise, name
 
 

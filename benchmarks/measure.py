@@ -26,6 +26,11 @@ class Timing:
     high: float
     runs: int
 
+    def per(self, count: int) -> Timing:
+        """Microseconds of one of `count` parts of the call."""
+        median, low, high = (round(1e3 * value / count, 3) for value in (self.median, self.low, self.high))
+        return Timing(median, low, high, self.runs)
+
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], *, seconds: float, warmup: int = 3) -> dict[str, Timing]:
     """Time all contenders in turn, round after round, for about `seconds` in all and at least seven rounds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import platform
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -23,6 +24,7 @@ from drnn_models.description import TensorInfo
 from drnn_models.errors import DeployError, EngineError, InputError
 from drnn_models.files import replacing_folder, sha256
 from drnn_models.sidecar import Sidecar
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import (
     FORMAT,
     GOLDEN,
@@ -39,6 +41,7 @@ from drnn_runtimes.registry import RUNTIMES, require
 
 ENGINE_NODE_BUDGET = 2_000  # compilers take minutes for unrolled graphs above it
 ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
+_RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 _LONGEST_STREAM = 4096  # steps of the golden stream beyond two chunks
 _MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 Notify = Callable[[str], None]
@@ -49,15 +52,16 @@ class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint and this machine.
 
     `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
-    step with state; `ring`: long delay lines stay with the stream. `batch`: None for a dynamic batch axis. `engines`:
-    TensorRT flavours to build with; None builds with the one that can build here. `compute_capabilities`: to build for
-    ahead of time. `runtimes`: to check with, each of which must be usable; None checks with all that are.
+    step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `batch`: None for a
+    dynamic batch axis. `engines`: TensorRT flavours to build with; None builds with the one that can build here.
+    `compute_capabilities`: to build for ahead of time. `runtimes`: to check with, each of which must be usable; None
+    checks with all that are.
     """
 
     length: int | None = None
     forms: tuple[str, ...] = ("sequence",)
     chunk: int = 32
-    ring: bool = True
+    ring: bool | None = None
     batch: int | None = 1
     emissions: tuple[str, ...] = ("fused",)
     prune: bool = True
@@ -186,11 +190,16 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
             emission,  # type: ignore[arg-type]  # checked by GraphRequest
             prune=options.prune and form == "sequence",
             form=form,  # type: ignore[arg-type]
-            ring=options.ring and form != "sequence",
+            ring=form != "sequence" and (_wants_ring(checkpoint.dilated) if options.ring is None else options.ring),
         )
         for form in options.forms
         for emission in options.emissions
     ]
+
+
+def _wants_ring(spec: ModelSpec) -> bool:
+    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
+    return 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values()) > _RING_BYTES
 
 
 def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:

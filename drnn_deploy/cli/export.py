@@ -51,9 +51,8 @@ class _Batch(click.ParamType[int | None]):
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
     "--ring/--no-ring",
-    default=True,
-    show_default=True,
-    help="With state: keep long delay lines in the stream, or pass them whole.",
+    default=None,
+    help="With state: keep long delay lines in the stream, or pass them whole. [default: what was measured faster]",
 )
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")

@@ -1,0 +1,63 @@
+"""Exports with state: what goes into the bundle, and that its check can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drnn_deploy import ExportOptions, export
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.stream_memory import Lines
+from tests.networks import random_weights
+
+
+@pytest.mark.parametrize(
+    ("hidden", "ring", "expected"), [(20, None, False), (128, None, True), (20, True, True), (128, False, False)]
+)
+def test_long_delay_lines_stay_with_the_stream_unless_told_otherwise(
+    hidden: int, ring: bool | None, expected: bool, tmp_path: Path
+) -> None:
+    spec = ModelSpec("gru", (hidden,), (1024,), Continuous(1), Head("last", 2), fusion=False)
+    options = ExportOptions(forms=("step",), ring=ring, engines=(), runtimes=("onnxruntime-cpu",))
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    (graph,) = result.bundle.graphs
+    assert result.exit_code == 0
+    assert graph.ring is expected
+    assert graph.inputs[1].shape == (1, 1 if expected else 1024, hidden)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_all_forms_and_emissions_in_one_bundle_pass_on_every_runtime(cell: str, tmp_path: Path) -> None:
+    spec = ModelSpec(cell, (4, 5, 3), (2, 3, 8), Continuous(2), Head("last_k", 3, 4))  # type: ignore[arg-type]
+    options = ExportOptions(
+        length=21,
+        forms=("sequence", "chunk", "step"),
+        chunk=5,
+        emissions=("fused", "unrolled"),
+        batch=3,
+        engines=(),
+        runtimes=("reference", "torch", "onnxruntime-cpu"),
+    )
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    assert result.exit_code == 0
+    kinds = ["sequence", "chunk5", "step"]
+    names = [f"{kind}/{emission}" for kind in kinds for emission in ("fused", "unrolled")]
+    assert [graph.name for graph in result.bundle.graphs] == names
+    ran = {runtime: [r.graph for r in result.parity.rows if r.runtime == runtime] for runtime in options.runtimes or ()}
+    assert ran == {"reference": kinds, "torch": kinds, "onnxruntime-cpu": names}
+    assert Bundle.open(tmp_path / "bundle").graph("chunk").states == tuple(
+        (f"state_{name}", f"next_state_{name}") for name in spec.state_shapes(1)
+    )
+
+
+def test_state_that_is_not_carried_fails_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec("gru", (4,), (2,), Continuous(1), Head("sequence", 3))
+    monkeypatch.setattr(Lines, "run", lambda self: (self._calls[0](), self._output)[1])  # always from the first state
+    options = ExportOptions(forms=("chunk",), chunk=4, engines=(), runtimes=("onnxruntime-cpu",))
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    (row,) = result.parity.rows
+    assert (result.exit_code, row.passed) == (1, False)
+    assert row.cases[0].first_bad_step == 4

@@ -55,6 +55,23 @@ def test_paper_network_compiles(
     assert (tmp_path / "model.engine").stat().st_size == sidecar.engine_bytes
 
 
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(("steps", "ring"), [(1, False), (1, True), (32, False), (32, True)])
+@pytest.mark.parametrize("network", ["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"])
+def test_unrolled_chunks_compile(
+    tmp_path: Path, network: str, cell: Cell, steps: int, ring: bool, record_property: Callable[[str, object], None]
+) -> None:
+    sizes = PAPER if network == "pixel MNIST" else ((32,) * 10, tuple(2**i for i in range(1, 11)))
+    spec = ModelSpec(cell, *sizes, Continuous(1), Head("last", 10))
+    sidecar = compiled(tmp_path, spec, GraphRequest(steps, 1, "unrolled", form="chunk", ring=ring))
+    what = f"{cell}, {network}, chunk of {steps}, {'rings' if ring else 'lines'}"
+    seconds, size = sidecar.build_seconds, sidecar.engine_bytes
+    record_property(f"TensorRT-RTX, SM86, {what}", f"{seconds:.1f} s, {size:,} bytes")
+    states = {f"state_{name}" for name in spec.state_shapes(1)}
+    assert {tensor.name for tensor in sidecar.inputs} == {"input", *states}
+    assert {tensor.name for tensor in sidecar.outputs} == {"output", *(f"next_{state}" for state in states)}
+
+
 @pytest.mark.parametrize("emission", get_args(Emission))
 def test_gru_that_resets_before_the_product_compiles(tmp_path: Path, emission: Emission) -> None:
     spec = ModelSpec("gru", (6, 5), (1, 2), Continuous(2), Head("last", 3), reset="before")

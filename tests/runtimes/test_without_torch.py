@@ -1,0 +1,86 @@
+"""A device with the core install alone: everything that does not train works where torch cannot be imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drnn_deploy import ExportOptions, export
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec
+from tests.networks import random_weights
+
+OPTIONAL = ("torch", "matplotlib", "librosa", "soundfile", "soxr", "sklearn", "tensorrt", "tensorrt_rtx", "cuda")
+BLOCKED = f"""
+import sys
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {OPTIONAL!r} else found(name, *rest)
+"""
+STREAM = """
+import numpy as np
+from pathlib import Path
+from drnn_deploy.parity import check_parity
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.registry import find_runtime, require
+from drnn_runtimes.stream import open_stream
+
+bundle = Bundle.open(Path(sys.argv[1]))
+report = check_parity(bundle, require(["onnxruntime-cpu", "reference"]), required=True)
+assert report.passed and len(report.rows) == 6, report
+assert not find_runtime("torch").availability().usable
+with open_stream(find_runtime("onnxruntime-cpu"), bundle, "chunk") as stream:
+    assert stream.push(np.zeros((1, 9, 2), np.float32)).shape == (1, 2, 3)
+    stream.save_state(Path(sys.argv[1]).with_name("state.npz"))
+assert not any(name.partition(".")[0] in ("torch", "matplotlib") for name in sys.modules)
+"""
+
+
+def run(code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED + code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("device") / "bundle"
+    spec = ModelSpec("lstm", (4, 5), (2, 3), Continuous(2), Head("last", 3))
+    task = {"name": "pixel-mnist", "length": 8}
+    options = ExportOptions(forms=("sequence", "chunk", "step"), chunk=4, engines=(), runtimes=("onnxruntime-cpu",))
+    assert export(Checkpoint(spec, random_weights(spec, 0), task), folder, options).exit_code == 0
+    return folder
+
+
+def test_bundle_is_verified_and_streamed(bundle: Path) -> None:
+    found = run(STREAM, bundle)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("inspect", "BUNDLE"), 0),
+        (("doctor",), 0),
+        (("suggest", "--length", "16"), 0),
+        (("export", "model.pt"), 3),
+        (("train", "copy-memory"), 3),
+        (("report",), 3),
+    ],
+)
+def test_commands_work_or_say_what_to_install(words: tuple[str, ...], code: int, bundle: Path, tmp_path: Path) -> None:
+    main = "from drnn_deploy.cli import main; sys.argv[0] = 'drnn-deploy'; main()"
+    (tmp_path / "model.pt").write_bytes(b"no matter")
+    chosen = [
+        str(bundle) if word == "BUNDLE" else word.replace("model.pt", str(tmp_path / "model.pt")) for word in words
+    ]
+    if words == ("report",):
+        chosen += ["--output", str(tmp_path / "docs")]
+    found = run(main, *chosen)
+    assert found.returncode == code, found.stderr
+    assert "Traceback" not in found.stderr
+    if code:
+        assert "pip install 'drnn-deploy[train]'" in found.stderr

@@ -81,8 +81,14 @@ class _Batch(click.ParamType[int | None]):
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
+@click.option(
+    "--triton",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Also write a model repository for NVIDIA's Triton server; needs a form with state and --batch dynamic.",
+)
 @json_option
-def export(model: Path, output: Path | None, json_path: str | None, **options: Any) -> int:
+def export(model: Path, output: Path | None, triton: Path | None, json_path: str | None, **options: Any) -> int:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
     MODEL is a checkpoint, model.pt. The bundle holds the ONNX graph, a TensorRT engine where one can be built, golden
@@ -92,10 +98,15 @@ def export(model: Path, output: Path | None, json_path: str | None, **options: A
     with json_on_failure(json_path):
         with progress(console) as notify:
             from drnn_deploy.exporting import export as export_bundle
+            from drnn_deploy.triton import check_options, write_repository
 
-            result = export_bundle(model, output, _options(options), notify=notify)
+            chosen = _options(options)
+            result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
+            served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
         write_json(json_path, _as_json(result))
     _show(console, model, result)
+    if served:
+        console.print(f"triton  {served}: tritonserver --model-repository {triton}", markup=False)
     return result.exit_code
 
 

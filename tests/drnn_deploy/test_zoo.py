@@ -21,7 +21,7 @@ from drnn_runtimes.registry import require
 from tests.drnn_deploy.conftest import Command
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
-TASKS = ("copy-memory", "pixel-mnist")
+TASKS = ("copy-memory", "pixel-mnist", "ptb-char")
 HERE = ("reference", "torch", "onnxruntime-cpu")
 
 

@@ -183,6 +183,9 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
     for name, chosen in (("form", options.forms), ("emission", options.emissions)):
         if not chosen or len(set(chosen)) != len(chosen):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
+    pairs = [(form, emission) for form in options.forms for emission in options.emissions]
+    if "skewed" in options.emissions and "step" not in options.forms:
+        raise InputError("emission skewed is for form step", "Add --form step.")
     return [
         GraphRequest(
             lengths.get(form, 1),
@@ -190,11 +193,15 @@ def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphReque
             emission,  # type: ignore[arg-type]  # checked by GraphRequest
             prune=options.prune and form == "sequence",
             form=form,  # type: ignore[arg-type]
-            ring=form != "sequence" and (_wants_ring(checkpoint.dilated) if options.ring is None else options.ring),
+            ring=form != "sequence" and emission != "skewed" and _ring(checkpoint.dilated, options),
         )
-        for form in options.forms
-        for emission in options.emissions
+        for form, emission in pairs
+        if emission != "skewed" or form == "step"
     ]
+
+
+def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
+    return _wants_ring(spec) if options.ring is None else options.ring
 
 
 def _wants_ring(spec: ModelSpec) -> bool:
@@ -238,6 +245,7 @@ def _write_graph(
         outputs=tuple(_tensor(value) for value in model.graph.output),
         states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
         ring=request.ring,
+        delay=request.delay(checkpoint.dilated),
     )
 
 

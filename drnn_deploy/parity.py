@@ -152,12 +152,13 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form."""
     if runtime.reads_graph:
         return list(bundle.graphs)
-    return list({(g.kind, g.steps, g.batch, g.pruned, g.precision): g for g in reversed(bundle.graphs)}.values())[::-1]
+    graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
+    return list(graphs.values())[::-1]
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
     """How tables name what a runtime runs: kind/emission, or the kind alone where it runs the weights."""
-    return graph.name if runtime.reads_graph else graph.kind
+    return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 
 def judge(case: GoldenCase, outputs: NDArray[np.generic], noise_multiple: float = NOISE_MULTIPLE) -> CaseResult:
@@ -204,7 +205,8 @@ def run_stream(session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArr
     whole = inputs.shape[1] // graph.steps * graph.steps
     parts = []
     for batch, used in _batches(inputs[:, :whole], graph.batch):
-        parts.append(Stream(session, bundle, graph, len(batch)).push(batch)[:used])
+        stream = Stream(session, bundle, graph, len(batch))
+        parts.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
     return {"output": np.concatenate(parts)}
 
 

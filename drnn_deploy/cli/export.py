@@ -34,10 +34,11 @@ class _Batch(click.ParamType[int | None]):
     "--emission",
     "emissions",
     multiple=True,
-    type=click.Choice(["fused", "unrolled"]),
+    type=click.Choice(["fused", "unrolled", "mixed", "skewed"]),
     default=("fused",),
     show_default=True,
-    help="One ONNX operator per layer, or per-step nodes; repeat for both.",
+    help="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
+    "layers as one product, the output late by one step for each layer but the first. Repeat for several.",
 )
 @click.option(
     "--form",

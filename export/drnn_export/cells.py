@@ -136,12 +136,11 @@ def _rnn_steps(
     initial: Sequence[str],
     ticks: Sequence[str],
 ) -> tuple[list[str], str]:
-    """One step: h = act(W x + b + R h)."""
     recurrent, h = g.constant(f"{layer.name}/R", layer.r["h"]), initial[0]
     outputs = []
     for tick, fed in zip(ticks, project("h", with_recurrent_bias=True, label="input"), strict=True):
         gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
-        h = g.node("Relu" if spec.activation == "relu" else "Tanh", [gates], f"{tick}/h")
+        h = rnn_update(g, spec, gates, tick)
         outputs.append(h)
     return outputs, ""
 
@@ -154,10 +153,6 @@ def _gru_steps(
     initial: Sequence[str],
     ticks: Sequence[str],
 ) -> tuple[list[str], str]:
-    """One step: z, r = sigmoid(...); n = tanh(W x + b + r * (R h + b_r)); h = n + z * (h - n).
-
-    With the reset before the product, n = tanh(W x + b + R (r * h) + b_r).
-    """
     name, size, h, after = layer.name, layer.hidden, initial[0], spec.reset == "after"
     recurrent, recurrent_new = g.constant(f"{name}/Rzr", stack(layer.r, "zr")), g.constant(f"{name}/Rn", layer.r["n"])
     fed = project("zr", with_recurrent_bias=True, label="input_zr")
@@ -165,17 +160,16 @@ def _gru_steps(
     outputs = []
     for tick, for_gates, for_new in zip(ticks, fed, fed_new, strict=True):
         gates = g.node("Gemm", [h, recurrent, for_gates], f"{tick}/gates", transB=1)
-        update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=1)
         if after:
             bias_new = g.constant(f"{name}/Bn", layer.br["n"])
             recalled = g.node("Gemm", [h, recurrent_new, bias_new], f"{tick}/recalled", transB=1)
-            total = g.node("Add", [for_new, g.node("Mul", [reset, recalled], f"{tick}/kept")], f"{tick}/total")
+            h = gru_update(g, h, gates, for_new, size, tick, axis=1, recalled=recalled)
         else:
-            kept = g.node("Mul", [reset, h], f"{tick}/kept")
-            total = g.node("Gemm", [kept, recurrent_new, for_new], f"{tick}/total", transB=1)
-        new = g.node("Tanh", [total], f"{tick}/n")
-        change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
-        h = g.node("Add", [new, change], f"{tick}/h")
+
+            def recall(kept: str, total: str, fed: str = for_new) -> str:
+                return g.node("Gemm", [kept, recurrent_new, fed], total, transB=1)
+
+            h = gru_update(g, h, gates, for_new, size, tick, axis=1, recall=recall)
         outputs.append(h)
     return outputs, ""
 
@@ -188,18 +182,51 @@ def _lstm_steps(
     initial: Sequence[str],
     ticks: Sequence[str],
 ) -> tuple[list[str], str]:
-    """One step: i, f, o = sigmoid(...); g = tanh(...); c = f * c + i * g; h = o * tanh(c)."""
-    size, (h, cell) = layer.hidden, initial
+    h, cell = initial
     recurrent = g.constant(f"{layer.name}/R", stack(layer.r, "ifog"))
     outputs = []
     for tick, fed in zip(ticks, project("ifog", with_recurrent_bias=True, label="input"), strict=True):
         gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
-        sigmoids, candidate = g.split(gates, [3 * size, size], f"{tick}/parts", ["ifo", "g"], axis=1)
-        opened = g.node("Sigmoid", [sigmoids], f"{tick}/opened")
-        keep_in, forget, out = g.split(opened, [size] * 3, f"{tick}/gate", "ifo", axis=1)
-        candidate = g.node("Tanh", [candidate], f"{tick}/candidate")
-        kept = g.node("Mul", [forget, cell], f"{tick}/kept")
-        cell = g.node("Add", [kept, g.node("Mul", [keep_in, candidate], f"{tick}/added")], f"{tick}/c")
-        h = g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h")
+        h, cell = lstm_update(g, cell, gates, layer.hidden, tick, axis=1)
         outputs.append(h)
     return outputs, cell
+
+
+def rnn_update(g: GraphBuilder, spec: ModelSpec, gates: str, tick: str) -> str:
+    """One step: h = act(gates), where gates = W x + b + R h."""
+    return g.node("Relu" if spec.activation == "relu" else "Tanh", [gates], f"{tick}/h")
+
+
+def gru_update(
+    g: GraphBuilder,
+    h: str,
+    gates: str,
+    fed_new: str,
+    size: int,
+    tick: str,
+    *,
+    axis: int,
+    recalled: str = "",
+    recall: Callable[[str, str], str] | None = None,
+) -> str:
+    """One step: z, r = sigmoid(gates); n = tanh(fed_new + r * recalled); h = n + z * (h - n).
+
+    With the reset before the product, n = tanh(recall(r * h, name of the sum)) instead, where fed_new is in the sum.
+    """
+    update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=axis)
+    kept = g.node("Mul", [reset, recalled or h], f"{tick}/kept")
+    total = recall(kept, f"{tick}/total") if recall else g.node("Add", [fed_new, kept], f"{tick}/total")
+    new = g.node("Tanh", [total], f"{tick}/n")
+    change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
+    return g.node("Add", [new, change], f"{tick}/h")
+
+
+def lstm_update(g: GraphBuilder, cell: str, gates: str, size: int, tick: str, *, axis: int) -> tuple[str, str]:
+    """One step, gates in the order i, f, o, g: c = f * c + i * g; h = o * tanh(c). Returns h and c."""
+    sigmoids, candidate = g.split(gates, [3 * size, size], f"{tick}/parts", ["ifo", "g"], axis=axis)
+    opened = g.node("Sigmoid", [sigmoids], f"{tick}/opened")
+    keep_in, forget, out = g.split(opened, [size] * 3, f"{tick}/gate", "ifo", axis=axis)
+    candidate = g.node("Tanh", [candidate], f"{tick}/candidate")
+    kept = g.node("Mul", [forget, cell], f"{tick}/kept")
+    cell = g.node("Add", [kept, g.node("Mul", [keep_in, candidate], f"{tick}/added")], f"{tick}/c")
+    return g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h"), cell

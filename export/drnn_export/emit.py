@@ -19,6 +19,7 @@ from drnn_export.cells import LayerWeights, cell_nodes
 from drnn_export.graph import FLOAT, INT64, GraphBuilder
 from drnn_export.layers import sequence_layer, stateful_layer
 from drnn_export.request import GraphRequest
+from drnn_export.skew import skewed_layers
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
@@ -35,6 +36,8 @@ Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None f
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter.
+
+    `weight_bytes`: of all constants.
 
     Of graphs far beyond any budget only the nodes of the cells are counted.
     """
@@ -70,6 +73,7 @@ def emit(
     described = {
         "drnn.format": GRAPH_FORMAT,
         "drnn.form": request.form,
+        "drnn.delay": str(request.delay(spec)),
         "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
     }
     return g.model(inputs, outputs, described, metadata.version("drnn-deploy"))
@@ -99,11 +103,12 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
-    nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0
+    nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0  # a mixed layer has few
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _network(g, spec, weights, request)
-        nodes = len(g.live_nodes([name for name, _, _ in edges(spec, request)[1]]))
+        live = g.live_nodes([name for name, _, _ in edges(spec, request)[1]])
+        nodes, weight_bytes = len(live), g.constant_bytes(live)
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
@@ -125,6 +130,7 @@ def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphR
     plan = request.plan(spec)
     layers = [LayerWeights.of(spec, weights, index) for index in range(spec.layers)]
     x, length, stop = _time_major(g, spec, weights, request), request.steps, plan.layers[-1].steps
+    names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
     for name, shape in request.state_shapes(spec).items():
         g.shape(state_name(name), shape)
     if request.form == "sequence":
@@ -133,15 +139,15 @@ def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphR
         missing = spec.head.output_steps(request.steps) + spec.window - 1 - plan.head_steps
         if missing:  # the window of the first outputs reaches to before the sequence
             x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
+    elif request.emission == "skewed":
+        x = skewed_layers(g, spec, layers, request, x, names)
     else:
         for layer, dilation in zip(layers, spec.dilations, strict=True):
-            states = [name for name in spec.state_shapes(1) if name.startswith(f"{layer.name}_")]
-            x = stateful_layer(
-                g, spec, layer, request, dilation, x, [(state_name(s), next_state_name(s)) for s in states]
-            )
-        if spec.window > 1:
-            x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
-            stop = length
+            states = [pair for name, pair in names.items() if name.startswith(f"{layer.name}_")]
+            x = stateful_layer(g, spec, layer, request, dilation, x, states)
+    if request.form != "sequence" and spec.window > 1:
+        x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
+        stop = length
     _head(g, spec, weights, x, stop, length, spec.head.output_steps(request.steps))
 
 

@@ -87,9 +87,11 @@ class GraphBuilder:
         bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
         return self.node("Slice", [value, *bounds], name)
 
-    def gather(self, value: str, indices: NDArray[np.int64], name: str) -> str:
-        """`value[indices]` along the first axis."""
-        return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, axis=0)
+    def gather(
+        self, value: str, indices: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None
+    ) -> str:
+        """`value[indices]` along one axis."""
+        return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, output=output, axis=axis)
 
     def pad(self, value: str, before: int, after: int, name: str) -> str:
         """Zeros before and after along the first of three axes."""
@@ -103,6 +105,11 @@ class GraphBuilder:
                 needed.update(node.input)
                 live.append(node)
         return live[::-1]
+
+    def constant_bytes(self, nodes: Sequence[onnx.NodeProto]) -> int:
+        """Size of the constants that these nodes use."""
+        used = {name for node in nodes for name in node.input}
+        return sum(len(constant.raw_data) for name, constant in self._constants.items() if name in used)
 
     def model(
         self,

@@ -10,16 +10,18 @@ from drnn_models.description import Emission, Form
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec
 
+MIXED_CELLS = 4  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator and its folding
+
 
 @dataclasses.dataclass(frozen=True)
 class GraphRequest:
     """One graph.
 
-    `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emission `fused` only).
-    `emission`: one ONNX operator per layer, or per-step nodes. `prune`: compute only what reaches the output (form
-    `sequence`). `form`: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of
-    one step. `ring`: of a delay line longer than the chunk, only the rows that change go in and out; the session keeps
-    the rest.
+    `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emissions `fused` and
+    `skewed`). `emission`: one ONNX operator per layer; per-step nodes; `mixed`, whichever suits the layer; `skewed`
+    (form `step`), see `drnn_export.skew`. `prune`: compute only what reaches the output (form `sequence`). `form`:
+    `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step. `ring`: of
+    a delay line longer than the chunk, only the rows that change go in and out; the session keeps the rest.
     """
 
     steps: int
@@ -35,10 +37,14 @@ class GraphRequest:
         for name, value, allowed in (("emission", self.emission, Emission), ("form", self.form, Form)):
             if value not in get_args(allowed):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
-        if self.batch is None and self.emission == "unrolled":
+        if self.batch is None and self.emission in ("unrolled", "mixed"):
             raise InputError(
-                "an unrolled graph has static shapes and cannot take a dynamic batch",
+                f"a graph of emission {self.emission} has static shapes and cannot take a dynamic batch",
                 "Ask for emission fused, or for one fixed batch.",
+            )
+        if self.emission == "skewed" and (self.form != "step" or self.ring):
+            raise InputError(
+                "emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring."
             )
         if self.form == "step" and self.steps != 1:
             raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")
@@ -52,6 +58,14 @@ class GraphRequest:
         """The batch as an axis of a reshape: -1 where it is dynamic."""
         return -1 if self.batch is None else self.batch
 
+    def fuses(self, cells: int) -> bool:
+        """Whether a layer of `cells` sequential cell evaluations is one operator."""
+        return self.emission == "fused" or (self.emission == "mixed" and cells > MIXED_CELLS)
+
+    def delay(self, spec: ModelSpec) -> int:
+        """Steps between an input and its output."""
+        return spec.layers - 1 if self.emission == "skewed" else 0
+
     def plan(self, spec: ModelSpec) -> ConePlan:
         """The steps that each layer computes."""
         return plan_cone(spec, self.steps, prune=self.prune)
@@ -59,13 +73,27 @@ class GraphRequest:
     def state_shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         """Name -> (B, rows, H) of every state that goes in and out; B is -1 where it is dynamic.
 
-        With `ring`, a delay line longer than the chunk takes part with its oldest `steps` rows only.
+        With `ring`, a delay line longer than the chunk takes part with its oldest `steps` rows only. Emission `skewed`
+        packs all delay lines into one state.
         """
         if self.form == "sequence":
             return {}
         shapes = spec.state_shapes(self.rows)
+        if self.emission == "skewed":
+            return packed_shapes(spec, self.rows)
         if self.ring:
             for name, (batch, length, hidden) in shapes.items():
                 if name != "fusion":
                     shapes[name] = (batch, min(length, self.steps), hidden)
         return shapes
+
+
+def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
+    """States of emission `skewed`: the delay lines of all layers one after the other, (B, sum of dilations, widest H).
+
+    `started` (B, layers, 1) is 1 for the layers that the first step of the sequence has reached, 0 before that.
+    """
+    rows = (batch, sum(spec.dilations), max(spec.hidden))
+    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in ("hc" if spec.cell == "lstm" else "h")}
+    shapes["started"] = (batch, spec.layers, 1)
+    return shapes | {name: shape for name, shape in spec.state_shapes(batch).items() if name == "fusion"}

@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Emission = Literal["fused", "unrolled"]  # one ONNX operator per layer, or per-step nodes with static shapes
+# fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
+# operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
+Emission = Literal["fused", "unrolled", "mixed", "skewed"]
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
 
 

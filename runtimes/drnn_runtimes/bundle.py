@@ -38,6 +38,7 @@ class GraphInfo:
     """One ONNX graph of a bundle. `batch`: None where the graph takes any batch.
 
     `states`: (input, output) names. `ring`: of a delay line longer than the chunk, only what changes goes in and out.
+    `delay`: steps between an input and its output.
     """
 
     file: str
@@ -53,6 +54,7 @@ class GraphInfo:
     outputs: tuple[TensorInfo, ...]
     states: tuple[tuple[str, str], ...] = ()
     ring: bool = False
+    delay: int = 0
 
     @property
     def kind(self) -> str:

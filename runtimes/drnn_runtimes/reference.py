@@ -20,7 +20,7 @@ from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
-from drnn_runtimes.states import next_states, whole_lines
+from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
 
 Array = NDArray[np.floating[Any]]  # float64, unless another precision was asked for
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -163,8 +163,8 @@ class ReferenceRuntime:
         return Availability(True, f"NumPy {np.__version__}, float64, CPU")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Every form is the same equation."""
-        return ""
+        """Every form is the same equation, but a skewed graph has its layers at different steps."""
+        return LAYER_BY_LAYER if graph.delay else ""
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:

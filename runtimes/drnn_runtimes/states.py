@@ -13,6 +13,7 @@ from drnn_runtimes.bundle import GraphInfo
 
 Kind = TypeVar("Kind", bound=np.generic)
 _PREFIX = "state_"
+LAYER_BY_LAYER = "it runs the weights layer by layer, and a skewed graph has its layers at different steps"
 
 
 def line_name(state: str) -> str:

@@ -57,29 +57,44 @@ class Stream:
         """Samples that wait for the chunk to be full."""
         return self._waiting
 
+    @property
+    def delay(self) -> int:
+        """Steps between a sample and its output."""
+        return self._graph.delay
+
     def push(self, samples: NDArray[np.generic], *, rate: int | None = None) -> NDArray[np.generic]:
         """Feed samples (B, k, C) float32, or tokens (B, k) int64, k >= 0; what fills no chunk waits.
 
         Returns the outputs (B, m, outputs) of the chunks that became full: with head `sequence` one for each step, with
-        `last` one for each chunk, with `last_k` min(k, n) for each; m may be 0. `rate`: the samples' rate in Hz, which
-        is compared with the model's. Raises `InputError`, with nothing taken in, for samples of another type, shape or
-        rate, for NaN and infinity and tokens beyond the vocabulary, for a closed stream, and for a second thread.
+        `last` one for each chunk, with `last_k` min(k, n) for each; m may be 0. With a delay the first outputs come
+        that many steps late, and those of a row that was reset by itself are NaN until then. `rate`: the samples' rate
+        in Hz, which is compared with the model's. Raises `InputError`, with nothing taken in, for samples of another
+        type, shape or rate, for NaN and infinity and tokens beyond the vocabulary, for a closed stream, and for a
+        second thread.
         """
         with self._exclusive():
             self._check(samples, rate)
-            done, outputs = 0, []
-            while done < samples.shape[1]:
-                taken = min(self._graph.steps - self._waiting, samples.shape[1] - done)
-                self._input[:, self._waiting : self._waiting + taken] = samples[:, done : done + taken]
-                self._waiting, done = self._waiting + taken, done + taken
-                if self._waiting == self._graph.steps:
-                    found = self._memory.run()
-                    outputs.append(found.copy() if found.ndim == 3 else found[:, None].copy())
-                    self._waiting, self._steps = 0, self._steps + self._graph.steps
-            if len(outputs) == 1:
-                return outputs[0]
-            empty = np.zeros((self._batch, 0, self._spec.head.outputs), np.float32)
-            return np.concatenate(outputs or [empty], axis=1)
+            return self._feed(samples)
+
+    def finish(self) -> NDArray[np.generic]:
+        """End the sequences: the outputs that are still to come of what was pushed; then all start again from zero.
+
+        These are the late ones of a graph with a delay, and with head `sequence` those of the samples that wait. Raises
+        `InputError` where samples wait with another head, which looks at whole chunks.
+        """
+        with self._exclusive():
+            waiting = self._waiting
+            if waiting and self._spec.head.kind != "sequence":
+                what = (
+                    f"{waiting} samples wait for a chunk of {self._graph.steps}, whose end head {self._spec.head.kind}"
+                )
+                raise InputError(f"{what} answers for", "Push the rest of the chunk first, or export form step.")
+            more = self._graph.delay + (self._graph.steps - waiting if waiting else 0)
+            shape = (self._batch, more, *self._input.shape[2:])
+            outputs = self._feed(np.zeros(shape, self._input.dtype))
+            self._start(np.arange(self._batch))
+            self._waiting = self._steps = 0
+            return outputs[:, :waiting] if waiting else outputs
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Start again from the zero state: all sequences, or only some rows of the batch.
@@ -98,10 +113,7 @@ class Stream:
             chosen = np.arange(self._batch) if rows is None else np.asarray(rows, np.int64)
             if chosen.size and not 0 <= chosen.min() <= chosen.max() < self._batch:
                 raise InputError(f"rows are 0 to {self._batch - 1}, got {chosen.tolist()}")
-            lines = self._memory.lines()
-            for line in lines.values():
-                line[chosen] = 0
-            self._memory.set_lines(lines)
+            self._start(chosen)
 
     def state(self) -> StreamState:
         """A copy of everything that the stream remembers, for another stream of the same model to go on with."""
@@ -116,7 +128,8 @@ class Stream:
         than fit this graph's chunk.
         """
         with self._exclusive():
-            state.check(self._model, self._spec, self._batch)
+            shapes = {name: line.shape for name, line in self._memory.lines().items()}
+            state.check(self._model, shapes, self._batch)
             if state.waiting.shape[1] >= self._graph.steps:
                 what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
                 raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
@@ -146,6 +159,35 @@ class Stream:
             yield
         finally:
             self._lock.release()
+
+    def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        done, outputs = 0, []
+        while done < samples.shape[1]:
+            taken = min(self._graph.steps - self._waiting, samples.shape[1] - done)
+            self._input[:, self._waiting : self._waiting + taken] = samples[:, done : done + taken]
+            self._waiting, done = self._waiting + taken, done + taken
+            if self._waiting == self._graph.steps:
+                outputs.append(self._answer(self._memory.run()))
+                self._waiting, self._steps = 0, self._steps + self._graph.steps
+        if len(outputs) == 1:
+            return outputs[0]
+        empty = np.zeros((self._batch, 0, self._spec.head.outputs), np.float32)
+        return np.concatenate(outputs or [empty], axis=1)
+
+    def _answer(self, found: NDArray[np.generic]) -> NDArray[np.generic]:
+        """(B, outputs) or (B, k, outputs) of one chunk -> a copy (B, k, outputs) of what answers a step: k may be 0."""
+        answer: NDArray[np.generic] = found.copy() if found.ndim == 3 else found[:, None].copy()
+        if self._graph.delay:
+            started = self._memory.started()
+            answer[~started] = np.nan
+            return answer if started.any() else answer[:, :0]
+        return answer
+
+    def _start(self, rows: NDArray[np.int64]) -> None:
+        lines = self._memory.lines()
+        for line in lines.values():
+            line[rows] = 0
+        self._memory.set_lines(lines)
 
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input

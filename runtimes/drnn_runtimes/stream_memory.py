@@ -12,6 +12,8 @@ from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.runtime import Arrays, Session
 from drnn_runtimes.states import line_name, zero_states
 
+_STARTED = "state_started"  # of emission skewed, see `drnn_export.skew`
+
 
 class Lines:
     """Whole delay lines that go into the graph and come out: two sets of arrays that take turns."""
@@ -37,8 +39,13 @@ class Lines:
         return self._output
 
     def lines(self) -> dict[str, NDArray[np.generic]]:
-        """Copies of the delay lines (B, d, H), oldest first."""
+        """Copies of the delay lines (B, d, H), oldest first; of emission `skewed`, of its packed states."""
         return {line_name(name): value.copy() for name, value in self._sets[self._turn].items()}
+
+    def started(self) -> NDArray[np.bool_]:
+        """For each sequence (B,), whether its first step has come through to the output."""
+        reached = self._sets[self._turn].get(_STARTED)
+        return np.ones(len(self._output), bool) if reached is None else reached[:, -1, 0] > 0
 
     def set_lines(self, lines: Arrays) -> None:
         """Replace them."""
@@ -71,6 +78,10 @@ class Rings:
     def lines(self) -> dict[str, NDArray[np.generic]]:
         """Copies of the delay lines (B, d, H), oldest first."""
         return {name: ring.line() for name, ring in self._rings.items()}
+
+    def started(self) -> NDArray[np.bool_]:
+        """Always: no graph with rings answers late."""
+        return np.ones(len(self._output), bool)
 
     def set_lines(self, lines: Arrays) -> None:
         """Replace them."""

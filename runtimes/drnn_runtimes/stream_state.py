@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
-from drnn_models.spec import ModelSpec
 
 FORMAT = "drnn-deploy-stream/1"
 
@@ -21,7 +21,8 @@ FORMAT = "drnn-deploy-stream/1"
 class StreamState:
     """`model`: fingerprint of the network. `steps`: computed so far. `waiting`: samples (B, k, ...) of no chunk yet.
 
-    `lines`: name of `ModelSpec.state_shapes` -> delay line (B, d, H) float32, oldest first.
+    `lines`: name of `ModelSpec.state_shapes` -> delay line (B, d, H) float32, oldest first. A stream with a delay has
+    its layers at different steps, and packed states of other names that only such streams take.
     """
 
     model: str
@@ -29,16 +30,20 @@ class StreamState:
     waiting: NDArray[np.generic]
     lines: dict[str, NDArray[np.generic]]
 
-    def check(self, model: str, spec: ModelSpec, batch: int) -> None:
-        """Raise `InputError` unless the state is of this model and batch."""
+    def check(self, model: str, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
+        """Raise `InputError` unless the state is of this model, of this batch, and of delay lines of these shapes."""
         if self.model != model:
             raise InputError(
                 "the state was saved with another model", "Use the bundle that it was saved with, or reset."
             )
         if len(self.waiting) != batch:
             raise InputError(f"the state is of a batch of {len(self.waiting)}, the stream has {batch}")
-        shapes = {name: line.shape for name, line in self.lines.items()}
-        if shapes != spec.state_shapes(batch):
+        if set(self.lines) != set(shapes):
+            raise InputError(
+                "one of the state and the stream is skewed, its layers at different steps, and the other is not",
+                "Use the graph that the state was saved with, or reset.",
+            )
+        if {name: line.shape for name, line in self.lines.items()} != shapes:
             raise InputError("the state's delay lines have other shapes than the model's", "Save it again.")
 
     def save(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from drnn_models.description import Availability
 from drnn_models.errors import RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
-from drnn_runtimes.states import next_states, whole_lines
+from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
 
 if TYPE_CHECKING:
     from drnn_models.network import DilatedRNN
@@ -46,7 +46,9 @@ class TorchRuntime:
         return Availability(True, f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """The module computes every form in float32."""
+        """The module computes every form in float32, but a skewed graph has its layers at different steps."""
+        if graph.delay:
+            return LAYER_BY_LAYER
         return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
 
     @contextlib.contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint
+from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.stream_memory import Lines
@@ -51,6 +52,30 @@ def test_all_forms_and_emissions_in_one_bundle_pass_on_every_runtime(cell: str, 
     assert Bundle.open(tmp_path / "bundle").graph("chunk").states == tuple(
         (f"state_{name}", f"next_state_{name}") for name in spec.state_shapes(1)
     )
+
+
+def test_skewed_step_is_checked_and_runtimes_of_the_weights_say_why_they_are_not(tmp_path: Path) -> None:
+    spec = ModelSpec("lstm", (4, 5, 3), (1, 2, 4), Continuous(2), Head("last", 3))
+    options = ExportOptions(length=9, forms=("sequence", "step"), emissions=("fused", "skewed"), engines=())
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    assert result.exit_code == 0
+    assert [(g.name, g.delay) for g in result.bundle.graphs] == [
+        ("sequence/fused", 0),
+        ("step/fused", 0),
+        ("step/skewed", 2),
+    ]
+    assert ("onnxruntime-cpu", "step/skewed") in {(row.runtime, row.graph) for row in result.parity.rows}
+    reasons = {entry.runtime: entry.reason for entry in result.parity.missing if entry.graph == "step/skewed"}
+    assert "layers at different steps" in reasons["torch"]
+    assert "layers at different steps" in reasons["reference"]
+
+
+def test_skewed_without_form_step_is_refused(tmp_path: Path) -> None:
+    spec = ModelSpec("gru", (4,), (2,), Continuous(1), Head("last", 3))
+    with pytest.raises(InputError, match="emission skewed is for form step"):
+        export(
+            Checkpoint(spec, random_weights(spec, 0)), tmp_path / "b", ExportOptions(length=4, emissions=("skewed",))
+        )
 
 
 def test_state_that_is_not_carried_fails_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from drnn_export.emit import emit, estimate
-from drnn_export.request import GraphRequest
+from drnn_export.request import MIXED_CELLS, GraphRequest
 from drnn_models.cone import plan_cone
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -39,9 +39,18 @@ def test_fused_graph_computes_the_equation(case: Case, prune: bool, dynamic: boo
     case.assert_within_noise(run(graph_of(case, prune=prune, dynamic=dynamic), case.inputs))
 
 
-@given(cases(), st.booleans())
-def test_unrolled_graph_computes_the_equation(case: Case, prune: bool) -> None:
-    case.assert_within_noise(run(graph_of(case, emission="unrolled", prune=prune), case.inputs))
+@given(cases(), st.sampled_from(["unrolled", "mixed"]), st.booleans())
+def test_unrolled_and_mixed_graphs_compute_the_equation(case: Case, emission: str, prune: bool) -> None:
+    case.assert_within_noise(run(graph_of(case, emission=emission, prune=prune), case.inputs))
+
+
+def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones() -> None:
+    graph = graph_of(make_case(PIXEL, 1, 784), emission="mixed").graph
+    cells = [layer.cells for layer in plan_cone(PIXEL, 784).layers]
+    fused = {node.name.split("/")[0] for node in graph.node if node.op_type == "GRU"}
+    unrolled = {node.name.split("/")[0] for node in graph.node if node.name.endswith("/t000/h")}
+    assert fused == {f"l{layer}" for layer, count in enumerate(cells) if count > MIXED_CELLS}
+    assert unrolled == {f"l{layer}" for layer, count in enumerate(cells) if count <= MIXED_CELLS} != set()
 
 
 @given(cases(), st.booleans())
@@ -57,7 +66,7 @@ def test_onnx_reference_evaluator_agrees_on_fused_graphs(case: Case, prune: bool
     case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled"]), st.booleans())
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
 def test_estimate_counts_the_nodes_that_are_emitted(case: Case, emission: str, prune: bool) -> None:
     model = graph_of(case, emission=emission, prune=prune)
     request = GraphRequest(case.length, len(case.inputs), emission, prune)  # type: ignore[arg-type]
@@ -73,7 +82,7 @@ def test_estimate_of_file_size_is_within_a_quarter(cell: str, emission: str) -> 
     assert estimate(spec, request).file_bytes == pytest.approx(size, rel=0.25)
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled"]), st.booleans())
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
 def test_every_edge_has_a_type_and_a_static_shape(case: Case, emission: str, prune: bool) -> None:
     model = graph_of(case, emission=emission, prune=prune)
     onnx.checker.check_model(model, full_check=True)
@@ -92,7 +101,7 @@ def test_only_the_batch_axis_is_free_in_a_dynamic_graph(case: Case) -> None:
         Case(case.spec, case.weights, inputs).assert_within_noise(run(model, inputs))
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled"]))
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]))
 def test_same_network_gives_same_bytes(case: Case, emission: str) -> None:
     first, second = (graph_of(case, emission=emission).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second

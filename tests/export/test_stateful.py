@@ -36,7 +36,7 @@ class Chunked:
 
 
 @st.composite
-def chunked(draw: st.DrawFn, *, emissions: tuple[str, ...] = ("fused", "unrolled")) -> Chunked:
+def chunked(draw: st.DrawFn, *, emissions: tuple[str, ...] = ("fused", "unrolled", "mixed")) -> Chunked:
     case = draw(cases())
     steps = draw(st.integers(1, 12))
     case = make_case(case.spec, len(case.inputs), steps * draw(st.integers(1, 4)), draw(st.integers(0, 2**31)))
@@ -164,6 +164,9 @@ def test_rings_take_in_and_give_out_only_what_changes() -> None:
         ({"steps": 2, "ring": True}, "form sequence has no state"),
         ({"steps": 0, "form": "chunk"}, "at least 1"),
         ({"steps": 2, "form": "chunk", "emission": "unrolled", "batch": None}, "dynamic batch"),
+        ({"steps": 2, "form": "chunk", "emission": "mixed", "batch": None}, "dynamic batch"),
+        ({"steps": 2, "form": "chunk", "emission": "skewed"}, "emission skewed is for form step"),
+        ({"steps": 1, "form": "step", "emission": "skewed", "ring": True}, "with whole delay lines"),
     ],
 )
 def test_what_makes_no_graph_is_refused(arguments: dict[str, object], message: str) -> None:

@@ -85,7 +85,7 @@ def assert_streamed(case: Case, steps: int, found: NDArray[np.generic]) -> None:
     length=st.integers(1, 40),
     steps=st.integers(1, 12),
     ring=st.booleans(),
-    emission=st.sampled_from(["fused", "unrolled"]),
+    emission=st.sampled_from(["fused", "unrolled", "mixed"]),
     lengths=cuts,
 )
 def test_pieces_of_any_lengths_give_what_the_whole_gives(
@@ -94,7 +94,7 @@ def test_pieces_of_any_lengths_give_what_the_whole_gives(
     case = make_case(case.spec, len(case.inputs), length)
     with streaming(case, request(steps, len(case.inputs), ring=ring, emission=emission), runtime) as stream:
         found = [stream.push(piece) for piece in pieces(case.inputs, lengths)]
-        assert (stream.steps, stream.waiting) == (length // steps * steps, length % steps)
+        assert (stream.steps, stream.waiting, stream.delay) == (length // steps * steps, length % steps, 0)
     assert_streamed(case, steps, np.concatenate(found, axis=1))
 
 
@@ -176,6 +176,26 @@ def test_rows_start_again_by_themselves(form: str, bundle: Bundle, case: Case) -
     np.testing.assert_allclose(mixed[1], fresh[1], atol=1e-6)
     np.testing.assert_allclose(mixed[0], whole[0, 16:], atol=1e-6)
     np.testing.assert_array_equal(whole[:, :8], fresh)
+
+
+@given(case=cases(), length=st.integers(1, 30), steps=st.integers(1, 12), ring=st.booleans())
+def test_finish_answers_for_what_waits_and_starts_again(case: Case, length: int, steps: int, ring: bool) -> None:
+    case = make_case(every_step(case).spec, len(case.inputs), length)
+    with streaming(case, request(steps, len(case.inputs), ring=ring)) as stream:
+        for _ in range(2):
+            found = np.concatenate([stream.push(case.inputs), stream.finish()], axis=1)
+            case.assert_within_noise(found)
+            assert (stream.steps, stream.waiting) == (0, 0)
+
+
+def test_finish_cannot_cut_a_chunk_that_has_one_answer() -> None:
+    case = make_case(ModelSpec("gru", (3,), (2,), Continuous(1), Head("last", 2)), 1, 8)
+    with streaming(case, request(4)) as stream:
+        stream.push(case.inputs[:, :6])
+        with pytest.raises(InputError, match="2 samples wait for a chunk of 4, whose end head last answers for"):
+            stream.finish()
+        assert stream.push(case.inputs[:, 6:]).shape == (1, 1, 2)
+        assert stream.finish().shape == (1, 0, 2)
 
 
 def test_rows_start_between_chunks_only(bundle: Bundle, case: Case) -> None:

@@ -26,7 +26,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.network import DilatedRNN
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 from drnn_runtimes.onnxruntime import OnnxRuntime
-from drnn_runtimes.stream import Stream, open_stream
+from drnn_runtimes.stream import Stream
 
 CHUNKS = (1, 32, 256)
 LARGEST_UNROLLED = 32  # beyond, ONNX Runtime pays for each of thousands of nodes
@@ -67,7 +67,7 @@ def streams(stack: contextlib.ExitStack, model: DilatedRNN, steps: int) -> dict[
         )
         bundle = export(Checkpoint(model.spec, weights), folder, options).bundle
         for graph in bundle.graphs:
-            stream = stack.enter_context(open_stream(OnnxRuntime("cpu", threads=1), bundle, graph.name))
+            stream = stack.enter_context(OnnxRuntime("cpu", threads=1).stream(bundle, graph.name))
             found[f"{graph.emission}, {'rings' if ring else 'lines'}"] = stream
     return found
 

@@ -14,6 +14,7 @@ from drnn_models.description import Availability
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.stream import Streaming
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
@@ -21,7 +22,7 @@ _REBUILD = "Export it again: drnn-export model.pt"
 _GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu, CUDA and cuDNN installed."
 
 
-class OnnxRuntime:
+class OnnxRuntime(Streaming):
     """Runs a bundle's ONNX graphs. `device`: "cpu" or "cuda"; `threads`: within one operator, None for the default."""
 
     reads_graph = True

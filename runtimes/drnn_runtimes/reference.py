@@ -21,6 +21,7 @@ from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
 from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
+from drnn_runtimes.stream import Streaming
 
 Array = NDArray[np.floating[Any]]  # float64, unless another precision was asked for
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -152,7 +153,7 @@ def _sigmoid(x: Array) -> Array:
     return opened
 
 
-class ReferenceRuntime:
+class ReferenceRuntime(Streaming):
     """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
 
     name = "reference"

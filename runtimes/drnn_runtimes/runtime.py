@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from drnn_models.description import Availability
 from drnn_models.errors import InputError
 from drnn_runtimes.bundle import Bundle, GraphInfo
+
+if TYPE_CHECKING:
+    from drnn_runtimes.stream import Stream
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -52,6 +55,11 @@ class Runtime(Protocol):
         Raises `RuntimeUnavailableError` where the runtime is missing or would fall back to another device, `InputError`
         for a damaged graph, `EngineError` for an engine that does not fit this machine.
         """
+
+    def stream(
+        self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
+    ) -> AbstractContextManager[Stream]:
+        """Open a stream through a graph with state; see `drnn_runtimes.stream.Streaming`, which has it for all."""
 
 
 class Copying:

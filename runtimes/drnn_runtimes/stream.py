@@ -11,6 +11,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from drnn_models.errors import InputError
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.runtime import Runtime, Session
+from drnn_runtimes.runtime import Session
 from drnn_runtimes.stream_memory import Lines, Rings
 from drnn_runtimes.stream_state import StreamState
 
 
 class Stream:
-    """`batch` sequences that are fed in step; see `open_stream`. One thread at a time."""
+    """`batch` sequences that are fed in step; see `Streaming.stream`. One thread at a time."""
 
     def __init__(self, session: Session, bundle: Bundle, graph: GraphInfo, batch: int = 1) -> None:
         """Start at the zero state. Raises `InputError` for a graph without state, or of another static batch."""
@@ -43,7 +44,8 @@ class Stream:
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
         self._waiting = self._steps = 0
-        self._lock = threading.Lock()
+        self._late = graph.delay  # runs until every row must have an answer
+        self._in_use = threading.Lock()
         self._closed = False
         self._memory = (Rings if graph.ring else Lines)(session, bundle.spec, graph, self._input)
 
@@ -134,6 +136,7 @@ class Stream:
                 what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
                 raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
             self._memory.set_lines(state.lines)
+            self._late = self._graph.delay
             self._waiting, self._steps = state.waiting.shape[1], state.steps
             self._input[:, : self._waiting] = state.waiting
 
@@ -149,16 +152,10 @@ class Stream:
         """End the stream; it takes no more samples."""
         self._closed = True
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self) -> _Exclusive:
         if self._closed:
             raise InputError("the stream is closed", "Open another one.")
-        if not self._lock.acquire(blocking=False):
-            raise InputError("another thread is using the stream", "Give each thread a stream of its own.")
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return _Exclusive(self._in_use)
 
     def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         done, outputs = 0, []
@@ -177,7 +174,8 @@ class Stream:
     def _answer(self, found: NDArray[np.generic]) -> NDArray[np.generic]:
         """(B, outputs) or (B, k, outputs) of one chunk -> a copy (B, k, outputs) of what answers a step: k may be 0."""
         answer: NDArray[np.generic] = found.copy() if found.ndim == 3 else found[:, None].copy()
-        if self._graph.delay:
+        if self._late:
+            self._late -= 1
             started = self._memory.started()
             answer[~started] = np.nan
             return answer if started.any() else answer[:, :0]
@@ -188,6 +186,7 @@ class Stream:
         for line in lines.values():
             line[rows] = 0
         self._memory.set_lines(lines)
+        self._late = self._graph.delay
 
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input
@@ -208,27 +207,47 @@ class Stream:
             raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
 
 
+class _Exclusive:
+    """Holds a lock inside a `with` and refuses a second thread; contextlib's generator would cost every step more."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InputError("another thread is using the stream", "Give each thread a stream of its own.")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def fingerprint(bundle: Bundle) -> str:
     """The same for bundles of the same network, whatever their graphs."""
     described = json.dumps([bundle.files[WEIGHTS], bundle.spec.to_json()], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def open_stream(
-    runtime: Runtime, bundle: Bundle, form: str | None = None, *, batch: int | None = None
-) -> Iterator[Stream]:
-    """Load a graph with state and stream through it; leaving the context closes both.
+class Streaming:
+    """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`)."""
 
-    form: name, kind or form of the graph; None takes the first that has a state. batch: None takes the graph's, or 1.
-    To share one loaded graph among streams, `load` it and make a `Stream` for each.
-    """
-    graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
-    if graph is None:
-        raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
-    with runtime.load(bundle, graph) as session:
-        stream = Stream(session, bundle, graph, batch or graph.batch or 1)
-        try:
-            yield stream
-        finally:
-            stream.close()
+    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+        """See `Runtime.load`."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
+        """Load a graph with state and stream through it; leaving the context closes both.
+
+        form: name, kind or form of the graph; None takes the first that has a state. batch: sequences that are fed in
+        step; None takes the graph's, or 1. To share one loaded graph among streams, `load` it and make a `Stream` for
+        each. Raises `InputError` for a bundle without such a graph, and what `load` raises.
+        """
+        graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
+        if graph is None:
+            raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
+        with self.load(bundle, graph) as session:
+            stream = Stream(session, bundle, graph, batch or graph.batch or 1)
+            try:
+                yield stream
+            finally:
+                stream.close()

@@ -22,6 +22,7 @@ from drnn_models.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_models.sidecar import REBUILD, Sidecar, this_platform
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.stream import Streaming
 
 _GPU_FAILED = "Check that no other program fills or uses the GPU, then run again; if it lasts, restart the driver."
 
@@ -45,7 +46,7 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
     return sidecar.mismatch(**dataclasses.asdict(machine))
 
 
-class TensorRTRuntime:
+class TensorRTRuntime(Streaming):
     """See `drnn_runtimes.runtime.Runtime`. flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name."""
 
     reads_graph = True

@@ -15,12 +15,13 @@ from drnn_models.errors import RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Arrays, Copying, check_inputs
 from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
+from drnn_runtimes.stream import Streaming
 
 if TYPE_CHECKING:
     from drnn_models.network import DilatedRNN
 
 
-class TorchRuntime:
+class TorchRuntime(Streaming):
     """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
 
     reads_graph = False

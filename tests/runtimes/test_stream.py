@@ -21,7 +21,7 @@ from drnn_models.files import sha256
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.stream import Stream, open_stream
+from drnn_runtimes.stream import Stream
 from drnn_runtimes.stream_state import StreamState
 from tests.networks import Case, cases, make_case
 
@@ -50,7 +50,7 @@ def request(steps: int, batch: int | None = 1, *, ring: bool = True, emission: s
 def streaming(case: Case, wanted: GraphRequest, runtime: str = "onnxruntime-cpu") -> Iterator[Stream]:
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundle_of(Path(folder), case, wanted)
-        with open_stream(find_runtime(runtime), bundle, batch=len(case.inputs)) as stream:
+        with find_runtime(runtime).stream(bundle, batch=len(case.inputs)) as stream:
             yield stream
 
 
@@ -142,9 +142,9 @@ def bundle(case: Case, tmp_path: Path) -> Bundle:
 
 def test_waiting_samples_are_part_of_the_state(bundle: Bundle, case: Case) -> None:
     runtime = find_runtime("onnxruntime-cpu")
-    with open_stream(runtime, bundle, "chunk8") as whole, open_stream(runtime, bundle, "chunk8") as rest:
+    with runtime.stream(bundle, "chunk8") as whole, runtime.stream(bundle, "chunk8") as rest:
         expected = whole.push(case.inputs)
-        with open_stream(runtime, bundle, "chunk8") as stream:
+        with runtime.stream(bundle, "chunk8") as stream:
             assert stream.push(case.inputs[:, :13]).shape == (2, 8, 3)
             rest.restore(stream.state())
         assert rest.waiting == 5
@@ -165,7 +165,7 @@ def test_streams_share_a_loaded_graph_and_nothing_else(bundle: Bundle, case: Cas
 
 @pytest.mark.parametrize("form", ["step", "chunk8"])
 def test_rows_start_again_by_themselves(form: str, bundle: Bundle, case: Case) -> None:
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, form) as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, form) as stream:
         fresh = stream.push(case.inputs[:, :8])
         stream.push(case.inputs[:, 8:16])
         stream.reset(rows=[1])
@@ -199,7 +199,7 @@ def test_finish_cannot_cut_a_chunk_that_has_one_answer() -> None:
 
 
 def test_rows_start_between_chunks_only(bundle: Bundle, case: Case) -> None:
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "chunk8") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "chunk8") as stream:
         stream.push(case.inputs[:, :9])
         with pytest.raises(InputError, match="1 samples wait for a chunk of 8"):
             stream.reset(rows=[0])
@@ -223,7 +223,7 @@ def test_rows_start_between_chunks_only(bundle: Bundle, case: Case) -> None:
 def test_wrong_samples_are_refused_and_change_nothing(
     samples: NDArray[np.generic], message: str, bundle: Bundle, case: Case
 ) -> None:
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         expected = stream.push(case.inputs)
         stream.reset()
         first = stream.push(case.inputs[:, :10])
@@ -242,14 +242,14 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
 
 
 def test_wrong_rate_is_refused(bundle: Bundle, case: Case) -> None:
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         with pytest.raises(InputError, match="takes 8000 samples a second, got 16000"):
             stream.push(case.inputs, rate=16000)
         assert stream.push(case.inputs, rate=8000).shape == (2, 24, 3)
 
 
 def test_closed_stream_takes_nothing(bundle: Bundle, case: Case) -> None:
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         pass
     for use in (lambda: stream.push(case.inputs), stream.reset, stream.state):
         with pytest.raises(InputError, match="the stream is closed"):
@@ -258,7 +258,7 @@ def test_closed_stream_takes_nothing(bundle: Bundle, case: Case) -> None:
 
 def test_second_thread_is_refused_while_the_first_is_in(bundle: Bundle, case: Case) -> None:
     entered, leave = threading.Event(), threading.Event()
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         run = stream._memory.run
 
         def slow() -> NDArray[np.generic]:
@@ -280,7 +280,7 @@ def test_second_thread_is_refused_while_the_first_is_in(bundle: Bundle, case: Ca
 
 def test_state_of_another_model_or_batch_is_refused(bundle: Bundle, case: Case, tmp_path: Path) -> None:
     runtime = find_runtime("onnxruntime-cpu")
-    with open_stream(runtime, bundle, "chunk4", batch=1) as single, open_stream(runtime, bundle, "step") as stream:
+    with runtime.stream(bundle, "chunk4", batch=1) as single, runtime.stream(bundle, "step") as stream:
         with pytest.raises(InputError, match="a batch of 1, the stream has 2"):
             stream.restore(single.state())
         state = stream.state()
@@ -288,7 +288,7 @@ def test_state_of_another_model_or_batch_is_refused(bundle: Bundle, case: Case, 
             stream.restore(dataclasses.replace(state, model="other"))
         with pytest.raises(InputError, match="other shapes"):
             stream.restore(dataclasses.replace(state, lines={name: line[:, 1:] for name, line in state.lines.items()}))
-        with open_stream(runtime, bundle, "chunk8") as long:
+        with runtime.stream(bundle, "chunk8") as long:
             long.push(case.inputs[:, :5])
             with pytest.raises(InputError, match="5 samples wait in the state, and step/fused takes chunks of 1"):
                 stream.restore(long.state())
@@ -300,7 +300,7 @@ def test_state_of_another_model_or_batch_is_refused(bundle: Bundle, case: Case, 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "nan", "missing"])
 def test_damaged_state_file_is_refused(damage: str, bundle: Bundle, case: Case, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         stream.push(case.inputs)
         state = stream.state()
         if damage == "nan":
@@ -321,7 +321,7 @@ def test_interrupted_save_leaves_the_earlier_file(
     bundle: Bundle, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.npz"
-    with open_stream(find_runtime("onnxruntime-cpu"), bundle, "step") as stream:
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         stream.save_state(path)
         before = path.read_bytes()
         stream.push(case.inputs)
@@ -341,7 +341,7 @@ def test_interrupted_save_leaves_the_earlier_file(
 def test_graph_without_state_or_of_another_batch_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="takes a batch of 2, got 3"),
-        open_stream(find_runtime("reference"), bundle, "chunk8", batch=3),
+        find_runtime("reference").stream(bundle, "chunk8", batch=3),
     ):
         pass
     folder = tmp_path / "sequence"
@@ -351,7 +351,7 @@ def test_graph_without_state_or_of_another_batch_is_refused(bundle: Bundle, tmp_
         (None, "has no graph with state"),
         ("sequence", "sequence/fused has no state to stream with"),
     ):
-        with pytest.raises(InputError, match=message), open_stream(find_runtime("reference"), whole, form):
+        with pytest.raises(InputError, match=message), find_runtime("reference").stream(whole, form):
             pass
 
 

@@ -16,7 +16,7 @@ from drnn_export.request import GraphRequest
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.stream import Stream, open_stream
+from drnn_runtimes.stream import Stream
 from tests.networks import Case, cases, make_case
 from tests.runtimes.test_stream import bundle_of, cuts, every_step, pieces
 
@@ -27,7 +27,7 @@ SPEC = ModelSpec("lstm", (4, 5, 4), (3, 4, 1), Continuous(2), Head("sequence", 3
 def skewed(case: Case) -> Iterator[Stream]:
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundle_of(Path(folder), case, GraphRequest(1, len(case.inputs), "skewed", form="step"))
-        with open_stream(find_runtime("onnxruntime-cpu"), bundle) as stream:
+        with find_runtime("onnxruntime-cpu").stream(bundle) as stream:
             yield stream
 
 
@@ -71,7 +71,7 @@ def test_state_of_layers_at_different_steps_is_refused_elsewhere(tmp_path: Path)
     requests = GraphRequest(1, 1, "skewed", form="step"), GraphRequest(1, 1, form="step")
     bundle = bundle_of(tmp_path, case, *requests)
     runtime = find_runtime("onnxruntime-cpu")
-    with open_stream(runtime, bundle, "step/skewed") as late, open_stream(runtime, bundle, "step/fused") as other:
+    with runtime.stream(bundle, "step/skewed") as late, runtime.stream(bundle, "step/fused") as other:
         for one, two in ((late, other), (other, late)):
             with pytest.raises(InputError, match="one of the state and the stream is skewed"):
                 one.restore(two.state())

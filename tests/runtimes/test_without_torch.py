@@ -27,13 +27,12 @@ from pathlib import Path
 from drnn_deploy.parity import check_parity
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime, require
-from drnn_runtimes.stream import open_stream
 
 bundle = Bundle.open(Path(sys.argv[1]))
 report = check_parity(bundle, require(["onnxruntime-cpu", "reference"]), required=True)
 assert report.passed and len(report.rows) == 6, report
 assert not find_runtime("torch").availability().usable
-with open_stream(find_runtime("onnxruntime-cpu"), bundle, "chunk") as stream:
+with find_runtime("onnxruntime-cpu").stream(bundle, "chunk") as stream:
     assert stream.push(np.zeros((1, 9, 2), np.float32)).shape == (1, 2, 3)
     stream.save_state(Path(sys.argv[1]).with_name("state.npz"))
 assert not any(name.partition(".")[0] in ("torch", "matplotlib") for name in sys.modules)

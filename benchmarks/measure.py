@@ -47,19 +47,23 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], *, seconds: float, 
     return {name: _timing(values) for name, values in times.items()}
 
 
-def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Write benchmarks/results/NAME.json with the machine and the versions."""
+def machine() -> dict[str, Any]:
+    """Where a result comes from: processor and versions."""
     packages = ("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "torch")
-    machine = {
+    return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "gpu": None,
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in packages},
     }
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Write benchmarks/results/NAME.json with the machine and the versions."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine, **result}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
     return path
 
 

@@ -9,14 +9,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import platform
 import re
+import time
 import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
+from drnn_deploy.data.features import frame_length
 from drnn_deploy.recipe import Recipe, load_recipe
+from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
 
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
 FigureKind = Literal["curves", "points", "none"]
 Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
+TRIVIAL = "averaged-spectrum"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -34,7 +41,8 @@ class Experiment:
     """`recipes`: run name -> recipe, in the file's order. `metric` is what its table and figure compare.
 
     `figure`: "curves" (validation over iterations), "points" (test metric per run against `x`) or "none".
-    `paper`: run name -> what others measured with this network, with its source.
+    `paper`: run name -> what others measured with this network, with its source. `trivial`: the classifier without any
+    memory that the runs are compared with, "" or "averaged-spectrum".
     """
 
     name: str
@@ -45,6 +53,7 @@ class Experiment:
     x: str
     recipes: dict[str, Recipe]
     paper: dict[str, str]
+    trivial: str
 
 
 def experiment_names() -> list[str]:
@@ -75,8 +84,8 @@ def load_experiment(name: str) -> Experiment:
 
 def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     kinds: dict[str, type] = {"task": str, "title": str, "text": str, "figure": str, "metric": str, "x": str}
-    kinds |= {"set": list, "runs": dict, "paper": dict}
-    table = {"text": "", "figure": "none", "x": "", "set": [], "paper": {}, **table}
+    kinds |= {"trivial": str, "set": list, "runs": dict, "paper": dict}
+    table = {"text": "", "figure": "none", "x": "", "trivial": "", "set": [], "paper": {}, **table}
     for key, kind in kinds.items():
         if not isinstance(table.get(key), kind):
             raise InputError(f"entry {key!r} must be there and be a {kind.__name__}")
@@ -85,6 +94,8 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     for key, allowed in (("figure", get_args(FigureKind)), ("metric", get_args(Metric))):
         if table[key] not in allowed:
             raise InputError(f"{key} must be one of {', '.join(allowed)}, got {table[key]!r}")
+    if table["trivial"] not in ("", TRIVIAL) or (table["trivial"] and table["task"] != SpeakerId.name):
+        raise InputError(f"trivial must be {TRIVIAL!r}, for task {SpeakerId.name}, got {table['trivial']!r}")
     if unknown := sorted(set(table["paper"]) - set(table["runs"])):
         raise InputError(f"entry 'paper' names {unknown[0]!r}, which is not a run")
     recipes = {}
@@ -95,7 +106,8 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
         recipes[run] = load_recipe(table["task"], None, overrides)
     paper = {run: str(value) for run, value in table["paper"].items()}
     text = " ".join(table["text"].split())
-    return Experiment(name, table["title"], text, table["figure"], table["metric"], table["x"], recipes, paper)
+    shown = table["figure"], table["metric"], table["x"]
+    return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"])
 
 
 def _shipped() -> Traversable:
@@ -135,6 +147,33 @@ def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
         versions=checkpoint.provenance["versions"],
         metrics=checkpoint.metrics,
         log=[dataclasses.asdict(line) for line in run.log if line.validation],
+    )
+
+
+def trivial_result(experiment: Experiment) -> Result:
+    """What the experiment's classifier without memory gets, on the data of its first run.
+
+    Raises `InputError` where the data is missing.
+    """
+    import sklearn
+
+    from drnn_deploy.tasks.spectrum_classifier import averaged_spectrum_accuracy
+
+    recipe = next(iter(experiment.recipes.values()))
+    task = recipe.make_task()
+    assert isinstance(task, SpeakerId)  # the experiment's file was checked
+    started = time.monotonic()
+    accuracy = averaged_spectrum_accuracy(task)
+    return Result(
+        recipe=recipe.to_json(),
+        parameters=task.classes * (frame_length(task.rate) // 2 + 2),  # a weight per bin, and a bias
+        iterations=0,
+        seconds=round(time.monotonic() - started, 1),
+        device="cpu",
+        threads=1,
+        versions={"numpy": np.__version__, "scikit-learn": sklearn.__version__, "python": platform.python_version()},
+        metrics={"recording_accuracy": accuracy["test"]},
+        log=[],
     )
 
 

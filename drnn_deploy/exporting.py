@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import platform
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -14,9 +13,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from drnn_deploy.costs import build_seconds
 from drnn_deploy.golden import make_golden, make_stream, write_golden
-from drnn_deploy.parity import NOISE_MULTIPLE, ParityReport, check_parity
-from drnn_export.emit import NODE_BUDGET, emit, estimate, next_state_name, state_name
+from drnn_deploy.options import ExportOptions, graph_requests, stream_length
+from drnn_deploy.parity import ParityReport, check_parity
+from drnn_export.emit import emit, estimate, next_state_name, state_name
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
@@ -24,7 +25,6 @@ from drnn_models.description import TensorInfo
 from drnn_models.errors import DeployError, EngineError, InputError
 from drnn_models.files import replacing_folder, sha256
 from drnn_models.sidecar import Sidecar
-from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import (
     FORMAT,
     GOLDEN,
@@ -39,39 +39,8 @@ from drnn_runtimes.bundle import (
 )
 from drnn_runtimes.registry import RUNTIMES, require
 
-ENGINE_NODE_BUDGET = 2_000  # compilers take minutes for unrolled graphs above it
 ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
-_RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
-_LONGEST_STREAM = 4096  # steps of the golden stream beyond two chunks
-_MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 Notify = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """What goes into a bundle. None: decided from the checkpoint and this machine.
-
-    `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
-    step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `batch`: None for a
-    dynamic batch axis. `engines`: TensorRT flavours to build with; None builds with the one that can build here.
-    `compute_capabilities`: to build for ahead of time. `runtimes`: to check with, each of which must be usable; None
-    checks with all that are.
-    """
-
-    length: int | None = None
-    forms: tuple[str, ...] = ("sequence",)
-    chunk: int = 32
-    ring: bool | None = None
-    batch: int | None = 1
-    emissions: tuple[str, ...] = ("fused",)
-    prune: bool = True
-    node_budget: int = NODE_BUDGET
-    engines: tuple[str, ...] | None = None
-    compute_capabilities: tuple[str, ...] = ()
-    engine_node_budget: int = ENGINE_NODE_BUDGET
-    engine_seconds: float = 600.0
-    runtimes: tuple[str, ...] | None = None
-    noise_multiple: float = NOISE_MULTIPLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +90,7 @@ def export(
     _check_replaceable(folder)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
-    requests = _requests(checkpoint, options)
+    requests = graph_requests(checkpoint, options)
 
     with replacing_folder(folder) as draft:
         graphs = [
@@ -130,7 +99,12 @@ def export(
         _write_weights(draft, checkpoint)
         notify("computing the float64 reference")
         write_golden(draft / GOLDEN, _golden(checkpoint, requests))
-        engines = [_build(draft, graph, backend, options, notify) for backend in backends for graph in graphs]
+        seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
+        engines = [
+            _build(draft, graph, expected, backend, options, notify)
+            for backend in backends
+            for graph, expected in zip(graphs, seconds, strict=True)
+        ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
         _write_manifest(draft, checkpoint, graphs, infos)
         parity = check_parity(
@@ -168,58 +142,11 @@ def _backends(options: ExportOptions) -> list[Backend]:
     return [name for name in BACKENDS if name in options.engines]
 
 
-def _requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
-    lengths = {"chunk": options.chunk, "step": 1}
-    if "sequence" in options.forms:
-        length = options.length or checkpoint.task.get("length")
-        if not isinstance(length, int):
-            raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
-        lengths["sequence"] = length
-    if (steps := max(lengths.values()) + sum(checkpoint.dilated.dilations)) > _MOST_STEPS:
-        raise InputError(
-            f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
-            "Use a smaller --length; a dilation above it has no effect.",
-        )
-    for name, chosen in (("form", options.forms), ("emission", options.emissions)):
-        if not chosen or len(set(chosen)) != len(chosen):
-            raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
-    pairs = [(form, emission) for form in options.forms for emission in options.emissions]
-    if "skewed" in options.emissions and "step" not in options.forms:
-        raise InputError("emission skewed is for form step", "Add --form step.")
-    return [
-        GraphRequest(
-            lengths.get(form, 1),
-            options.batch,
-            emission,  # type: ignore[arg-type]  # checked by GraphRequest
-            prune=options.prune and form == "sequence",
-            form=form,  # type: ignore[arg-type]
-            ring=form != "sequence" and emission != "skewed" and _ring(checkpoint.dilated, options),
-        )
-        for form, emission in pairs
-        if emission != "skewed" or form == "step"
-    ]
-
-
-def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
-    return _wants_ring(spec) if options.ring is None else options.ring
-
-
-def _wants_ring(spec: ModelSpec) -> bool:
-    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
-    return 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values()) > _RING_BYTES
-
-
 def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
     whole = [request.steps for request in requests if request.form == "sequence"]
     streamed = [request for request in requests if request.form != "sequence"]
     cases = make_golden(checkpoint, whole[0]) if whole else []
-    return cases + ([make_stream(checkpoint, _stream_length(checkpoint, streamed))] if streamed else [])
-
-
-def _stream_length(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> int:
-    """Long enough for two chunks of every graph, and for every delay line to come round, as far as the limit goes."""
-    longest = max(request.steps for request in requests)
-    return max(2 * longest, min(2 * max(checkpoint.dilated.dilations) + longest, _LONGEST_STREAM))
+    return cases + ([make_stream(checkpoint, stream_length(checkpoint.dilated, streamed))] if streamed else [])
 
 
 def _write_graph(
@@ -261,16 +188,19 @@ def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
     (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
 
 
-def _build(draft: Path, graph: GraphInfo, backend: Backend, options: ExportOptions, notify: Notify) -> EngineResult:
-    if graph.nodes > options.engine_node_budget:
+def _build(
+    draft: Path, graph: GraphInfo, seconds: float, backend: Backend, options: ExportOptions, notify: Notify
+) -> EngineResult:
+    """seconds: that the build is estimated to take."""
+    if seconds > options.engine_seconds:
         return EngineResult(
             backend,
             graph.name,
             None,
-            f"{graph.nodes:,} nodes are over the engine budget of {options.engine_node_budget:,};",
-            f"to spend minutes on it: --engine-node-budget {graph.nodes}",
+            f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
+            f"to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
-    notify(f"building the {backend} engine of {graph.name}")
+    notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
     engine = draft / "engines" / f"{graph.kind}-{graph.emission}.{backend}.engine"
     try:
         sidecar = build_engine(

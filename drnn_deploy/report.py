@@ -48,12 +48,16 @@ class Section:
 
     experiment: Experiment
     results: dict[str, Result]
+    trivial: Result | None
 
 
 def load_section(experiment: Experiment, folder: Path) -> Section:
     """Gather an experiment's results from `folder`. Raises `InputError` for a result that does not fit."""
     found = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
-    return Section(experiment, {run: result for run, result in found.items() if result})
+    base = next(iter(experiment.recipes.values()))
+    path = result_path(folder, experiment.name, experiment.trivial)
+    trivial = load_result(path, base) if experiment.trivial else None
+    return Section(experiment, {run: result for run, result in found.items() if result}, trivial)
 
 
 def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
@@ -92,6 +96,10 @@ def _section(section: Section) -> str:
             done = f"{result.iterations:,}" + (" (solved)" if result.iterations < recipe.training.iterations else "")
             cells = [cells[0], f"{result.parameters:,}", value, done, _time(result)]
         rows.append(cells + ([experiment.paper.get(run, "")] if paper else []))
+    if section.trivial:
+        value = number.format(section.trivial.metrics[experiment.metric]).replace("%", " %")
+        name = f"{experiment.trivial.replace('-', ' ')}, no network"
+        rows.append([name, f"{section.trivial.parameters:,}", f"**{value}**", "-", "-", *([""] if paper else [])])
     text = [f"## {experiment.title}", experiment.text, _table(rows)]
     if experiment.figure != "none" and section.results:
         text.append(f"![{experiment.title}](figures/{experiment.name}.svg)")

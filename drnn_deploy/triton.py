@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from drnn_deploy.exporting import ExportOptions
+from drnn_deploy.options import ExportOptions
 from drnn_models.description import TensorInfo
 from drnn_models.errors import InputError
 from drnn_models.files import replacing_folder
@@ -41,7 +41,7 @@ def servable_graph(bundle: Bundle) -> GraphInfo:
 
 def check_options(options: ExportOptions) -> ExportOptions:
     """The options with whole delay lines. Raises `InputError` where no graph of theirs could be served."""
-    if options.batch is not None or not {"chunk", "step"} & set(options.forms) or options.ring:
+    if options.batch is not None or not {"chunk", "step"} & set(options.forms or ()) or options.ring:
         raise InputError("Triton needs a form with state, a dynamic batch and whole delay lines", _EXPORT)
     return dataclasses.replace(options, ring=False)
 

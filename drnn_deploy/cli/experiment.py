@@ -33,6 +33,7 @@ def experiment(
         result_of,
         result_path,
         save_result,
+        trivial_result,
     )
     from drnn_models.errors import InputError
 
@@ -43,8 +44,11 @@ def experiment(
             console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}", markup=False)
         return 0
     loaded = load_experiment(name)
-    if unknown := sorted(set(chosen) - set(loaded.recipes)):
-        raise InputError(f"experiment {name} has no run {unknown[0]!r}", f"It has: {', '.join(loaded.recipes)}.")
+    runs = [*loaded.recipes, *([loaded.trivial] if loaded.trivial else [])]
+    if unknown := sorted(set(chosen) - set(runs)):
+        raise InputError(f"experiment {name} has no run {unknown[0]!r}", f"It has: {', '.join(runs)}.")
+    if loaded.trivial and (not chosen or loaded.trivial in chosen):
+        save_result(result_path(results or output / "results", loaded.name, loaded.trivial), trivial_result(loaded))
     for run, recipe in loaded.recipes.items():
         path = result_path(results or output / "results", loaded.name, run)
         if chosen and run not in chosen:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.output import Batch, json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.plan import goal_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,38 +17,27 @@ if TYPE_CHECKING:
     from drnn_deploy.exporting import ExportResult
 
 
-class _Batch(click.ParamType[int | None]):
-    name = "N|dynamic"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        if value == "dynamic":
-            return None
-        return click.IntRange(min=1).convert(value, param, ctx)
-
-
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. [default: NAME-bundle]")
 @click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
-@click.option("--batch", type=_Batch(), default="1", show_default=True, help="Sequences at a time.")
+@click.option("--batch", type=Batch(), default="1", show_default=True, help="Sequences at a time.")
 @click.option(
     "--emission",
     "emissions",
     multiple=True,
     type=click.Choice(["fused", "unrolled", "mixed", "skewed"]),
-    default=("fused",),
-    show_default=True,
     help="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
-    "layers as one product, the output late by one step for each layer but the first. Repeat for several.",
+    "layers as one product, the output late by one step for each layer but the first. Repeat for several. [default: "
+    "as drnn-deploy plan recommends]",
 )
 @click.option(
     "--form",
     "forms",
     multiple=True,
     type=click.Choice(["sequence", "chunk", "step"]),
-    default=("sequence",),
-    show_default=True,
-    help="Whole sequences, or a few steps or one with the state going in and out; repeat for several.",
+    help="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
+    "sequence]",
 )
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
@@ -55,6 +45,7 @@ class _Batch(click.ParamType[int | None]):
     default=None,
     help="With state: keep long delay lines in the stream, or pass them whole. [default: what was measured faster]",
 )
+@goal_options
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
 @click.option(
@@ -71,12 +62,9 @@ class _Batch(click.ParamType[int | None]):
     help="Build ahead of time for this GPU generation; repeat for several.",
 )
 @click.option(
-    "--engine-node-budget", type=click.IntRange(min=1), help="Most nodes to build an engine for. [default: 2000]"
-)
-@click.option(
     "--engine-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Time limit of one engine build. [default: 600]",
+    help="Longest build of an engine; one that is estimated to take longer is not begun. [default: 300]",
 )
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
@@ -112,7 +100,7 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
 
 
 def _options(given: dict[str, Any]) -> Any:
-    from drnn_deploy.exporting import ExportOptions
+    from drnn_deploy.options import ExportOptions
 
     renamed = {"max_noise": "noise_multiple"}
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}

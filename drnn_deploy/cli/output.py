@@ -26,6 +26,18 @@ json_option = click.option(
 )
 
 
+class Batch(click.ParamType[int | None]):
+    """A batch size, or `dynamic`, which is None."""
+
+    name = "N|dynamic"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """See click.ParamType."""
+        if value == "dynamic":
+            return None
+        return click.IntRange(min=1).convert(value, param, ctx)
+
+
 def make_console(json_path: str | None) -> Console:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
     from rich.console import Console

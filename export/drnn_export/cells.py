@@ -81,9 +81,9 @@ def fused_layer(
         attributes["activations"] = ["Relu"]
     inputs = [
         rows,
-        g.constant(f"{layer.name}/W", stack(layer.w, order)[None]),
-        g.constant(f"{layer.name}/R", stack(layer.r, order)[None]),
-        g.constant(f"{layer.name}/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
+        g.constant(f"{layer.name}/operator/W", stack(layer.w, order)[None]),
+        g.constant(f"{layer.name}/operator/R", stack(layer.r, order)[None]),
+        g.constant(f"{layer.name}/operator/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
         *(("", *initial) if initial else ()),
     ]
     operator, node = spec.cell.upper(), f"{name}/{spec.cell}"

@@ -31,8 +31,11 @@ class GraphBuilder:
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """Add an initialiser once; the same name must always hold the same value."""
-        if name not in self._constants:
+        held = self._constants.get(name)
+        if held is None:
             self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        elif tuple(held.dims) != value.shape:
+            raise ValueError(f"constant {name!r} has two shapes: {tuple(held.dims)} and {value.shape}")
         return name
 
     def node(

@@ -125,7 +125,7 @@ def _run(
     """
     (cells, fold), batch, hidden = shape, request.rows, weights.hidden
     rows = batch if batch < 0 else fold * batch
-    if request.fuses(cells):
+    if request.fuses(spec, cells):
         x = g.reshape(x, (cells, rows, weights.features), f"{name}/fold") if fold > 1 else x
         initial = [g.reshape(line, (1, rows, hidden), f"{line}/fold") for line in initial]
         y, cell = fused_layer(g, spec, weights, x, name, initial)

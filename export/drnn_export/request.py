@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
+from drnn_export.cells import cell_nodes
 from drnn_models.cone import ConePlan, plan_cone
 from drnn_models.description import Emission, Form
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec
 
-MIXED_CELLS = 4  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator and its folding
+MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +59,11 @@ class GraphRequest:
         """The batch as an axis of a reshape: -1 where it is dynamic."""
         return -1 if self.batch is None else self.batch
 
-    def fuses(self, cells: int) -> bool:
-        """Whether a layer of `cells` sequential cell evaluations is one operator."""
-        return self.emission == "fused" or (self.emission == "mixed" and cells > MIXED_CELLS)
+    def fuses(self, spec: ModelSpec, cells: int) -> bool:
+        """Whether a layer's run of `cells` steps, one after the other, is one operator."""
+        if self.emission == "mixed":
+            return cells * cell_nodes(spec) > MIXED_NODES
+        return self.emission == "fused"
 
     def delay(self, spec: ModelSpec) -> int:
         """Steps between an input and its output."""
@@ -69,6 +72,16 @@ class GraphRequest:
     def plan(self, spec: ModelSpec) -> ConePlan:
         """The steps that each layer computes."""
         return plan_cone(spec, self.steps, prune=self.prune)
+
+    def runs(self, spec: ModelSpec) -> list[list[tuple[int, int]]]:
+        """For each layer, the (cells, fold) of its runs: steps one after the other, and rows of a step per sequence.
+
+        A chunk's steps that fill no folded step are a run of their own.
+        """
+        if self.form == "sequence":
+            return [[(layer.cells, layer.fold)] for layer in self.plan(spec).layers]
+        divided = [(divmod(self.steps, dilation), dilation) for dilation in spec.dilations]
+        return [[(full, d)] * (full > 0) + [(1, rest)] * (rest > 0) for (full, rest), d in divided]
 
     def state_shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
         """Name -> (B, rows, H) of every state that goes in and out; B is -1 where it is dynamic.

@@ -22,16 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from drnn_models.cuda import collecting_logger, data_type
+from drnn_models.tensorrt_parser import RefusedError, parse_network
 
 _POLL_SECONDS = 0.5
-
-
-class _RefusedError(Exception):
-    """NVIDIA's parser or compiler does not take the graph; `details` are its own words."""
-
-    def __init__(self, message: str, details: list[str]) -> None:
-        super().__init__(message)
-        self.details = details
 
 
 def main() -> None:
@@ -48,7 +41,7 @@ def main() -> None:
 def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _build(request)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         return {"error": str(refused), "details": refused.details}
 
 
@@ -57,13 +50,13 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
     module = importlib.import_module(request["module"])
     logger = collecting_logger(module)
     builder = module.Builder(logger)
-    network = _parsed(module, builder, logger, request["onnx"])
+    network = parse_network(module, builder, logger, request["onnx"])
     config = _configured(module, builder, logger, request)
     if request["batch"]:
         _add_profile(builder, config, network, logger, request["batch"])
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise _RefusedError("the compiler does not take it", logger.errors)
+        raise RefusedError("the compiler does not take it", logger.errors)
     Path(request["engine"]).write_bytes(engine)
     return {
         "inputs": [_described(network.get_input(index)) for index in range(network.num_inputs)],
@@ -74,29 +67,6 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parsed(module: Any, builder: Any, logger: Any, onnx: str) -> Any:
-    """The network that NVIDIA's parser makes of the graph, strongly typed: precisions are what the graph says."""
-    flag = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # once every network is, it may go
-    network = builder.create_network(0 if flag is None else 1 << int(flag))
-    if flag is not None and not network.get_flag(flag):
-        raise _RefusedError("the builder does not make strongly typed networks", logger.errors)
-    parser = module.OnnxParser(network, logger)
-    if not parser.parse_from_file(onnx):
-        found = [_located(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise _RefusedError("the ONNX parser does not take it", found or logger.errors)
-    return network
-
-
-def _located(error: Any) -> str:
-    """One parser error as: node NAME (OPERATOR): reason."""
-    reason = str(error.desc()).strip()
-    if reason in ("", "false"):  # the parser's check for an operator that it has never heard of or cannot do here
-        reason = "this operator is not supported"
-    if not error.node_operator():
-        return reason
-    return f"node {error.node_name() or error.node()!r} ({error.node_operator()}): {reason}"
-
-
 def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:
     config = builder.create_builder_config()
     flag = module.BuilderFlag.TF32
@@ -105,7 +75,7 @@ def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, An
     else:
         config.clear_flag(flag)  # it is on by default, and rounds float32 products to 10 bits of mantissa
     if bool(config.get_flag(flag)) != request["tf32"]:
-        raise _RefusedError(f"the builder does not switch TF32 {'on' if request['tf32'] else 'off'}", logger.errors)
+        raise RefusedError(f"the builder does not switch TF32 {'on' if request['tf32'] else 'off'}", logger.errors)
     if request["workspace_bytes"] is not None:
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request["workspace_bytes"])
     targets = request["compute_capabilities"]
@@ -114,7 +84,7 @@ def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, An
     for index, target in enumerate(targets):
         value = getattr(module.ComputeCapability, "SM" + target.replace(".", ""))
         if not config.set_compute_capability(value, index):
-            raise _RefusedError(f"the builder does not build for compute capability {target}", logger.errors)
+            raise RefusedError(f"the builder does not build for compute capability {target}", logger.errors)
     return config
 
 
@@ -127,7 +97,7 @@ def _add_profile(builder: Any, config: Any, network: Any, logger: Any, batch: li
             shapes = [tuple(size if axis == -1 else axis for axis in tensor.shape) for size in batch]
             profile.set_shape(tensor.name, *shapes)
     if config.add_optimization_profile(profile) < 0:
-        raise _RefusedError(f"the builder does not take the batch sizes {batch}", logger.errors)
+        raise RefusedError(f"the builder does not take the batch sizes {batch}", logger.errors)
 
 
 def _described(tensor: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.reference import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.tensorrt import TensorRTRuntime
+from drnn_runtimes.tensorrt_network import TensorRTNetworkRuntime
 from drnn_runtimes.torch import TorchRuntime
 
 _ALL: tuple[Runtime, ...] = (
@@ -17,6 +18,7 @@ _ALL: tuple[Runtime, ...] = (
     TorchRuntime("cuda"),
     OnnxRuntime("cpu"),
     OnnxRuntime("cuda"),
+    TensorRTNetworkRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )

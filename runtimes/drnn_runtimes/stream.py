@@ -43,6 +43,7 @@ class Stream:
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
+        self._finite = np.zeros(self._input.shape, np.bool_)
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
@@ -58,6 +59,11 @@ class Stream:
     def waiting(self) -> int:
         """Samples that wait for the chunk to be full."""
         return self._waiting
+
+    @property
+    def chunk(self) -> int:
+        """Steps of one run of the graph."""
+        return self._graph.steps
 
     @property
     def delay(self) -> int:
@@ -203,8 +209,16 @@ class Stream:
         if isinstance(self._spec.input, Tokens):
             if samples.size and not 0 <= samples.min() <= samples.max() < self._spec.input.vocabulary:
                 raise InputError(f"tokens must be 0 to {self._spec.input.vocabulary - 1}")
-        elif not np.isfinite(samples).all():
+        elif not self._all_finite(samples):
             raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+
+    def _all_finite(self, samples: NDArray[np.generic]) -> bool:
+        steps, count = self._finite.shape[1], samples.shape[1]
+        for start in range(0, count, steps):
+            found = self._finite[:, : min(steps, count - start)]
+            if not np.isfinite(samples[:, start : start + steps], out=found).all():
+                return False
+        return True
 
 
 class _Exclusive:

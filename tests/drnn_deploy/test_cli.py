@@ -20,7 +20,7 @@ import pytest
 import drnn_deploy
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli import _COMMANDS
-from drnn_deploy.exporting import ENGINE_NODE_BUDGET
+from drnn_deploy.options import CHUNK
 from drnn_deploy.parity import NOISE_MULTIPLE
 from drnn_export.emit import NODE_BUDGET
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
@@ -103,7 +103,8 @@ def test_help_states_the_defaults_that_hold(command: Command) -> None:
     text = " ".join(command("--help").out.split())
     for option, value in {
         "--node-budget": NODE_BUDGET,
-        "--engine-node-budget": ENGINE_NODE_BUDGET,
+        "--chunk": CHUNK,
+        "--target": ExportOptions().target,
         "--engine-seconds": f"{ExportOptions().engine_seconds:g}",
         "--max-noise": f"{NOISE_MULTIPLE:g}",
     }.items():

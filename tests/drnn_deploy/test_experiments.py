@@ -127,6 +127,8 @@ def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None
         ('"curves"', '"pie"', "figure must be one of curves, points, none"),
         ('task = "copy-memory"', 'task = "nothing"', "there is no task 'nothing'"),
         ("[runs]", "colour = 1\n[runs]", "there is no entry 'colour'"),
+        ("[runs]", 'trivial = "guessing"\n[runs]', "trivial must be 'averaged-spectrum'"),
+        ("[runs]", 'trivial = "averaged-spectrum"\n[runs]', "for task speaker-id"),
         ("skip = [", "Skip = [", "run 'Skip'"),
         ('["model.cell=rnn"]', '"model.cell=rnn"', "run 'rnn'"),
         ('["model.cell=rnn"]', "[1]", "run 'rnn'"),

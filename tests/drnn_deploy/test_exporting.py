@@ -355,25 +355,18 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
     assert Bundle.open(out).engines == ()
 
 
-def test_graph_over_the_engine_budget_is_not_built_and_says_how(
+def test_engine_that_would_take_too_long_is_not_begun_and_says_how(
     command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "backend_availability", lambda *_: Availability(True, "here"))
-    monkeypatch.setattr(exporting, "build_engine", lambda *_, **__: pytest.fail("over the budget"))
-    ran = command(
-        model,
-        "--output",
-        model.parent / "bundle",
-        "--engine-node-budget",
-        5,
-        "--engine",
-        "tensorrt",
-        "--runtime",
-        "torch",
-    )
+    monkeypatch.setattr(exporting, "build_engine", lambda *_, **__: pytest.fail("over the limit"))
+    monkeypatch.setattr(exporting, "build_seconds", lambda *_: 1234.5)
+    out = model.parent / "bundle"
+    ran = command(model, "--output", out, "--engine", "tensorrt", "--runtime", "torch", "--engine-seconds", 1000)
     assert ran.code == 0
     assert (
-        "not built: 9 nodes are over the engine budget of 5; to spend minutes on it: --engine-node-budget 9" in ran.out
+        "not built: it would take about 1,234 s, over the limit of 1000 s; to wait for it: --engine-seconds 3704"
+        in ran.out
     )
 
 

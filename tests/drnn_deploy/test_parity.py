@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.exporting import ExportOptions, export
+from drnn_deploy.exporting import export
+from drnn_deploy.options import ExportOptions
 from drnn_deploy.parity import (
     NOISE_MULTIPLE,
     Missing,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ def section(**metrics: float) -> Section:
     """Two layers-N runs, of which the first is done."""
     recipes = {f"layers-{n}": load_recipe("copy-memory", None, [f"seed={n}"]) for n in (2, 3)}
     paper = {"layers-3": "11 % by others"}
-    experiment = Experiment("some", "Some runs", "What they are.", "points", "accuracy", "layers", recipes, paper)
+    experiment = Experiment("some", "Some runs", "What they are.", "points", "accuracy", "layers", recipes, paper, "")
     done = Result(
         recipe=recipes["layers-2"].to_json(),
         parameters=12345,
@@ -30,7 +31,7 @@ def section(**metrics: float) -> Section:
         metrics=metrics,
         log=[],
     )
-    return Section(experiment, {"layers-2": done})
+    return Section(experiment, {"layers-2": done}, None)
 
 
 def test_table_states_what_was_measured_and_what_was_not() -> None:
@@ -38,6 +39,16 @@ def test_table_states_what_was_measured_and_what_was_not() -> None:
     assert "| layers 2 | 12,345 | **98.77 %** | 10,000 | 20 min (cpu, 1 thread) |  |" in page
     assert "| layers 3 |  | not trained yet | 10,000 planned |  | 11 % by others |" in page
     assert "## Some runs\n\nWhat they are.\n" in page
+
+
+def test_classifier_without_memory_stands_below_the_networks() -> None:
+    plain = section(accuracy=0.5)
+    experiment = dataclasses.replace(plain.experiment, trivial="averaged-spectrum")
+    trivial = dataclasses.replace(plain.results["layers-2"], parameters=42, metrics={"accuracy": 0.75})
+    lines = markdown([Section(experiment, plain.results, trivial)]).splitlines()
+    (row,) = (index for index, line in enumerate(lines) if line.startswith("| averaged spectrum, no network"))
+    assert lines[row] == "| averaged spectrum, no network | 42 | **75.00 %** | - | - |  |"
+    assert lines[row - 1].startswith("| layers 3 |")
 
 
 def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
@@ -51,7 +62,7 @@ def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path:
 
 
 def test_experiment_without_results_has_no_figure(tmp_path: Path) -> None:
-    empty = Section(section(accuracy=0.5).experiment, {})
+    empty = Section(section(accuracy=0.5).experiment, {}, None)
     assert [path.name for path in write_report([empty], tmp_path)] == ["results.md", "mean-recurrent-length.svg"]
     assert "some.svg" not in (tmp_path / "results.md").read_text()
 

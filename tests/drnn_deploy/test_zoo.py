@@ -12,7 +12,8 @@ import pytest
 from drnn_deploy import data
 from drnn_deploy.cli.demo import classify
 from drnn_deploy.evaluating import evaluate_bundle
-from drnn_deploy.exporting import ExportOptions, ExportResult, export
+from drnn_deploy.exporting import ExportResult, export
+from drnn_deploy.options import ExportOptions
 from drnn_deploy.recipe import load_recipe
 from drnn_deploy.training import evaluate
 from drnn_models.checkpoint import load_checkpoint
@@ -21,7 +22,7 @@ from drnn_runtimes.registry import require
 from tests.drnn_deploy.conftest import Command
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
-TASKS = ("copy-memory", "pixel-mnist", "ptb-char")
+TASKS = ("copy-memory", "pixel-mnist", "ptb-char", "speaker-id")
 HERE = ("reference", "torch", "onnxruntime-cpu")
 
 

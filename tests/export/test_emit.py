@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from drnn_export.emit import emit, estimate
-from drnn_export.request import MIXED_CELLS, GraphRequest
+from drnn_export.request import GraphRequest
 from drnn_models.cone import plan_cone
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -44,13 +45,15 @@ def test_unrolled_and_mixed_graphs_compute_the_equation(case: Case, emission: st
     case.assert_within_noise(run(graph_of(case, emission=emission, prune=prune), case.inputs))
 
 
-def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones() -> None:
-    graph = graph_of(make_case(PIXEL, 1, 784), emission="mixed").graph
-    cells = [layer.cells for layer in plan_cone(PIXEL, 784).layers]
-    fused = {node.name.split("/")[0] for node in graph.node if node.op_type == "GRU"}
+@pytest.mark.parametrize(("cell", "most"), [("rnn", 12), ("gru", 2), ("lstm", 2)])
+def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones(cell: str, most: int) -> None:
+    spec = dataclasses.replace(PIXEL, cell=cell)  # type: ignore[arg-type]
+    graph = graph_of(make_case(spec, 1, 784), emission="mixed").graph
+    cells = [layer.cells for layer in plan_cone(spec, 784).layers]
+    fused = {node.name.split("/")[0] for node in graph.node if node.op_type == cell.upper()}
     unrolled = {node.name.split("/")[0] for node in graph.node if node.name.endswith("/t000/h")}
-    assert fused == {f"l{layer}" for layer, count in enumerate(cells) if count > MIXED_CELLS}
-    assert unrolled == {f"l{layer}" for layer, count in enumerate(cells) if count <= MIXED_CELLS} != set()
+    assert fused == {f"l{layer}" for layer, count in enumerate(cells) if count > most}
+    assert unrolled == {f"l{layer}" for layer, count in enumerate(cells) if count <= most}
 
 
 @given(cases(), st.booleans())

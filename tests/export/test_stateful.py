@@ -149,6 +149,16 @@ def test_weights_are_stored_once_also_where_a_layer_runs_twice() -> None:
         assert sizes[1] - sizes[0] < 4000 < 4 * 64 * 64 * 4
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_layer_that_is_an_operator_and_unrolled_for_the_rest_of_a_mixed_chunk(cell: str) -> None:
+    spec = ModelSpec(cell, (4,), (2,), Continuous(1), Head("sequence", 2), fusion=False)  # type: ignore[arg-type]
+    chunk = Chunked(make_case(spec, 2, 54), GraphRequest(27, 2, "mixed", form="chunk"))
+    model = emit(spec, chunk.case.weights, chunk.request)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count(cell.upper()) == kinds.count("Gemm" if cell == "rnn" else "Sigmoid") - (cell == "rnn") == 1
+    assert_right(chunk, on_onnxruntime(model))
+
+
 def test_rings_take_in_and_give_out_only_what_changes() -> None:
     request = GraphRequest(32, 1, "fused", form="chunk", ring=True)
     assert [shape[1] for shape in request.state_shapes(PIXEL).values()] == [1, 2, 4, 8, 16, 32, 32, 32, 32]

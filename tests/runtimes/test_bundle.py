@@ -20,7 +20,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from drnn_deploy.cli import main
-from drnn_deploy.exporting import ExportOptions, export
+from drnn_deploy.exporting import export
+from drnn_deploy.options import ExportOptions
 from drnn_deploy.parity import check_parity
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError

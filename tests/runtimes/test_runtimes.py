@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.exporting import ExportOptions, export
+from drnn_deploy.exporting import export
+from drnn_deploy.options import ExportOptions
 from drnn_models.cuda import gpu
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec

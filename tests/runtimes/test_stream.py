@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import tempfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.exporting import ExportOptions, _write_graph, _write_weights
+from drnn_deploy.exporting import _write_graph, _write_weights
+from drnn_deploy.options import ExportOptions
 from drnn_deploy.parity import NOISE_MULTIPLE, answered_steps
 from drnn_export.request import GraphRequest
 from drnn_models.errors import InputError
@@ -239,6 +241,24 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
             with pytest.raises(InputError, match="tokens must be 0 to 4"):
                 stream.push(np.array([[0, token]]))
         assert stream.push(case.inputs).shape == (1, 2, 2)
+
+
+@pytest.mark.parametrize(("steps", "ring"), [(1, False), (64, False), (64, True)])
+def test_step_allocates_no_array_but_its_output(steps: int, ring: bool) -> None:
+    case = make_case(ModelSpec("gru", (32,) * 3, (64, 128, 256), Continuous(16), Head("last", 2)), 4, steps)
+    with streaming(case, request(steps, 4, ring=ring)) as stream:
+        for _ in range(8):
+            stream.push(case.inputs)
+        tracemalloc.start()
+        try:
+            for _ in range(3):
+                tracemalloc.reset_peak()
+                before, _ = tracemalloc.get_traced_memory()
+                output = stream.push(case.inputs)
+                _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < output.nbytes + 3000 < case.inputs.nbytes + 3500  # views and integers
 
 
 def test_wrong_rate_is_refused(bundle: Bundle, case: Case) -> None:

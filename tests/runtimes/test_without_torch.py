@@ -4,22 +4,48 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights
 
-OPTIONAL = ("torch", "matplotlib", "librosa", "soundfile", "soxr", "sklearn", "tensorrt", "tensorrt_rtx", "cuda")
+
+def core_distributions() -> set[str]:
+    """What `pip install drnn-deploy`, without extras, installs."""
+    found: set[str] = set()
+    waiting = ["drnn-deploy"]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        found.add(name)
+        for line in metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return found
+
+
+def other_modules() -> set[str]:
+    """The modules on this machine that would not be there."""
+    core = core_distributions()
+    packages = metadata.packages_distributions().items()
+    return {module for module, owners in packages if core.isdisjoint(canonicalize_name(owner) for owner in owners)}
+
+
 BLOCKED = f"""
 import sys
 from importlib.machinery import PathFinder
 
-found = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {OPTIONAL!r} else found(name, *rest)
+blocked, found = {other_modules()!r}, PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in blocked else found(name, *rest)
 """
 STREAM = """
 import numpy as np
@@ -52,6 +78,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ExportOptions(forms=("sequence", "chunk", "step"), chunk=4, engines=(), runtimes=("onnxruntime-cpu",))
     assert export(Checkpoint(spec, random_weights(spec, 0), task), folder, options).exit_code == 0
     return folder
+
+
+def test_what_is_blocked_is_all_but_the_core_install() -> None:
+    assert {"torch", "matplotlib", "pytest", "hypothesis", "soundfile"} <= other_modules()
+    assert not {"numpy", "onnx", "onnxruntime", "click", "rich", "drnn_runtimes"} & other_modules()
 
 
 def test_bundle_is_verified_and_streamed(bundle: Path) -> None:

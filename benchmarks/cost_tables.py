@@ -1,0 +1,105 @@
+"""docs/costs.md: the planner's estimates beside the measurements that they were fitted to.
+
+python -m benchmarks.cost_tables
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from benchmarks.measure import RESULTS
+from drnn_deploy.costs import load_costs
+from drnn_models.spec import Cell
+
+PAGE = Path(__file__).parents[1] / "docs" / "costs.md"
+NETWORKS = {(9, 20): "nine layers of 20, dilations 1 to 256", (10, 32): "ten layers of 32, dilations 1 to 512"}
+Row = dict[str, Any]
+
+
+def write_page() -> Path:
+    """Write the page from the committed results."""
+    PAGE.write_text(page(json.loads((RESULTS / "costs.json").read_text())))
+    return PAGE
+
+
+def page(result: dict[str, Any]) -> str:
+    """The page as text. Everything in it comes from the result file and the shipped coefficients."""
+    machine, rows = result["machine"], result["rows"]
+    versions = machine["versions"]
+    where = f"{machine['processor']}, {machine['cores']} cores, ONNX Runtime {versions['onnxruntime-gpu']}"
+    lines = [
+        "# Estimates beside measurements",
+        "",
+        "What `drnn-deploy plan` estimates is fitted to measurements (`python -m benchmarks.costs`). This page puts",
+        "the two side by side. Written by `python -m benchmarks.cost_tables`; do not edit it.",
+        "",
+        f"Measured on {where}; builds are TensorRT-RTX's, for compute capability 8.6, one at a time. No engine",
+        "was run.",
+        "",
+        "Nine of ten measurements that a fit had not seen were within these factors of its estimate:",
+        "",
+        "| cell | time of a run | time of a build | size of an engine |",
+        "|---|---|---|---|",
+    ]
+    for cell in get_args(Cell):
+        costs = load_costs(cell)
+        lines.append(f"| {cell.upper()} | {costs.run_error} | {costs.build_error} | {costs.engine_error} |")
+    for (layers, hidden), title in NETWORKS.items():
+        fitting = [row for row in rows if (row["layers"], row["hidden"]) == (layers, hidden)]
+        lines += ["", f"## Engines: {title}", "", *_builds([row for row in fitting if row["kind"] == "build"])]
+        lines += ["", f"## Runs: {title}", "", *_runs([row for row in fitting if row["kind"] == "run"])]
+    lines += ["", "## All of them", "", *_summary(rows)]
+    return "\n".join([*lines, ""])
+
+
+def _builds(rows: list[Row]) -> list[str]:
+    lines = ["Seconds to build, measured (estimated), and MB of the engine.", ""]
+    lines += ["| graph | nodes, GRU | RNN | GRU | LSTM |", "|---|---|---|---|---|"]
+    for key, by_cell in _by_graph(rows).items():
+        shown = [
+            f"{r['measured']:.2g} ({r['estimated']:.2g}) s, {r['engine_bytes'] / 1e6:.1f} MB" if r else "-"
+            for r in (by_cell.get(cell) for cell in get_args(Cell))
+        ]
+        nodes = f"{by_cell['gru']['nodes']:,}" if "gru" in by_cell else "-"
+        lines.append(f"| {key} | {nodes} | {' | '.join(shown)} |")
+    return lines
+
+
+def _runs(rows: list[Row]) -> list[str]:
+    lines = ["Microseconds of a run on one thread, batch 1, measured (estimated).", ""]
+    lines += ["| graph | RNN | GRU | LSTM |", "|---|---|---|---|"]
+    for key, by_cell in _by_graph([row for row in rows if row["batch"] == 1]).items():
+        shown = [
+            f"{r['measured']:,.0f} ({r['estimated']:,.0f})" if r else "-"
+            for r in (by_cell.get(cell) for cell in get_args(Cell))
+        ]
+        lines.append(f"| {key} | {' | '.join(shown)} |")
+    return lines
+
+
+def _summary(rows: list[Row]) -> list[str]:
+    lines = ["| cell | what | how many | median error | worst factor |", "|---|---|---|---|---|"]
+    for cell in get_args(Cell):
+        for kind in ("run", "build"):
+            chosen = [row for row in rows if (row["cell"], row["kind"]) == (cell, kind)]
+            off = np.array([row["estimated"] / row["measured"] for row in chosen])
+            error, worst = np.median(np.abs(off - 1)), np.max(np.maximum(off, 1 / off))
+            lines.append(f"| {cell.upper()} | {kind} | {len(chosen)} | {error:.0%} | {worst:.1f} |")
+    return lines
+
+
+def _by_graph(rows: list[Row]) -> dict[str, dict[str, Row]]:
+    graphs: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        ring = ", rings" if row["ring"] else ""
+        steps = "" if row["form"] == "step" else f" of {row['steps']}"
+        graphs.setdefault(f"{row['form']}{steps}, {row['emission']}{ring}", {})[row["cell"]] = row
+    return graphs
+
+
+if __name__ == "__main__":
+    print(f"wrote {write_page()}")

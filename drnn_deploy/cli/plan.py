@@ -1,0 +1,135 @@
+"""`drnn-deploy plan model.pt`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_deploy.cli.output import Batch, json_on_failure, json_option, make_console, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.planning import Candidate, Plan
+
+_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt")
+
+
+def goal_options(command: Any) -> Any:
+    """The options that say what to optimise; shared with `drnn-export`."""
+    options = (
+        click.option(
+            "--target", type=click.Choice(_TARGETS), help="Where the graph will run. [default: onnxruntime-cpu]"
+        ),
+        click.option("--latency", "goal", flag_value="latency", help="A stream whose answers come early."),
+        click.option("--throughput", "goal", flag_value="throughput", help="A stream that costs little per step."),
+        click.option("--rate", type=float, help="Samples a second of the stream. [default: the checkpoint's task]"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@goal_options
+@click.option("--length", type=click.IntRange(min=1), help="Time steps of a sequence. [default: the checkpoint's task]")
+@click.option("--batch", type=Batch(), default="1", show_default=True, help="Sequences at a time.")
+@click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
+@json_option
+def plan(model: Path, json_path: str | None, **given: Any) -> None:
+    """Compare the graphs of a network: forms, chunk lengths and emissions, with what each costs, and recommend one.
+
+    Without --latency or --throughput the goal is whole sequences. `drnn-export` follows the recommendation where its
+    own options leave the choice open.
+    """
+    console = make_console(json_path)
+    with json_on_failure(json_path):
+        from drnn_deploy.planning import plan_checkpoint
+        from drnn_models.checkpoint import load_checkpoint
+
+        made = plan_checkpoint(
+            load_checkpoint(model), **{name: v for name, v in given.items() if v is not None or name == "batch"}
+        )
+        write_json(json_path, _as_json(made))
+    _show(console, made)
+
+
+def _show(console: Console, made: Plan) -> None:
+    from rich.table import Table
+
+    from drnn_deploy.costs import measured_on
+    from drnn_deploy.planning import UNITS
+
+    unit = UNITS[made.target]
+    table = Table()
+    table.add_column("graph")
+    columns = (
+        "nodes",
+        "kB",
+        "mult-adds",
+        "cells in a row",
+        "wait, steps",
+        f"run, {unit}",
+        f"step, {unit}",
+        "build, s",
+        "MB",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    for candidate in made.candidates:
+        table.add_row(*_cells(candidate), style="bold green" if candidate is made.chosen else "")
+    console.print(table)
+    console.print("build and MB: of a TensorRT engine for one compute capability; kB: of the ONNX file", markup=False)
+    console.print(f"estimates from measurements on: {measured_on()} (docs/costs.md)", markup=False)
+    if made.target != "onnxruntime-cpu":
+        console.print(f"no GPU has been measured: a run is counted in {unit}, one after the other", markup=False)
+    console.print(f"for {made.target}, {made.goal}: [bold green]{made.chosen.name}[/], {made.reason}")
+
+
+def _cells(candidate: Candidate) -> list[str]:
+    work = candidate.work
+    return [
+        candidate.name,
+        f"{work.size.nodes:,}",
+        f"{work.size.file_bytes / 1e3:,.0f}",
+        f"{work.multiply_adds:,}",
+        f"{work.size.cells:,}",
+        f"{candidate.wait:,}",
+        f"{candidate.cost:,.0f}",
+        f"{candidate.cost_per_step:,.3g}",
+        f"{candidate.build_seconds:,.2g}" if candidate.build_seconds < 1000 else f"{candidate.build_seconds:,.0f}",
+        f"{candidate.engine_bytes / 1e6:,.1f}",
+    ]
+
+
+def _as_json(made: Plan) -> dict[str, Any]:
+    def described(candidate: Candidate) -> dict[str, Any]:
+        return {
+            "graph": candidate.name,
+            "request": dataclasses.asdict(candidate.request),
+            "nodes": candidate.work.size.nodes,
+            "file_bytes": candidate.work.size.file_bytes,
+            "multiply_adds": candidate.work.multiply_adds,
+            "sequential_cells": candidate.work.size.cells,
+            "wait_steps": candidate.wait,
+            "cost": candidate.cost,
+            "cost_per_step": candidate.cost_per_step,
+            "build_seconds": candidate.build_seconds,
+            "engine_bytes": candidate.engine_bytes,
+        }
+
+    from drnn_deploy.planning import UNITS
+
+    return {
+        "passed": True,
+        "target": made.target,
+        "goal": made.goal,
+        "unit": UNITS[made.target],
+        "recommended": described(made.chosen),
+        "reason": made.reason,
+        "candidates": [described(candidate) for candidate in made.candidates],
+    }

@@ -1,0 +1,166 @@
+"""`drnn-deploy stream SOUND`: a running prediction of a sound file, or of raw PCM on standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+from drnn_models.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.listening import Ear, Heard, Listener
+    from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.runtime import Runtime
+
+_ANSWER_SECONDS = 0.02  # of sound, at most, between two answers of a graph that is exported for this
+_SHOWN = 3  # classes
+
+
+@click.command()
+@click.argument("sound")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A bundle with a form that has state, or a checkpoint. [default: the zoo's speaker network]",
+)
+@click.option("--form", help="The bundle's graph. [default: the first that has state]")
+@click.option("--runtime", "runtime_name", default="onnxruntime-cpu", show_default=True)
+@click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
+@click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
+@click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")
+@json_option
+def stream(
+    sound: str,
+    model: Path | None,
+    form: str | None,
+    runtime_name: str,
+    rate: int | None,
+    sample_format: Any,
+    every: float,
+    json_path: str | None,
+) -> None:
+    """Listen, and show who speaks (or whatever the network tells), with the time that a step takes.
+
+    SOUND is a WAV or FLAC file with one channel, or - for raw PCM (one channel, little-endian) on standard input:
+
+    arecord -q -t raw -f S16_LE -r 16000 | drnn-deploy stream - --rate 16000
+    """
+    console = make_console(json_path)
+    with json_on_failure(json_path), contextlib.ExitStack() as stack:
+        from drnn_deploy.listening import Ear, Listener, read_pcm, read_sound
+        from drnn_runtimes.registry import require
+
+        (runtime,) = require([runtime_name])
+        bundle = _bundle(stack, model, runtime, console)
+        ear = Ear.of(bundle)
+        heard_at = rate or ear.rate
+        if heard_at is None or (ear.rate is None and sound != "-"):
+            raise InputError(f"{bundle.folder} does not say at what rate it hears", "Pipe raw PCM, with --rate HZ.")
+        at = ear.rate or heard_at
+        blocks = (
+            read_pcm(sys.stdin.buffer, sample_format, heard_at, at) if sound == "-" else read_sound(Path(sound), at)
+        )
+        opened = stack.enter_context(runtime.stream(bundle, form, batch=1))
+        listener = Listener(opened, ear, opened.chunk)
+        answers = _listen(console, listener, ear, blocks, at, every)
+        write_json(json_path, _summary(answers, ear, at))
+    _conclude(console, answers, ear, at)
+
+
+def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, console: Console) -> Bundle:
+    """The bundle as it is, or one made of a checkpoint for as long as the command runs."""
+    from drnn_runtimes.bundle import Bundle
+
+    if model is not None and model.is_dir():
+        return Bundle.open(model)
+    from drnn_deploy.exporting import export
+    from drnn_deploy.options import ExportOptions
+    from drnn_models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model or _zoo())
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bundle"
+    options = ExportOptions(forms=("chunk",), chunk=_chunk(checkpoint.task), engines=(), runtimes=(runtime.name,))
+    with console.status("exporting the network"):
+        result = export(checkpoint, folder, options)
+    if result.exit_code:
+        raise InputError(f"{runtime.name} does not compute what the network does", "Type: drnn-export MODEL")
+    return result.bundle
+
+
+def _zoo() -> Path:
+    from importlib import resources
+
+    path = Path(str(resources.files("drnn_zoo") / "speaker-id" / "model.pt"))
+    if not path.is_file():
+        raise InputError("the zoo has no speaker network", "Name one with --model.")
+    return path
+
+
+def _chunk(task: dict[str, Any]) -> int:
+    """The most steps that divide a window of the task, within the time between two answers."""
+    options, length = task.get("options"), task.get("length")
+    rate = options.get("rate", 8_000) if isinstance(options, dict) else 8_000
+    most = max(1, int(_ANSWER_SECONDS * rate)) if isinstance(rate, int) else 1
+    if not isinstance(length, int):
+        return most
+    return max(steps for steps in range(1, most + 1) if length % steps == 0)
+
+
+def _listen(
+    console: Console, listener: Listener, ear: Ear, blocks: Iterator[Any], rate: int, every: float
+) -> list[Heard]:
+    """Every answer until the sound ends or Ctrl-C; a line of each `every` seconds."""
+    answers: list[Heard] = []
+    shown = 0.0
+    with contextlib.suppress(KeyboardInterrupt):
+        for block in blocks:
+            for heard in listener.hear(block):
+                answers.append(heard)
+                if heard.steps / rate >= shown + every:
+                    shown = heard.steps / rate
+                    console.print(_line(heard, ear, rate), markup=False)
+    return answers
+
+
+def _line(heard: Heard, ear: Ear, rate: int) -> str:
+    best = heard.votes.argsort()[::-1][:_SHOWN]
+    ranked = ", ".join(f"{ear.labels[index]} {heard.votes[index]:.0%}" for index in best)
+    now = int(heard.now.argmax())
+    return f"{heard.steps / rate:7.2f} s  {ranked}  (now {ear.labels[now]})  {heard.microseconds:.1f} us/step"
+
+
+def _summary(answers: list[Heard], ear: Ear, rate: int) -> dict[str, Any]:
+    if not answers:
+        return {"passed": True, "seconds": 0.0, "prediction": None}
+    last = answers[-1]
+    step = statistics.median(heard.microseconds for heard in answers)
+    return {
+        "passed": True,
+        "seconds": last.steps / rate,
+        "prediction": ear.labels[int(last.votes.argmax())],
+        "probabilities": dict(zip(ear.labels, map(float, last.votes), strict=True)),
+        "microseconds_per_step": step,
+        "times_real_time": 1e6 / rate / step,
+        "answers": len(answers),
+    }
+
+
+def _conclude(console: Console, answers: list[Heard], ear: Ear, rate: int) -> None:
+    found = _summary(answers, ear, rate)
+    if found["prediction"] is None:
+        console.print("the sound was too short for an answer")
+        return
+    console.print(
+        f"[bold green]{found['prediction']}[/] after {found['seconds']:.2f} s; {found['microseconds_per_step']:.1f} us "
+        f"a step, {found['times_real_time']:.1f} times as fast as the sound"
+    )

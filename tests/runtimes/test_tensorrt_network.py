@@ -1,0 +1,257 @@
+"""NVIDIA's parser's network in NumPy: right for what we export, and wrong where a graph is."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from drnn_deploy import ExportOptions, export
+from drnn_deploy.parity import check_parity
+from drnn_export.request import GraphRequest
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.cuda import TensorRTModule
+from drnn_models.errors import InputError, RuntimeUnavailableError
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes import tensorrt_network
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.onnxruntime import OnnxRuntime
+from drnn_runtimes.registry import find_runtime
+from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.tensorrt_network import MOST_NODES, TensorRTNetworkRuntime
+from tests.networks import Case, cases, make_case, random_weights
+from tests.runtimes.test_stream import bundle_of
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+
+NETWORK = find_runtime("tensorrt-network")
+
+
+def outputs(bundle: Bundle, feed: Arrays) -> Arrays:
+    with NETWORK.load(bundle, bundle.graphs[0]) as session:
+        return session.run(feed)
+
+
+@st.composite
+def requests(draw: st.DrawFn, batch: int, length: int) -> GraphRequest:
+    form = draw(st.sampled_from(["sequence", "chunk", "step"]))
+    emission = draw(st.sampled_from(["fused", "unrolled", "mixed", *(["skewed"] if form == "step" else [])]))
+    fixed = batch if emission in ("unrolled", "mixed") else draw(st.sampled_from([batch, None]))
+    ring = form != "sequence" and emission != "skewed" and draw(st.booleans())
+    prune = form == "sequence" and draw(st.booleans())
+    return GraphRequest(1 if form == "step" else length, fixed, emission, prune, form, ring)
+
+
+@given(st.data(), cases())
+def test_network_computes_what_onnx_runtime_does(data: st.DataObject, case: Case) -> None:
+    request = data.draw(requests(len(case.inputs), case.length))
+    case = make_case(case.spec, len(case.inputs), request.steps)
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = bundle_of(Path(folder), case, request)
+        (graph,) = bundle.graphs
+        feed: Arrays = {"input": case.inputs}
+        for tensor in graph.inputs[1:]:
+            feed[tensor.name] = random.standard_normal((len(case.inputs), *tensor.shape[1:]), dtype=np.float32)
+        found = outputs(bundle, feed)
+        with OnnxRuntime("cpu", threads=1).load(bundle, graph) as session:
+            expected = session.run(feed)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_every_form_and_emission_passes_parity(cell: str, tmp_path: Path) -> None:
+    spec = ModelSpec(cell, (4, 5, 3), (1, 2, 4), Continuous(2), Head("last", 3))  # type: ignore[arg-type]
+    options = ExportOptions(
+        length=21,
+        forms=("sequence", "chunk", "step"),
+        chunk=5,
+        emissions=("fused", "unrolled", "mixed", "skewed"),
+        engines=(),
+        runtimes=("tensorrt-network",),
+    )
+    bundle = export(seeded(spec), tmp_path / "pruned", options).bundle
+    whole = dataclasses.replace(options, forms=("sequence",), emissions=("fused", "unrolled"), prune=False)
+    for each in (bundle, export(seeded(spec), tmp_path / "whole", whole).bundle):
+        report = check_parity(each, [NETWORK], required=True)
+        assert report.passed
+        assert [row.graph for row in report.rows] == [graph.name for graph in each.graphs]
+
+
+def seeded(spec: ModelSpec) -> Checkpoint:
+    return Checkpoint(spec, random_weights(spec, 0))
+
+
+def swap_gates(model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("operator/R"):
+            value = numpy_helper.to_array(tensor)
+            first, second, *rest = np.split(value, 3, axis=1)
+            tensor.CopyFrom(numpy_helper.from_array(np.concatenate([second, first, *rest], axis=1), tensor.name))
+
+
+def flip_reset(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "linear_before_reset":
+                attribute.i = 1 - attribute.i
+
+
+def shift_dilation(model: onnx.ModelProto) -> None:
+    """The second layer reads its delay line one row too late."""
+    for node in model.graph.node:
+        if node.name == "l1/oldest_h":
+            node.input[1], node.input[2] = "one", "three"
+    model.graph.initializer.extend(
+        [numpy_helper.from_array(np.array([1]), "one"), numpy_helper.from_array(np.array([3]), "three")]
+    )
+
+
+@pytest.mark.parametrize("plant", [swap_gates, flip_reset, shift_dilation])
+def test_planted_error_is_caught(plant: Callable[[onnx.ModelProto], None], tmp_path: Path) -> None:
+    spec = ModelSpec("gru", (4, 5), (1, 4), Continuous(2), Head("sequence", 3))
+    options = ExportOptions(
+        forms=("chunk",), chunk=2, emissions=("fused",), ring=False, engines=(), runtimes=("torch",)
+    )
+    bundle = export(seeded(spec), tmp_path / "bundle", options).bundle
+    assert check_parity(bundle, [NETWORK]).passed
+    model = onnx.load(bundle.path("model.onnx"))
+    plant(model)
+    onnx.save(model, bundle.path("model.onnx"))
+    (row,) = check_parity(bundle, [NETWORK]).rows
+    assert (row.passed, row.exit_code, row.error) == (False, 0, "")
+    assert row.worst is not None
+    assert row.worst.in_noise is None or row.worst.in_noise > 100
+
+
+TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT, "bool": TensorProto.BOOL}
+
+
+def bare(tmp_path: Path, nodes: list[onnx.NodeProto], feed: Arrays, constants: Arrays, kind: int) -> Bundle:
+    """A bundle around a hand-made graph with input `input` and output `output`."""
+    case = make_case(ModelSpec("rnn", (1,), (1,), Continuous(1), Head("last", 1)), 1, 1)
+    bundle = bundle_of(tmp_path, case, GraphRequest(1))
+    graph = helper.make_graph(
+        nodes,
+        "bare",
+        [helper.make_tensor_value_info(n, TYPES[str(v.dtype)], v.shape) for n, v in feed.items()],
+        [helper.make_tensor_value_info("output", kind, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.save(onnx.shape_inference.infer_shapes(model), bundle.path("model.onnx"))
+    return bundle
+
+
+X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+OPERATORS: dict[str, tuple[str, Arrays, dict[str, object]]] = {
+    "slice backwards": (
+        "Slice",
+        {"a": np.array([2]), "b": np.array([-9]), "c": np.array([1]), "d": np.array([-2])},
+        {},
+    ),
+    "slice two axes": ("Slice", {"a": np.array([0, 1]), "b": np.array([2, 4]), "c": np.array([0, 2])}, {}),
+    "transpose": ("Transpose", {}, {"perm": [2, 0, 1]}),
+    "reshape": ("Reshape", {"a": np.array([0, -1, 2])}, {}),
+    "pad": ("Pad", {"a": np.array([1, 0, 2, 0, 1, 0])}, {}),
+    "pad with a value": ("Pad", {"a": np.array([1, 0, 2, 0, 1, 0]), "b": np.array(0.5, np.float32)}, {}),
+    "gather": ("Gather", {"a": np.array([[2, 0], [1, 1]])}, {"axis": 1}),
+    "matmul, broadcast": ("MatMul", {"a": X[0].T.copy()}, {}),
+    "concat": ("Concat", {"a": X + 1}, {"axis": 1}),
+    "add, broadcast": ("Add", {"a": X[:, :1]}, {}),
+    "sub": ("Sub", {"a": X[0]}, {}),
+    "div": ("Div", {"a": X + 9}, {}),
+    "max": ("Max", {"a": -X}, {}),
+    "min": ("Min", {"a": -X}, {}),
+    "tanh": ("Tanh", {}, {}),
+    "sigmoid": ("Sigmoid", {}, {}),
+    "relu": ("Relu", {}, {}),
+    "exp": ("Exp", {}, {}),
+    "neg": ("Neg", {}, {}),
+    "squeeze and back": ("Unsqueeze", {"a": np.array([0, 3])}, {}),
+    "sum": ("ReduceSum", {"a": np.array([1])}, {"keepdims": 0}),
+    "cast": ("Cast", {}, {"to": TensorProto.INT64}),
+    "less": ("Less", {"a": -X}, {}),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_single_operators_agree_with_the_onnx_evaluator(name: str, tmp_path: Path) -> None:
+    operator, constants, attributes = OPERATORS[name]
+    node = helper.make_node(operator, ["input", *constants], ["output"], **attributes)
+    kind = {"Cast": TensorProto.INT64, "Less": TensorProto.BOOL}.get(operator, TensorProto.FLOAT)
+    bundle = bare(tmp_path, [node], {"input": X}, constants, kind)
+    (expected,) = ReferenceEvaluator(str(bundle.path("model.onnx"))).run(None, {"input": X})
+    program = network_of(bundle)
+    found = program({"input": X})["output"]
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+def network_of(bundle: Bundle) -> Callable[[Arrays], Arrays]:
+    """The evaluation without the bundle's own view of inputs and outputs."""
+    with NETWORK.load(bundle, bundle.graphs[0]) as session:
+        return session._program.run  # type: ignore[attr-defined, no-any-return]
+
+
+def test_one_hot_and_where_of_tokens(tmp_path: Path) -> None:
+    tokens = np.array([[0, 3, 1]])
+    constants: Arrays = {"depth": np.array(4), "values": np.array([0, 1], np.float32)}
+    node = helper.make_node("OneHot", ["input", "depth", "values"], ["output"], axis=-1)
+    bundle = bare(tmp_path, [node], {"input": tokens}, constants, TensorProto.FLOAT)
+    np.testing.assert_array_equal(network_of(bundle)({"input": tokens})["output"], np.eye(4, dtype=np.float32)[tokens])
+
+
+def test_layer_that_is_not_evaluated_is_named(tmp_path: Path) -> None:
+    node = helper.make_node("Softmax", ["input"], ["output"], name="the_softmax", axis=-1)
+    bundle = bare(tmp_path, [node], {"input": X}, {}, TensorProto.FLOAT)
+    with pytest.raises(InputError, match=r"layer 'the_softmax' .* SOFTMAX are not evaluated"):
+        network_of(bundle)
+
+
+def test_graph_that_the_parser_refuses_is_an_error_in_its_words(tmp_path: Path) -> None:
+    node = helper.make_node("Unique", ["input"], ["output"], name="odd")
+    bundle = bare(tmp_path, [node], {"input": X}, {}, TensorProto.FLOAT)
+    with pytest.raises(InputError, match=r"TensorRT-RTX .* on model\.onnx: the ONNX parser does not take it"):
+        network_of(bundle)
+
+
+def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
+    case = make_case(ModelSpec("gru", (3,), (2,), Tokens(4), Head("last", 2)), 1, 5)
+    bundle = bundle_of(tmp_path, case, GraphRequest(5))
+    for feed in ({}, {"input": case.inputs[:, :4]}, {"input": case.inputs.astype(np.int32)}):
+        with pytest.raises(InputError, match="input"):
+            outputs(bundle, feed)
+
+
+def test_report_says_that_no_engine_ran() -> None:
+    assert "the engine is not executed" in NETWORK.availability().detail
+
+
+def test_without_nvidias_modules_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = TensorRTModule("TensorRT", "tensorrt", reason="not installed")
+    monkeypatch.setattr(tensorrt_network.cuda, "tensorrt_module", lambda flavour: missing)
+    assert "pip install 'drnn-deploy[rtx]'" in NETWORK.availability().fix
+    case = make_case(ModelSpec("gru", (3,), (2,), Tokens(4), Head("last", 2)), 1, 5)
+    with pytest.raises(RuntimeUnavailableError, match="neither TensorRT nor"):
+        outputs(bundle_of(tmp_path, case, GraphRequest(5)), {"input": case.inputs})
+
+
+def test_graph_too_large_to_walk_is_said_to_be() -> None:
+    case = make_case(ModelSpec("gru", (3,), (2,), Tokens(4), Head("last", 2)), 1, 5)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = bundle_of(Path(folder), case, GraphRequest(5))
+    large = dataclasses.replace(bundle.graphs[0], nodes=MOST_NODES + 1)
+    assert "6,001 nodes are more than" in TensorRTNetworkRuntime().unsupported(bundle, large)
+    assert TensorRTNetworkRuntime().unsupported(bundle, bundle.graphs[0]) == ""

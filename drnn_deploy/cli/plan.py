@@ -66,7 +66,7 @@ def _show(console: Console, made: Plan) -> None:
 
     unit = UNITS[made.target]
     table = Table()
-    table.add_column("graph")
+    table.add_column("graph", no_wrap=True)
     columns = (
         "nodes",
         "kB",

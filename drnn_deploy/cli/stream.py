@@ -121,13 +121,13 @@ def _listen(
 ) -> list[Heard]:
     """Every answer until the sound ends or Ctrl-C; a line of each `every` seconds."""
     answers: list[Heard] = []
-    shown = 0.0
+    due = every
     with contextlib.suppress(KeyboardInterrupt):
         for block in blocks:
             for heard in listener.hear(block):
                 answers.append(heard)
-                if heard.steps / rate >= shown + every:
-                    shown = heard.steps / rate
+                if heard.steps / rate >= due:
+                    due += every
                     console.print(_line(heard, ear, rate), markup=False)
     return answers
 

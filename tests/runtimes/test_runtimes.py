@@ -35,7 +35,7 @@ def bundle(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_registry_holds_every_runtime_under_its_own_name() -> None:
-    assert set(RUNTIMES) == {*EVERYWHERE, *WITH_A_GPU}
+    assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU}
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 

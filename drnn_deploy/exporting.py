@@ -145,8 +145,11 @@ def _backends(options: ExportOptions) -> list[Backend]:
 def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
     whole = [request.steps for request in requests if request.form == "sequence"]
     streamed = [request for request in requests if request.form != "sequence"]
-    cases = make_golden(checkpoint, whole[0]) if whole else []
-    return cases + ([make_stream(checkpoint, stream_length(checkpoint.dilated, streamed))] if streamed else [])
+    narrow = sorted({request.precision for request in requests} - {"fp32"})
+    cases = make_golden(checkpoint, whole[0], narrow) if whole else []
+    if streamed:
+        cases.append(make_stream(checkpoint, stream_length(checkpoint.dilated, streamed), narrow))
+    return cases
 
 
 def _write_graph(
@@ -156,7 +159,8 @@ def _write_graph(
     size = estimate(checkpoint.dilated, request)
     notify(f"emitting {kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
     model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
-    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}.onnx"
+    precision = f"-{request.precision}" if request.precision != "fp32" else ""
+    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}{precision}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))
     return GraphInfo(
         file=file,
@@ -165,7 +169,7 @@ def _write_graph(
         pruned=request.prune,
         steps=request.steps,
         batch=request.batch,
-        precision="fp32",
+        precision=request.precision,
         opset=model.opset_import[0].version,
         nodes=len(model.graph.node),
         inputs=tuple(_tensor(value) for value in model.graph.input),
@@ -201,7 +205,7 @@ def _build(
             f"to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
     notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
-    engine = draft / "engines" / f"{graph.kind}-{graph.emission}.{backend}.engine"
+    engine = draft / _engine_file(graph, backend)
     try:
         sidecar = build_engine(
             draft / graph.file,
@@ -218,8 +222,12 @@ def _build(
 
 def _engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:
     graph = next(graph for graph in graphs if graph.name == result.graph)
-    file = f"engines/{graph.kind}-{graph.emission}.{result.backend}.engine"
+    file = _engine_file(graph, result.backend)
     return EngineInfo(file, f"{file}.json", graph.file, result.backend)
+
+
+def _engine_file(graph: GraphInfo, backend: str) -> str:
+    return f"engines/{graph.name.replace('/', '-')}.{backend}.engine"
 
 
 def _write_manifest(

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_deploy.rounding import rounding_noise
 from drnn_models.baseline_networks import Network
 from drnn_models.checkpoint import Checkpoint
+from drnn_models.description import Precision
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
 from drnn_models.spec import Head, ModelSpec, Tokens
@@ -26,27 +28,33 @@ _AGREEMENT = 1e-9  # of the two float64 implementations, relative to the largest
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def make_golden(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> list[GoldenCase]:
+def make_golden(
+    checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
+) -> list[GoldenCase]:
     """Zeros, normal, large and ramp inputs, and the checkpoint's own examples where they have this length.
 
     The outputs come from the NumPy loop and are confirmed by the torch module in float64. The noise is the larger of
     two float32 computations', torch's and the loop's, which sum in different orders: on inputs with few different
-    outputs, such as zeros, one alone may have been lucky. Raises `InputError` where the network's outputs are beyond
-    float32.
+    outputs, such as zeros, one alone may have been lucky. precisions: others that graphs have, whose noise is that of
+    the loop with the same roundings (`drnn_deploy.rounding`). Raises `InputError` where the network's outputs are
+    beyond float32.
     """
-    cases = [_case(checkpoint, name, x) for name, x in _synthetic(checkpoint.dilated, length, seed).items()]
+    inputs = _synthetic(checkpoint.dilated, length, seed)
+    cases = [_case(checkpoint, name, x, precisions) for name, x in inputs.items()]
     examples = checkpoint.examples
     if examples is not None and examples.inputs.shape[1] == length:
-        cases.append(_case(checkpoint, "task", examples.inputs, examples.targets, examples.source))
+        cases.append(_case(checkpoint, "task", examples.inputs, precisions, examples.targets, examples.source))
     return cases
 
 
-def make_stream(checkpoint: Checkpoint, length: int, *, seed: int = 0) -> GoldenCase:
+def make_stream(
+    checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
+) -> GoldenCase:
     """Normal inputs of `length` steps with what the head makes of every step, for graphs with state."""
     spec = checkpoint.dilated
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
     inputs = _synthetic(spec, length, seed)["normal"][:_STREAMS]
-    case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs)
+    case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs, precisions)
     return dataclasses.replace(case, stream=True)
 
 
@@ -56,6 +64,7 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
         {
             "name": case.name,
             "noise": case.noise,
+            "narrow_noise": case.narrow_noise,
             "source": case.source,
             "labelled": case.targets is not None,
             "stream": case.stream,
@@ -96,6 +105,7 @@ def _case(
     checkpoint: Checkpoint,
     name: str,
     inputs: NDArray[np.generic],
+    precisions: Sequence[Precision],
     targets: NDArray[np.int64] | None = None,
     source: str = "generated",
 ) -> GoldenCase:
@@ -113,7 +123,11 @@ def _case(
         )
     if not np.allclose(confirmed, reference.outputs, rtol=0, atol=_AGREEMENT * max(1.0, largest)):
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
-    return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source)
+    spec, weights = checkpoint.dilated, checkpoint.weights
+    narrow: dict[str, float] = {
+        each: max(noise, rounding_noise(spec, weights, inputs, reference, each)) for each in precisions
+    }
+    return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source, narrow_noise=narrow)
 
 
 def _run_torch(model: Network, inputs: NDArray[np.generic]) -> NDArray[np.float64]:

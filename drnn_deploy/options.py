@@ -26,11 +26,11 @@ class ExportOptions:
 
     `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
     step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `emissions`: how the
-    graphs are written. `target`, `goal`, `rate`: what the planner decides for (`drnn_deploy.planning`); a goal of
-    streams also decides the form. `batch`: None for a dynamic batch axis. `engines`: TensorRT flavours to build with;
-    None builds with the one that can build here. `compute_capabilities`: to build for ahead of time. `engine_seconds`:
-    longest build; one that is estimated to take longer is not begun. `runtimes`: to check with, each of which must be
-    usable; None checks with all that are.
+    graphs are written; `precisions`: of their products. `target`, `goal`, `rate`: what the planner decides for
+    (`drnn_deploy.planning`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis.
+    `engines`: TensorRT flavours to build with; None builds with the one that can build here. `compute_capabilities`:
+    to build for ahead of time. `engine_seconds`: longest build; one that is estimated to take longer is not begun.
+    `runtimes`: to check with, each of which must be usable; None checks with all that are.
     """
 
     length: int | None = None
@@ -39,6 +39,7 @@ class ExportOptions:
     ring: bool | None = None
     batch: int | None = 1
     emissions: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] = ("fp32",)
     target: Target = "onnxruntime-cpu"
     goal: Goal = "sequence"
     rate: float | None = None
@@ -62,15 +63,16 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     if "sequence" in forms:
         lengths["sequence"] = _length(checkpoint, options)
     _check_steps(checkpoint.dilated, lengths)
-    for name, chosen in (("form", forms), ("emission", options.emissions)):
+    for name, chosen in (("form", forms), ("emission", options.emissions), ("precision", options.precisions)):
         if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
     if "skewed" in (options.emissions or ()) and "step" not in forms:
         raise InputError("emission skewed is for form step", "Add --form step.")
     return [
-        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission)
+        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
         for form in forms
         for emission in options.emissions or (None,)
+        for precision in options.precisions
         if emission != "skewed" or form == "step"
     ]
 
@@ -111,14 +113,17 @@ def _check_steps(spec: ModelSpec, lengths: dict[str, int]) -> None:
         )
 
 
-def _request(spec: ModelSpec, options: ExportOptions, form: str, steps: int, emission: str | None) -> GraphRequest:
+def _request(
+    spec: ModelSpec, options: ExportOptions, form: str, steps: int, emission: str | None, precision: str
+) -> GraphRequest:
     request = GraphRequest(
         steps,
         options.batch,
-        emission or "fused",  # type: ignore[arg-type]  # checked by GraphRequest, as is form
+        emission or ("unrolled" if precision == "bf16" else "fused"),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
         ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
+        precision=precision,  # type: ignore[arg-type]
     )
     return request if emission else cheapest_emission(spec, request, options.target, options.node_budget)
 

@@ -241,6 +241,7 @@ def _run_golden(
         case = dataclasses.replace(case, outputs=case.outputs[:, steps])
     else:
         outputs = run_case(session, graph, case.inputs)
+    case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     missing = [tensor.name for tensor in graph.outputs if tensor.name == "output" and tensor.name not in outputs]
     return judge(case, np.zeros(0) if missing else outputs["output"], noise_multiple)
 

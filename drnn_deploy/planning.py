@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from drnn_deploy.costs import Costs, Workload, load_costs, workload
 from drnn_export.emit import NODE_BUDGET
 from drnn_export.request import GraphRequest
-from drnn_models.description import Emission
+from drnn_models.description import Emission, Precision
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec
 
@@ -134,7 +134,9 @@ def task_length(checkpoint: Checkpoint) -> int | None:
 def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: Target, node_budget: int) -> GraphRequest:
     """The request with the emission that costs least on the target; none that answers late."""
     costs = load_costs(spec.cell)
-    requests = [dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch)]
+    requests = [
+        dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch, request.precision)
+    ]
     candidates = [_candidate(spec, each, target, costs) for each in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _fits(c, spec, target, goal, node_budget)]
@@ -158,7 +160,9 @@ def _streams(spec: ModelSpec, batch: int | None) -> Iterator[GraphRequest]:
             yield GraphRequest(1, batch, "skewed", form="step")
 
 
-def _emissions(batch: int | None) -> tuple[Emission, ...]:
+def _emissions(batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
+    if precision == "bf16":
+        return ("unrolled",)
     return ("fused",) if batch is None else ("fused", "unrolled", "mixed")
 
 

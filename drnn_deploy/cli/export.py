@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.exporting import ExportResult
+    from drnn_models.sidecar import Sidecar
 
 
 @click.command()
@@ -38,6 +39,13 @@ if TYPE_CHECKING:
     type=click.Choice(["sequence", "chunk", "step"]),
     help="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    help="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
 )
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
@@ -130,6 +138,13 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
     }
 
 
+def _kernels(sidecar: Sidecar) -> str:
+    if sidecar.kernels is None:
+        return ""
+    loops = f" with {sidecar.loops} loops" if sidecar.loops else ""
+    return f", {sidecar.kernels:,} kernels{loops}"
+
+
 def _show(console: Console, model: Path, result: ExportResult) -> None:
     from rich.markup import escape
 
@@ -141,7 +156,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
             targets = ", ".join(f"SM{c.replace('.', '')}" for c in engine.sidecar.compute_capabilities)
             console.print(
                 f"engine  {engine.graph}: {engine.backend} {engine.sidecar.version} for {targets}, "
-                f"{engine.sidecar.engine_bytes:,} bytes, built in {engine.sidecar.build_seconds:.1f} s"
+                f"{engine.sidecar.engine_bytes:,} bytes{_kernels(engine.sidecar)}, built in "
+                f"{engine.sidecar.build_seconds:.1f} s"
             )
         else:
             verb = "[red]failed[/]" if engine.failed else "not built"

@@ -74,9 +74,10 @@ def emit(
         "drnn.format": GRAPH_FORMAT,
         "drnn.form": request.form,
         "drnn.delay": str(request.delay(spec)),
+        "drnn.precision": request.precision,
         "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
     }
-    return g.model(inputs, outputs, described, metadata.version("drnn-deploy"))
+    return g.model(inputs, outputs, described, metadata.version("drnn-deploy"), request.precision)
 
 
 def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
@@ -107,8 +108,8 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _network(g, spec, weights, request)
-        live = g.live_nodes([name for name, _, _ in edges(spec, request)[1]])
-        nodes, weight_bytes = len(live), g.constant_bytes(live)
+        live, constants = g.finished([name for name, _, _ in edges(spec, request)[1]], request.precision)
+        nodes, weight_bytes = len(live), sum(len(constant.raw_data) for constant in constants)
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 

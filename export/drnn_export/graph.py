@@ -10,6 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from drnn_export.precision import retyped
+from drnn_models.description import Precision
+
 OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
 IR_VERSION = 7  # the one that came with opset 13
 DYNAMIC_BATCH = "batch"
@@ -109,10 +112,13 @@ class GraphBuilder:
                 live.append(node)
         return live[::-1]
 
-    def constant_bytes(self, nodes: Sequence[onnx.NodeProto]) -> int:
-        """Size of the constants that these nodes use."""
+    def finished(
+        self, outputs: Sequence[str], precision: Precision
+    ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """The live nodes in a precision, and the constants that they use, in the order of their making."""
+        nodes, constants = retyped(self.live_nodes(outputs), self._constants, precision)
         used = {name for node in nodes for name in node.input}
-        return sum(len(constant.raw_data) for name, constant in self._constants.items() if name in used)
+        return nodes, [constant for name, constant in constants.items() if name in used]
 
     def model(
         self,
@@ -120,19 +126,19 @@ class GraphBuilder:
         outputs: Sequence[tuple[str, int, Sequence[int | None]]],
         metadata: dict[str, str],
         producer_version: str,
+        precision: Precision = "fp32",
     ) -> onnx.ModelProto:
         """The finished model with every edge's shape, checked in full.
 
         inputs, outputs: (name, TensorProto type, shape with None for the dynamic batch).
         """
-        nodes = self.live_nodes([name for name, _, _ in outputs])
-        used = {name for node in nodes for name in node.input}
+        nodes, constants = self.finished([name for name, _, _ in outputs], precision)
         graph = helper.make_graph(
             nodes,
             "drnn",
             [_value_info(*value) for value in inputs],
             [_value_info(*value) for value in outputs],
-            [constant for name, constant in self._constants.items() if name in used],
+            constants,
         )
         model = helper.make_model(
             graph,

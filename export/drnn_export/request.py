@@ -7,7 +7,7 @@ from typing import get_args
 
 from drnn_export.cells import cell_nodes
 from drnn_models.cone import ConePlan, plan_cone
-from drnn_models.description import Emission, Form
+from drnn_models.description import Emission, Form, Precision
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec
 
@@ -23,6 +23,7 @@ class GraphRequest:
     (form `step`), see `drnn_export.skew`. `prune`: compute only what reaches the output (form `sequence`). `form`:
     `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step. `ring`: of
     a delay line longer than the chunk, only the rows that change go in and out; the session keeps the rest.
+    `precision`: of matrix products, see `drnn_export.precision`.
     """
 
     steps: int
@@ -31,11 +32,17 @@ class GraphRequest:
     prune: bool = True
     form: Form = "sequence"
     ring: bool = False
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.batch is not None and self.batch < 1):
             raise InputError(f"steps and batch must be at least 1, got {self.steps} and {self.batch}")
-        for name, value, allowed in (("emission", self.emission, Emission), ("form", self.form, Form)):
+        choices = (
+            ("emission", self.emission, Emission),
+            ("form", self.form, Form),
+            ("precision", self.precision, Precision),
+        )
+        for name, value, allowed in choices:
             if value not in get_args(allowed):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         if self.batch is None and self.emission in ("unrolled", "mixed"):
@@ -46,6 +53,15 @@ class GraphRequest:
         if self.emission == "skewed" and (self.form != "step" or self.ring):
             raise InputError(
                 "emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring."
+            )
+        if self.precision == "bf16" and self.emission in ("fused", "mixed"):
+            raise InputError(
+                "there are no recurrent operators of bfloat16 to emit: NVIDIA's parser refuses them",
+                "Ask for emission unrolled, or for precision fp16.",
+            )
+        if self.emission == "skewed" and self.precision == "int8":
+            raise InputError(
+                "a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16."
             )
         if self.form == "step" and self.steps != 1:
             raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")

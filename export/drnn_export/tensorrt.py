@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from drnn_export.kernels import Kernels, read_kernels
 from drnn_models.cuda import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
-from drnn_models.description import Availability, TensorInfo
+from drnn_models.description import Availability, Precision, TensorInfo
 from drnn_models.errors import EngineError, InputError
 from drnn_models.files import replacing, sha256
 from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
@@ -105,6 +106,8 @@ def build_engine(
         reply = _run_worker(onnx, {**request, "engine": str(built.absolute())}, time_limit)
         if "error" in reply:
             raise _refusal(onnx, module, reply)
+        kernels = read_kernels(reply["layers"])
+        _check_kernels(onnx, model, kernels)
         ahead_of_time = backend == "tensorrt-rtx" and (device is None or bool(compute_capabilities))
         sidecar = Sidecar(
             flavour=backend,
@@ -122,6 +125,8 @@ def build_engine(
             inputs=_tensors(reply["inputs"]),
             outputs=_tensors(reply["outputs"]),
             batch=batch,
+            kernels=None if kernels is None else kernels.count,
+            loops=None if kernels is None else kernels.loops,
         )
         _compare(onnx, model, sidecar)
         sidecar.write(described)
@@ -250,7 +255,8 @@ def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target) -> N
 
     for finding in lint_model(model, target, path.parent):
         if finding.rule in MISREAD:
-            raise EngineError(f"{path.name}: {finding.what}", f"{finding.fix}, or export it again: {_EXPORT}")
+            where = f"node {finding.node!r} ({finding.operator}) " if finding.node else ""
+            raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {_EXPORT}")
 
 
 def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> None:
@@ -261,6 +267,15 @@ def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> Non
         if built.get(tensor.name) != tensor:
             what = f"{path.name}: the graph declares {tensor}, TensorRT makes {built.get(tensor.name)}"
             raise EngineError(what, _OTHER_FORM)
+
+
+def _check_kernels(path: Path, model: onnx_module.ModelProto, kernels: Kernels | None) -> None:
+    """Raise `EngineError` where the engine's kernels are of another precision than the graph says that it is of."""
+    said = {entry.key: entry.value for entry in model.metadata_props}.get("drnn.precision")
+    if kernels is None or said not in get_args(Precision):
+        return
+    if wrong := kernels.mismatch(cast(Precision, said)):
+        raise EngineError(f"{path.name} was built in another precision than {said}: {wrong}", _OTHER_FORM)
 
 
 def _declared(values: Any) -> tuple[TensorInfo, ...]:

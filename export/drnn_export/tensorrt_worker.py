@@ -3,7 +3,7 @@
 Reads a request (JSON, on standard input) and answers with a reply (JSON, on standard output):
 
     request  module, onnx, engine (file to write), compute_capabilities, tf32, workspace_bytes, batch, parent
-    reply    inputs, outputs, flags, seconds, warnings   or   error, details (a list of text)
+    reply    inputs, outputs, flags, seconds, warnings, layers   or   error, details (a list of text)
 
 It is a process of its own because NVIDIA's builder can crash or hang the process that it runs in.
 """
@@ -64,11 +64,13 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
         "flags": {"tf32": bool(config.get_flag(module.BuilderFlag.TF32)), "strongly_typed": True},
         "seconds": round(time.perf_counter() - start, 3),
         "warnings": logger.warnings,
+        "layers": logger.layers,
     }
 
 
 def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:
     config = builder.create_builder_config()
+    config.profiling_verbosity = module.ProfilingVerbosity.DETAILED  # the kernels are read back from the log
     flag = module.BuilderFlag.TF32
     if request["tf32"]:
         config.set_flag(flag)

@@ -73,13 +73,14 @@ def tensorrt_module(flavour: Flavour) -> TensorRTModule:
 
 
 def collecting_logger(module: Any) -> Any:
-    """An `ILogger` of NVIDIA's `module` that prints nothing and keeps `errors` and `warnings`, both lists of text."""
+    """An `ILogger` of NVIDIA's `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
 
     class Collector(module.ILogger):  # type: ignore[misc]  # NVIDIA's modules carry no types
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.errors: list[str] = []
             self.warnings: list[str] = []
+            self.layers: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             levels = module.ILogger.Severity
@@ -87,6 +88,8 @@ def collecting_logger(module: Any) -> Any:
                 self.errors.append(message)
             elif severity == levels.WARNING:
                 self.warnings.append(message)
+            elif message.startswith("Layers:"):
+                self.layers.append(message)
 
     return Collector()
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
 Emission = Literal["fused", "unrolled", "mixed", "skewed"]
+# Of matrix products; all else is float32 (`drnn_export.precision`). int8: weights only, products in float32.
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
 
 

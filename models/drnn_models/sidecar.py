@@ -30,7 +30,8 @@ class Sidecar:
     """What an engine is. `onnx`: the graph's file name. `driver`: None where the engine was built ahead of time.
 
     `compute_capabilities`: those it loads on, for example ("8.6",). `flags`: builder flags as NVIDIA's configuration
-    reports them. `batch`: smallest, usual and largest batch of an engine with a free batch axis, else None.
+    reports them. `batch`: smallest, usual and largest batch of an engine with a free batch axis, else None. `kernels`:
+    of the engine, each that is in one of its `loops` once; None where the builder did not say.
     """
 
     flavour: Flavour
@@ -48,6 +49,8 @@ class Sidecar:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     batch: tuple[int, int, int] | None = None
+    kernels: int | None = None
+    loops: int | None = None
     format: str = FORMAT
 
     def mismatch(self, *, flavour: str, version: str, platform: str, compute_capability: str) -> str:
@@ -103,6 +106,8 @@ class Sidecar:
             inputs=_tensors("inputs", record["inputs"]),
             outputs=_tensors("outputs", record["outputs"]),
             batch=_batch(record["batch"]),
+            kernels=None if record["kernels"] is None else _whole("kernels", record["kernels"], least=0),
+            loops=None if record["loops"] is None else _whole("loops", record["loops"], least=0),
         )
 
 

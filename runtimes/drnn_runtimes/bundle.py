@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.description import Emission, Form, TensorInfo
+from drnn_models.description import Emission, Form, Precision, TensorInfo
 from drnn_models.errors import InputError
 from drnn_models.files import sha256
 from drnn_models.spec import ModelSpec
@@ -47,7 +47,7 @@ class GraphInfo:
     pruned: bool
     steps: int
     batch: int | None
-    precision: str
+    precision: Precision
     opset: int
     nodes: int
     inputs: tuple[TensorInfo, ...]
@@ -63,8 +63,8 @@ class GraphInfo:
 
     @property
     def name(self) -> str:
-        """Short name, as in tables: kind/emission, for example sequence/fused."""
-        return f"{self.kind}/{self.emission}"
+        """Short name, as in tables: kind/emission, for example sequence/fused, and the precision unless it is fp32."""
+        return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,8 @@ class GoldenCase:
 
     inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
     graphs with state, (N, T, outputs): what the head makes of every step.
-    noise: of float32 on these inputs, see `drnn_deploy.golden`. targets: true classes of real data.
+    noise: of float32 on these inputs, see `drnn_deploy.golden`; narrow_noise: of other precisions. targets: true
+    classes of real data.
     """
 
     name: str
@@ -93,6 +94,15 @@ class GoldenCase:
     targets: NDArray[np.int64] | None = None
     source: str = ""
     stream: bool = False
+    narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def noise_of(self, precision: Precision) -> float:
+        """The noise of a precision. Raises `InputError` where the bundle was exported without it."""
+        if precision == "fp32":
+            return self.noise
+        if precision not in self.narrow_noise:
+            raise InputError(f"the golden data says nothing of {precision}", _REBUILD)
+        return self.narrow_noise[precision]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +177,7 @@ class Bundle:
                         targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
                         source=entry["source"],
                         stream=entry["stream"],
+                        narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
                     )
                     for entry in index
                 )
@@ -239,7 +250,8 @@ def _is_whole(case: GoldenCase) -> bool:
     """Whether a comparison with the case means something."""
     outputs = case.outputs
     fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
-    return bool(fits and np.isfinite(outputs).all() and 0 <= case.noise < float("inf"))
+    noises = (case.noise, *case.narrow_noise.values())
+    return bool(fits and np.isfinite(outputs).all() and all(0 <= noise < float("inf") for noise in noises))
 
 
 def _graph(entry: Mapping[str, Any]) -> GraphInfo:

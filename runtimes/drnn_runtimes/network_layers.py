@@ -8,7 +8,7 @@ in float32 and rounded once, as kernels with a wide accumulator do. Source: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from drnn_models.errors import InputError
 Array = NDArray[Any]
 Inputs = Sequence[Array | None]
 Function = Callable[[Inputs], Array]
+Constants = Callable[[], Mapping[str, Array]]
 
 _ELEMENTWISE: dict[str, Callable[[Array, Array], Array]] = {
     "SUM": np.add,
@@ -74,9 +75,14 @@ def dtype_of(tensor: Any) -> np.dtype[Any]:
         raise InputError(f"tensor {tensor.name!r} is {name}, which is not evaluated here") from error
 
 
-def layer_function(module: Any, layer: Any) -> Function:
-    """What a layer computes. module: NVIDIA's, for its classes. Raises `InputError` for a layer not known here."""
+def layer_function(module: Any, layer: Any, constants: Constants) -> Function:
+    """What a layer computes. module: NVIDIA's, for its classes. Raises `InputError` for a layer not known here.
+
+    constants: the graph's own by name, for those of bfloat16, which NVIDIA's Python API does not give out.
+    """
     kind = str(layer.type.name)
+    if kind == "CONSTANT":
+        return _constant(module, layer, constants)
     if kind not in _LAYERS:
         raise refused(layer, f"layers of kind {kind} are not evaluated")
     name, make = _LAYERS[kind]
@@ -106,8 +112,15 @@ def _wide(value: Array | None) -> Array | None:
     return value
 
 
-def _constant(layer: Any) -> Function:
-    value = np.array(layer.weights).reshape(tuple(layer.shape)).astype(dtype_of(layer.get_output(0)))
+def _constant(module: Any, layer: Any, constants: Constants) -> Function:
+    name, kind = layer.name, dtype_of(layer.get_output(0))
+    layer.__class__ = module.IConstantLayer
+    weights, shape = layer.weights, tuple(layer.shape)
+    if not isinstance(weights, np.ndarray):
+        if name not in constants():
+            raise refused(layer, f"its {kind} values cannot be read")
+        weights = constants()[name]
+    value = np.array(weights).reshape(shape).astype(kind)
     return lambda inputs: value
 
 
@@ -280,7 +293,6 @@ _LAYERS: dict[str, tuple[str, Callable[[Any], Function]]] = {
     "ACTIVATION": ("IActivationLayer", _activation),
     "CAST": ("ICastLayer", _cast),
     "CONCATENATION": ("IConcatenationLayer", _concatenation),
-    "CONSTANT": ("IConstantLayer", _constant),
     "DEQUANTIZE": ("IDequantizeLayer", _dequantize),
     "ELEMENTWISE": ("IElementWiseLayer", _elementwise),
     "GATHER": ("IGatherLayer", _gather),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_models.errors import InputError
-from drnn_runtimes.network_layers import Array, Function, dtype_of, layer_function, refused
+from drnn_runtimes.network_layers import Array, Constants, Function, dtype_of, layer_function, refused
 
 Values = dict[str, Array]
 _BOUNDARIES = {
@@ -124,8 +124,11 @@ Part = TypeVar("Part", bound=_Step | _Loop)
 class NetworkProgram:
     """The network of a parsed graph."""
 
-    def __init__(self, module: Any, network: Any) -> None:
-        """Read all layers. Raises `InputError` for a layer or loop that is not evaluated here, naming it."""
+    def __init__(self, module: Any, network: Any, constants: Constants) -> None:
+        """Read all layers. constants: see `layer_function`.
+
+        Raises `InputError` for a layer or loop that is not evaluated here, naming it.
+        """
         self._inputs = [network.get_input(index).name for index in range(network.num_inputs)]
         self._outputs = [network.get_output(index).name for index in range(network.num_outputs)]
         loops: dict[str, _Loop] = {}
@@ -137,7 +140,7 @@ class NetworkProgram:
                 layer.__class__ = getattr(module, _BOUNDARIES[kind])
                 _add_boundary(loops.setdefault(layer.loop.name, _Loop(layer.loop.name)), kind, layer)
             else:
-                steps.append(_step(module, layer))
+                steps.append(_step(module, layer, constants))
         outside = _sort_into_loops(steps, loops)
         parts: list[_Step | _Loop] = [*outside, *loops.values()]
         self._parts = _in_order(parts)
@@ -151,14 +154,14 @@ class NetworkProgram:
         return {name: values[name] for name in self._outputs}
 
 
-def _step(module: Any, layer: Any) -> _Step:
+def _step(module: Any, layer: Any, constants: Constants) -> _Step:
     if layer.num_outputs != 1:
         raise refused(layer, f"it has {layer.num_outputs} outputs")
     names = tuple(None if t is None else t.name for t in (layer.get_input(i) for i in range(layer.num_inputs)))
     output = layer.get_output(0)
     # the class that holds the layer's attributes hides `type` and `name` behind its own
     name, dtype, shape = layer.name, dtype_of(output), tuple(output.shape)
-    return _Step(name, names, output.name, layer_function(module, layer), dtype, shape)
+    return _Step(name, names, output.name, layer_function(module, layer, constants), dtype, shape)
 
 
 def _add_boundary(loop: _Loop, kind: str, layer: Any) -> None:

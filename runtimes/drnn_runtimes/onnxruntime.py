@@ -50,7 +50,9 @@ class OnnxRuntime(Streaming):
         return Availability(True, f"{version}, CUDA on {device.name}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Every graph of a bundle is ONNX."""
+        """Every graph of a bundle is ONNX, but the CPU has no products of bfloat16."""
+        if graph.precision == "bf16" and self._device == "cpu":
+            return "ONNX Runtime's CPU has no kernels for bfloat16"
         return ""
 
     @contextlib.contextmanager

@@ -26,6 +26,7 @@ from drnn_runtimes.stream import Streaming
 Array = NDArray[np.floating[Any]]  # float64, unless another precision was asked for
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
 Parts = tuple[Array, ...]  # (h,) or (h, c), each (B, H)
+Product = Callable[[Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +41,16 @@ class Reference:
     state: State
     magnitude: Array
 
-    def noise(self, float32_outputs: NDArray[np.generic]) -> float:
-        """The noise of float32 on these inputs: its largest error here, and at least one rounding of the head's terms.
+    def noise(self, outputs: NDArray[np.generic], epsilon: float = float(np.finfo(np.float32).eps)) -> float:
+        """The noise of an arithmetic that gave these outputs: its largest error, and at least a rounding.
+
+        epsilon: of its type, float32's by default.
 
         Without that floor, a network whose terms cancel, or a lucky rounding, would leave other orders of summation no
         room at all.
         """
-        error = np.abs(float32_outputs.astype(np.float64) - self.outputs)
-        return float(max(error.max(), np.finfo(np.float32).eps * self.magnitude.max()))
+        error = np.abs(outputs.astype(np.float64) - self.outputs)
+        return float(max(error.max(), epsilon * self.magnitude.max()))
 
 
 def run_reference(
@@ -57,11 +60,13 @@ def run_reference(
     state: Mapping[str, NDArray[np.generic]] | None = None,
     *,
     precision: type[np.floating[Any]] = np.float64,
+    product: Product = np.matmul,
 ) -> Reference:
     """Compute the outputs of a (piece of a) sequence and the state after it.
 
     inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`. precision: of
     all arithmetic; other than float64 it is no reference, but shows what rounding does to this order of summation.
+    product: x, W -> x W, for an arithmetic that rounds products in its own way.
     """
     wide = {name: value.astype(precision) for name, value in weights.items()}
     batch = inputs.shape[0]
@@ -72,7 +77,7 @@ def run_reference(
     parts = ("h", "c") if spec.cell == "lstm" else ("h",)
     after: State = {}
     for layer, dilation in enumerate(spec.dilations):
-        cell = _cell(spec, wide, layer)
+        cell = _cell(spec, wide, layer, product)
         past = [before[f"l{layer}_{part}"] for part in parts]
         line: list[Parts] = [tuple(part[:, age] for part in past) for age in range(dilation)]  # times -d .. -1
         for t, x in enumerate(sequence):
@@ -80,7 +85,7 @@ def run_reference(
         for index, part in enumerate(parts):
             after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
         sequence = [h[0] for h in line[dilation:]]
-    outputs, magnitude = _read_out(spec, wide, sequence, before, after)
+    outputs, magnitude = _read_out(spec, wide, sequence, before, after, product)
     return Reference(outputs, after, magnitude)
 
 
@@ -95,7 +100,7 @@ def _embed(
 
 
 def _read_out(
-    spec: ModelSpec, weights: Mapping[str, Array], top: list[Array], state: State, after: State
+    spec: ModelSpec, weights: Mapping[str, Array], top: list[Array], state: State, after: State, product: Product
 ) -> tuple[Array, Array]:
     weight, bias = weights["head.weight"], weights["head.bias"]
     length, window = len(top), spec.window
@@ -105,14 +110,16 @@ def _read_out(
     outputs, magnitudes = [], []
     for t in range(length - spec.head.output_steps(length), length):
         seen = np.concatenate(top[t : t + window], axis=1)  # times t - window + 1 .. t, oldest first
-        outputs.append(seen @ weight.T + bias)
+        outputs.append(product(seen, weight.T) + bias)
         magnitudes.append(np.abs(seen) @ np.abs(weight).T + np.abs(bias))
     if spec.head.kind == "last":
         return outputs[-1], magnitudes[-1]
     return np.stack(outputs, axis=1), np.stack(magnitudes, axis=1)
 
 
-def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable[[Array, Parts], Parts]:
+def _cell(
+    spec: ModelSpec, weights: Mapping[str, Array], layer: int, product: Product
+) -> Callable[[Array, Parts], Parts]:
     """The cell of one layer: (x (B, C), past) -> new (h,) or (h, c)."""
     order = GATES[spec.cell].torch
 
@@ -122,10 +129,10 @@ def _cell(spec: ModelSpec, weights: Mapping[str, Array], layer: int) -> Callable
     w, r, bw, br = gates("weight_ih"), gates("weight_hh"), gates("bias_ih"), gates("bias_hh")
 
     def fed(gate: str, x: Array) -> Array:
-        return x @ w[gate].T + bw[gate]
+        return product(x, w[gate].T) + bw[gate]
 
     def recalled(gate: str, h: Array) -> Array:
-        return h @ r[gate].T + br[gate]
+        return product(h, r[gate].T) + br[gate]
 
     def rnn(x: Array, past: Parts) -> Parts:
         total = fed("h", x) + recalled("h", past[0])

@@ -7,7 +7,9 @@ GPU and runtime `tensorrt` or `tensorrt-rtx`.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +68,8 @@ class TensorRTNetworkRuntime(Streaming):
         except RefusedError as error:
             details = "; ".join(" ".join(text.split()) for text in error.details[:3])
             raise InputError(f"{module.title} {module.version} on {graph.file}: {error}: {details}") from error
-        yield TensorRTNetworkSession(NetworkProgram(module.loaded, network), graph)
+        constants = functools.partial(_constants, bundle.path(graph.file))
+        yield TensorRTNetworkSession(NetworkProgram(module.loaded, network, constants), graph)
 
 
 class TensorRTNetworkSession(Copying):
@@ -85,6 +88,13 @@ class TensorRTNetworkSession(Copying):
                 what = "is missing" if got is None else f"is {got.dtype} and not {tensor.dtype}"
                 raise InputError(f"output {tensor.name!r} of TensorRT's network {what}")
         return found
+
+
+@functools.lru_cache(maxsize=1)
+def _constants(path: Path) -> Arrays:
+    import onnx
+
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
 
 
 def _module() -> TensorRTModule | None:

@@ -11,7 +11,7 @@ import pytest
 from drnn_export.emit import emit
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import build_engine
-from drnn_models.description import Emission
+from drnn_models.description import Emission, Precision
 from drnn_models.sidecar import Sidecar
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec, Tokens
 from tests.networks import random_weights
@@ -90,3 +90,35 @@ def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str,
     hidden, dilations, inputs, head = NETWORKS[network]
     spec = ModelSpec(cell, hidden, dilations, inputs, head)
     assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(
+    ("emission", "precision"),
+    [("fused", "fp32"), ("fused", "fp16"), ("unrolled", "fp32"), ("unrolled", "fp16"), ("unrolled", "bf16")],
+)
+def test_chunks_of_every_precision_compile_for_three_generations(
+    tmp_path: Path,
+    cell: Cell,
+    emission: Emission,
+    precision: Precision,
+    record_property: Callable[[str, object], None],
+) -> None:
+    spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
+    graph = tmp_path / "model.onnx"
+    request = GraphRequest(32, 1, emission, form="chunk", precision=precision)
+    graph.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    capabilities = ("8.6", "8.9", "12.0")
+    sidecar = build_engine(graph, tmp_path / "model.engine", "tensorrt-rtx", compute_capabilities=capabilities)
+    what = f"{cell}, pixel MNIST, chunk of 32, {emission}, {precision}, SM86 SM89 SM120"
+    seconds, size = sidecar.build_seconds, sidecar.engine_bytes
+    record_property(f"TensorRT-RTX, {what}", f"{seconds:.1f} s, {size:,} bytes, {sidecar.kernels} kernels")
+    assert sidecar.compute_capabilities == capabilities
+    assert sidecar.kernels
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_int8_weights_compile(tmp_path: Path, cell: Cell) -> None:
+    """Those of a GRU do not: the compiler of TensorRT-RTX 1.7 fails on them."""
+    spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
+    assert compiled(tmp_path, spec, GraphRequest(16, 1, "unrolled", form="chunk", precision="int8")).kernels

@@ -1,0 +1,108 @@
+"""`drnn-deploy lint model.onnx`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+from drnn_models.errors import EngineError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_export.lint import Finding, Target
+
+_TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
+_ROWS = 40  # findings that are shown; --json has all
+_STYLES = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--target", "targets", multiple=True, type=click.Choice(_TARGETS), help="Repeat for several. [default: all]"
+)
+@json_option
+def lint(model: Path, targets: tuple[Target, ...], json_path: str | None) -> int:
+    """Check an ONNX file, from whatever exporter, against what TensorRT's ONNX parsers take.
+
+    Needs neither TensorRT nor a GPU. Exit code 4 where an engine could not be built, or would compute something else.
+    """
+    from drnn_export.lint import TARGETS, lint_file
+
+    console = make_console(json_path)
+    with json_on_failure(json_path):
+        found = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS)
+        write_json(json_path, _as_json(model, found))
+    _show(console, found)
+    return _exit_code(found)
+
+
+def _exit_code(found: Mapping[Target, Sequence[Finding]]) -> int:
+    return EngineError.exit_code if any(_count(findings, "error") for findings in found.values()) else 0
+
+
+def _count(findings: Sequence[Finding], severity: str) -> int:
+    return sum(finding.severity == severity for finding in findings)
+
+
+def _as_json(model: Path, found: Mapping[Target, Sequence[Finding]]) -> dict[str, Any]:
+    from drnn_export.lint import load_table
+
+    targets = {
+        target: {
+            "title": load_table(target).title,
+            "rules_from": load_table(target).rules_from,
+            "errors": _count(findings, "error"),
+            "warnings": _count(findings, "warning"),
+            "findings": [dataclasses.asdict(finding) for finding in findings],
+        }
+        for target, findings in found.items()
+    }
+    code = _exit_code(found)
+    return {"passed": code == 0, "exit_code": code, "file": model.name, "targets": targets}
+
+
+def _show(console: Console, found: Mapping[Target, Sequence[Finding]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from drnn_export.lint import load_table
+
+    rows = _merged(found)
+    table = Table()
+    table.add_column("finding", overflow="fold")
+    for target in found:
+        table.add_column(target)
+    for finding, severities in rows[:_ROWS]:
+        where = f"{finding.node} ({finding.operator}): " if finding.node else ""
+        text = f"{finding.rule}: {where}{finding.what}.\n{finding.fix}."
+        table.add_row(escape(text), *(_STYLES.get(severities.get(target, ""), "") for target in found))
+    if rows:
+        console.print(table)
+    if len(rows) > _ROWS:
+        console.print(f"and {len(rows) - _ROWS:,} more findings; --json FILE has them all")
+    for target, findings in found.items():
+        errors, warnings = _count(findings, "error"), _count(findings, "warning")
+        verdict = "[red]FAILED[/]" if errors else "[green]PASSED[/]"
+        console.print(f"{verdict} {target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
+        console.print(f"       rules of {escape(load_table(target).title)}: {escape(load_table(target).rules_from)}")
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _merged(found: Mapping[Target, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
+    """Each finding once, with its severity for each target that has it; errors first."""
+    merged: dict[tuple[str, ...], tuple[Finding, dict[str, str]]] = {}
+    for target, findings in found.items():
+        for finding in findings:
+            key = (finding.rule, finding.node, finding.operator, finding.what, finding.fix)
+            merged.setdefault(key, (finding, {}))[1][target] = finding.severity
+    return sorted(merged.values(), key=lambda row: "error" not in row[1].values())

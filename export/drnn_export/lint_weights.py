@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
@@ -33,7 +35,10 @@ def weight_findings(graph: onnx.GraphProto, table: Table, folder: Path) -> Itera
         elif kind not in table.types:
             yield _error("type", f"weights {tensor.name!r} are {kind}, a type that is not there", "Cast them")
             continue
-        if (problem := _size_problem(tensor, kind, folder)) is not None:
+        if len(tensor.dims) > table.limits.rank:
+            what = f"weights {tensor.name!r} have {len(tensor.dims)} axes, and a tensor has at most {table.limits.rank}"
+            yield _error("rank", what, "Join axes")
+        elif (problem := _size_problem(tensor, kind, folder)) is not None:
             yield problem
 
 
@@ -46,14 +51,9 @@ def _size_problem(tensor: onnx.TensorProto, kind: str, folder: Path) -> Finding 
 
     if any(size < 0 for size in tensor.dims):
         return _error("weights", f"weights {tensor.name!r} have a negative size", "Save them again")
-    elements = 1
-    for size in tensor.dims:
-        elements *= size
+    elements = math.prod(tensor.dims)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        problem = _external_problem(tensor, _bytes(elements, tensor.data_type, kind), folder)
-        if problem is None:
-            return None
-        return _error("external-data", f"weights {tensor.name!r}: {problem}", "Put the file beside the model")
+        return _external_problem(tensor, _bytes(elements, tensor.data_type, kind), folder)
     if tensor.HasField("raw_data"):
         present, needed = len(tensor.raw_data), _bytes(elements, tensor.data_type, kind)
     else:
@@ -70,32 +70,35 @@ def _bytes(elements: int, number: int, kind: str) -> int:
     return -(-elements // 2) if kind in ("INT4", "FLOAT4E2M1") else elements * tensor_dtype_to_np_dtype(number).itemsize
 
 
-def _external_problem(tensor: onnx.TensorProto, needed: int, folder: Path) -> str | None:
+def _external_problem(tensor: onnx.TensorProto, needed: int, folder: Path) -> Finding | None:
     """What is wrong with the place of external data; None if nothing. No file outside `folder` is looked at."""
     where = {entry.key: entry.value for entry in tensor.external_data}
-    location = where.get("location", "")
-    escapes = any(
-        path.is_absolute() or path.drive or ".." in path.parts
-        for path in (PurePosixPath(location), PureWindowsPath(location))
-    )
-    if not location or escapes or "\0" in location:
-        return f"{location!r} is no file in the folder of the model"
+    location, fix = where.get("location", ""), "Put the file beside the model"
+    name = f"weights {tensor.name!r}: {location!r}"
+    if not location or "\0" in location or _is_elsewhere(location):
+        return _error("external-data", f"{name} is no file in the folder of the model", fix)
     try:
         offset = int(where.get("offset") or 0)
         length = int(where.get("length") or needed)
-    except ValueError:
-        return "offset and length are no numbers"
-    try:
         path = (folder / location).resolve()
         if not path.is_relative_to(folder.resolve()):
-            return f"{location!r} leads out of the folder of the model"
+            return Finding("warning", "external-data", "", "", f"{name} is a link out of the folder of the model", fix)
         size = path.stat().st_size if path.is_file() else None
+    except ValueError:
+        return _error("external-data", f"{name} has an offset or length that is no number", "Save the weights again")
     except OSError as error:
-        return f"{location!r} cannot be read: {error.strerror or error}"
+        return _error("external-data", f"{name} cannot be read: {error.strerror or error}", fix)
     if size is None:
-        return f"there is no file {location!r}"
+        return _error("external-data", f"{name} does not exist", fix)
     if offset < 0 or length != needed or offset + length > size:
-        return (
-            f"{location!r} has {size:,} bytes, of which {length:,} from {offset:,} are asked for and {needed:,} needed"
-        )
+        place = f"{length:,} bytes from {offset:,} are asked for, {needed:,} are needed and {size:,} are there"
+        return _error("external-data", f"{name}: {place}", "Save the weights again")
     return None
+
+
+def _is_elsewhere(location: str) -> bool:
+    """Whether a location leaves the folder that it is relative to, on any system."""
+    return any(
+        path.is_absolute() or path.drive or posixpath.normpath(path.as_posix()).startswith("..")
+        for path in (PurePosixPath(location), PureWindowsPath(location))
+    )

@@ -44,6 +44,7 @@ TAKEN: dict[str, onnx.ModelProto] = {
         for name in ("uint8", "int32", "int64", "bool", "float16")
     },
     "weights in a file": graphs.stored("w.bin"),
+    "weights in a file, by a detour": graphs.stored("sub/../w.bin"),
     "ReduceSum": one("ReduceSum", AXIS),
     "ReduceSum, axes cast": model(
         [
@@ -120,6 +121,10 @@ REFUSED: dict[str, onnx.ModelProto] = {
     "weights in no file": graphs.stored("missing.bin"),
     "weights in a file cut short": graphs.stored("w.bin", offset=8),
     "weights in a file above": graphs.stored("../w.bin"),
+    "weights in a file above, by a detour": graphs.stored("sub/../../w.bin"),
+    "weights at an absolute place": graphs.stored("/nowhere/w.bin"),
+    "weights at a place on a drive": graphs.stored("C:w.bin"),
+    "weights of nine axes": graphs.cast_from(np.ones([1] * 9, np.float32)),
     "weights at a negative offset": graphs.stored("w.bin", offset=-4),
     "weights of another length": graphs.stored("w.bin", length=8),
     "ReduceSum, free axes": one("ReduceSum", inputs=DYNAMIC),

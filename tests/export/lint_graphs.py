@@ -181,6 +181,7 @@ def stored(location: str, *, offset: int = 0, length: int = 12) -> onnx.ModelPro
 
 def write_external(folder: Path) -> None:
     """What `stored` refers to, in the folder and above it."""
+    (folder / "sub").mkdir()
     (folder / "w.bin").write_bytes(weights(3).tobytes())
     (folder.parent / "w.bin").write_bytes(weights(3).tobytes())
 

@@ -138,6 +138,20 @@ def test_functions_that_stand_for_millions_of_nodes_are_not_written_out() -> Non
     assert rules(large) == {("error", "functions")}
 
 
+def test_no_file_outside_the_folder_is_looked_at(tmp_path: Path) -> None:
+    """The parser follows a link out of the folder, so that is a warning; whether the file fits is not looked at."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"short")
+    (folder / "w.bin").symlink_to(tmp_path / "secret")
+    (found,) = lint_model(graphs.stored("w.bin"), "tensorrt-rtx", folder)
+    assert (found.severity, found.rule) == ("warning", "external-data")
+    for location in ("../secret", str(tmp_path / "secret")):
+        (found,) = lint_model(graphs.stored(location, length=5), "tensorrt-rtx", folder)
+        assert (found.severity, found.rule) == ("error", "external-data")
+        assert "bytes" not in found.what
+
+
 def test_a_file_over_two_gigabytes_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "large.onnx").open("wb") as file:
         file.truncate(2**31)
@@ -154,6 +168,15 @@ def test_what_is_no_model_is_an_input_error(content: bytes | None, tmp_path: Pat
     with pytest.raises(InputError, match=r"model\.onnx") as caught:
         lint_file(path)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("text", [b"w.bin", b"location", b"test", b"mine"])
+def test_names_that_are_not_text_are_an_input_error(text: bytes, tmp_path: Path) -> None:
+    content = graphs.stored("w.bin").SerializeToString()
+    assert text in content
+    (tmp_path / "model.onnx").write_bytes(content.replace(text, b"\xff" * len(text)))
+    with pytest.raises(InputError, match="not UTF-8"):
+        lint_file(tmp_path / "model.onnx")
 
 
 def test_a_folder_is_an_input_error(tmp_path: Path) -> None:

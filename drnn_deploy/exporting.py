@@ -18,6 +18,7 @@ from drnn_deploy.golden import make_golden, make_stream, write_golden
 from drnn_deploy.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity import ParityReport, check_parity
 from drnn_export.emit import emit, estimate, next_state_name, state_name
+from drnn_export.engine_cache import cache_folder
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
@@ -214,6 +215,7 @@ def _build(
             compute_capabilities=options.compute_capabilities,
             batch=ENGINE_BATCHES if graph.batch is None else None,
             time_limit=options.engine_seconds,
+            cache=cache_folder() if options.engine_cache else None,
         )
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)

@@ -30,7 +30,8 @@ class ExportOptions:
     (`drnn_deploy.planning`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis.
     `engines`: TensorRT flavours to build with; None builds with the one that can build here. `compute_capabilities`:
     to build for ahead of time. `engine_seconds`: longest build; one that is estimated to take longer is not begun.
-    `runtimes`: to check with, each of which must be usable; None checks with all that are.
+    `engine_cache`: whether engines that were built before are taken again. `runtimes`: to check with, each of which
+    must be usable; None checks with all that are.
     """
 
     length: int | None = None
@@ -48,6 +49,7 @@ class ExportOptions:
     engines: tuple[str, ...] | None = None
     compute_capabilities: tuple[str, ...] = ()
     engine_seconds: float = ENGINE_SECONDS
+    engine_cache: bool = True
     runtimes: tuple[str, ...] | None = None
     noise_multiple: float = NOISE_MULTIPLE
 

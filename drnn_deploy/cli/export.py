@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     help="Longest build of an engine; one that is estimated to take longer is not begun. [default: 300]",
 )
 @click.option(
+    "--engine-cache/--no-engine-cache", default=True, show_default=True, help="Take engines that were built before."
+)
+@click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
@@ -145,6 +148,10 @@ def _kernels(sidecar: Sidecar) -> str:
     return f", {sidecar.kernels:,} kernels{loops}"
 
 
+def _built(sidecar: Sidecar) -> str:
+    return f"built in {sidecar.build_seconds:.1f} s" if sidecar.build_seconds else "from the cache"
+
+
 def _show(console: Console, model: Path, result: ExportResult) -> None:
     from rich.markup import escape
 
@@ -156,8 +163,7 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
             targets = ", ".join(f"SM{c.replace('.', '')}" for c in engine.sidecar.compute_capabilities)
             console.print(
                 f"engine  {engine.graph}: {engine.backend} {engine.sidecar.version} for {targets}, "
-                f"{engine.sidecar.engine_bytes:,} bytes{_kernels(engine.sidecar)}, built in "
-                f"{engine.sidecar.build_seconds:.1f} s"
+                f"{engine.sidecar.engine_bytes:,} bytes{_kernels(engine.sidecar)}, {_built(engine.sidecar)}"
             )
         else:
             verb = "[red]failed[/]" if engine.failed else "not built"

@@ -6,6 +6,7 @@ One adapter for two modules with the same API. `tensorrt` builds for the GPU of 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from drnn_export.engine_cache import cache_key, keep, take
 from drnn_export.kernels import Kernels, read_kernels
 from drnn_models.cuda import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
 from drnn_models.description import Availability, Precision, TensorInfo
@@ -74,6 +76,7 @@ def build_engine(
     workspace_bytes: int | None = None,
     batch: tuple[int, int, int] | None = None,
     time_limit: float = 600.0,
+    cache: Path | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> Sidecar:
     """Compile `onnx` and write `engine` with its sidecar beside it (see `sidecar_path`); returns the sidecar.
@@ -81,7 +84,8 @@ def build_engine(
     compute_capabilities: for example ("8.6",). Empty means this machine's GPU or, without one and with tensorrt-rtx,
     `AHEAD_OF_TIME`. tf32: whether float32 products may be rounded to TF32. workspace_bytes: scratch memory at most.
     batch: smallest, usual and largest batch, for a graph whose inputs have a free (batch) axis and only for such a
-    graph. time_limit: seconds. on_message: gets each warning of the builder.
+    graph. time_limit: seconds. cache: folder of engines that were built before (`drnn_export.engine_cache`); one taken
+    from there has a `build_seconds` of 0. on_message: gets each warning of the builder.
 
     Raises `EngineError` where the backend is missing, the graph is not taken, or the builder crashes or runs out of
     time; `InputError` for a damaged file, a wrong `batch`, or a place that cannot be written to. Whatever is raised,
@@ -101,38 +105,57 @@ def build_engine(
         "batch": batch,
         "parent": os.getpid(),
     }
+    ahead_of_time = backend == "tensorrt-rtx" and (device is None or bool(compute_capabilities))
+    facts: dict[str, Any] = {
+        "flavour": backend,
+        "version": module.version,
+        "platform": this_platform(),
+        "compute_capabilities": targets,
+        "driver": None if device is None or ahead_of_time else device.driver,
+        "ahead_of_time": ahead_of_time,
+        "onnx_sha256": digest,
+        "batch": batch,
+    }
+    key = cache_key({**facts, "tf32": tf32, "workspace_bytes": workspace_bytes})
+    warnings: list[str] = []
     # The sidecar is replaced first: should the machine stop in between, its sha256 tells that the engine is another.
     with replacing(engine) as built, replacing(sidecar_path(engine)) as described:
-        reply = _run_worker(onnx, {**request, "engine": str(built.absolute())}, time_limit)
-        if "error" in reply:
-            raise _refusal(onnx, module, reply)
-        kernels = read_kernels(reply["layers"])
-        _check_kernels(onnx, model, kernels)
-        ahead_of_time = backend == "tensorrt-rtx" and (device is None or bool(compute_capabilities))
-        sidecar = Sidecar(
-            flavour=backend,
-            version=module.version,
-            platform=this_platform(),
-            compute_capabilities=targets,
-            driver=None if device is None or ahead_of_time else device.driver,
-            ahead_of_time=ahead_of_time,
-            flags=reply["flags"],
-            onnx=onnx.name,
-            onnx_sha256=digest,
-            engine_sha256=sha256(built),
-            engine_bytes=built.stat().st_size,
-            build_seconds=reply["seconds"],
-            inputs=_tensors(reply["inputs"]),
-            outputs=_tensors(reply["outputs"]),
-            batch=batch,
-            kernels=None if kernels is None else kernels.count,
-            loops=None if kernels is None else kernels.loops,
-        )
-        _compare(onnx, model, sidecar)
+        found = take(cache, key, digest, built) if cache else None
+        if found is not None:
+            sidecar = dataclasses.replace(found, onnx=onnx.name, build_seconds=0.0)
+        else:
+            reply = _run_worker(onnx, {**request, "engine": str(built.absolute())}, time_limit)
+            if "error" in reply:
+                raise _refusal(onnx, module, reply)
+            sidecar, warnings = _described(onnx, model, built, reply, facts), reply["warnings"]
+            if cache:
+                keep(cache, key, built, sidecar)
         sidecar.write(described)
     if on_message is not None:
-        for warning in reply["warnings"]:
+        for warning in warnings:
             on_message(warning)
+    return sidecar
+
+
+def _described(
+    onnx: Path, model: onnx_module.ModelProto, built: Path, reply: dict[str, Any], facts: dict[str, Any]
+) -> Sidecar:
+    """The sidecar of what the worker built. Raises `EngineError` where that is not what the graph asks for."""
+    kernels = read_kernels(reply["layers"])
+    _check_kernels(onnx, model, kernels)
+    sidecar = Sidecar(
+        **facts,
+        flags=reply["flags"],
+        onnx=onnx.name,
+        engine_sha256=sha256(built),
+        engine_bytes=built.stat().st_size,
+        build_seconds=reply["seconds"],
+        inputs=_tensors(reply["inputs"]),
+        outputs=_tensors(reply["outputs"]),
+        kernels=None if kernels is None else kernels.count,
+        loops=None if kernels is None else kernels.loops,
+    )
+    _compare(onnx, model, sidecar)
     return sidecar
 
 

@@ -40,7 +40,6 @@ from drnn_runtimes.bundle import (
 )
 from drnn_runtimes.registry import RUNTIMES, require
 
-ENGINE_BATCHES = (1, 8, 64)  # smallest, usual and largest batch of an engine for a dynamic batch axis
 Notify = Callable[[str], None]
 
 
@@ -178,6 +177,7 @@ def _write_graph(
         states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
+        profile=options.profile if request.batch is None else None,
     )
 
 
@@ -213,7 +213,7 @@ def _build(
             engine,
             backend,
             compute_capabilities=options.compute_capabilities,
-            batch=ENGINE_BATCHES if graph.batch is None else None,
+            batch=graph.profile,
             time_limit=options.engine_seconds,
             cache=cache_folder() if options.engine_cache else None,
         )

@@ -27,11 +27,11 @@ class ExportOptions:
     `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
     step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `emissions`: how the
     graphs are written; `precisions`: of their products. `target`, `goal`, `rate`: what the planner decides for
-    (`drnn_deploy.planning`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis.
-    `engines`: TensorRT flavours to build with; None builds with the one that can build here. `compute_capabilities`:
-    to build for ahead of time. `engine_seconds`: longest build; one that is estimated to take longer is not begun.
-    `engine_cache`: whether engines that were built before are taken again. `runtimes`: to check with, each of which
-    must be usable; None checks with all that are.
+    (`drnn_deploy.planning`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis, whose
+    smallest, usual and largest size are in `profile`. `engines`: TensorRT flavours to build with; None builds with the
+    one that can build here. `compute_capabilities`: to build for ahead of time. `engine_seconds`: longest build; one
+    that is estimated to take longer is not begun. `engine_cache`: whether engines that were built before are taken
+    again. `runtimes`: to check with, each of which must be usable; None checks with all that are.
     """
 
     length: int | None = None
@@ -39,6 +39,7 @@ class ExportOptions:
     chunk: int | None = None
     ring: bool | None = None
     batch: int | None = 1
+    profile: tuple[int, int, int] = (1, 8, 64)
     emissions: tuple[str, ...] | None = None
     precisions: tuple[str, ...] = ("fp32",)
     target: Target = "onnxruntime-cpu"
@@ -59,6 +60,8 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
 
     Raises `InputError` for options that contradict each other or the checkpoint.
     """
+    if not 1 <= options.profile[0] <= options.profile[1] <= options.profile[2]:
+        raise InputError(f"a batch's sizes must be smallest <= usual <= largest, from 1 up, got {options.profile}")
     options = _with_goal(checkpoint, options)
     forms = options.forms or ("sequence",)
     lengths = {"chunk": options.chunk or CHUNK, "step": 1}

@@ -116,6 +116,8 @@ def _options(given: dict[str, Any]) -> Any:
     renamed = {"max_noise": "noise_multiple"}
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
+    if isinstance(given["batch"], tuple):
+        chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):
         chosen["engines"] = ()
     return ExportOptions(**chosen)

@@ -51,9 +51,9 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
         from drnn_deploy.planning import plan_checkpoint
         from drnn_models.checkpoint import load_checkpoint
 
-        made = plan_checkpoint(
-            load_checkpoint(model), **{name: v for name, v in given.items() if v is not None or name == "batch"}
-        )
+        batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
+        chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
+        made = plan_checkpoint(load_checkpoint(model), batch=batch, **chosen)
         write_json(json_path, _as_json(made))
     _show(console, made)
 

@@ -38,7 +38,8 @@ class GraphInfo:
     """One ONNX graph of a bundle. `batch`: None where the graph takes any batch.
 
     `states`: (input, output) names. `ring`: of a delay line longer than the chunk, only what changes goes in and out.
-    `delay`: steps between an input and its output.
+    `delay`: steps between an input and its output. `profile`: smallest, usual and largest batch of a graph that takes
+    any, for which engines are built and which are checked.
     """
 
     file: str
@@ -55,6 +56,7 @@ class GraphInfo:
     states: tuple[tuple[str, str], ...] = ()
     ring: bool = False
     delay: int = 0
+    profile: tuple[int, int, int] | None = None
 
     @property
     def kind(self) -> str:
@@ -260,4 +262,5 @@ def _graph(entry: Mapping[str, Any]) -> GraphInfo:
         for side in ("inputs", "outputs")
     }
     states = tuple((name, after) for name, after in entry["states"])
-    return GraphInfo(**{**entry, **tensors, "states": states})
+    profile = None if entry["profile"] is None else tuple(entry["profile"])
+    return GraphInfo(**{**entry, **tensors, "states": states, "profile": profile})

@@ -118,6 +118,8 @@ def test_version(command: Command) -> None:
     ((), "Missing argument 'MODEL'"),
     (("model.pt", "--batch", "0"), "'--batch': 0 is not in the range"),
     (("model.pt", "--batch", "many"), "'many' is not a valid int"),
+    (("model.pt", "--batch", "1:2"), "'1:2' is not MIN:OPT:MAX in ascending order"),
+    (("model.pt", "--batch", "4:2:8"), "'4:2:8' is not MIN:OPT:MAX"),
     (("model.pt", "--length", "-1"), "--length"),
     (("model.pt", "--emission", "scan"), "--emission"),
     (("model.pt", "--engine-seconds", "0"), "--engine-seconds"),

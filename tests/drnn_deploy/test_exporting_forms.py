@@ -11,6 +11,8 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.onnxruntime import OnnxRuntimeSession
+from drnn_runtimes.runtime import Arrays
 from drnn_runtimes.stream_memory import Lines
 from tests.networks import random_weights
 
@@ -68,6 +70,39 @@ def test_skewed_step_is_checked_and_runtimes_of_the_weights_say_why_they_are_not
     reasons = {entry.runtime: entry.reason for entry in result.parity.missing if entry.graph == "step/skewed"}
     assert "layers at different steps" in reasons["torch"]
     assert "layers at different steps" in reasons["reference"]
+
+
+def test_dynamic_batch_is_checked_at_the_three_points_of_its_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
+    sizes: set[tuple[str, int]] = set()
+    run = OnnxRuntimeSession.run
+
+    def counting(self: OnnxRuntimeSession, inputs: Arrays) -> Arrays:
+        sizes.add((self._graph.form, len(inputs["input"])))
+        return run(self, inputs)
+
+    monkeypatch.setattr(OnnxRuntimeSession, "run", counting)
+    options = ExportOptions(
+        length=9,
+        forms=("sequence", "step"),
+        batch=None,
+        profile=(2, 3, 7),
+        engines=("tensorrt-rtx",),
+        compute_capabilities=("8.6",),
+        runtimes=("onnxruntime-cpu",),
+    )
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    assert result.exit_code == 0
+    assert {size for form, size in sizes if form == "sequence"} >= {2, 3, 7}
+    for graph, engine in zip(result.bundle.graphs, result.engines, strict=True):
+        assert graph.profile == (2, 3, 7)
+        assert engine.sidecar is not None
+        assert engine.sidecar.batch == (2, 3, 7)
+    with pytest.raises(InputError, match="smallest <= usual <= largest"):
+        export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "b", ExportOptions(batch=None, profile=(3, 2, 7)))
 
 
 def test_skewed_without_form_step_is_refused(tmp_path: Path) -> None:

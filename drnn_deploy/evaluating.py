@@ -37,6 +37,7 @@ class Evaluation:
     predictions: int
     changed: int
     seconds: float
+    caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
 
 
 def _task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
@@ -97,7 +98,7 @@ def evaluate_bundle(
                 result, predictions = _evaluate(run, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
-            results.append(dataclasses.replace(result, changed=changed))
+            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
     return results
 
 

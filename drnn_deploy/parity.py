@@ -65,6 +65,7 @@ class ParityRow:
     milliseconds: float | None
     error: str = ""  # what went wrong, where it did not get as far as numbers
     exit_code: int = 0
+    caveat: str = ""  # what a passed row does not show, see `drnn_runtimes.runtime.Runtime`
 
     @property
     def worst(self) -> CaseResult | None:
@@ -235,7 +236,7 @@ def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: flo
         return ParityRow(runtime.name, name, graph.precision, False, (), None, reason, error.exit_code)
     passed = bool(results) and all(result.passed for result in results)
     precision = "fp64" if runtime.name == "reference" else graph.precision
-    return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds)
+    return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds, caveat=runtime.caveat)
 
 
 def _run_golden(

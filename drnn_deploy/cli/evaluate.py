@@ -57,4 +57,6 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
         table.add_row(result.runtime, result.graph, *metrics, *counts)
     console.print(table)
+    for name, caveat in {result.runtime: result.caveat for result in results if result.caveat}.items():
+        console.print(f"note    {name}: {caveat}", markup=False)
     return int(any(result.changed for result in results))

@@ -113,6 +113,8 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
             console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
     if all(row.runtime == "reference" for row in rows):
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
+    for name, caveat in {row.runtime: row.caveat for row in rows if row.caveat}.items():
+        console.print(f"note    {name}: {escape(caveat)}")
     for entry in missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")

@@ -8,19 +8,13 @@ in float32 and rounded once, as kernels with a wide accumulator do. Source: the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drnn_models.cuda import data_type
-from drnn_models.errors import InputError
-
-Array = NDArray[Any]
-Inputs = Sequence[Array | None]
-Function = Callable[[Inputs], Array]
-Constants = Callable[[], Mapping[str, Array]]
+from drnn_runtimes import network_indexing as indexing
+from drnn_runtimes.network_common import Array, Constants, Function, Inputs, as_type, dtype_of, found, present, refused
 
 _ELEMENTWISE: dict[str, Callable[[Array, Array], Array]] = {
     "SUM": np.add,
@@ -36,12 +30,19 @@ _ELEMENTWISE: dict[str, Callable[[Array, Array], Array]] = {
     "GREATER": np.greater,
     "LESS": np.less,
     "FLOOR_DIV": np.floor_divide,
-    "DIV": lambda x, y: np.divide(x, y) if x.dtype.kind == "f" else np.trunc(x / y).astype(x.dtype),
+    "DIV": lambda x, y: np.divide(x, y) if x.dtype.kind == "f" else _towards_zero(x, y),
 }
-_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "TANH": np.tanh,
-    "SIGMOID": lambda x: 0.5 * (1 + np.tanh(0.5 * x)),  # no overflow at either end
-    "RELU": lambda x: np.maximum(x, 0),
+_ACTIVATIONS: dict[str, Callable[[Array, float, float], Array]] = {
+    "TANH": lambda x, alpha, beta: np.tanh(x),
+    "SIGMOID": lambda x, alpha, beta: 1 / (1 + np.exp(-x)),  # of large -x: 1 / infinity, which is right
+    "RELU": lambda x, alpha, beta: np.maximum(x, 0),
+    "LEAKY_RELU": lambda x, alpha, beta: np.where(x >= 0, x, alpha * x),
+    "ELU": lambda x, alpha, beta: np.where(x >= 0, x, alpha * np.expm1(x)),
+    "CLIP": lambda x, alpha, beta: np.clip(x, alpha, beta),
+    "HARD_SIGMOID": lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1),
+    "SCALED_TANH": lambda x, alpha, beta: alpha * np.tanh(beta * x),
+    "SOFTSIGN": lambda x, alpha, beta: x / (1 + np.abs(x)),
+    "SOFTPLUS": lambda x, alpha, beta: alpha * np.logaddexp(np.float32(0), beta * x),
 }
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "EXP": np.exp,
@@ -50,6 +51,14 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "RECIP": np.reciprocal,
     "ABS": np.abs,
     "NEG": np.negative,
+    "SIN": np.sin,
+    "COS": np.cos,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "ROUND": np.rint,
+    "SIGN": np.sign,
+    "ISINF": np.isinf,
+    "ISNAN": np.isnan,
     "NOT": np.logical_not,
 }
 _REDUCE: dict[str, Callable[..., Array]] = {
@@ -61,20 +70,6 @@ _REDUCE: dict[str, Callable[..., Array]] = {
 }
 
 
-def dtype_of(tensor: Any) -> np.dtype[Any]:
-    """NumPy's type of an ITensor. Raises `InputError` for one that NumPy has none for."""
-    name = data_type(tensor.dtype)
-    if name == "bfloat16":
-        import ml_dtypes
-
-        kind: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return kind
-    try:
-        return np.dtype(name)
-    except TypeError as error:
-        raise InputError(f"tensor {tensor.name!r} is {name}, which is not evaluated here") from error
-
-
 def layer_function(module: Any, layer: Any, constants: Constants) -> Function:
     """What a layer computes. module: NVIDIA's, for its classes. Raises `InputError` for a layer not known here.
 
@@ -82,19 +77,15 @@ def layer_function(module: Any, layer: Any, constants: Constants) -> Function:
     """
     kind = str(layer.type.name)
     if kind == "CONSTANT":
-        return _constant(module, layer, constants)
+        layer.__class__ = module.IConstantLayer
+        return indexing.constant(layer, constants)
     if kind not in _LAYERS:
         raise refused(layer, f"layers of kind {kind} are not evaluated")
     name, make = _LAYERS[kind]
     layer.__class__ = getattr(module, name)  # the way to a layer's attributes in NVIDIA's Python API
     function = make(layer)
     tensors = (layer.get_input(index) for index in range(layer.num_inputs))
-    return _narrow(function) if any(t is not None and dtype_of(t).itemsize == 2 for t in tensors) else function
-
-
-def refused(layer: Any, reason: str) -> InputError:
-    """The error that names the layer."""
-    return InputError(f"layer {layer.name!r} of TensorRT's network: {reason}", "Check with another runtime.")
+    return _narrow(function) if any(t is not None and _is_narrow(dtype_of(t)) for t in tensors) else function
 
 
 def _narrow(function: Function) -> Function:
@@ -107,105 +98,61 @@ def _narrow(function: Function) -> Function:
 
 
 def _wide(value: Array | None) -> Array | None:
-    if value is not None and value.dtype.itemsize == 2 and value.dtype.kind in "fV":
-        return value.astype(np.float32)
-    return value
+    return value.astype(np.float32) if value is not None and _is_narrow(value.dtype) else value
 
 
-def _constant(module: Any, layer: Any, constants: Constants) -> Function:
-    name, kind = layer.name, dtype_of(layer.get_output(0))
-    layer.__class__ = module.IConstantLayer
-    weights, shape = layer.weights, tuple(layer.shape)
-    if not isinstance(weights, np.ndarray):
-        if name not in constants():
-            raise refused(layer, f"its {kind} values cannot be read")
-        weights = constants()[name]
-    value = np.array(weights).reshape(shape).astype(kind)
-    return lambda inputs: value
+def _is_narrow(kind: np.dtype[Any]) -> bool:
+    return kind.itemsize == 2 and kind.kind in "fV"  # V: bfloat16, which is none of NumPy's own
 
 
-def _shuffle(layer: Any) -> Function:
-    given, placeholder = layer.reshape_dims, layer.zero_is_placeholder
-    dims = None if given is None else tuple(given)
-    first, second = tuple(layer.first_transpose), tuple(layer.second_transpose)
-    dynamic = layer.num_inputs > 1
-
-    def shuffle(inputs: Inputs) -> Array:
-        value = _present(inputs[0])
-        value = value.transpose(first[: value.ndim])
-        shape = tuple(int(size) for size in _present(inputs[1])) if dynamic else dims
-        if shape is not None:
-            if placeholder:
-                shape = tuple(value.shape[axis] if size == 0 else size for axis, size in enumerate(shape))
-            value = value.reshape(shape)
-        return value.transpose(second[: value.ndim])
-
-    return shuffle
-
-
-def _slice(layer: Any) -> Function:
-    mode = str(layer.mode.name)
-    if mode not in ("STRICT_BOUNDS", "FILL"):
-        raise refused(layer, f"slices of mode {mode} are not evaluated")
-    chosen = None if layer.axes is None else tuple(layer.axes)
-    present = [layer.get_input(index) is not None for index in range(layer.num_inputs)]
-    present += [False] * (6 - len(present))
-    static = [None if value is None else tuple(value) for value in (layer.start, layer.shape, layer.stride)]
-    if present[5]:
-        raise refused(layer, "slices along axes that are computed are not evaluated")
-
-    def cut(inputs: Inputs) -> Array:
-        value = _present(inputs[0])
-        bounds = [
-            [int(size) for size in _present(inputs[1 + which])] if present[1 + which] else list(static[which] or ())
-            for which in range(3)
-        ]
-        axes = chosen or tuple(range(value.ndim))
-        fill = _present(inputs[4]) if present[4] else np.zeros((), value.dtype)
-        for axis, start, size, stride in zip(axes, *bounds, strict=True):
-            value = _along(layer, value, axis, start + stride * np.arange(size), mode, fill)
-        return value
-
-    return cut
-
-
-def _along(layer: Any, value: Array, axis: int, indices: NDArray[np.int64], mode: str, fill: Array) -> Array:
-    """`value` at `indices` along one axis; indices outside are an error, or are filled."""
-    inside = (indices >= 0) & (indices < value.shape[axis])
-    if inside.all():
-        return value.take(indices, axis)
-    if mode != "FILL":
-        raise refused(layer, f"it reads outside of its input along axis {axis}")
-    taken = value.take(np.where(inside, indices, 0), axis)
-    mask = inside.reshape([-1 if each == axis else 1 for each in range(value.ndim)])
-    return np.where(mask, taken, fill)
-
-
-def _concatenation(layer: Any) -> Function:
-    axis = layer.axis
-    return lambda inputs: np.concatenate([_present(value) for value in inputs], axis=axis)
+def _towards_zero(x: Array, y: Array) -> Array:
+    quotient = np.floor_divide(x, y)
+    quotient += ((x % y) != 0) & ((x < 0) != (y < 0))
+    return quotient
 
 
 def _elementwise(layer: Any) -> Function:
-    operation = _found(layer, _ELEMENTWISE, layer.op)
-    return lambda inputs: operation(_present(inputs[0]), _present(inputs[1]))
+    operation, divides = found(layer, _ELEMENTWISE, layer.op), str(layer.op.name) in ("DIV", "FLOOR_DIV")
+
+    def function(inputs: Inputs) -> Array:
+        left, right = present(inputs[0]), present(inputs[1])
+        if divides and right.dtype.kind in "iu" and not right.all():
+            raise refused(layer, "it divides an integer by zero")
+        return operation(left, right)
+
+    return function
 
 
 def _activation(layer: Any) -> Function:
-    operation = _found(layer, _ACTIVATIONS, layer.type)
-    return lambda inputs: operation(_present(inputs[0]))
+    operation, alpha, beta = found(layer, _ACTIVATIONS, layer.type), layer.alpha, layer.beta
+    return lambda inputs: operation(present(inputs[0]), alpha, beta)
 
 
 def _unary(layer: Any) -> Function:
-    operation = _found(layer, _UNARY, layer.op)
-    return lambda inputs: operation(_present(inputs[0]))
+    operation = found(layer, _UNARY, layer.op)
+    return lambda inputs: operation(present(inputs[0]))
+
+
+def _axes(layer: Any) -> tuple[int, ...]:
+    return tuple(axis for axis in range(8) if layer.axes >> axis & 1)
 
 
 def _reduce(layer: Any) -> Function:
-    operation, keep = _found(layer, _REDUCE, layer.op), bool(layer.keep_dims)
-    axes = tuple(axis for axis in range(8) if layer.axes >> axis & 1)
+    operation, keep, axes = found(layer, _REDUCE, layer.op), bool(layer.keep_dims), _axes(layer)
     kind = dtype_of(layer.get_output(0))
-    return lambda inputs: operation(_present(inputs[0]), axis=axes, keepdims=keep).astype(kind)
+    return lambda inputs: operation(present(inputs[0]), axis=axes, keepdims=keep).astype(kind)
+
+
+def _softmax(layer: Any) -> Function:
+    axes = _axes(layer)
+
+    def function(inputs: Inputs) -> Array:
+        value = present(inputs[0])
+        value = np.exp(value - value.max(axis=axes, keepdims=True))
+        result: Array = value / value.sum(axis=axes, keepdims=True)
+        return result
+
+    return function
 
 
 def _matrix_multiply(layer: Any) -> Function:
@@ -216,95 +163,67 @@ def _matrix_multiply(layer: Any) -> Function:
         return (lambda x: x.swapaxes(-1, -2)) if name == "TRANSPOSE" else (lambda x: x)
 
     left, right = oriented(layer.op0), oriented(layer.op1)
-    return lambda inputs: np.matmul(left(_present(inputs[0])), right(_present(inputs[1])))
+    return lambda inputs: np.matmul(left(present(inputs[0])), right(present(inputs[1])))
 
 
 def _cast(layer: Any) -> Function:
     kind = dtype_of(layer.get_output(0))
-    return lambda inputs: _present(inputs[0]).astype(kind)
+    return lambda inputs: as_type(layer, present(inputs[0]), kind)
 
 
-def _shape(layer: Any) -> Function:
-    return lambda inputs: np.array(_present(inputs[0]).shape, np.int64)
-
-
-def _unsqueeze(layer: Any) -> Function:
-    return lambda inputs: np.expand_dims(_present(inputs[0]), tuple(int(a) for a in _present(inputs[1]).ravel()))
-
-
-def _squeeze(layer: Any) -> Function:
-    return lambda inputs: np.squeeze(_present(inputs[0]), tuple(int(a) for a in _present(inputs[1]).ravel()))
-
-
-def _gather(layer: Any) -> Function:
-    if str(layer.mode.name) != "DEFAULT" or layer.num_elementwise_dims:
-        raise refused(layer, f"gathers of mode {layer.mode.name} are not evaluated")
+def _quantize(layer: Any) -> Function:
+    if dtype_of(layer.get_output(0)) != np.int8:
+        raise refused(layer, f"quantising to {dtype_of(layer.get_output(0))} is not evaluated")
     axis = layer.axis
 
-    def gather(inputs: Inputs) -> Array:
-        data, indices = _present(inputs[0]), _present(inputs[1])
-        if indices.size and not -data.shape[axis] <= indices.min() <= indices.max() < data.shape[axis]:
-            raise refused(layer, f"an index lies outside of axis {axis}")
-        return data.take(indices, axis)
+    def function(inputs: Inputs) -> Array:
+        scaled = np.rint(present(inputs[0]) / _scale(layer, axis, inputs))
+        if np.isnan(scaled).any():
+            raise refused(layer, "it quantises NaN")
+        return np.clip(scaled, -128, 127).astype(np.int8)
 
-    return gather
-
-
-def _one_hot(layer: Any) -> Function:
-    axis = layer.axis
-
-    def one_hot(inputs: Inputs) -> Array:
-        indices, values, depth = (_present(value) for value in inputs)
-        hot = np.arange(int(depth)) == np.expand_dims(indices, -1)
-        return np.moveaxis(np.where(hot, values[1], values[0]), -1, axis)
-
-    return one_hot
-
-
-def _select(layer: Any) -> Function:
-    return lambda inputs: np.where(*(_present(value) for value in inputs))
+    return function
 
 
 def _dequantize(layer: Any) -> Function:
+    if dtype_of(layer.get_input(0)) != np.int8:
+        raise refused(layer, f"dequantising from {dtype_of(layer.get_input(0))} is not evaluated")
     axis = layer.axis
-
-    def dequantize(inputs: Inputs) -> Array:
-        value, scale = _present(inputs[0]), _present(inputs[1])
-        if scale.ndim == 1 and scale.size > 1:
-            scale = scale.reshape([-1 if each == axis else 1 for each in range(value.ndim)])
-        return value.astype(np.float32) * scale
-
-    return dequantize
+    return lambda inputs: present(inputs[0]).astype(np.float32) * _scale(layer, axis, inputs)
 
 
-def _present(value: Array | None) -> Array:
-    if value is None:
-        raise InputError("a layer of TensorRT's network lacks an input", "Check with another runtime.")
-    return value
-
-
-def _found(layer: Any, known: dict[str, Any], operation: Any) -> Any:
-    if str(operation.name) not in known:
-        raise refused(layer, f"operation {operation.name} is not evaluated")
-    return known[str(operation.name)]
+def _scale(layer: Any, axis: int, inputs: Inputs) -> Array:
+    """The scale of every element. Inputs: values, one scale or one for each place along the axis, zero points of 0."""
+    value, scale = present(inputs[0]), present(inputs[1])
+    if len(inputs) > 2 and present(inputs[2]).any():
+        raise refused(layer, "zero points other than 0 are not evaluated")
+    if scale.size == 1:
+        return scale.reshape(())
+    if scale.shape != (value.shape[axis],):
+        raise refused(layer, f"scales of shape {scale.shape}, in blocks, are not evaluated")
+    return scale.reshape([-1 if each == axis % value.ndim else 1 for each in range(value.ndim)])
 
 
 _LAYERS: dict[str, tuple[str, Callable[[Any], Function]]] = {
     "ACTIVATION": ("IActivationLayer", _activation),
     "CAST": ("ICastLayer", _cast),
-    "CONCATENATION": ("IConcatenationLayer", _concatenation),
+    "CONCATENATION": ("IConcatenationLayer", indexing.concatenation),
     "DEQUANTIZE": ("IDequantizeLayer", _dequantize),
     "ELEMENTWISE": ("IElementWiseLayer", _elementwise),
-    "GATHER": ("IGatherLayer", _gather),
+    "FILL": ("IFillLayer", indexing.fill),
+    "GATHER": ("IGatherLayer", indexing.gather),
     "IDENTITY": ("IIdentityLayer", _cast),
     "MATRIX_MULTIPLY": ("IMatrixMultiplyLayer", _matrix_multiply),
-    "ONE_HOT": ("IOneHotLayer", _one_hot),
+    "ONE_HOT": ("IOneHotLayer", indexing.one_hot),
+    "PADDING": ("IPaddingLayer", indexing.padding),
+    "QUANTIZE": ("IQuantizeLayer", _quantize),
     "REDUCE": ("IReduceLayer", _reduce),
-    "SELECT": ("ISelectLayer", _select),
-    "SHAPE": ("IShapeLayer", _shape),
-    "SHUFFLE": ("IShuffleLayer", _shuffle),
-    "SLICE": ("ISliceLayer", _slice),
-    "SQUEEZE": ("ISqueezeLayer", _squeeze),
+    "SELECT": ("ISelectLayer", indexing.select),
+    "SHAPE": ("IShapeLayer", indexing.shape),
+    "SHUFFLE": ("IShuffleLayer", indexing.shuffle),
+    "SLICE": ("ISliceLayer", indexing.slice_),
+    "SOFTMAX": ("ISoftMaxLayer", _softmax),
+    "SQUEEZE": ("ISqueezeLayer", indexing.squeeze),
     "UNARY": ("IUnaryLayer", _unary),
-    "UNSQUEEZE": ("IUnsqueezeLayer", _unsqueeze),
+    "UNSQUEEZE": ("IUnsqueezeLayer", indexing.unsqueeze),
 }

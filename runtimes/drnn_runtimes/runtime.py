@@ -43,6 +43,10 @@ class Runtime(Protocol):
     def reads_graph(self) -> bool:
         """Whether the graph's file is what runs; otherwise the weights are, and emissions make no difference."""
 
+    @property
+    def caveat(self) -> str:
+        """What a passed check does not show, for reports; "" where the graph or the weights ran as they will."""
+
     def availability(self) -> Availability:
         """Whether `load` can work on this machine; never raises."""
 

@@ -244,6 +244,8 @@ def fingerprint(bundle: Bundle) -> str:
 class Streaming:
     """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`)."""
 
+    caveat = ""
+
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
         """See `Runtime.load`."""
         raise NotImplementedError

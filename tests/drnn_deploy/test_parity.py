@@ -194,6 +194,7 @@ class Fake:
     fails: DeployError | None = None
     name: str = "fake"
     reads_graph: bool = True
+    caveat: str = ""
     usable: bool = True
     reason: str = ""
     output: str = "output"

@@ -12,14 +12,14 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import numpy_helper
 
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.cli.output import make_console, show_parity
 from drnn_deploy.parity import check_parity
 from drnn_export.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
-from drnn_models.cuda import TensorRTModule
+from drnn_models.cuda import Gpu, TensorRTModule
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes import tensorrt_network
@@ -135,96 +135,37 @@ def test_planted_error_is_caught(plant: Callable[[onnx.ModelProto], None], tmp_p
     assert row.worst.in_noise is None or row.worst.in_noise > 100
 
 
-TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT, "bool": TensorProto.BOOL}
+@pytest.mark.parametrize("operator", ["gru", "lstm"])
+def test_two_layers_of_one_name_stay_two_loops(operator: str, tmp_path: Path) -> None:
+    """NVIDIA's objects for one loop are one Python object only while one is held; mixed up, the layers would be one."""
+    spec = ModelSpec(operator, (4, 4), (1, 2), Continuous(2), Head("sequence", 3))  # type: ignore[arg-type]
+    case = make_case(spec, 2, 9)
+    bundle = bundle_of(tmp_path, case, GraphRequest(9, 2))
+    model = onnx.load(bundle.path("model.onnx"))
+    for node in model.graph.node:
+        node.name = "the same"
+    onnx.save(model, bundle.path("model.onnx"))
+    case.assert_within_noise(outputs(bundle, {"input": case.inputs})["output"])
 
 
-def bare(tmp_path: Path, nodes: list[onnx.NodeProto], feed: Arrays, constants: Arrays, kind: int) -> Bundle:
-    """A bundle around a hand-made graph with input `input` and output `output`."""
-    case = make_case(ModelSpec("rnn", (1,), (1,), Continuous(1), Head("last", 1)), 1, 1)
-    bundle = bundle_of(tmp_path, case, GraphRequest(1))
-    graph = helper.make_graph(
-        nodes,
-        "bare",
-        [helper.make_tensor_value_info(n, TYPES[str(v.dtype)], v.shape) for n, v in feed.items()],
-        [helper.make_tensor_value_info("output", kind, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
-    onnx.save(onnx.shape_inference.infer_shapes(model), bundle.path("model.onnx"))
-    return bundle
-
-
-X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
-OPERATORS: dict[str, tuple[str, Arrays, dict[str, object]]] = {
-    "slice backwards": (
-        "Slice",
-        {"a": np.array([2]), "b": np.array([-9]), "c": np.array([1]), "d": np.array([-2])},
-        {},
-    ),
-    "slice two axes": ("Slice", {"a": np.array([0, 1]), "b": np.array([2, 4]), "c": np.array([0, 2])}, {}),
-    "transpose": ("Transpose", {}, {"perm": [2, 0, 1]}),
-    "reshape": ("Reshape", {"a": np.array([0, -1, 2])}, {}),
-    "pad": ("Pad", {"a": np.array([1, 0, 2, 0, 1, 0])}, {}),
-    "pad with a value": ("Pad", {"a": np.array([1, 0, 2, 0, 1, 0]), "b": np.array(0.5, np.float32)}, {}),
-    "gather": ("Gather", {"a": np.array([[2, 0], [1, 1]])}, {"axis": 1}),
-    "matmul, broadcast": ("MatMul", {"a": X[0].T.copy()}, {}),
-    "concat": ("Concat", {"a": X + 1}, {"axis": 1}),
-    "add, broadcast": ("Add", {"a": X[:, :1]}, {}),
-    "sub": ("Sub", {"a": X[0]}, {}),
-    "div": ("Div", {"a": X + 9}, {}),
-    "max": ("Max", {"a": -X}, {}),
-    "min": ("Min", {"a": -X}, {}),
-    "tanh": ("Tanh", {}, {}),
-    "sigmoid": ("Sigmoid", {}, {}),
-    "relu": ("Relu", {}, {}),
-    "exp": ("Exp", {}, {}),
-    "neg": ("Neg", {}, {}),
-    "squeeze and back": ("Unsqueeze", {"a": np.array([0, 3])}, {}),
-    "sum": ("ReduceSum", {"a": np.array([1])}, {"keepdims": 0}),
-    "cast": ("Cast", {}, {"to": TensorProto.INT64}),
-    "less": ("Less", {"a": -X}, {}),
-}
-
-
-@pytest.mark.parametrize("name", OPERATORS)
-def test_single_operators_agree_with_the_onnx_evaluator(name: str, tmp_path: Path) -> None:
-    operator, constants, attributes = OPERATORS[name]
-    node = helper.make_node(operator, ["input", *constants], ["output"], **attributes)
-    kind = {"Cast": TensorProto.INT64, "Less": TensorProto.BOOL}.get(operator, TensorProto.FLOAT)
-    bundle = bare(tmp_path, [node], {"input": X}, constants, kind)
-    (expected,) = ReferenceEvaluator(str(bundle.path("model.onnx"))).run(None, {"input": X})
-    program = network_of(bundle)
-    found = program({"input": X})["output"]
-    assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
-
-
-def network_of(bundle: Bundle) -> Callable[[Arrays], Arrays]:
-    """The evaluation without the bundle's own view of inputs and outputs."""
-    with NETWORK.load(bundle, bundle.graphs[0]) as session:
-        return session._program.run  # type: ignore[attr-defined, no-any-return]
-
-
-def test_one_hot_and_where_of_tokens(tmp_path: Path) -> None:
-    tokens = np.array([[0, 3, 1]])
-    constants: Arrays = {"depth": np.array(4), "values": np.array([0, 1], np.float32)}
-    node = helper.make_node("OneHot", ["input", "depth", "values"], ["output"], axis=-1)
-    bundle = bare(tmp_path, [node], {"input": tokens}, constants, TensorProto.FLOAT)
-    np.testing.assert_array_equal(network_of(bundle)({"input": tokens})["output"], np.eye(4, dtype=np.float32)[tokens])
-
-
-def test_layer_that_is_not_evaluated_is_named(tmp_path: Path) -> None:
-    node = helper.make_node("Softmax", ["input"], ["output"], name="the_softmax", axis=-1)
-    bundle = bare(tmp_path, [node], {"input": X}, {}, TensorProto.FLOAT)
-    with pytest.raises(InputError, match=r"layer 'the_softmax' .* SOFTMAX are not evaluated"):
-        network_of(bundle)
+def test_network_other_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    case = make_case(ModelSpec("gru", (3,), (2,), Continuous(4), Head("last", 2)), 1, 5)
+    bundle = bundle_of(tmp_path, case, GraphRequest(5))
+    model = onnx.load(bundle.path("model.onnx"))
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "another"
+    onnx.save(model, bundle.path("model.onnx"))
+    with pytest.raises(InputError, match=r"gives \[\('another'.*the manifest says \[\('output'"):
+        outputs(bundle, {"input": case.inputs})
 
 
 def test_graph_that_the_parser_refuses_is_an_error_in_its_words(tmp_path: Path) -> None:
-    node = helper.make_node("Unique", ["input"], ["output"], name="odd")
-    bundle = bare(tmp_path, [node], {"input": X}, {}, TensorProto.FLOAT)
+    case = make_case(ModelSpec("gru", (3,), (2,), Continuous(4), Head("last", 2)), 1, 5)
+    bundle = bundle_of(tmp_path, case, GraphRequest(5))
+    model = onnx.load(bundle.path("model.onnx"))
+    model.graph.node[-1].op_type = "Unheard"
+    onnx.save(model, bundle.path("model.onnx"))
     with pytest.raises(InputError, match=r"TensorRT-RTX .* on model\.onnx: the ONNX parser does not take it"):
-        network_of(bundle)
+        outputs(bundle, {"input": case.inputs})
 
 
 def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
@@ -235,8 +176,16 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
             outputs(bundle, feed)
 
 
-def test_report_says_that_no_engine_ran() -> None:
+def test_every_report_says_that_no_engine_ran(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "the engine is not executed" in NETWORK.availability().detail
+    spec = ModelSpec("gru", (3,), (2,), Continuous(1), Head("last", 2))
+    options = ExportOptions(length=5, engines=(), runtimes=("tensorrt-network", "torch"))
+    report = export(seeded(spec), tmp_path / "bundle", options).parity
+    notes = {row.runtime: row.caveat for row in report.rows}
+    assert notes == {"tensorrt-network": NETWORK.caveat, "torch": ""}
+    assert "the engine was not executed" in NETWORK.caveat
+    show_parity(make_console(None), report.rows, report.missing)
+    assert f"note    tensorrt-network: {NETWORK.caveat}" in capsys.readouterr().out
 
 
 def test_without_nvidias_modules_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -244,8 +193,20 @@ def test_without_nvidias_modules_it_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr(tensorrt_network.cuda, "tensorrt_module", lambda flavour: missing)
     assert "pip install 'drnn-deploy[rtx]'" in NETWORK.availability().fix
     case = make_case(ModelSpec("gru", (3,), (2,), Tokens(4), Head("last", 2)), 1, 5)
-    with pytest.raises(RuntimeUnavailableError, match="neither TensorRT nor"):
+    with pytest.raises(RuntimeUnavailableError, match="TensorRT-RTX is not installed"):
         outputs(bundle_of(tmp_path, case, GraphRequest(5)), {"input": case.inputs})
+
+
+@pytest.mark.parametrize(("device", "usable"), [(None, False), (Gpu("a GPU", "8.6", "CUDA 13.0"), True)])
+def test_tensorrt_alone_needs_a_gpu(device: Gpu | None, usable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full TensorRT's builder does not start without a driver: usable means that `load` can work."""
+    modules = {
+        "tensorrt": TensorRTModule("TensorRT", "tensorrt", object(), "11.0"),
+        "tensorrt-rtx": TensorRTModule("TensorRT-RTX", "tensorrt-rtx-cu13", reason="not installed"),
+    }
+    monkeypatch.setattr(tensorrt_network.cuda, "tensorrt_module", modules.__getitem__)
+    monkeypatch.setattr(tensorrt_network.cuda, "gpu", lambda: device)
+    assert NETWORK.availability().usable is usable
 
 
 def test_graph_too_large_to_walk_is_said_to_be() -> None:
@@ -253,5 +214,5 @@ def test_graph_too_large_to_walk_is_said_to_be() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bundle = bundle_of(Path(folder), case, GraphRequest(5))
     large = dataclasses.replace(bundle.graphs[0], nodes=MOST_NODES + 1)
-    assert "6,001 nodes are more than" in TensorRTNetworkRuntime().unsupported(bundle, large)
+    assert "20,001 nodes are more than" in TensorRTNetworkRuntime().unsupported(bundle, large)
     assert TensorRTNetworkRuntime().unsupported(bundle, bundle.graphs[0]) == ""

@@ -16,7 +16,7 @@ from drnn_deploy.costs import load_costs
 from drnn_models.spec import Cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "costs.md"
-NETWORKS = {(9, 20): "nine layers of 20, dilations 1 to 256", (10, 32): "ten layers of 32, dilations 1 to 512"}
+NETWORKS = {(9, 20): "nine layers of 20, dilations 1 to 256", (10, 32): "ten layers of 32, dilations 2 to 1024"}
 Row = dict[str, Any]
 
 

@@ -4,7 +4,7 @@ For each kind of cell: networks of 3 to 10 layers and 8 to 128 units, as sequenc
 Non-negative least squares on relative errors. The stated errors are of five-fold cross-validation: of measurements that
 the fit has not seen. Writes drnn_deploy/costs.json, benchmarks/results/costs.json and docs/costs.md.
 
-python -m benchmarks.costs [--quick | --refit] [--cell gru]
+python -m benchmarks.costs [--quick | --refit] [--cell gru] [--size 10x32]
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from drnn_models.weights import Weights
 SHIPPED = Path(__file__).parents[1] / "drnn_deploy" / "costs.json"
 RUN_NODES, BUILD_CELLS = 3_000, 300  # largest graphs that are measured
 RUN_SECONDS = 0.25
+WAVEFORM_LAYERS = 10  # of a network for raw sound, whose first dilation is 2
 POWERS = np.arange(1.5, 3.05, 0.1)
 FOLDS = 5
 
@@ -62,8 +63,8 @@ class Measured:
 
 
 def network(cell: Cell, layers: int, hidden: int) -> tuple[ModelSpec, Weights]:
-    """Dilations 1, 2, 4, ..., seeded weights, one input, the last step's ten outputs."""
-    dilations = tuple(2**layer for layer in range(layers))
+    """Seeded weights, one input, the last step's ten outputs; dilations 1, 2, 4, ..., of ten layers 2 to 1024."""
+    dilations = tuple(2 ** (layer + (layers == WAVEFORM_LAYERS)) for layer in range(layers))
     spec = ModelSpec(cell, (hidden,) * layers, dilations, Continuous(1), Head("last", 10))
     random = np.random.default_rng(0)
     shapes = spec.weight_shapes().items()
@@ -203,15 +204,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few networks, and nothing is written: does it run?")
     parser.add_argument("--refit", action="store_true", help="measure nothing: fit the committed results again")
     parser.add_argument("--cell", dest="cells", action="append", choices=get_args(Cell), help="[default: all]")
+    parser.add_argument("--size", dest="sizes", action="append", help="only these networks again, for example 10x32")
     arguments = parser.parse_args()
     quick = arguments.quick
+    chosen = [tuple(map(int, size.split("x"))) for size in arguments.sizes or ()]
     run_sizes = [(3, 8)] if quick else [(3, 8), (9, 20), (5, 64), (10, 32), (5, 128), (9, 128)]
     build_sizes = [(1, 8)] if quick else [(1, 32), (9, 20), (10, 32), (5, 128)]
     for cell in arguments.cells or get_args(Cell):
-        if arguments.refit:
-            runs, builds = measured_before(cell)
-        else:
-            runs, builds = measure_runs(cell, run_sizes), measure_builds(cell, build_sizes)
+        runs, builds = measured_before(cell) if arguments.refit or chosen else ([], [])
+        if not arguments.refit:
+            runs = [m for m in runs if (m.layers, m.hidden) not in chosen]
+            builds = [m for m in builds if (m.layers, m.hidden) not in chosen]
+            runs += measure_runs(cell, [size for size in run_sizes if not chosen or size in chosen])
+            builds += measure_builds(cell, [size for size in build_sizes if not chosen or size in chosen])
         fitted = fit_cell(runs, builds)
         print(f"{cell}: {len(runs)} runs, {len(builds)} builds, {fitted}", flush=True)
         if not arguments.quick:

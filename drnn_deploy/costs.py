@@ -44,11 +44,13 @@ RUN_FEATURES = (
 class Workload:
     """What one run of a graph does.
 
-    `unrolled_cells`: of each unrolled run of a layer, the cells one after the other. `operator_steps`: the same, summed
-    over the operators. `gate_values`: elements that go through an activation. `state_bytes`: in and out.
+    `evaluations`: of cells, per sequence. `unrolled_cells`: of each unrolled run of a layer, the cells one after the
+    other; `operator_steps`: the same, summed over the operators. `gate_values`: elements that go through an activation.
+    `state_bytes`: in and out.
     """
 
     size: Estimate
+    evaluations: int
     operators: int
     unrolled_cells: tuple[int, ...]
     operator_steps: int
@@ -56,6 +58,11 @@ class Workload:
     node_multiply_adds: int
     gate_values: int
     state_bytes: int
+
+    @property
+    def depth(self) -> int:
+        """Cell evaluations one after the other."""
+        return sum(self.unrolled_cells) + self.operator_steps
 
     @property
     def multiply_adds(self) -> int:
@@ -100,6 +107,7 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
     states = request.state_shapes(spec).values()
     return Workload(
         size=estimate(spec, request),
+        evaluations=sum(cells * fold for runs in request.runs(spec) for cells, fold in runs),
         operators=len(operator_steps),
         unrolled_cells=tuple(unrolled),
         operator_steps=sum(operator_steps),

@@ -70,10 +70,10 @@ def _show(console: Console, made: Plan) -> None:
     columns = (
         "nodes",
         "kB",
+        "cells",
+        "in a row",
         "mult-adds",
-        "cells in a row",
-        "wait, steps",
-        f"run, {unit}",
+        f"first output, steps + {unit}",
         f"step, {unit}",
         "build, s",
         "MB",
@@ -83,7 +83,11 @@ def _show(console: Console, made: Plan) -> None:
     for candidate in made.candidates:
         table.add_row(*_cells(candidate), style="bold green" if candidate is made.chosen else "")
     console.print(table)
-    console.print("build and MB: of a TensorRT engine for one compute capability; kB: of the ONNX file", markup=False)
+    console.print(
+        "cells: evaluations per sequence, and how many of them are in a row; first output: so many steps after the"
+        " first sample, and a run; build, MB: of a TensorRT engine for one compute capability; kB: of the ONNX file",
+        markup=False,
+    )
     console.print(f"estimates from measurements on: {measured_on()} (docs/costs.md)", markup=False)
     if made.target != "onnxruntime-cpu":
         console.print(f"no GPU has been measured: a run is counted in {unit}, one after the other", markup=False)
@@ -96,10 +100,10 @@ def _cells(candidate: Candidate) -> list[str]:
         candidate.name,
         f"{work.size.nodes:,}",
         f"{work.size.file_bytes / 1e3:,.0f}",
+        f"{work.evaluations:,}",
+        f"{work.depth:,}",
         f"{work.multiply_adds:,}",
-        f"{work.size.cells:,}",
-        f"{candidate.wait:,}",
-        f"{candidate.cost:,.0f}",
+        f"{candidate.wait:,} + {candidate.cost:,.0f}",
         f"{candidate.cost_per_step:,.3g}",
         f"{candidate.build_seconds:,.2g}" if candidate.build_seconds < 1000 else f"{candidate.build_seconds:,.0f}",
         f"{candidate.engine_bytes / 1e6:,.1f}",
@@ -114,7 +118,8 @@ def _as_json(made: Plan) -> dict[str, Any]:
             "nodes": candidate.work.size.nodes,
             "file_bytes": candidate.work.size.file_bytes,
             "multiply_adds": candidate.work.multiply_adds,
-            "sequential_cells": candidate.work.size.cells,
+            "cells": candidate.work.evaluations,
+            "sequential_cells": candidate.work.depth,
             "wait_steps": candidate.wait,
             "cost": candidate.cost,
             "cost_per_step": candidate.cost_per_step,

@@ -25,7 +25,7 @@ OPERATORS = {"RNN", "GRU", "LSTM"}
 
 
 def network(cell: Cell, layers: int = 9, hidden: int = 20) -> ModelSpec:
-    dilations = tuple(2**layer for layer in range(layers))
+    dilations = tuple(2 ** (layer + (layers == 10)) for layer in range(layers))
     return ModelSpec(cell, (hidden,) * layers, dilations, Continuous(1), Head("last", 10))
 
 

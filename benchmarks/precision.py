@@ -1,0 +1,135 @@
+"""What each precision does to the zoo's networks: error against float64, and the task's metric, on real data.
+
+Unrolled graphs through ONNX Runtime's CPU, and where that has no kernels (bfloat16) through the network that NVIDIA's
+parser makes of the graph, evaluated in NumPy. A task whose data is not on the machine is left out, and named. Writes
+benchmarks/results/precision.json and docs/precision.md.
+
+python -m benchmarks.precision [--limit 200] [--tables]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS, write_result
+from drnn_deploy import ExportOptions, export
+from drnn_deploy.evaluating import evaluate_bundle
+from drnn_models.checkpoint import load_checkpoint
+from drnn_models.errors import InputError
+from drnn_runtimes import tensorrt_network
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.registry import find_runtime
+
+ZOO = Path(__file__).parents[1] / "models" / "zoo"
+PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
+TASKS = {  # task -> its main metric
+    "copy-memory": "cross_entropy",
+    "pixel-mnist": "accuracy",
+    "ptb-char": "bits_per_character",
+    "speaker-id": "accuracy",
+}
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+NODES = 40_000  # the copy memory network over its 520 steps
+Row = dict[str, Any]
+
+
+def runtime_of(precision: str) -> str:
+    """Where a precision is run."""
+    return "tensorrt-network" if precision == "bf16" else "onnxruntime-cpu"
+
+
+def measure(task: str, limit: int) -> list[Row]:
+    """A row for each precision: the largest error of the golden data, and the metric over `limit` test sequences."""
+    checkpoint = load_checkpoint(ZOO / task / "model.pt")
+    rows = []
+    for precision in PRECISIONS:
+        runtime = find_runtime(runtime_of(precision))
+        with tempfile.TemporaryDirectory() as folder:
+            options = ExportOptions(
+                emissions=("unrolled",),
+                precisions=(precision,),
+                batch=20,
+                node_budget=NODES,
+                engines=(),
+                runtimes=(runtime.name,),
+            )
+            tensorrt_network.MOST_NODES = NODES  # minutes are fine here
+            result = export(checkpoint, Path(folder) / "bundle", options)
+            (row,) = result.parity.rows
+            assert row.worst is not None
+            (found,) = evaluate_bundle(Bundle.open(Path(folder) / "bundle"), [runtime], limit=limit)[-1:]
+            rows.append(
+                {
+                    "task": task,
+                    "cell": checkpoint.dilated.cell,
+                    "precision": precision,
+                    "runtime": runtime.name,
+                    "passed": row.passed,
+                    "error": row.worst.absolute,
+                    "relative": row.worst.relative,
+                    "in_noise": row.worst.in_noise,
+                    "onnx_bytes": result.bundle.path("model.onnx").stat().st_size,
+                    "predictions": found.predictions,
+                    "changed": found.changed,
+                    "metrics": found.metrics,
+                }
+            )
+            print(f"{task} {precision}: error {row.worst.absolute:.2g}, {found.metrics}", flush=True)
+    return rows
+
+
+def page(result: dict[str, Any]) -> str:
+    """docs/precision.md as text; everything in it comes from the result file."""
+    lines = [
+        "# Precision",
+        "",
+        "Written by `python -m benchmarks.precision`; do not edit it. `--precision` of `drnn-export` types the graph:",
+        "matrix products in float16 or bfloat16, or with int8 weights; biases, gates, the LSTM's cell state and all",
+        "states that go in and out stay float32, for every cell (`export/drnn_export/precision.py`). The zoo's",
+        f"networks, unrolled, on the first {result['limit']} sequences of each test split; bfloat16 through the network",
+        "that NVIDIA's parser makes of the graph, in NumPy, because ONNX Runtime's CPU has no kernels for it; the others",
+        "through ONNX Runtime. No GPU was measured.",
+        "",
+        "*Error*: the largest against float64, over the golden data, which has inputs thirty times too large.",
+        "*In noise*: the same in units of what the precision's roundings do to the network; up to 8 passes.",
+        "",
+        "| task | cell | precision | error | relative | in noise | metric | ONNX file |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        metric = TASKS[row["task"]]
+        value = f"{metric.replace('_', ' ')} {row['metrics'][metric]:.4f}"
+        name = f"{row['task']} | {row['cell'].upper()} | {row['precision']}"
+        errors = f"{row['error']:.1e} | {row['relative']:.1e} | {row['in_noise']:.2f}"
+        lines.append(f"| {name} | {errors} | {value} | {row['onnx_bytes'] / 1e3:,.0f} kB |")
+    if result["missing"]:
+        lines += ["", f"Not measured, because the data was not there: {', '.join(result['missing'])}."]
+    return "\n".join([*lines, ""])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, default=200, help="test sequences of each task")
+    parser.add_argument("--tables", action="store_true", help="measure nothing: write the page again")
+    given = parser.parse_args(arguments)
+    if not given.tables:
+        rows, missing = [], []
+        for task in TASKS:
+            try:
+                rows += measure(task, given.limit)
+            except InputError as error:
+                print(f"{task}: {error}", flush=True)
+                missing.append(task)
+        write_result("precision", {"limit": given.limit, "rows": rows, "missing": missing})
+    PAGE.write_text(page(json.loads((RESULTS / "precision.json").read_text())))
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,7 @@ _COMMANDS = {
     "import": "Turn a network that other PyTorch code trained into a checkpoint.",
     "inspect": "Verify a bundle and show what is in it.",
     "lint": "Check what TensorRT's ONNX parsers will make of an ONNX file.",
+    "parity": "Check that every runtime computes what a bundle's golden data says.",
     "plan": "Compare a network's graphs by what they cost on a target, and recommend one.",
     "report": "Write the results page from the results of experiments.",
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",
@@ -69,6 +70,13 @@ def main_export() -> None:
     from drnn_deploy.cli.export import export
 
     _run(export, "drnn-export")
+
+
+def main_parity() -> None:
+    """Entry point of `drnn-parity`, the shortcut of `drnn-deploy parity`."""
+    from drnn_deploy.cli.parity import parity
+
+    _run(parity, "drnn-parity")
 
 
 def _run(command: click.Command, name: str) -> None:

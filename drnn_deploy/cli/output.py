@@ -121,8 +121,7 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
 
 
 def _detail(row: ParityRow) -> str:
+    from drnn_deploy.parity_files import describe
+
     bad = next((case for case in row.cases if not case.passed), None)
-    if row.error or bad is None:
-        return row.error
-    found = "a missing, misshapen or not finite output" if bad.absolute is None else f"error {bad.absolute:.1e}"
-    return f"{found} on {bad.case} inputs from output step {bad.first_bad_step}; the limit is {bad.limit:.1e}"
+    return row.error if row.error or bad is None else describe(bad)

@@ -1,0 +1,123 @@
+"""`drnn-parity`: what it says, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from drnn_deploy.parity import check_parity
+from drnn_deploy.parity_files import junit, markdown
+from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
+from drnn_runtimes.registry import require
+
+Command = Any  # see conftest
+HERE = ("--runtime", "torch", "--runtime", "onnxruntime-cpu")
+
+
+def flip_a_weight(folder: Path) -> None:
+    """In the graph, with a manifest that says so."""
+    path = folder / "model.onnx"
+    model = onnx.load(path)
+    tensor = next(t for t in model.graph.initializer if t.name == "head/W")
+    value = numpy_helper.to_array(tensor).copy()
+    value[0, 0] *= -1
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    onnx.save(model, path)
+    rewrite_manifest(folder, "model.onnx")
+
+
+def rewrite_manifest(folder: Path, name: str) -> None:
+    from drnn_models.files import sha256
+
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][name]["sha256"] = sha256(folder / name)
+    manifest["checksum"] = manifest_checksum(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_good_bundle_passes_and_all_reports_say_so(command: Command, bundle: Path, tmp_path: Path) -> None:
+    files = tmp_path / "p.json", tmp_path / "p.xml", tmp_path / "p.md"
+    ran = command(
+        "drnn-deploy", "parity", bundle, *HERE, "--json", files[0], "--junit", files[1], "--markdown", files[2]
+    )
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"PASSED drnn-parity {bundle}"
+    written = json.loads(files[0].read_text())
+    assert written["passed"] is True
+    assert {row["runtime"] for row in written["reports"][0]["rows"]} == {"torch", "onnxruntime-cpu"}
+    suite = ElementTree.parse(files[1]).getroot()[0]
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert int(suite.get("tests") or 0) == len(suite) >= 10
+    assert f"### PASSED: {bundle}" in files[2].read_text()
+
+
+def test_flipped_weight_fails_everywhere(command: Command, bundle: Path, tmp_path: Path) -> None:
+    flip_a_weight(bundle)
+    files = tmp_path / "p.json", tmp_path / "p.xml", tmp_path / "p.md"
+    ran = command(
+        "drnn-deploy", "parity", bundle, *HERE, "--json", files[0], "--junit", files[1], "--markdown", files[2]
+    )
+    assert ran.code == 1
+    assert "FAILED onnxruntime-cpu" in ran.out
+    assert json.loads(files[0].read_text())["exit_code"] == 1
+    suite = ElementTree.parse(files[1]).getroot()[0]
+    failed = {case.get("classname") for case in suite if case.find("failure") is not None}
+    assert failed == {"onnxruntime-cpu"}
+    assert "the limit is" in files[2].read_text()
+    assert f"### FAILED: {bundle}" in files[2].read_text()
+
+
+def test_checkpoint_is_checked_and_leaves_nothing(command: Command, model: Path) -> None:
+    ran = command("drnn-deploy", "parity", model, *HERE)
+    assert ran.code == 0
+    assert [path.name for path in model.parent.iterdir()] == ["model.pt"]
+
+
+def test_several_are_checked_and_one_bad_one_fails_all(command: Command, bundle: Path, model: Path) -> None:
+    flip_a_weight(bundle)
+    ran = command("drnn-deploy", "parity", model, bundle, *HERE)
+    assert ran.code == 1
+    assert ran.out.count("onnxruntime-cpu") >= 2
+
+
+def test_runtime_that_was_asked_for_and_is_missing_is_exit_code_3(command: Command, bundle: Path) -> None:
+    ran = command("drnn-deploy", "parity", bundle, "--runtime", "tensorrt")
+    assert ran.code == 3
+    assert "tensorrt" in ran.err
+    assert command("drnn-deploy", "parity", bundle, "--runtime", "vulkan").code == 2
+
+
+def test_changed_file_is_refused_before_anything_runs(command: Command, bundle: Path) -> None:
+    (bundle / "golden.npz").write_bytes(b"")
+    ran = command("drnn-deploy", "parity", bundle, *HERE)
+    assert (ran.code, "golden.npz" in ran.err) == (2, True)
+
+
+def test_missing_runtimes_are_skipped_in_junit_and_named_in_markdown(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drnn_deploy import parity
+    from drnn_runtimes.onnxruntime import OnnxRuntime
+
+    monkeypatch.setattr(OnnxRuntime, "unsupported", lambda self, bundle, graph: "it is Monday")
+    report = parity.check_parity(Bundle.open(bundle), require(["torch", "onnxruntime-cpu"]))
+    suite = ElementTree.fromstring(junit({"b": report}))[0]
+    skipped = [case.find("skipped") for case in suite if case.find("skipped") is not None]
+    assert [entry.get("message") for entry in skipped if entry is not None] == ["it is Monday"]
+    assert "Not run: onnxruntime-cpu sequence/fused (it is Monday)" in markdown({"b": report})
+
+
+def test_smallest_limit_that_would_pass_is_in_the_report(bundle: Path) -> None:
+    runtimes = require(["onnxruntime-cpu"])
+    worst = check_parity(Bundle.open(bundle), runtimes).rows[0].worst
+    assert worst is not None
+    assert worst.in_noise is not None
+    assert check_parity(Bundle.open(bundle), runtimes, noise_multiple=1.001 * worst.in_noise).passed
+    assert not check_parity(Bundle.open(bundle), runtimes, noise_multiple=np.nextafter(worst.in_noise, 0) * 0.99).passed

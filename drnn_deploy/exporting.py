@@ -136,6 +136,7 @@ def _backends(options: ExportOptions) -> list[Backend]:
     for name in options.engines:
         if name not in BACKENDS:
             raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
+        options.controls.check(name)
         available = backend_availability(name, options.compute_capabilities)
         if not available.usable:
             raise EngineError(f"no {name} engine can be built here: {available.detail}", available.fix)
@@ -213,6 +214,7 @@ def _build(
             engine,
             backend,
             compute_capabilities=options.compute_capabilities,
+            controls=options.controls,
             batch=graph.profile,
             time_limit=options.engine_seconds,
             cache=cache_folder() if options.engine_cache else None,

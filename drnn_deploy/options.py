@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from drnn_deploy.parity import NOISE_MULTIPLE
 from drnn_deploy.planning import Goal, Target, cheapest_emission, plan_checkpoint, task_length
+from drnn_export.build_controls import BuildControls
 from drnn_export.emit import NODE_BUDGET
 from drnn_export.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
@@ -31,7 +32,8 @@ class ExportOptions:
     smallest, usual and largest size are in `profile`. `engines`: TensorRT flavours to build with; None builds with the
     one that can build here. `compute_capabilities`: to build for ahead of time. `engine_seconds`: longest build; one
     that is estimated to take longer is not begun. `engine_cache`: whether engines that were built before are taken
-    again. `runtimes`: to check with, each of which must be usable; None checks with all that are.
+    again. `controls`: of the builder. `runtimes`: to check with, each of which must be usable; None checks with all
+    that are.
     """
 
     length: int | None = None
@@ -51,6 +53,7 @@ class ExportOptions:
     compute_capabilities: tuple[str, ...] = ()
     engine_seconds: float = ENGINE_SECONDS
     engine_cache: bool = True
+    controls: BuildControls = dataclasses.field(default_factory=BuildControls)
     runtimes: tuple[str, ...] | None = None
     noise_multiple: float = NOISE_MULTIPLE
 

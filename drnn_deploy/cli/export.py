@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drnn_deploy.cli.engine import engine_options, show_engine, take_controls
 from drnn_deploy.cli.output import Batch, json_on_failure, json_option, make_console, progress, show_parity, write_json
 from drnn_deploy.cli.plan import goal_options
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.exporting import ExportResult
-    from drnn_models.sidecar import Sidecar
 
 
 @click.command()
@@ -56,27 +56,7 @@ if TYPE_CHECKING:
 @goal_options
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
-@click.option(
-    "--engine",
-    "engines",
-    multiple=True,
-    help="Build with tensorrt or tensorrt-rtx, or with none. [default: the one that can build here]",
-)
-@click.option(
-    "--compute-capability",
-    "compute_capabilities",
-    multiple=True,
-    metavar="8.6",
-    help="Build ahead of time for this GPU generation; repeat for several.",
-)
-@click.option(
-    "--engine-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Longest build of an engine; one that is estimated to take longer is not begun. [default: 300]",
-)
-@click.option(
-    "--engine-cache/--no-engine-cache", default=True, show_default=True, help="Take engines that were built before."
-)
+@engine_options
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
@@ -114,13 +94,14 @@ def _options(given: dict[str, Any]) -> Any:
     from drnn_deploy.options import ExportOptions
 
     renamed = {"max_noise": "noise_multiple"}
+    controls = take_controls(given)
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
     if isinstance(given["batch"], tuple):
         chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):
         chosen["engines"] = ()
-    return ExportOptions(**chosen)
+    return ExportOptions(**chosen, controls=controls)
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:
@@ -143,17 +124,6 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
     }
 
 
-def _kernels(sidecar: Sidecar) -> str:
-    if sidecar.kernels is None:
-        return ""
-    loops = f" with {sidecar.loops} loops" if sidecar.loops else ""
-    return f", {sidecar.kernels:,} kernels{loops}"
-
-
-def _built(sidecar: Sidecar) -> str:
-    return f"built in {sidecar.build_seconds:.1f} s" if sidecar.build_seconds else "from the cache"
-
-
 def _show(console: Console, model: Path, result: ExportResult) -> None:
     from rich.markup import escape
 
@@ -161,16 +131,7 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         size = result.bundle.path(graph.file).stat().st_size
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
     for engine in result.engines:
-        if engine.sidecar is not None:
-            targets = ", ".join(f"SM{c.replace('.', '')}" for c in engine.sidecar.compute_capabilities)
-            console.print(
-                f"engine  {engine.graph}: {engine.backend} {engine.sidecar.version} for {targets}, "
-                f"{engine.sidecar.engine_bytes:,} bytes{_kernels(engine.sidecar)}, {_built(engine.sidecar)}"
-            )
-        else:
-            verb = "[red]failed[/]" if engine.failed else "not built"
-            reason = escape(f"{engine.reason} {engine.fix}".rstrip())
-            console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {reason}")
+        show_engine(console, engine)
     show_parity(console, result.parity.rows, result.parity.missing)
     verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
     console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")

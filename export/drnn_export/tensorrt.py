@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from drnn_export.build_controls import BuildControls, command_line
+from drnn_export.builder_process import EXPORT, OTHER_FORM, run_builder
 from drnn_export.engine_cache import cache_key, keep, take
 from drnn_export.kernels import Kernels, read_kernels
 from drnn_models.cuda import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
@@ -33,10 +31,6 @@ if TYPE_CHECKING:
 Backend = Flavour
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")  # one file serves them all
-
-_EXPORT = "drnn-export model.pt --output DIR"
-_OTHER_FORM = f"Export with the other --emission, or without an engine: {_EXPORT} --engine none"
-_TAIL = 6  # lines of a crashed builder's output, and of its errors, that a message repeats
 
 
 def backend_availability(backend: Backend, compute_capabilities: Sequence[str] = ()) -> Availability:
@@ -72,8 +66,7 @@ def build_engine(
     backend: Backend,
     *,
     compute_capabilities: Sequence[str] = (),
-    tf32: bool = False,
-    workspace_bytes: int | None = None,
+    controls: BuildControls | None = None,
     batch: tuple[int, int, int] | None = None,
     time_limit: float = 600.0,
     cache: Path | None = None,
@@ -82,15 +75,17 @@ def build_engine(
     """Compile `onnx` and write `engine` with its sidecar beside it (see `sidecar_path`); returns the sidecar.
 
     compute_capabilities: for example ("8.6",). Empty means this machine's GPU or, without one and with tensorrt-rtx,
-    `AHEAD_OF_TIME`. tf32: whether float32 products may be rounded to TF32. workspace_bytes: scratch memory at most.
-    batch: smallest, usual and largest batch, for a graph whose inputs have a free (batch) axis and only for such a
-    graph. time_limit: seconds. cache: folder of engines that were built before (`drnn_export.engine_cache`); one taken
-    from there has a `build_seconds` of 0. on_message: gets each warning of the builder.
+    `AHEAD_OF_TIME`. batch: smallest, usual and largest batch, for a graph whose inputs have a free (batch) axis and
+    only for such a graph. time_limit: seconds. cache: folder of engines that were built before
+    (`drnn_export.engine_cache`); one taken from there has a `build_seconds` of 0. on_message: gets each warning of the
+    builder.
 
     Raises `EngineError` where the backend is missing, the graph is not taken, or the builder crashes or runs out of
     time; `InputError` for a damaged file, a wrong `batch`, or a place that cannot be written to. Whatever is raised,
     Ctrl-C included, `engine` and its sidecar stay as they were.
     """
+    controls = controls or BuildControls()
+    controls.check(backend)
     module, device = _usable(backend, compute_capabilities), gpu()
     targets = build_targets(backend, module, tuple(compute_capabilities), device)
     model, digest = _read_graph(onnx)
@@ -100,8 +95,7 @@ def build_engine(
         "module": module.loaded.__name__,
         "onnx": str(onnx.absolute()),
         "compute_capabilities": targets if backend == "tensorrt-rtx" else (),
-        "tf32": tf32,
-        "workspace_bytes": workspace_bytes,
+        "controls": controls.request,
         "batch": batch,
         "parent": os.getpid(),
     }
@@ -115,18 +109,29 @@ def build_engine(
         "ahead_of_time": ahead_of_time,
         "onnx_sha256": digest,
         "batch": batch,
+        "hardware": controls.hardware,
     }
-    key = cache_key({**facts, "tf32": tf32, "workspace_bytes": workspace_bytes})
+    key = cache_key({**facts, **controls.identity})
+    command = command_line(
+        backend,
+        module.version,
+        controls,
+        onnx=onnx.name,
+        engine=os.path.relpath(engine, onnx.parent),
+        inputs=_declared(model.graph.input),
+        batch=batch,
+        compute_capabilities=targets if ahead_of_time else (),
+    )
     warnings: list[str] = []
     # The sidecar is replaced first: should the machine stop in between, its sha256 tells that the engine is another.
     with replacing(engine) as built, replacing(sidecar_path(engine)) as described:
         found = take(cache, key, digest, built) if cache else None
         if found is not None:
-            sidecar = dataclasses.replace(found, onnx=onnx.name, build_seconds=0.0)
+            sidecar = dataclasses.replace(found, onnx=onnx.name, build_seconds=0.0, command=command)
         else:
-            reply = _run_worker(onnx, {**request, "engine": str(built.absolute())}, time_limit)
-            if "error" in reply:
-                raise _refusal(onnx, module, reply)
+            request["engine"] = str(built.absolute())
+            reply = _build(onnx, request, controls.timing_cache, module, time_limit)
+            facts["command"] = command
             sidecar, warnings = _described(onnx, model, built, reply, facts), reply["warnings"]
             if cache:
                 keep(cache, key, built, sidecar)
@@ -135,6 +140,18 @@ def build_engine(
         for warning in warnings:
             on_message(warning)
     return sidecar
+
+
+def _build(
+    onnx: Path, request: dict[str, Any], timings: Path | None, module: TensorRTModule, time_limit: float
+) -> dict[str, Any]:
+    """The builder's reply. A file of kernel timings is replaced once the build is through."""
+    title = f"{module.title} {module.version}"
+    if timings is None:
+        return run_builder(onnx, {**request, "timings": None}, title, time_limit)
+    with replacing(timings) as written:
+        both = [str(timings.absolute()), str(written.absolute())]
+        return run_builder(onnx, {**request, "timings": both}, title, time_limit)
 
 
 def _described(
@@ -169,7 +186,7 @@ def build_targets(
             raise EngineError(
                 f"TensorRT builds for this machine's GPU only (compute capability {', '.join(here) or 'none'}), "
                 f"not for {', '.join(requested)}",
-                f"Build on the machine that will run the engine: {_EXPORT}",
+                f"Build on the machine that will run the engine: {EXPORT}",
             )
         return here
     known = known_compute_capabilities(module.loaded)
@@ -178,7 +195,7 @@ def build_targets(
         raise EngineError(
             f"{module.title} {module.version} does not build for compute capability {', '.join(unknown)}; "
             f"it knows {', '.join(known)}",
-            f"Use the full TensorRT for {', '.join(unknown)}, on a machine with that GPU: {_EXPORT} --engine tensorrt",
+            f"Use the full TensorRT for {', '.join(unknown)}, on a machine with that GPU: {EXPORT} --engine tensorrt",
         )
     return targets
 
@@ -203,56 +220,11 @@ def _usable(backend: Backend, compute_capabilities: Sequence[str]) -> TensorRTMo
     return tensorrt_module(backend)
 
 
-def _run_worker(onnx: Path, request: dict[str, Any], time_limit: float) -> dict[str, Any]:
-    """Run one build in a child process, with this process's import path, and return its reply."""
-    command = [sys.executable, "-P", "-m", "drnn_export.tensorrt_worker"]
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env={**os.environ, "PYTHONPATH": path},
-    ) as process:
-        try:
-            answer, output = process.communicate(json.dumps(request), timeout=time_limit)
-        except subprocess.TimeoutExpired:
-            what = f"the builder had not compiled {onnx.name} after {time_limit:g} s and was stopped"
-            raise EngineError(what, f"Use --emission fused, or give it longer: {_EXPORT} --engine-seconds N") from None
-        finally:
-            process.kill()
-    if process.returncode != 0:
-        raise EngineError(f"the builder crashed on {onnx.name}: {_ending(process.returncode, output)}", _OTHER_FORM)
-    reply: dict[str, Any] = json.loads(answer)
-    return reply
-
-
-def _ending(code: int, output: str) -> str:
-    """How a process ended, and the last lines that it wrote."""
-    if code < 0:
-        known = {number.value: number.name for number in signal.Signals}
-        how = f"killed by {known.get(-code, f'signal {-code}')}"
-        if -code == signal.SIGKILL:
-            how += " (the system does that when memory runs out)"
-    else:
-        how = f"exit code {code}"
-    return "\n".join([how, *output.strip().splitlines()[-_TAIL:]])
-
-
-def _refusal(onnx: Path, module: TensorRTModule, reply: dict[str, Any]) -> EngineError:
-    details = [f"  {' '.join(text.split())}" for text in reply["details"]]
-    more = [f"  and {len(details) - _TAIL} more"] if len(details) > _TAIL else []
-    message = f"{module.title} {module.version} cannot build {onnx.name}: {reply['error']}"
-    return EngineError("\n".join([message, *details[:_TAIL], *more]), _OTHER_FORM)
-
-
 def _read_graph(path: Path) -> tuple[onnx_module.ModelProto, str]:
     """The model and the sha256 of its file. Raises `InputError` for what is not an ONNX model."""
     from drnn_export.lint_graph import parse_graph
 
-    fix = f"Export it again: {_EXPORT}"
+    fix = f"Export it again: {EXPORT}"
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -279,7 +251,7 @@ def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target) -> N
     for finding in lint_model(model, target, path.parent):
         if finding.rule in MISREAD:
             where = f"node {finding.node!r} ({finding.operator}) " if finding.node else ""
-            raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {_EXPORT}")
+            raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {EXPORT}")
 
 
 def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> None:
@@ -289,7 +261,7 @@ def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> Non
     for tensor in declared:
         if built.get(tensor.name) != tensor:
             what = f"{path.name}: the graph declares {tensor}, TensorRT makes {built.get(tensor.name)}"
-            raise EngineError(what, _OTHER_FORM)
+            raise EngineError(what, OTHER_FORM)
 
 
 def _check_kernels(path: Path, model: onnx_module.ModelProto, kernels: Kernels | None) -> None:
@@ -298,7 +270,7 @@ def _check_kernels(path: Path, model: onnx_module.ModelProto, kernels: Kernels |
     if kernels is None or said not in get_args(Precision):
         return
     if wrong := kernels.mismatch(cast(Precision, said)):
-        raise EngineError(f"{path.name} was built in another precision than {said}: {wrong}", _OTHER_FORM)
+        raise EngineError(f"{path.name} was built in another precision than {said}: {wrong}", OTHER_FORM)
 
 
 def _declared(values: Any) -> tuple[TensorInfo, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
 from typing import Any, Literal
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
@@ -67,9 +68,14 @@ def tensorrt_module(flavour: Flavour) -> TensorRTModule:
         return dataclasses.replace(module, reason=missing)
     except Exception as error:  # NVIDIA's modules load libraries on import and raise whatever that raises
         return dataclasses.replace(module, reason=f"{name} cannot be imported: {error}")
-    if name == "tensorrt" and _release(version) < _TENSORRT_SINCE:
+    if name == "tensorrt" and release(version) < _TENSORRT_SINCE:
         return dataclasses.replace(module, reason=f"tensorrt {version} is too old, 10.3 or later is needed")
     return dataclasses.replace(module, loaded=loaded, version=version)
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
+    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, version.split(".")))
 
 
 def collecting_logger(module: Any) -> Any:
@@ -148,8 +154,3 @@ def _refusal(text: str, driver: int, needed: int) -> str:
 
 def _cuda_version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "10.3.0.26" -> (10, 3)."""
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

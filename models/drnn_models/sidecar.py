@@ -12,13 +12,15 @@ import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, get_args
 
-from drnn_models.cuda import Flavour
+from drnn_models.cuda import Flavour, release
 from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError
 
-FORMAT = "drnn-deploy-engine/1"
+Hardware = Literal["this", "ampere+", "same-compute-capability"]
+
+FORMAT = "drnn-deploy-engine/2"
 REBUILD = "Build it again on this machine: drnn-export model.pt --output DIR"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMPUTE_CAPABILITY = re.compile(r"[1-9]\d*\.\d")
@@ -31,7 +33,9 @@ class Sidecar:
 
     `compute_capabilities`: those it loads on, for example ("8.6",). `flags`: builder flags as NVIDIA's configuration
     reports them. `batch`: smallest, usual and largest batch of an engine with a free batch axis, else None. `kernels`:
-    of the engine, each that is in one of its `loops` once; None where the builder did not say.
+    of the engine, each that is in one of its `loops` once; None where the builder did not say. `hardware`: the GPUs
+    that it loads on, "this" being those of `compute_capabilities`. `command`: builds the same with NVIDIA's own tool,
+    in the folder of the graph.
     """
 
     flavour: Flavour
@@ -51,6 +55,8 @@ class Sidecar:
     batch: tuple[int, int, int] | None = None
     kernels: int | None = None
     loops: int | None = None
+    hardware: Hardware = "this"
+    command: str = ""
     format: str = FORMAT
 
     def mismatch(self, *, flavour: str, version: str, platform: str, compute_capability: str) -> str:
@@ -58,14 +64,27 @@ class Sidecar:
         differences = []
         if self.flavour != flavour:
             differences.append(f"it is an engine for {self.flavour}, not for {flavour}")
-        elif self.version != version:
+        elif not self._version_fits(version):
             differences.append(f"it was built with {self.flavour} {self.version} and this machine has {version}")
         if self.platform != platform:
             differences.append(f"it was built for {self.platform} and this machine is {platform}")
-        if compute_capability not in self.compute_capabilities:
-            built_for = ", ".join(self.compute_capabilities)
+        if not self._hardware_fits(compute_capability):
+            built_for = "8.0 or later" if self.hardware == "ampere+" else ", ".join(self.compute_capabilities)
             differences.append(f"it was built for compute capability {built_for} and this GPU has {compute_capability}")
         return f"the engine does not fit: {'; '.join(differences)}" if differences else ""
+
+    @property
+    def version_compatible(self) -> bool:
+        """Whether later versions of the same major version load it too. Such an engine holds code for the host."""
+        return self.flags.get("version_compatible", False)
+
+    def _version_fits(self, version: str) -> bool:
+        built, here = release(self.version), release(version)
+        return version == self.version or (self.version_compatible and built[:1] == here[:1] and here >= built)
+
+    def _hardware_fits(self, compute_capability: str) -> bool:
+        ampere = self.hardware == "ampere+" and release(compute_capability) >= (8, 0)
+        return ampere or compute_capability in self.compute_capabilities
 
     def write(self, path: Path) -> None:
         """Write the sidecar as JSON, without care for what was there: give it a path of `files.replacing`."""
@@ -91,7 +110,7 @@ class Sidecar:
             raise EngineError(f"format: expected {FORMAT!r}, got {record['format']!r}", REBUILD)
         return cls(
             format=FORMAT,
-            flavour=_flavour(record["flavour"]),
+            flavour=_choice("flavour", record["flavour"], get_args(Flavour)),
             version=_text("version", record["version"]),
             platform=_text("platform", record["platform"]),
             compute_capabilities=_compute_capabilities(record["compute_capabilities"]),
@@ -108,6 +127,8 @@ class Sidecar:
             batch=_batch(record["batch"]),
             kernels=None if record["kernels"] is None else _whole("kernels", record["kernels"], least=0),
             loops=None if record["loops"] is None else _whole("loops", record["loops"], least=0),
+            hardware=_choice("hardware", record["hardware"], get_args(Hardware)),
+            command=_text("command", record["command"]),
         )
 
 
@@ -173,10 +194,10 @@ def _list(name: str, value: object) -> list[Any]:
     return value
 
 
-def _flavour(value: object) -> Flavour:
-    if value not in get_args(Flavour):
-        raise _mistyped("flavour", " or ".join(get_args(Flavour)), value)
-    return cast(Flavour, value)
+def _choice(name: str, value: object, choices: tuple[str, ...]) -> Any:
+    if value not in choices:
+        raise _mistyped(name, " or ".join(choices), value)
+    return value
 
 
 def _compute_capabilities(value: object) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ class TensorRTRuntime(Streaming):
         data, sidecar = self._fitting_engine(bundle, graph, module, device)
         session = TensorRTSession(graph, sidecar.batch)
         with contextlib.closing(session):
-            session.open(module.loaded, data)
+            session.open(module.loaded, data, sidecar.version_compatible)
             yield session
 
     def _engine(self, bundle: Bundle, graph: GraphInfo) -> EngineInfo | None:
@@ -147,8 +147,11 @@ class TensorRTSession(Copying):
         self._outputs: tuple[_Buffer, ...] = ()
         self._context: Any = None
 
-    def open(self, module: Any, data: bytes) -> None:
-        """Load the engine `data` and allocate its buffers. `close` frees also what a failed `open` took."""
+    def open(self, module: Any, data: bytes, host_code: bool = False) -> None:
+        """Load the engine `data` and allocate its buffers. `close` frees also what a failed `open` took.
+
+        host_code: whether the engine may bring code for the CPU, as version compatible ones do.
+        """
         self._cuda: Any = importlib.import_module("cuda.bindings.runtime")
         self._logger = cuda.collecting_logger(module)
         self._call(self._cuda.cudaSetDevice, 0)
@@ -156,6 +159,7 @@ class TensorRTSession(Copying):
         self._held.callback(self._call, self._cuda.cudaStreamDestroy, self._stream)
         self._held.callback(self._forget)
         self._runtime = self._made("Runtime", module.Runtime(self._logger))
+        self._runtime.engine_host_code_allowed = host_code
         self._engine = self._made("engine", self._runtime.deserialize_cuda_engine(data))
         self._context = self._made("execution context", self._engine.create_execution_context())
         self._check_tensors()

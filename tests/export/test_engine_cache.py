@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from drnn_export import engine_cache, tensorrt
+from drnn_export.build_controls import BuildControls
 from drnn_export.emit import emit
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import build_engine
@@ -17,6 +18,7 @@ from tests.networks import random_weights
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
 
+TF32 = BuildControls(tf32=True)
 SPEC = ModelSpec("rnn", (3,), (1,), Continuous(1), Head("last", 2))
 
 
@@ -30,13 +32,13 @@ def graph(tmp_path: Path) -> Path:
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The builds that really happen."""
-    real, found = tensorrt._run_worker, []
+    real, found = tensorrt.run_builder, []
 
     def counting(onnx: Path, *arguments: object) -> object:
         found.append(onnx.name)
         return real(onnx, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tensorrt, "_run_worker", counting)
+    monkeypatch.setattr(tensorrt, "run_builder", counting)
     return found
 
 
@@ -59,7 +61,9 @@ def test_second_build_is_taken_from_the_cache(graph: Path, builds: list[str]) ->
     assert second.kernels == first.kernels
 
 
-@pytest.mark.parametrize("change", [{"tf32": True}, {"compute_capabilities": ("8.9",)}, {"workspace_bytes": 1 << 24}])
+@pytest.mark.parametrize(
+    "change", [{"controls": TF32}, {"compute_capabilities": ("8.9",)}, {"controls": BuildControls(workspace_mib=16)}]
+)
 def test_other_flags_are_another_engine(change: dict[str, object], graph: Path, builds: list[str]) -> None:
     build(graph)
     build(graph, **change)
@@ -132,9 +136,9 @@ def test_oldest_entries_go_where_the_cache_is_full(
 ) -> None:
     build(graph)
     monkeypatch.setattr(engine_cache, "MOST_BYTES", entry(graph).stat().st_size + 10)
-    build(graph, tf32=True)
+    build(graph, controls=TF32)
     assert len(list((graph.parent / "cache").iterdir())) == 2
-    build(graph, tf32=True)
+    build(graph, controls=TF32)
     assert len(builds) == 2
 
 

@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from drnn_export.build_controls import BuildControls
 from drnn_export.tensorrt import (
     AHEAD_OF_TIME,
     backend_availability,
@@ -122,7 +123,7 @@ def test_an_engine_comes_with_a_sidecar_that_describes_it(operator: str, tmp_pat
     assert (sidecar.onnx, sidecar.flavour, sidecar.version) == ("model.onnx", "tensorrt-rtx", rtx.__version__)
     assert (sidecar.platform, sidecar.compute_capabilities) == (this_platform(), SM86)
     assert (sidecar.ahead_of_time, sidecar.driver, sidecar.batch) == (True, None, None)
-    assert sidecar.flags == {"tf32": False, "strongly_typed": True}
+    assert sidecar.flags == {"tf32": False, "strongly_typed": True, "version_compatible": False}
     assert sidecar.inputs == (TensorInfo("input", "float32", (T, B, C)),)
     assert sidecar.outputs == (TensorInfo("output", "float32", (T, 1, B, H)),)
     assert 0 < sidecar.build_seconds < 60
@@ -139,7 +140,7 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_tf32_is_in_the_engine_only_when_asked_for(tmp_path: Path) -> None:
     graph, engine = products(tmp_path), tmp_path / "model.engine"
     exact = build(graph, engine)
-    rounded = build(graph, engine, tf32=True)
+    rounded = build(graph, engine, controls=BuildControls(tf32=True))
     assert (exact.flags["tf32"], rounded.flags["tf32"]) == (False, True)
     assert exact.engine_sha256 != rounded.engine_sha256
 
@@ -154,7 +155,7 @@ def test_tokens_keep_their_type(tmp_path: Path) -> None:
         {"table": weights(5, H)},
     )
     heard: list[str] = []
-    sidecar = build(graph, tmp_path / "e", workspace_bytes=1 << 24, on_message=heard.append)
+    sidecar = build(graph, tmp_path / "e", controls=BuildControls(workspace_mib=16), on_message=heard.append)
     assert sidecar.inputs[0].dtype == "int64"
     assert any("Int64" in message for message in heard)
 

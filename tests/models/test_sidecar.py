@@ -32,6 +32,7 @@ SIDECAR = Sidecar(
     inputs=(TensorInfo("input", "float32", (-1, 12, 3)),),
     outputs=(TensorInfo("output", "float32", (-1, 10)),),
     batch=(1, 2, 8),
+    command="tensorrt_rtx --onnx=model.onnx",
 )
 FITTING = {
     "flavour": "tensorrt-rtx",
@@ -75,7 +76,7 @@ def test_an_unknown_key_is_named() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("format", "drnn-deploy-engine/2", "format"),
+        ("format", "drnn-deploy-engine/1", "format"),
         ("flavour", "openvino", "flavour"),
         ("flavour", ["tensorrt"], "flavour"),
         ("version", 11, "version"),
@@ -104,6 +105,8 @@ def test_an_unknown_key_is_named() -> None:
         ("batch", [1, 8], "batch"),
         ("batch", [0, 1, 2], r"batch\[0\]"),
         ("batch", [4, 2, 8], "batch"),
+        ("hardware", "any", "hardware"),
+        ("command", "", "command"),
     ],
 )
 def test_a_mistyped_key_is_named(key: str, value: object, named: str) -> None:
@@ -160,6 +163,38 @@ def test_a_mismatch_names_both_sides(key: str, value: str, words: tuple[str, ...
     assert all(word in sentence for word in words), sentence
     assert "\n" not in sentence
     assert ";" not in sentence
+
+
+COMPATIBLE = dataclasses.replace(
+    SIDECAR,
+    flavour="tensorrt",
+    version="10.3.0.26",
+    compute_capabilities=("8.6",),
+    flags={**SIDECAR.flags, "version_compatible": True},
+    hardware="ampere+",
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("10.3.0.26", True), ("10.13.2.6", True), ("10.4", True), ("10.2.9.99", False), ("11.0.0.1", False)],
+)
+def test_version_compatible_engine_fits_later_versions_of_its_major_one(version: str, fits: bool) -> None:
+    machine = {**FITTING, "flavour": "tensorrt", "version": version}
+    assert (COMPATIBLE.mismatch(**machine) == "") is fits
+    exact = dataclasses.replace(COMPATIBLE, flags=SIDECAR.flags)
+    assert (exact.mismatch(**machine) == "") is (version == "10.3.0.26")
+
+
+@pytest.mark.parametrize(("capability", "fits"), [("8.0", True), ("8.7", True), ("12.0", True), ("7.5", False)])
+def test_ampere_engine_fits_ampere_and_later(capability: str, fits: bool) -> None:
+    machine = {**FITTING, "flavour": "tensorrt", "version": "10.3.0.26", "compute_capability": capability}
+    sentence = COMPATIBLE.mismatch(**machine)
+    assert (sentence == "") is fits
+    assert fits or "8.0 or later and this GPU has 7.5" in sentence
+    exact = dataclasses.replace(COMPATIBLE, hardware="same-compute-capability")
+    assert exact.mismatch(**machine)
+    assert not exact.mismatch(**{**machine, "compute_capability": "8.6"})
 
 
 def test_every_difference_is_in_the_sentence() -> None:

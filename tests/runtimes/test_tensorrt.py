@@ -64,6 +64,7 @@ SIDECAR = Sidecar(
     engine_sha256=digest(ENGINE),
     engine_bytes=len(ENGINE),
     build_seconds=0.5,
+    command="tensorrt_rtx --onnx=model.onnx",
     inputs=(TensorInfo("input", "float32", (2, FEATURES)),),
     outputs=(TensorInfo("output", "float32", (2, FEATURES)),),
 )

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_models.description import Emission, Form, Precision, TensorInfo
-from drnn_models.errors import InputError
+from drnn_models.errors import EngineError, InputError
 from drnn_models.files import sha256
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
@@ -123,7 +123,7 @@ class Bundle:
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
         """Read a bundle and (with `verify`) compare every file's sha256 with the manifest.
 
-        Raises `InputError` for a missing, damaged or hand-edited manifest or file.
+        Raises `InputError` for a missing, damaged or hand-edited manifest or file, `EngineError` for an engine's.
         """
         manifest = _read_manifest(folder)
         bundle = cls(
@@ -190,16 +190,16 @@ class Bundle:
             raise InputError(f"cannot read {path}: {error}", _REBUILD) from error
 
     def _check_files(self, verify: bool) -> None:
-        named = [WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)]
-        named += [name for engine in self.engines for name in (engine.file, engine.sidecar)]
-        if unlisted := sorted(set(named) - set(self.files)):
+        of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
+        named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
+        if unlisted := sorted(named - set(self.files)):
             raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", _REBUILD)
         for name, expected in self.files.items():
-            path = self.path(name)
+            path, damaged = self.path(name), EngineError if name in of_engines else InputError
             if not path.is_file():
-                raise InputError(f"{path} is missing from the bundle", _REBUILD)
+                raise damaged(f"{path} is missing from the bundle", _REBUILD)
             if verify and sha256(path) != expected:
-                raise InputError(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
+                raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
 
 
 def manifest_schema() -> dict[str, Any]:

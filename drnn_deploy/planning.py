@@ -2,7 +2,7 @@
 
 The cost of a run is an estimated time on ONNX Runtime's CPU (`drnn_deploy.costs`). No GPU has been measured: there a
 run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that are launched, in a
-TensorRT engine kernels that wait for each other.
+TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ Goal = Literal["sequence", "latency", "throughput"]
 UNITS: dict[Target, str] = {"onnxruntime-cpu": "us", "onnxruntime-cuda": "nodes", "tensorrt": "kernels"}
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
-_CELL_KERNELS = {"rnn": 1, "gru": 2, "lstm": 2}  # of a cell, as TensorRT-RTX's builder lists those of unrolled steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: Target, costs: Co
     cost = {
         "onnxruntime-cpu": costs.run_microseconds(work),
         "onnxruntime-cuda": float(work.size.nodes),
-        "tensorrt": float(_CELL_KERNELS[spec.cell] * (sum(work.unrolled_cells) + work.operator_steps)),
+        "tensorrt": float(sum(work.unrolled_cells) + work.operator_steps),
     }[target]
     wait = request.delay(spec) or request.steps - 1
     return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))

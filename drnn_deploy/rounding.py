@@ -26,7 +26,7 @@ def rounding_noise(
         return reference.noise(run_reference(spec, dequantised(weights), inputs).outputs)
     kind, epsilon = _TYPES[precision]
     with np.errstate(over="ignore", invalid="ignore"):
-        found = run_reference(spec, weights, inputs, precision=np.float32, product=_rounding_product(kind))
+        found = run_reference(spec, weights, inputs, precision=np.float32, product=rounding_product(kind))
     return reference.noise(found.outputs, epsilon)
 
 
@@ -40,7 +40,7 @@ def dequantised(weights: Weights) -> Weights:
     return found
 
 
-def _rounding_product(kind: type) -> Product:
+def rounding_product(kind: type) -> Product:
     """The product with both operands and the result rounded to `kind`, and accumulated in float32."""
 
     def rounded(x: Array) -> Array:

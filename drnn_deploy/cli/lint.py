@@ -27,8 +27,15 @@ _STYLES = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
 @click.option(
     "--target", "targets", multiple=True, type=click.Choice(_TARGETS), help="Repeat for several. [default: all]"
 )
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="7.5",
+    help="A GPU generation that it must run on; repeat for several. [default: 8.0 and later]",
+)
 @json_option
-def lint(model: Path, targets: tuple[Target, ...], json_path: str | None) -> int:
+def lint(model: Path, targets: tuple[Target, ...], capabilities: tuple[str, ...], json_path: str | None) -> int:
     """Check an ONNX file, from whatever exporter, against what TensorRT's ONNX parsers take.
 
     Needs neither TensorRT nor a GPU. Exit code 4 where an engine could not be built, or would compute something else.
@@ -37,7 +44,7 @@ def lint(model: Path, targets: tuple[Target, ...], json_path: str | None) -> int
 
     console = make_console(json_path)
     with json_on_failure(json_path):
-        found = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS)
+        found = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
         write_json(json_path, _as_json(model, found))
     _show(console, found)
     return _exit_code(found)

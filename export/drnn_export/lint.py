@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_export.lint_generations import generation_findings
 from drnn_export.lint_graph import (
     Site,
     function_size,
@@ -30,8 +31,19 @@ from drnn_export.lint_weights import weight_findings
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MISREAD", "TARGETS", "Finding", "Severity", "Target", "lint_file", "lint_model", "load_table"]
+__all__ = [
+    "MISREAD",
+    "TARGETS",
+    "UNBUILDABLE",
+    "Finding",
+    "Severity",
+    "Target",
+    "lint_file",
+    "lint_model",
+    "load_table",
+]
 
+UNBUILDABLE = frozenset({"compute-capability"})  # refused in words that do not help
 MISREAD = frozenset({"layout", "float64", "domain", "uint8-quantisation"})  # accepted in silence, computed differently
 
 
@@ -44,8 +56,10 @@ class _Prepared:
     problem: str = ""
 
 
-def lint_file(path: Path, targets: Sequence[Target] = TARGETS) -> dict[Target, tuple[Finding, ...]]:
-    """Findings for each target, errors first.
+def lint_file(
+    path: Path, targets: Sequence[Target] = TARGETS, capabilities: Sequence[str] = ()
+) -> dict[Target, tuple[Finding, ...]]:
+    """Findings for each target, errors first. capabilities: of GPUs that it must also run on, for example "7.5".
 
     Raises `InputError` for a file that cannot be read or is not an ONNX model.
     """
@@ -53,15 +67,19 @@ def lint_file(path: Path, targets: Sequence[Target] = TARGETS) -> dict[Target, t
         return {target: (_file_size(load_table(target)),) for target in targets}
     model = load_graph(path, "Give the path of an .onnx file.")
     prepared = _prepare(model)
-    return {target: _lint(model, prepared, load_table(target), path.parent) for target in targets}
+    return {target: _lint(model, prepared, load_table(target), path.parent, capabilities) for target in targets}
 
 
-def lint_model(model: onnx.ModelProto, target: Target, folder: Path) -> tuple[Finding, ...]:
+def lint_model(
+    model: onnx.ModelProto, target: Target, folder: Path, capabilities: Sequence[str] = ()
+) -> tuple[Finding, ...]:
     """Findings for one target, errors first. `folder`: where external data is looked for."""
-    return _lint(model, _prepare(model), load_table(target), folder)
+    return _lint(model, _prepare(model), load_table(target), folder, capabilities)
 
 
-def _lint(model: onnx.ModelProto, prepared: _Prepared, table: Table, folder: Path) -> tuple[Finding, ...]:
+def _lint(
+    model: onnx.ModelProto, prepared: _Prepared, table: Table, folder: Path, capabilities: Sequence[str]
+) -> tuple[Finding, ...]:
     if prepared.problem:
         return (_about_file("error", "functions", prepared.problem, "Write the functions out"),)
     findings = [*_versions(model, table), *_edges(model.graph, table)]
@@ -70,6 +88,7 @@ def _lint(model: onnx.ModelProto, prepared: _Prepared, table: Table, folder: Pat
     findings += _wiring(prepared)
     for site in prepared.sites:
         findings += node_findings(site, table)
+    findings += generation_findings(prepared.sites, table.target, capabilities)
     findings += _node_count(len(prepared.sites), table)
     return tuple(sorted(findings, key=lambda finding: finding.severity))  # stable: in the order of the graph
 

@@ -90,7 +90,7 @@ def build_engine(
     targets = build_targets(backend, module, tuple(compute_capabilities), device)
     model, digest = _read_graph(onnx)
     _check_batch(onnx, model, batch)
-    _check_graph(onnx, model, lint_target(backend, module.version))
+    _check_graph(onnx, model, lint_target(backend, module.version), targets)
     request: dict[str, Any] = {
         "module": module.loaded.__name__,
         "onnx": str(onnx.absolute()),
@@ -244,12 +244,15 @@ def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, in
         raise InputError(f"batch sizes must be smallest <= usual <= largest, from 1 up, got {batch}")
 
 
-def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target) -> None:
-    """Raise `EngineError` for what NVIDIA's parser misreads in silence; what it refuses, it says best itself."""
-    from drnn_export.lint import MISREAD, lint_model
+def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target, capabilities: Sequence[str]) -> None:
+    """Raise `EngineError` for what NVIDIA's parser misreads in silence, and for what a GPU generation does not have.
 
-    for finding in lint_model(model, target, path.parent):
-        if finding.rule in MISREAD:
+    What the parser refuses, it says best itself.
+    """
+    from drnn_export.lint import MISREAD, UNBUILDABLE, lint_model
+
+    for finding in lint_model(model, target, path.parent, capabilities):
+        if finding.rule in MISREAD | UNBUILDABLE:
             where = f"node {finding.node!r} ({finding.operator}) " if finding.node else ""
             raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {EXPORT}")
 

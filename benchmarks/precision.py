@@ -115,9 +115,9 @@ def page(result: dict[str, Any]) -> str:
         "Written by `python -m benchmarks.narrower` from the reference's loop: root mean square error against float64",
         "on `normal` golden inputs, with the products rounded, then the LSTM's cell state after every step too, then",
         "all states, then all arithmetic. Most of the error is the products'. An LSTM's cell state in float16 makes",
-        "it half as large again; in RNN and GRU the states make little difference, and rounding everything may come out",
-        "on either side. A compiled step is one kernel either way (`tests/export/test_kernels.py`), so float32 outside of",
-        "the products adds none, and it is what every cell gets.",
+        "it half as large again; in RNN and GRU the states make little difference, and rounding everything may come",
+        "out on either side. A compiled step is one kernel in fp32, fp16 and bf16 (`tests/export/test_kernels.py`), so",
+        "float32 outside of the products adds none, and it is what every cell gets.",
         "",
         *narrower.table(json.loads((RESULTS / "narrower.json").read_text())["rows"]),
     ]

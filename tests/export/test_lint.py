@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from drnn_export.emit import emit
 from drnn_export.lint import MISREAD, Finding, lint_file, load_table
 from drnn_export.request import GraphRequest
-from drnn_models.description import Emission, Form
+from drnn_models.description import Emission, Form, Precision
 from drnn_models.errors import InputError
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 from tests.export import lint_graphs as graphs
@@ -135,15 +137,13 @@ def test_operators_are_those_that_the_parser_supports() -> None:
 
 
 def requests() -> list[GraphRequest]:
-    """Every form and emission that there is, with fixed and dynamic batch."""
+    """Every form, emission and precision that there is, with fixed and dynamic batch."""
     made = []
-    for form in get_args(Form):
-        for emission in get_args(Emission):
-            for batch in (1, 2, None):
-                try:
-                    made.append(GraphRequest(1 if form == "step" else 7, batch, emission, form=form))
-                except InputError:
-                    continue
+    for form, emission, batch in itertools.product(get_args(Form), get_args(Emission), (1, 2, None)):
+        for precision in get_args(Precision) if batch == 2 else ("fp32",):
+            steps = 1 if form == "step" else 7
+            with contextlib.suppress(InputError):
+                made.append(GraphRequest(steps, batch, emission, form=form, precision=precision))
     return made
 
 
@@ -152,8 +152,9 @@ def test_own_graphs_are_taken(cell: Cell, tmp_path: Path) -> None:
     spec = ModelSpec(cell, (5, 4), (1, 2), Continuous(2), Head("last", 3))
     files = []
     assert {(request.form, request.emission) for request in requests()} >= {("step", "skewed"), ("chunk", "mixed")}
+    assert {request.precision for request in requests()} == set(get_args(Precision))
     for request in requests():
-        files.append(tmp_path / f"{request.form}-{request.emission}-{request.batch}.onnx")
+        files.append(tmp_path / f"{request.form}-{request.emission}-{request.precision}-{request.batch}.onnx")
         files[-1].write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
     for path, verdict in verdicts(files).items():
         assert verdict.accepted, verdict.details

@@ -1,4 +1,4 @@
-"""What the README shows is run, and what it tells people to type is understood."""
+"""What the README and the pages beside it show is run, and what they tell people to type is understood."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ import pytest
 
 from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.export import export
+from drnn_deploy.cli.parity import parity
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text()
+PAGES = {path: path.read_text() for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))}
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
-    line.partition("#")[0].strip() for line in re.findall(r"^ {4}(drnn-(?:export|deploy) .*)$", README, re.MULTILINE)
+    line.partition("#")[0].strip()
+    for text in PAGES.values()
+    for line in re.findall(r"^ {4}(drnn-(?:export|deploy|parity) .*)$", text, re.MULTILINE)
 ]
+LINKS = [(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
 
 
 def test_python_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,8 +35,8 @@ def test_python_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_understood(line: str) -> None:
     name, *words = shlex.split(line)
-    if name == "drnn-export":
-        export.make_context(name, words)
+    if name != "drnn-deploy":
+        {"drnn-export": export, "drnn-parity": parity}[name].make_context(name, words)
         return
     context = drnn_deploy.make_context(name, words)
     command = drnn_deploy.get_command(context, words[0])
@@ -42,6 +48,6 @@ def test_there_are_commands_to_check() -> None:
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_links_lead_somewhere(path: str) -> None:
-    assert (Path(__file__).parents[1] / path).exists()
+@pytest.mark.parametrize(("page", "link"), sorted(set(LINKS)), ids=lambda value: str(value)[-60:])
+def test_links_lead_somewhere(page: Path, link: str) -> None:
+    assert (page.parent / link).exists()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drnn_export.emit import emit
@@ -12,8 +14,9 @@ from drnn_models.description import Precision
 from drnn_models.errors import EngineError
 from drnn_models.sidecar import Sidecar
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
-from tests.networks import random_weights
+from tests.networks import random_inputs, random_weights
 
+REPOSITORY = Path(__file__).parents[2]
 LOG = """Layers:
 Name: a, LayerType: memset, Inputs: [], Outputs: [ { Name: x, Datatype: Int64, Format: y }], TacticName: , Metadata:
 Name: b, LayerType: kgen, Inputs: [ { Datatype: Float }], Constants: [ { Name: y, Datatype: Half }], Outputs: []
@@ -70,3 +73,36 @@ def test_engine_of_another_precision_than_asked_for_is_refused(tmp_path: Path) -
     with pytest.raises(EngineError, match="another precision than fp16: none of its kernels holds Half"):
         built(tmp_path, "rnn", 4, "fp32", said="fp16")
     assert not (tmp_path / "model.engine").exists()
+
+
+def test_no_other_way_of_writing_a_step_has_fewer_kernels_or_a_clearly_shorter_build() -> None:
+    """As measured; docs/step-forms.md is what the measurement says."""
+    from benchmarks.step_forms import FORMS, page
+
+    result = json.loads((REPOSITORY / "benchmarks" / "results" / "step-forms.json").read_text())
+    assert (REPOSITORY / "docs" / "step-forms.md").read_text() == page(result)
+    for cell, forms in FORMS.items():
+        rows = {row["form"]: row for row in result["rows"] if row["cell"] == cell}
+        assert list(rows) == list(forms)
+        emitted = next(iter(rows.values()))
+        assert all(emitted["kernels"] <= row["kernels"] for row in rows.values())
+        assert all(emitted["seconds"][0] <= row["seconds"][1] for row in rows.values())
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_other_ways_of_writing_a_step_compute_the_same(cell: Cell, tmp_path: Path) -> None:
+    """Or comparing their kernels would mean nothing."""
+    import onnxruntime
+
+    from benchmarks.step_forms import FORMS, written
+
+    spec = ModelSpec(cell, (5,), (1,), Continuous(2), Head("last", 3))
+    inputs = {"input": random_inputs(spec, 2, 6, 1)}
+    found = []
+    for patch in FORMS[cell].values():
+        with written(patch):
+            model = emit(spec, random_weights(spec, 0), GraphRequest(6, 2, "unrolled"))
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        found.append(session.run(["output"], inputs)[0])
+    for outputs in found[1:]:
+        np.testing.assert_allclose(outputs, found[0], rtol=0, atol=1e-5)

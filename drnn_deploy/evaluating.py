@@ -19,7 +19,8 @@ from drnn_deploy.tasks import Batch, Score, Task, fits, make_task
 from drnn_models.baselines import NetworkSpec
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Runtime, Session
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Session
 
 if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint

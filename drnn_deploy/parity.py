@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from drnn_models.errors import DeployError, InputError, ParityError, RuntimeUnavailableError
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
-from drnn_runtimes.runtime import Arrays, Runtime, Session
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.states import zero_states
 from drnn_runtimes.stream import Stream
 

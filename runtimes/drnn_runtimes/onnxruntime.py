@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drnn_models.description import Availability
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, Copying, check_inputs
 from drnn_runtimes.stream import Streaming
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -93,7 +93,7 @@ class OnnxRuntime(Streaming):
 
 
 class OnnxRuntimeSession(Copying):
-    """See `drnn_runtimes.runtime.Session`."""
+    """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, session: Any, graph: GraphInfo) -> None:
         self._session, self._graph = session, graph

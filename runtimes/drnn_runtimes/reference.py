@@ -19,7 +19,7 @@ from drnn_models.gates import GATES
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, Copying, check_inputs
 from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
 from drnn_runtimes.stream import Streaming
 
@@ -181,7 +181,7 @@ class ReferenceRuntime(Streaming):
 
 
 class ReferenceSession(Copying):
-    """See `drnn_runtimes.runtime.Session`."""
+    """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:
         self._spec, self._weights, self._graph = bundle.spec, bundle.weights, graph

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from drnn_models.errors import InputError
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.runtime import Session
+from drnn_runtimes.session import Session
 from drnn_runtimes.stream_memory import Lines, Rings
 from drnn_runtimes.stream_state import StreamState
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.runtime import Arrays, Session
+from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.states import line_name, zero_states
 
 _STARTED = "state_started"  # of emission skewed, see `drnn_export.skew`

@@ -21,7 +21,7 @@ from drnn_models.description import Availability, TensorInfo
 from drnn_models.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_models.sidecar import REBUILD, Sidecar, this_platform
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
-from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, Copying, check_inputs
 from drnn_runtimes.stream import Streaming
 
 _GPU_FAILED = "Check that no other program fills or uses the GPU, then run again; if it lasts, restart the driver."
@@ -137,7 +137,7 @@ class _Buffer:
 
 
 class TensorRTSession(Copying):
-    """See `drnn_runtimes.runtime.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
+    """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
 
     def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:
         """Hold nothing yet. batch: smallest, usual and largest, for a graph that takes any batch."""

@@ -21,7 +21,7 @@ from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_models.tensorrt_parser import RefusedError, parse_network
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.network_program import NetworkProgram
-from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, Copying, check_inputs
 from drnn_runtimes.stream import Streaming
 
 # Of the graph. 15,736 take 4 s to parse and read, and with the golden data 11 s, where the reference takes 8.
@@ -75,7 +75,7 @@ class TensorRTNetworkRuntime(Streaming):
 
 
 class TensorRTNetworkSession(Copying):
-    """See `drnn_runtimes.runtime.Session`."""
+    """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, program: NetworkProgram, graph: GraphInfo) -> None:
         self._program, self._graph = program, graph

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drnn_models.description import Availability
 from drnn_models.errors import RuntimeUnavailableError
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, Copying, check_inputs
 from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
 from drnn_runtimes.stream import Streaming
 
@@ -73,7 +73,7 @@ class TorchRuntime(Streaming):
 
 
 class TorchSession(Copying):
-    """See `drnn_runtimes.runtime.Session`."""
+    """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str) -> None:
         self._model, self._graph, self._device = model, graph, device

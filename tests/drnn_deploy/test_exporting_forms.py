@@ -12,7 +12,7 @@ from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxruntime import OnnxRuntimeSession
-from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.session import Arrays
 from drnn_runtimes.stream_memory import Lines
 from tests.networks import random_weights
 

@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from drnn_models.cuda import collecting_logger
 from drnn_models.tensorrt_parser import parse_network
 from drnn_runtimes.network_program import NetworkProgram
-from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.session import Arrays
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
 

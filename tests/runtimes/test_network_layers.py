@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from drnn_models.errors import InputError
 from drnn_runtimes import network_layers
-from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.session import Arrays
 from tests.runtimes.hand_made import BOOL, FLOAT, INT64, built, compare, evaluated, graph_of, ints
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from drnn_models.errors import InputError
 from drnn_runtimes import network_loops
-from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.session import Arrays
 from tests.runtimes.hand_made import BOOL, FLOAT, INT64, built, evaluated, graph_of, rtx
 
 ROWS = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)

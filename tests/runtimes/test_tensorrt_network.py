@@ -26,7 +26,7 @@ from drnn_runtimes import tensorrt_network
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.runtime import Arrays
+from drnn_runtimes.session import Arrays
 from drnn_runtimes.tensorrt_network import MOST_NODES, TensorRTNetworkRuntime
 from tests.networks import Case, cases, make_case, random_weights
 from tests.runtimes.test_stream import bundle_of

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import platform
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ from drnn_deploy.golden import make_golden, make_stream, write_golden
 from drnn_deploy.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity import ParityReport, check_parity
 from drnn_export.emit import emit, estimate, next_state_name, state_name
-from drnn_export.engine_cache import cache_folder
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
+from drnn_models.cache import cache_folder
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.description import TensorInfo
 from drnn_models.errors import DeployError, EngineError, InputError
 from drnn_models.files import replacing_folder, sha256
 from drnn_models.sidecar import Sidecar
+from drnn_models.version import package_version
 from drnn_runtimes.bundle import (
     FORMAT,
     GOLDEN,
@@ -248,7 +248,7 @@ def _write_manifest(
         "files": {
             path.relative_to(draft).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in paths
         },
-        "versions": {"drnn-deploy": metadata.version("drnn-deploy"), **versions},
+        "versions": {"drnn-deploy": package_version(), **versions},
     }
     manifest["checksum"] = manifest_checksum(manifest)
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from importlib import metadata
 
 import numpy as np
 import onnx
@@ -22,6 +21,7 @@ from drnn_export.request import GraphRequest
 from drnn_export.skew import skewed_layers
 from drnn_models.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.version import package_version
 from drnn_models.weights import Weights, check_weights
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
@@ -77,7 +77,7 @@ def emit(
         "drnn.precision": request.precision,
         "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
     }
-    return g.model(inputs, outputs, described, metadata.version("drnn-deploy"), request.precision)
+    return g.model(inputs, outputs, described, package_version(), request.precision)
 
 
 def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,14 +20,6 @@ from drnn_models.files import replacing, sha256
 from drnn_models.sidecar import Sidecar, sidecar_path
 
 MOST_BYTES = 2 << 30
-
-
-def cache_folder() -> Path:
-    """`$DRNN_CACHE`, or a folder in the user's cache."""
-    import platformdirs
-
-    chosen = os.environ.get("DRNN_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("drnn-deploy")) / "engines"
 
 
 def cache_key(identity: Mapping[str, Any]) -> str:

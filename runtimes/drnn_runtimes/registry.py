@@ -18,6 +18,7 @@ _ALL: tuple[Runtime, ...] = (
     TorchRuntime("cuda"),
     OnnxRuntime("cpu"),
     OnnxRuntime("cuda"),
+    OnnxRuntime("tensorrt"),
     TensorRTNetworkRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),

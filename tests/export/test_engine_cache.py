@@ -140,10 +140,3 @@ def test_oldest_entries_go_where_the_cache_is_full(
     assert len(list((graph.parent / "cache").iterdir())) == 2
     build(graph, controls=TF32)
     assert len(builds) == 2
-
-
-def test_folder_is_the_environments_or_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DRNN_CACHE", str(tmp_path))
-    assert engine_cache.cache_folder() == tmp_path
-    monkeypatch.delenv("DRNN_CACHE")
-    assert engine_cache.cache_folder().parts[-2:] == ("drnn-deploy", "engines")

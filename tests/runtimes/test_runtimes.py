@@ -20,7 +20,7 @@ from tests.networks import Case, make_case
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
 EVERYWHERE = ("reference", "torch", "onnxruntime-cpu")
-WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,6 @@ def build_engine(
         "compute_capabilities": targets if backend == "tensorrt-rtx" else (),
         "controls": controls.request,
         "batch": batch,
-        "parent": os.getpid(),
     }
     ahead_of_time = backend == "tensorrt-rtx" and (device is None or bool(compute_capabilities))
     facts: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """The child process of `drnn_export.tensorrt`: parses and compiles one ONNX graph with NVIDIA's builder.
 
-Reads a request (JSON, on standard input) and answers with a reply (JSON, on standard output):
+It answers a request with a reply (`drnn_models.child`):
 
-    request  module, onnx, engine (file to write), compute_capabilities, batch, parent,
+    request  module, onnx, engine (file to write), compute_capabilities, batch,
              controls (BuildControls.request), timings (null, or the files of timings to read and to write)
     reply    inputs, outputs, flags, seconds, warnings, layers   or   error, details (a list of text)
 
@@ -12,31 +12,19 @@ It is a process of its own because NVIDIA's builder can crash or hang the proces
 from __future__ import annotations
 
 import importlib
-import json
-import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drnn_models.child import answer
 from drnn_models.cuda import collecting_logger, data_type
 from drnn_models.tensorrt_parser import RefusedError, parse_network
-
-_POLL_SECONDS = 0.5
 
 
 def main() -> None:
     """Answer one request."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends this process itself
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # NVIDIA's libraries print: keep that out of the reply
-    request = json.load(sys.stdin)
-    threading.Thread(target=_end_with_parent, args=(request["parent"],), daemon=True).start()
-    with answer:
-        json.dump(_reply(request), answer)
+    answer(_reply)
 
 
 def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,13 +125,6 @@ def _add_profile(builder: Any, config: Any, network: Any, logger: Any, batch: li
 
 def _described(tensor: Any) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": data_type(tensor.dtype), "shape": list(tensor.shape)}
-
-
-def _end_with_parent(parent: int) -> None:
-    """A build that nobody waits for any more must not go on for minutes."""
-    while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

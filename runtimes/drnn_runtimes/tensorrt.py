@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +147,7 @@ class TensorRTSession(Copying):
         self._inputs: tuple[_Buffer, ...] = ()
         self._outputs: tuple[_Buffer, ...] = ()
         self._context: Any = None
+        self._launch: Callable[[], object] = self._execute
 
     def open(self, module: Any, data: bytes, host_code: bool = False) -> None:
         """Load the engine `data` and allocate its buffers. `close` frees also what a failed `open` took.
@@ -183,10 +185,35 @@ class TensorRTSession(Copying):
         check_batch(self._graph, inputs, self._batch)
         for buffer in self._inputs:
             self._feed(buffer, inputs[buffer.tensor.name])
-        self._accepted("execute_async_v3", self._context.execute_async_v3(int(self._stream)))
+        self._launch()
         landed = {buffer.tensor.name: self._fetch(buffer) for buffer in self._outputs}
         self._call(self._cuda.cudaStreamSynchronize, self._stream)
         return {name: value.copy() for name, value in landed.items()}
+
+    def capture(self) -> None:
+        """Record an execution as a CUDA graph, which every `run` from now on launches in place of the single kernels.
+
+        The copies to and from the GPU stay as they are. Raises `InputError` for a graph with a free batch, of which a
+        record would hold one size only, and `EngineError` where the GPU does not record the engine. See TensorRT's
+        documentation, CUDA graphs: the first execution prepares what cannot be recorded.
+        """
+        if self._batch is not None:
+            raise InputError(f"{self._graph.name} takes any batch, a CUDA graph only one", "Export it with --batch N.")
+        self._execute()
+        self._call(self._cuda.cudaStreamSynchronize, self._stream)
+        mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call(self._cuda.cudaStreamBeginCapture, self._stream, mode)
+        try:
+            self._execute()
+        finally:  # a stream that goes on recording would take no other work
+            recorded = self._call(self._cuda.cudaStreamEndCapture, self._stream)
+        self._held.callback(self._call, self._cuda.cudaGraphDestroy, recorded)
+        graph = self._call(self._cuda.cudaGraphInstantiate, recorded, 0)
+        self._held.callback(self._call, self._cuda.cudaGraphExecDestroy, graph)
+        self._launch = functools.partial(self._call, self._cuda.cudaGraphLaunch, graph, self._stream)
+
+    def _execute(self) -> None:
+        self._accepted("execute_async_v3", self._context.execute_async_v3(int(self._stream)))
 
     def _feed(self, buffer: _Buffer, value: NDArray[np.generic]) -> None:
         """Start copying an input, from the session's own array: the copy may go on after the caller's is gone."""

@@ -121,8 +121,6 @@ def test_the_builder_takes_level_and_workspace(graph: Path, tmp_path: Path) -> N
 def ask_builder(graph: Path, engine: Path, controls: BuildControls, timings: list[Path] | None = None) -> Any:
     """The builder's process itself, without what `build_engine` refuses for TensorRT-RTX beforehand."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
-    import os
-
     request = {
         "module": "tensorrt_rtx",
         "onnx": str(graph),
@@ -131,7 +129,6 @@ def ask_builder(graph: Path, engine: Path, controls: BuildControls, timings: lis
         "controls": controls.request,
         "timings": timings and [str(path) for path in timings],
         "batch": None,
-        "parent": os.getpid(),
     }
     return run_builder(graph, request, "TensorRT-RTX", 60.0)
 

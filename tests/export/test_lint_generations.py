@@ -46,8 +46,6 @@ def refusals(path: Path, capabilities: tuple[str, ...], target: str = "tensorrt-
 @pytest.mark.parametrize(("emission", "precision"), EMISSIONS)
 def test_lint_says_what_the_compiler_says(tmp_path: Path, cell: Cell, emission: str, precision: Precision) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
-    import os
-
     graph = written(tmp_path, cell, emission, precision)
     request = {
         "module": "tensorrt_rtx",
@@ -57,7 +55,6 @@ def test_lint_says_what_the_compiler_says(tmp_path: Path, cell: Cell, emission: 
         "controls": BuildControls().request,
         "timings": None,
         "batch": None,
-        "parent": os.getpid(),
     }
     try:
         run_builder(graph, request, "TensorRT-RTX", 60.0)

@@ -7,6 +7,8 @@ import dataclasses
 import hashlib
 import json
 import sys
+import types
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -310,6 +312,92 @@ def test_a_loaded_engine_computes_what_numpy_computes(batch: int, tmp_path: Path
             session.run({"input": np.zeros((9, FEATURES), np.float32)})
     with pytest.raises(InputError, match="closed"):
         session.run({"input": value})
+
+
+class PretendedCuda:
+    """The calls of the CUDA runtime in order; work on a stream that is recording is recorded and not done."""
+
+    cudaStreamCaptureMode = types.SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread")  # noqa: N815
+
+    def __init__(self, *, refused: str = "") -> None:
+        self.done: list[str] = []
+        self._refused, self._recording = refused, False
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any) -> tuple[Any, ...]:
+            self._recording = name == "cudaStreamBeginCapture" or (self._recording and name != "cudaStreamEndCapture")
+            self.done.append(name)
+            code = IntEnum("cudaError_t", {"cudaSuccess": 0, "cudaErrorStreamCaptureInvalidated": 901})
+            return code(901 if name == self._refused else 0), f"made by {name}"
+
+        call.__name__ = name
+        return call
+
+    def cudaGetErrorString(self, code: Any) -> tuple[int, bytes]:  # noqa: N802
+        return 0, b"operation failed"
+
+    def execute_async_v3(self, stream: int) -> bool:
+        self.done.append("recorded" if self._recording else "executed")
+        return True
+
+
+def pretended_session(cuda_runtime: PretendedCuda, batch: tuple[int, int, int] | None = None) -> TensorRTSession:
+    session = TensorRTSession(graph_info(2), batch)
+    session._cuda, session._context, session._stream = cuda_runtime, cuda_runtime, 7
+    session._logger = types.SimpleNamespace(errors=[])
+    return session
+
+
+def test_capture_records_one_execution_and_run_launches_the_record() -> None:
+    calls = PretendedCuda()
+    session = pretended_session(calls)
+    session.run({"input": np.zeros((2, FEATURES), np.float32)})
+    assert calls.done == ["executed", "cudaStreamSynchronize"]
+    calls.done.clear()
+    session.capture()
+    assert calls.done == [
+        *("executed", "cudaStreamSynchronize"),  # what cannot be recorded is done before
+        *("cudaStreamBeginCapture", "recorded", "cudaStreamEndCapture", "cudaGraphInstantiate"),
+    ]
+    calls.done.clear()
+    session.run({"input": np.zeros((2, FEATURES), np.float32)})
+    assert calls.done == ["cudaGraphLaunch", "cudaStreamSynchronize"]
+    calls.done.clear()
+    session.close()
+    assert calls.done == ["cudaGraphExecDestroy", "cudaGraphDestroy"]
+
+
+def test_what_the_gpu_does_not_record_is_an_engine_error_and_kernels_go_on() -> None:
+    calls = PretendedCuda(refused="cudaStreamEndCapture")
+    session = pretended_session(calls)
+    with pytest.raises(EngineError, match="cudaStreamEndCapture: operation failed"):
+        session.capture()
+    calls.done.clear()
+    session.run({"input": np.zeros((2, FEATURES), np.float32)})
+    assert calls.done == ["executed", "cudaStreamSynchronize"]
+
+
+def test_a_free_batch_is_not_recorded() -> None:
+    with pytest.raises(InputError, match="takes any batch, a CUDA graph only one"):
+        pretended_session(PretendedCuda(), (1, 2, 8)).capture()
+
+
+@pytest.mark.gpu
+def test_a_recorded_engine_computes_what_numpy_computes(tmp_path: Path) -> None:
+    rtx = pytest.importorskip("tensorrt_rtx")
+    device = cuda.gpu()
+    if device is None:
+        pytest.skip(cuda.gpu_reason())
+    if f"SM{device.compute_capability.replace('.', '')}" not in rtx.ComputeCapability.__members__:
+        pytest.skip(f"TensorRT-RTX does not build for compute capability {device.compute_capability}")
+    bundle, graph, matrix = built_here(tmp_path, 4)
+    random = np.random.default_rng(1)
+    with TensorRTRuntime("tensorrt-rtx").load(bundle, graph) as session:
+        session.capture()
+        for _ in range(3):
+            value = random.normal(size=(4, FEATURES)).astype(np.float32)
+            output = session.run({"input": value})["output"].astype(np.float64)
+            np.testing.assert_allclose(output, np.tanh(value.astype(np.float64) @ matrix), atol=2e-6)
 
 
 @pytest.mark.gpu

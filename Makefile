@@ -1,13 +1,15 @@
 # make demo: from a bare clone to the zoo's MNIST network exported, checked on every runtime and shown at work.
+# make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
 
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= auto
+GPU_CHECK ?=
 BIN := $(VENV)/bin
 DEMO := build/pixel-mnist
 
-.PHONY: demo test check nightly clean
+.PHONY: demo test check nightly gpu-check clean
 
 demo: $(VENV)/installed
 	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission unrolled
@@ -23,6 +25,10 @@ check: $(VENV)/installed
 
 nightly: $(VENV)/installed
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(JOBS)
+
+gpu-check:
+	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \
+		$(PYTHON) -m benchmarks.gpu_check $(GPU_CHECK)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

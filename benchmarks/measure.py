@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from drnn_models.version import package_version
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,29 +37,48 @@ class Timing:
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], *, seconds: float, warmup: int = 3) -> dict[str, Timing]:
     """Time all contenders in turn, round after round, for about `seconds` in all and at least seven rounds."""
+    times = interleaved_times(contenders, seconds=seconds, warmup=warmup)
+    return {name: _timing(values) for name, values in times.items()}
+
+
+def interleaved_times(
+    contenders: Mapping[str, Callable[[], Any]], *, seconds: float, warmup: int = 3, least: int = 7
+) -> dict[str, list[float]]:
+    """Milliseconds of every call of `interleaved`, in order. least: rounds at least, however long they take."""
     for run in contenders.values():
         for _ in range(warmup):
             run()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     started = time.perf_counter()
-    while time.perf_counter() - started < seconds or len(next(iter(times.values()))) < 7:
+    while time.perf_counter() - started < seconds or len(next(iter(times.values()))) < least:
         for name, run in contenders.items():
             before = time.perf_counter()
             run()
             times[name].append((time.perf_counter() - before) * 1e3)
-    return {name: _timing(values) for name, values in times.items()}
+    return times
 
 
 def machine() -> dict[str, Any]:
-    """Where a result comes from: processor and versions."""
-    packages = ("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "torch")
+    """Where a result comes from: processor, and versions of what is installed."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "gpu": None,
         "python": platform.python_version(),
-        "versions": {package: metadata.version(package) for package in packages},
+        "versions": {
+            "drnn-deploy": package_version(),
+            **installed_versions(("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch")),
+        },
     }
+
+
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Distribution -> version, of those that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:

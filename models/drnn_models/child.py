@@ -60,7 +60,10 @@ def ask(module: str, request: Mapping[str, Any], time_limit: float) -> dict[str,
         written = output.read().decode("utf-8", "replace")
     if process.returncode != 0:
         raise ChildError(_ending(process.returncode, written))
-    reply: dict[str, Any] = json.loads(answer)
+    try:
+        reply: dict[str, Any] = json.loads(answer)
+    except ValueError:
+        raise ChildError(f"it ended without a reply: {_ending(0, written)}") from None
     return reply
 
 

@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from drnn_models.network import DilatedRNN
 
 
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Inside, torch's float32 products on a GPU are float32 and not TF32; after it, as before."""
+    import torch
+
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+
+
 class TorchRuntime(Streaming):
     """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
 
@@ -64,12 +77,8 @@ class TorchRuntime(Streaming):
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
-        allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        try:
+        with without_tf32():
             yield TorchSession(model.eval().to(self._device), graph, self._device)
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
 
 class TorchSession(Copying):

@@ -35,6 +35,11 @@ def test_an_exception_is_told_with_its_last_line() -> None:
         ask(STAND_IN, {"do": "raise"}, 30)
 
 
+def test_a_child_that_ends_well_but_says_nothing_has_not_answered() -> None:
+    with pytest.raises(ChildError, match="ended without a reply: exit code 0"):
+        ask(STAND_IN, {"do": "exit"}, 30)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
 def test_a_late_child_is_killed_with_what_it_started(tmp_path: Path) -> None:
     started = time.monotonic()

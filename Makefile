@@ -1,6 +1,6 @@
 # make demo: from a bare clone to the zoo's MNIST network exported, checked on every runtime and shown at work.
-# make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
+# make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 
 PYTHON ?= python3
 VENV ?= .venv

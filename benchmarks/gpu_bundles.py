@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.gpu_plan import FLAVOURS, ZOO, Device
+from benchmarks.gpu_plan import ZOO, Setting
 from benchmarks.latency import STEPS, network
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporting import EngineResult
@@ -20,56 +17,25 @@ CHUNK = 32
 _NODES = 40_000  # the copy memory network over its 520 steps, unrolled
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One run of the check. work: folder of the bundles. quick: fewer graphs and shorter measurements."""
+def sets_of(setting: Setting, name: str) -> dict[str, dict[str, Any]]:
+    """Set -> `ExportOptions` of its bundle. Of the zoo's networks all precisions and forms, bfloat16 unrolled."""
+    stream: dict[str, Any] = {"forms": ("chunk", "step"), "chunk": CHUNK, "emissions": ("unrolled",), "batch": 1}
+    if name in get_args(Cell):
+        whole: dict[str, Any] = {"length": STEPS, "emissions": ("fused",), "precisions": ("fp32", "fp16")}
+        return {**{f"b{batch}": {**whole, "batch": batch} for batch in setting.batches}, "stream": stream}
+    found: dict[str, dict[str, Any]] = {
+        "sequence": {"emissions": ("fused",), "precisions": ("fp32", "fp16", "int8")},
+        "stream": {**stream, "precisions": ("fp32", "fp16", "bf16", "int8")},
+    }
+    if not setting.quick:
+        found["chunk"] = {"forms": ("chunk",), "chunk": CHUNK, "emissions": ("fused",), "precisions": ("fp32", "fp16")}
+        found["unrolled"] = {"emissions": ("unrolled",), "precisions": ("fp32", "bf16"), "node_budget": _NODES}
+    return found
 
-    device: Device
-    quick: bool
-    work: Path
 
-    @classmethod
-    def of(cls, request: Mapping[str, Any]) -> Setting:
-        """From a child's request."""
-        return cls("cpu" if request["device"] == "cpu" else "cuda", bool(request["quick"]), Path(request["work"]))
-
-    @property
-    def engine_seconds(self) -> float:
-        """The longest build; one that is estimated to take longer is not begun."""
-        return 40.0 if self.quick else 600.0
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Of what is timed."""
-        return (1, 32) if self.quick else (1, 8, 32, 128)
-
-    def sets(self, name: str) -> dict[str, dict[str, Any]]:
-        """Set -> `ExportOptions` of its bundle. Of the zoo's networks all precisions and forms, bfloat16 unrolled."""
-        stream: dict[str, Any] = {"forms": ("chunk", "step"), "chunk": CHUNK, "emissions": ("unrolled",), "batch": 1}
-        if name in get_args(Cell):
-            whole: dict[str, Any] = {"length": STEPS, "emissions": ("fused",), "precisions": ("fp32", "fp16")}
-            return {**{f"b{batch}": {**whole, "batch": batch} for batch in self.batches}, "stream": stream}
-        found: dict[str, dict[str, Any]] = {
-            "sequence": {"emissions": ("fused",), "precisions": ("fp32", "fp16", "int8")},
-            "stream": {**stream, "precisions": ("fp32", "fp16", "bf16", "int8")},
-        }
-        if not self.quick:
-            found["chunk"] = {
-                "forms": ("chunk",),
-                "chunk": CHUNK,
-                "emissions": ("fused",),
-                "precisions": ("fp32", "fp16"),
-            }
-            found["unrolled"] = {"emissions": ("unrolled",), "precisions": ("fp32", "bf16"), "node_budget": _NODES}
-        return found
-
-    def folder(self, name: str, of: str, runtime: str) -> Path:
-        """The bundle of a set, for a runtime: those of TensorRT have engines."""
-        return self.work / name / (f"{of}-{runtime}" if runtime in FLAVOURS else of)
-
-    def open(self, name: str, of: str, runtime: str) -> Bundle:
-        """The bundle, once it was written. Raises `InputError` where it was not."""
-        return Bundle.open(self.folder(name, of, runtime))
+def open_bundle(setting: Setting, name: str, of: str, runtime: str) -> Bundle:
+    """The bundle of a set, once it was written. Raises `InputError` where it was not."""
+    return Bundle.open(setting.folder(name, of, runtime))
 
 
 def checkpoint_of(name: str) -> Checkpoint:
@@ -83,7 +49,7 @@ def checkpoint_of(name: str) -> Checkpoint:
 def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Row:
     """Export every set of a network; with a flavour, build the engines. A build that fails is a row with the reason."""
     checkpoint, graphs, engines = checkpoint_of(name), [], []
-    for of, options in setting.sets(name).items():
+    for of, options in sets_of(setting, name).items():
         folder = setting.folder(name, of, flavour or "")
         chosen = ExportOptions(
             **options,

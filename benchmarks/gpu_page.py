@@ -13,36 +13,36 @@ PAGE = Path(__file__).parents[1] / "docs" / "gpu.md"
 Result = dict[str, Any]
 Row = dict[str, Any]
 _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is not verified where none is
-    ("parity/*/torch-cuda", "PyTorch on CUDA has computed nothing here."),
+    ("parity/*/torch-cuda", "That PyTorch on CUDA computes what it should."),
     (
         "parity/*/onnxruntime-cuda",
-        "ONNX Runtime's CUDA provider has computed nothing. Tested without a GPU: a fall back to the CPU is refused, "
-        "and the nodes are named.",
+        "That ONNX Runtime's CUDA provider computes what it should. Tested without a GPU: a fall back to the CPU is "
+        "refused, and the nodes are named.",
     ),
     (
         "parity/*/onnxruntime-tensorrt",
-        "ONNX Runtime's TensorRT provider has computed nothing. Tested without a GPU: its options, and that missing "
-        "libraries are named.",
+        "That ONNX Runtime's TensorRT provider computes what it should. Tested without a GPU: its options, and that "
+        "missing libraries are named.",
     ),
     (
         "parity/*/tensorrt",
-        "No engine of TensorRT has been built or executed. Tested without a GPU: the same adapter with TensorRT-RTX, "
-        "which has the same interface.",
+        "That TensorRT builds engines, and that they compute what they should. Tested without a GPU: the same adapter "
+        "with TensorRT-RTX's compiler, which has the same interface.",
     ),
     (
         "parity/*/tensorrt-rtx",
-        "No engine of TensorRT-RTX has been executed. Tested without a GPU: NVIDIA's parser and compiler take the "
-        "graphs, and the parsed network, evaluated in NumPy, computes what it should.",
+        "That engines of TensorRT-RTX compute what they should. Tested without a GPU: NVIDIA's parser and compiler take "
+        "the graphs, and the parsed network, evaluated in NumPy, is right.",
     ),
-    ("stream/*", "No stream has carried its state through a GPU."),
-    ("graph/*/torch", "The network has not been replayed as a CUDA graph by PyTorch."),
+    ("stream/*", "That a stream carries its state through a GPU."),
+    ("graph/*/torch", "That PyTorch can replay the network as a CUDA graph."),
     (
         "graph/*/tensorrt*",
-        "No engine has been replayed as a CUDA graph. Tested without a GPU: the order of the calls.",
+        "That an engine can be replayed as a CUDA graph. Tested without a GPU: the order of the calls.",
     ),
-    ("latency/*", "No latency on a GPU is known: the figures in the README are of a CPU."),
+    ("latency/*", "Any latency on a GPU: the figures in the README are of a CPU."),
 )
-_BFLOAT16 = "Graphs with bfloat16 products have run in NumPy only, as the network that NVIDIA's parser makes of them."
+_BFLOAT16 = "That a GPU computes graphs with bfloat16 products as it should: they have run in NumPy only."
 
 
 def page(results: Sequence[Result]) -> str:

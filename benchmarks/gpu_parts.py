@@ -1,6 +1,6 @@
 """The child process of `benchmarks.gpu_check`: runs one part and answers with what came of it.
 
-    request  part, device, quick, work (see `benchmarks.gpu_bundles.Setting`)
+    request  part, device, quick, work (see `benchmarks.gpu_plan.Setting`)
     reply    status (ok, failed, refused, missing), reason unless it is ok, and the part's own results
 
 ok: it ran, and what is checked is right. failed: it is wrong, or broke. refused: the compiler, the GPU or a provider
@@ -10,13 +10,14 @@ does not take it. missing: something that it needs is not on this machine.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_bundles import Row, Setting, write_bundles
-from benchmarks.gpu_plan import FLAVOURS, RUNTIMES, SURVEY
+from benchmarks.gpu_plan import FLAVOURS, RUNTIMES, SURVEY, Device, Setting
 from drnn_models.child import answer
 from drnn_models.errors import DeployError, EngineError, RuntimeUnavailableError
 
+Row = dict[str, Any]
 _REFUSALS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)
 _LONGEST = 600  # characters of an error that a reason repeats
 
@@ -24,7 +25,9 @@ _LONGEST = 600  # characters of an error that a reason repeats
 def reply(request: Mapping[str, Any]) -> Row:
     """See above. Never raises: what a part raises is its reason."""
     try:
-        return run_part(Setting.of(request), str(request["part"]))
+        device: Device = "cpu" if request["device"] == "cpu" else "cuda"
+        setting = Setting(device, bool(request["quick"]), Path(request["work"]))
+        return run_part(setting, str(request["part"]))
     except DeployError as error:
         return {"status": _status(error), "reason": str(error)}
     except Exception as error:  # whatever CUDA, torch or NVIDIA's modules raise is a result of the check
@@ -37,6 +40,8 @@ def run_part(setting: Setting, part: str) -> Row:
     if kind == SURVEY:
         return survey(setting)
     if kind in ("export", "engines"):
+        from benchmarks.gpu_bundles import write_bundles
+
         return write_bundles(setting, *rest)
     if kind == "parity":
         return parity(setting, *rest)
@@ -66,13 +71,14 @@ def survey(setting: Setting) -> Row:
 
 def parity(setting: Setting, network: str, runtime: str) -> Row:
     """Every graph of the network's bundles through one runtime, against float64."""
+    from benchmarks.gpu_bundles import open_bundle, sets_of
     from drnn_deploy.parity import check_parity
     from drnn_runtimes.registry import find_runtime
 
     rows: list[Row] = []
     left_out: list[Row] = []
-    for of in setting.sets(network):
-        report = check_parity(setting.open(network, of, runtime), [find_runtime(runtime)])
+    for of in sets_of(setting, network):
+        report = check_parity(open_bundle(setting, network, of, runtime), [find_runtime(runtime)])
         for row in report.rows:
             worst = row.worst
             rows.append(

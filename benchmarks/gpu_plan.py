@@ -46,6 +46,29 @@ class Part:
     after: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One run of the check. work: folder of the bundles. quick: fewer graphs and shorter measurements."""
+
+    device: Device
+    quick: bool
+    work: Path
+
+    @property
+    def engine_seconds(self) -> float:
+        """The longest build; one that is estimated to take longer is not begun."""
+        return 40.0 if self.quick else 600.0
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Of what is timed."""
+        return (1, 32) if self.quick else (1, 8, 32, 128)
+
+    def folder(self, name: str, of: str, runtime: str) -> Path:
+        """The bundle of a network's set of graphs, for a runtime: those of TensorRT have engines."""
+        return self.work / name / (f"{of}-{runtime}" if runtime in FLAVOURS else of)
+
+
 def networks() -> tuple[list[str], list[str]]:
     """Names of the zoo's networks, which are checked, and of the paper's network by cell, which is timed."""
     return sorted(path.parent.name for path in ZOO.glob("*/model.pt")), list(get_args(Cell))

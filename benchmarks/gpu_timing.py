@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu_bundles import CHUNK, Row, Setting
-from benchmarks.gpu_plan import BASELINE, COMPILED, FLAVOURS, RUNTIMES, TORCH_WAYS
+from benchmarks.gpu_bundles import CHUNK, Row, open_bundle
+from benchmarks.gpu_plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Setting
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved_times
 from benchmarks.training_step import by_phase
@@ -59,7 +59,7 @@ def latency(setting: Setting, cell: str, way: str) -> Row:
 def streams(setting: Setting, cell: str, runtime: str) -> Row:
     """Milliseconds of a chunk through `Stream.push`, state carried, beside torch's stream in the same process."""
     rows = []
-    bundle = setting.open(cell, "stream", runtime)
+    bundle = open_bundle(setting, cell, "stream", runtime)
     baseline = RUNTIMES[setting.device][0]
     for form, steps in (("step", 1), ("chunk", CHUNK)):
         samples = np.random.default_rng(0).standard_normal((1, steps, 1), dtype=np.float32)
@@ -92,7 +92,7 @@ def _ways(
     """(precision, context of the call) of what is timed."""
     if way in TORCH_WAYS:
         return [("fp32", _torch_way(model, setting.device, way))]
-    bundle = setting.open(cell, f"b{batch}", way)
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
     runtime = find_runtime(way)
     usable = [graph for graph in bundle.graphs if not runtime.unsupported(bundle, graph)]
     if not usable:
@@ -102,7 +102,7 @@ def _ways(
 
 @contextlib.contextmanager
 def _session(setting: Setting, cell: str, batch: int, way: str, graph: str) -> Iterator[Run]:
-    bundle = setting.open(cell, f"b{batch}", way)
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
     with find_runtime(way).load(bundle, bundle.graph(graph)) as session:
         yield lambda inputs: session.run({"input": inputs})["output"]
 
@@ -160,11 +160,10 @@ def _torch_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[
 @contextlib.contextmanager
 def _engine_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[dict[str, Run]]:
     """The engine twice, once recorded."""
-    bundle = setting.open(cell, f"b{batch}", way)
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
     graph = next(graph for graph in bundle.graphs if graph.precision == "fp32")
     runtime = find_runtime(way)
     with runtime.load(bundle, graph) as plain, runtime.load(bundle, graph) as recorded:
-        assert way in FLAVOURS
         assert isinstance(recorded, TensorRTSession)
         recorded.capture()
         yield {

@@ -31,8 +31,8 @@ _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is 
     ),
     (
         "parity/*/tensorrt-rtx",
-        "That engines of TensorRT-RTX compute what they should. Tested without a GPU: NVIDIA's parser and compiler take "
-        "the graphs, and the parsed network, evaluated in NumPy, is right.",
+        "That engines of TensorRT-RTX compute what they should. Tested without a GPU: NVIDIA's parser and compiler "
+        "take the graphs, and the parsed network, evaluated in NumPy, is right.",
     ),
     ("stream/*", "That a stream carries its state through a GPU."),
     ("graph/*/torch", "That PyTorch can replay the network as a CUDA graph."),

@@ -12,7 +12,8 @@ from drnn_models.child import ChildError, ask
 
 Entry = dict[str, Any]
 STATUSES = ("ok", "failed", "refused", "missing")
-_FOLDERS = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+")  # of an absolute path, not of an address on the web
+# An address on the web, which stays, or the folders of an absolute path.
+_FOLDERS = re.compile(r"""(\w+://\S+)|(?<![^\s'"(=:])/(?:[^\s/:'"]+/)+""")
 
 
 def run_parts(
@@ -52,7 +53,7 @@ def run_parts(
 def without_folders(value: Any) -> Any:
     """JSON types with every absolute path in a text cut to its file's name."""
     if isinstance(value, str):
-        return _FOLDERS.sub("", value)
+        return _FOLDERS.sub(lambda found: found[1] or "", value)
     if isinstance(value, dict):
         return {name: without_folders(each) for name, each in value.items()}
     return [without_folders(each) for each in value] if isinstance(value, list) else value

@@ -97,6 +97,8 @@ def test_paths_are_cut_to_names_and_addresses_are_left(names: list[str]) -> None
     assert without_folders({"a": [f"at {path}: no", f'"{path}"', 3]}) == {"a": ["at end.txt: no", '"end.txt"', 3]}
     address = f"see https://example.org{path}"
     assert without_folders(address) == address
+    relative = path.removeprefix("/")
+    assert without_folders(f"in {relative}") == f"in {relative}"
     assert without_folders("model.onnx or a/b at 1/2") == "model.onnx or a/b at 1/2"
 
 

@@ -41,7 +41,11 @@ class Evaluation:
     caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
 
 
-def _task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
+def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
+    """The task that a bundle or checkpoint, called `what` in errors, says that it is for.
+
+    Raises `InputError` where it names none, or one that its network does not fit.
+    """
     if "name" not in described:
         raise InputError(f"{what} does not say which task its network is for")
     task = make_task(described["name"], described.get("options", {}))
@@ -66,7 +70,7 @@ def evaluate_checkpoint(
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
         return outputs
 
-    task = _task_of(checkpoint.task, checkpoint.spec, what)
+    task = task_of(checkpoint.task, checkpoint.spec, what)
     return _evaluate(run, task, split, limit, "torch", "checkpoint")[0]
 
 
@@ -83,7 +87,7 @@ def evaluate_bundle(
     Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle, and `InputError` where the
     bundle names no task, or one that its network does not fit.
     """
-    task = _task_of(bundle.task, bundle.spec, str(bundle.folder))
+    task = task_of(bundle.task, bundle.spec, str(bundle.folder))
     results: list[Evaluation] = []
     expected: NDArray[np.int64] | None = None
     for runtime in runtimes:
@@ -117,7 +121,7 @@ def _evaluate(
 ) -> tuple[Evaluation, NDArray[np.int64]]:
     score, predictions = Score(), []
     started = time.perf_counter()
-    for batch in _limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
+    for batch in limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
         outputs = run(batch.inputs)
         score.add(outputs, batch)
         predictions.append(outputs.argmax(axis=-1).reshape(-1))
@@ -126,15 +130,18 @@ def _evaluate(
     return Evaluation(runtime, graph, task.metrics(score), len(found), 0, seconds), found
 
 
-def _limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
+def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
+    """The first `limit` sequences of the batches, and no more of them drawn than that takes; None: all."""
     left = limit
     for batch in batches:
         if left is None:
             yield batch
-        elif left > 0:
-            groups = None if batch.groups is None else batch.groups[:left]
-            yield Batch(batch.inputs[:left], batch.targets[:left], groups)
-            left -= len(batch.inputs)
+            continue
+        groups = None if batch.groups is None else batch.groups[:left]
+        yield Batch(batch.inputs[:left], batch.targets[:left], groups)
+        left -= len(batch.inputs)
+        if left <= 0:
+            return
 
 
 def as_json(results: Sequence[Evaluation]) -> dict[str, Any]:

@@ -93,10 +93,7 @@ def export(
     requests = graph_requests(checkpoint, options)
 
     with replacing_folder(folder) as draft:
-        graphs = [
-            _write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)
-        ]
-        _write_weights(draft, checkpoint)
+        graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
         write_golden(draft / GOLDEN, _golden(checkpoint, requests))
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
@@ -117,6 +114,27 @@ def export(
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n")
         _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines))
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    folder: Path,
+    requests: Sequence[GraphRequest],
+    golden: Sequence[GoldenCase],
+    options: ExportOptions,
+    *,
+    notify: Notify = lambda _: None,
+) -> Bundle:
+    """A bundle of exactly these graphs with golden data that is there already: without engines, and not checked.
+
+    golden: fits the graphs, see `drnn_deploy.golden`. options: only `node_budget` and `profile` matter. Raises
+    `InputError` where a graph is over the node budget or the folder cannot be written.
+    """
+    with replacing_folder(folder) as draft:
+        graphs = _write_networks(draft, checkpoint, requests, options, notify)
+        write_golden(draft / GOLDEN, golden)
+        _write_manifest(draft, checkpoint, graphs, ())
+    return Bundle.open(folder, verify=False)
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -153,6 +171,16 @@ def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[Go
     return cases
 
 
+def _write_networks(
+    draft: Path, checkpoint: Checkpoint, requests: Sequence[GraphRequest], options: ExportOptions, notify: Notify
+) -> list[GraphInfo]:
+    """The graphs, and the weights that the reference and torch run."""
+    from safetensors.numpy import save
+
+    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
+    return [_write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)]
+
+
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
@@ -186,12 +214,6 @@ def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
     return TensorInfo(value.name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
-
-
-def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
-    from safetensors.numpy import save
-
-    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
 
 
 def _build(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.states import zero_states
 from drnn_runtimes.stream import Stream
+
+if TYPE_CHECKING:
+    from drnn_deploy.task_metrics import TaskResult
+
+Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
 
 # Another order of summation, or another tanh, rounds differently but hardly worse: over 1,500 random networks, fused
 # and unrolled, ONNX Runtime's error is under 2 noises in 99.9 % and at most 4.4. Real mistakes are off by thousands.
@@ -56,7 +61,11 @@ class CaseResult:
 
 @dataclasses.dataclass(frozen=True)
 class ParityRow:
-    """One runtime on one graph. `milliseconds`: median time per sequence at the graph's batch."""
+    """One runtime on one graph.
+
+    `milliseconds`: median time per sequence at the graph's batch. `steps`, `batch` (None: any), `pruned`: of the graph.
+    `seconds`: from loading it to the end of the last case.
+    """
 
     runtime: str
     graph: str
@@ -67,6 +76,10 @@ class ParityRow:
     error: str = ""  # what went wrong, where it did not get as far as numbers
     exit_code: int = 0
     caveat: str = ""  # what a passed row does not show, see `drnn_runtimes.runtime.Runtime`
+    steps: int | None = None
+    batch: int | None = None
+    pruned: bool = False
+    seconds: float | None = None
 
     @property
     def worst(self) -> CaseResult | None:
@@ -86,11 +99,13 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True)
 class ParityReport:
-    """Rows that ran and runtimes that did not."""
+    """Rows that ran and runtimes that did not; `notes`: sentences on what was left out, and why."""
 
     rows: tuple[ParityRow, ...]
     missing: tuple[Missing, ...]
     noise_multiple: float = NOISE_MULTIPLE
+    tasks: tuple[TaskResult, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -117,10 +132,14 @@ def check_parity(
     required: bool = False,
     noise_multiple: float = NOISE_MULTIPLE,
     notify: Callable[[str], None] = lambda _: None,
+    more_cases: Sequence[GoldenCase] = (),
+    observe: Observer = lambda *_: None,
 ) -> ParityReport:
     """Run every golden case of a bundle through every graph and runtime that is usable here.
 
-    required: a runtime that can run no graph of this bundle fails, in place of being listed as missing.
+    required: a runtime that can run no graph of this bundle fails, in place of being listed as missing. more_cases: for
+    graphs of whole sequences, beside the golden ones; not for the reference, which is where their outputs come from.
+    observe: called with the outputs of every case.
     Raises `InputError` where `noise_multiple` is no positive number, or the golden data cannot be read.
     """
     if not 0 < noise_multiple < float("inf"):
@@ -138,23 +157,36 @@ def check_parity(
                 missing.append(Missing(runtime.name, shown_name(runtime, graph), reason, ""))
                 continue
             notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
-            rows.append(_row(bundle, runtime, graph, noise_multiple))
-    if required:
-        ran = {row.runtime for row in rows}
-        code = RuntimeUnavailableError.exit_code
-        rows += [
-            ParityRow(entry.runtime, entry.graph, "", False, (), None, entry.reason, code)
-            for entry in missing
-            if entry.runtime not in ran
-        ]
-    return ParityReport(tuple(rows), tuple(missing), noise_multiple)
+            cases = [case for case in bundle.golden if case.stream == bool(graph.states)]
+            if runtime.name != "reference" and not graph.states:
+                cases += more_cases
+            rows.append(_row(bundle, runtime, graph, cases, noise_multiple, observe))
+    report = ParityReport(tuple(rows), tuple(missing), noise_multiple)
+    return with_required(report, [runtime.name for runtime in runtimes]) if required else report
+
+
+def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
+    """The report with a failed row (exit code 3) for each of these runtimes that is missing and ran no graph."""
+    ran = {row.runtime for row in report.rows}
+    code = RuntimeUnavailableError.exit_code
+    failed = tuple(
+        ParityRow(entry.runtime, entry.graph, "", False, (), None, entry.reason, code)
+        for entry in report.missing
+        if entry.runtime in names and entry.runtime not in ran
+    )
+    return dataclasses.replace(report, rows=report.rows + failed)
 
 
 def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
-    """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form."""
+    """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form.
+
+    The reference also computes the same whatever the precision and pruning.
+    """
     if runtime.reads_graph:
         return list(bundle.graphs)
-    graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
+    told = [(g.pruned, g.precision) if runtime.name != "reference" else () for g in bundle.graphs]
+    pairs = zip(told, bundle.graphs, strict=True)
+    graphs = {(g.kind, g.steps, g.batch, g.delay, extra): g for extra, g in reversed(list(pairs))}
     return list(graphs.values())[::-1]
 
 
@@ -225,37 +257,57 @@ def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
     return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
 
 
-def _row(bundle: Bundle, runtime: Runtime, graph: GraphInfo, noise_multiple: float) -> ParityRow:
-    name = shown_name(runtime, graph)
+def _row(
+    bundle: Bundle,
+    runtime: Runtime,
+    graph: GraphInfo,
+    cases: Sequence[GoldenCase],
+    noise_multiple: float,
+    observe: Observer,
+) -> ParityRow:
+    precision = "fp64" if runtime.name == "reference" else graph.precision
+    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
+    row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
+    started = time.perf_counter()
     try:
         with runtime.load(bundle, graph) as session:
-            cases = [case for case in bundle.golden if case.stream == bool(graph.states)]
-            results = [_run_golden(session, bundle, graph, case, noise_multiple) for case in cases]
+            results = []
+            for case in cases:
+                result, outputs = check_case(session, bundle, graph, case, noise_multiple)
+                results.append(result)
+                observe(runtime, graph, case, outputs)
+            seconds = time.perf_counter() - started
             milliseconds = _time(session, graph, bundle.golden[0].inputs)
     except DeployError as error:
         reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
-        return ParityRow(runtime.name, name, graph.precision, False, (), None, reason, error.exit_code)
+        seconds = time.perf_counter() - started
+        return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
     passed = bool(results) and all(result.passed for result in results)
-    precision = "fp64" if runtime.name == "reference" else graph.precision
-    return ParityRow(runtime.name, name, precision, passed, tuple(results), milliseconds, caveat=runtime.caveat)
+    ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
+    return dataclasses.replace(ran, caveat=runtime.caveat)
 
 
-def _run_golden(
-    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, noise_multiple: float
-) -> CaseResult:
-    """The worst of a case's results: of a dynamic batch, over the sizes of its profile."""
+def check_case(
+    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, noise_multiple: float = NOISE_MULTIPLE
+) -> tuple[CaseResult, NDArray[np.generic]]:
+    """Run one golden case through a loaded graph: the verdict, and the outputs, empty where there were none.
+
+    Of a dynamic batch, the worst over the sizes of its profile. Raises `InputError` where the case does not fit the
+    graph, or the golden data knows no noise of its precision.
+    """
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
         case = dataclasses.replace(case, outputs=case.outputs[:, steps])
-    results = []
+    found = []
     for size in graph.profile or (None,):
         if graph.states:
             outputs = run_stream(session, bundle, graph, case.inputs, size)
         else:
             outputs = run_case(session, graph, case.inputs, size)
-        results.append(judge(case, outputs.get("output", np.zeros(0)), noise_multiple))
-    return max(results, key=lambda result: (not result.passed, result.in_noise or 0.0))
+        output = outputs.get("output", np.zeros(0))
+        found.append((judge(case, output, noise_multiple), output))
+    return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
 
 
 def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:

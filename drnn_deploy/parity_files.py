@@ -41,21 +41,44 @@ def _junit_case(suite: ElementTree.Element, row: ParityRow, case: CaseResult | N
 
 
 def markdown(reports: Mapping[str, ParityReport]) -> str:
-    """A table for each bundle, and what did not run."""
+    """A table for each bundle, one of its task's metrics, and what did not run."""
     lines: list[str] = []
     for name, report in reports.items():
         lines += [f"### {'PASSED' if report.passed else 'FAILED'}: {name}", ""]
-        lines += ["| runtime | graph | precision | largest error | in noise | verdict |", "|---|---|---|---|---|---|"]
+        lines += [
+            "| runtime | graph | precision | largest error | in noise | seconds | verdict |",
+            "|---|---|---|---|---|---|---|",
+        ]
         for row in report.rows:
             worst = row.worst
             error = f"{worst.absolute:.1e}" if worst and worst.absolute is not None else "-"
             noise = f"{worst.in_noise:.2f}" if worst and worst.in_noise is not None else "-"
+            seconds = f"{row.seconds:.2f}" if row.seconds is not None else "-"
             verdict = "passed" if row.passed else f"**failed** {row.error}".rstrip()
-            lines.append(f"| {row.runtime} | {row.graph} | {row.precision} | {error} | {noise} | {verdict} |")
+            cells = (row.runtime, row.graph, row.precision, error, noise, seconds, verdict)
+            lines.append(f"| {' | '.join(cells)} |")
         for row in report.rows:
             lines += [f"- {row.runtime} {row.graph}: {describe(case)}" for case in row.cases if not case.passed]
-        lines += ["", *(f"Not run: {m.runtime} {m.graph}".rstrip() + f" ({m.reason})" for m in report.missing), ""]
+        lines += ["", *_tasks(report)]
+        lines += [f"Not run: {m.runtime} {m.graph}".rstrip() + f" ({m.reason})" for m in report.missing]
+        lines += [*(f"Note: {note}" for note in report.notes), ""]
     return "\n".join(lines)
+
+
+def _tasks(report: ParityReport) -> list[str]:
+    if not report.tasks:
+        return []
+    lines = [
+        "| runtime | graph | task | sequences | metric | float64 | found | changed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in report.tasks:
+        for name, metric in result.metrics.items():
+            found = "not finite" if metric.value is None else f"{metric.value:.6f}"
+            counted = (result.runtime, result.graph, result.task, f"{result.sequences:,}", name.replace("_", " "))
+            cells = (*counted, f"{metric.reference:.6f}", found, f"{result.changed_predictions:,}")
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def describe(case: CaseResult) -> str:

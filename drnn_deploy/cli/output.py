@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.parity import Missing, ParityRow
+    from drnn_deploy.task_metrics import TaskResult
 
 _LOG_WIDTH = 120
 
@@ -97,7 +98,7 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     table = Table()
     for column in ("runtime", "form", "precision"):
         table.add_column(column, overflow="fold")
-    for column in ("largest error", "in noise", "ms/sequence"):
+    for column in ("largest error", "in noise", "ms/sequence", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
     for row in rows:
@@ -105,8 +106,9 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
         error = "-" if worst is None else "not finite" if worst.absolute is None else f"{worst.absolute:.1e}"
         noise = "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}"
         speed = "-" if row.milliseconds is None else f"{row.milliseconds:.3g}"
+        seconds = "-" if row.seconds is None else f"{row.seconds:.2f}"
         verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
-        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, verdict)
+        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, seconds, verdict)
     console.print(table)
     for row in rows:
         if not row.passed:
@@ -118,6 +120,26 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     for entry in missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
+
+
+def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
+    """A table with a line per runtime, graph and metric of the task."""
+    from rich.table import Table
+
+    if not results:
+        return
+    table = Table("runtime", "form", "task", "metric")
+    for column in ("float64", "found", "sequences", "changed"):
+        table.add_column(column, justify="right")
+    for result in results:
+        for name, metric in result.metrics.items():
+            found = "not finite" if metric.value is None else f"{metric.value:.6f}"
+            counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
+            names = result.runtime, result.graph, result.task, name.replace("_", " ")
+            table.add_row(*names, f"{metric.reference:.6f}", found, *counts)
+    console.print(table)
+    for source in dict.fromkeys(f"{result.task}: {result.source}" for result in results):
+        console.print(f"data    {source}", markup=False)
 
 
 def _detail(row: ParityRow) -> str:

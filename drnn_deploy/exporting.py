@@ -175,9 +175,7 @@ def _write_networks(
     draft: Path, checkpoint: Checkpoint, requests: Sequence[GraphRequest], options: ExportOptions, notify: Notify
 ) -> list[GraphInfo]:
     """The graphs, and the weights that the reference and torch run."""
-    from safetensors.numpy import save
-
-    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
+    _write_weights(draft, checkpoint)
     return [_write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)]
 
 
@@ -214,6 +212,12 @@ def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
     return TensorInfo(value.name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+
+
+def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.numpy import save
+
+    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
 
 
 def _build(

@@ -55,11 +55,11 @@ def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[Grap
     if not sets[0].requests:
         raise plan.refusals[0]
     if "chunk" in forms:
-        sets.append(GraphSet(f"batch {_ODD_BATCH}", plan.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
+        sets.append(GraphSet(f"B={_ODD_BATCH}", plan.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
     if "sequence" in forms:
         whole = plan.one_of("sequence", batch=_ODD_BATCH, prune=False)
         same = all(_evaluations(plan.spec, each, prune=True) == _evaluations(plan.spec, each) for each in whole)
-        sets.append(GraphSet(f"batch {_ODD_BATCH}{'' if same else ', unpruned'}", whole))
+        sets.append(GraphSet(f"B={_ODD_BATCH}{'' if same else ' unpruned'}", whole))
         for length in other_lengths(plan.spec, plan.length):
             sets.append(_dynamic(plan, length))
     notes = [f"left out: {error.message}" for error in plan.refusals]
@@ -81,8 +81,8 @@ def other_lengths(spec: ModelSpec, length: int) -> list[int]:
 def _dynamic(plan: _Plan, length: int) -> GraphSet:
     """Of any batch, or of a small one where the emission has static shapes."""
     if requests := plan.one_of("sequence", length=length, batch=None):
-        return GraphSet(f"T={length}, batch {':'.join(map(str, _PROFILE))}", requests)
-    return GraphSet(f"T={length}, batch {_SMALL_BATCH}", plan.one_of("sequence", length=length, batch=_SMALL_BATCH))
+        return GraphSet(f"T={length} B={':'.join(map(str, _PROFILE))}", requests)
+    return GraphSet(f"T={length} B={_SMALL_BATCH}", plan.one_of("sequence", length=length, batch=_SMALL_BATCH))
 
 
 class _Plan:

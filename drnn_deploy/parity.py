@@ -157,7 +157,7 @@ def check_parity(
                 missing.append(Missing(runtime.name, shown_name(runtime, graph), reason, ""))
                 continue
             notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
-            cases = [case for case in bundle.golden if case.stream == bool(graph.states)]
+            cases = golden_cases(bundle, graph)
             if runtime.name != "reference" and not graph.states:
                 cases += more_cases
             rows.append(_row(bundle, runtime, graph, cases, noise_multiple, observe))
@@ -188,6 +188,11 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     pairs = zip(told, bundle.graphs, strict=True)
     graphs = {(g.kind, g.steps, g.batch, g.delay, extra): g for extra, g in reversed(list(pairs))}
     return list(graphs.values())[::-1]
+
+
+def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:
+    """The golden cases that are for a graph: the stream where it has state, all others where it has none."""
+    return [case for case in bundle.golden if case.stream == bool(graph.states)]
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from drnn_deploy.parity import CaseResult, ParityReport, ParityRow
+from drnn_deploy.task_metrics import task_table
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:
@@ -68,17 +69,10 @@ def markdown(reports: Mapping[str, ParityReport]) -> str:
 def _tasks(report: ParityReport) -> list[str]:
     if not report.tasks:
         return []
-    lines = [
-        "| runtime | graph | task | sequences | metric | float64 | found | changed |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for result in report.tasks:
-        for name, metric in result.metrics.items():
-            found = "not finite" if metric.value is None else f"{metric.value:.6f}"
-            counted = (result.runtime, result.graph, result.task, f"{result.sequences:,}", name.replace("_", " "))
-            cells = (*counted, f"{metric.reference:.6f}", found, f"{result.changed_predictions:,}")
-            lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+    header, rows = task_table(report.tasks)
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    sources = dict.fromkeys(result.source for result in report.tasks)
+    return [*lines, "", *(f"Data: {source}" for source in sources), ""]
 
 
 def describe(case: CaseResult) -> str:

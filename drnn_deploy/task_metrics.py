@@ -8,7 +8,7 @@ no torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,29 @@ class TaskCase:
         }
         changed = int(np.count_nonzero(outputs.argmax(axis=-1) != self.case.outputs.argmax(axis=-1)))
         return TaskResult(runtime, graph, self.task.name, self.case.source, len(outputs), metrics, changed)
+
+
+def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, as text, for people: first what float64 gives on each source, then each runtime and graph."""
+    names = list(dict.fromkeys(name for result in results for name in result.metrics))
+    header = ["task", "runtime", "graph", *(name.replace("_", " ") for name in names), "sequences", "changed"]
+    rows = []
+    for task, source in dict.fromkeys((result.task, result.source) for result in results):
+        group = [result for result in results if (result.task, result.source) == (task, source)]
+        expected = {name: metric.reference for name, metric in group[0].metrics.items()}
+        rows.append([task, "float64", "", *(_shown(expected, name) for name in names), f"{group[0].sequences:,}", ""])
+        for result in group:
+            found = {name: metric.value for name, metric in result.metrics.items()}
+            counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
+            rows.append([task, result.runtime, result.graph, *(_shown(found, name) for name in names), *counts])
+    return header, rows
+
+
+def _shown(values: Mapping[str, float | None], name: str) -> str:
+    if name not in values:
+        return ""
+    value = values[name]
+    return "not finite" if value is None else f"{value:.6f}"
 
 
 def task_cases(

@@ -123,22 +123,21 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
 
 
 def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
-    """A table with a line per runtime, graph and metric of the task."""
-    from rich.table import Table
-
+    """A table of the task's metrics, and where the sequences come from."""
     if not results:
         return
-    table = Table("runtime", "form", "task", "metric")
-    for column in ("float64", "found", "sequences", "changed"):
-        table.add_column(column, justify="right")
-    for result in results:
-        for name, metric in result.metrics.items():
-            found = "not finite" if metric.value is None else f"{metric.value:.6f}"
-            counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
-            names = result.runtime, result.graph, result.task, name.replace("_", " ")
-            table.add_row(*names, f"{metric.reference:.6f}", found, *counts)
+    from rich.table import Table
+
+    from drnn_deploy.task_metrics import task_table
+
+    header, rows = task_table(results)
+    table = Table()
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
-    for source in dict.fromkeys(f"{result.task}: {result.source}" for result in results):
+    for source in dict.fromkeys(result.source for result in results):
         console.print(f"data    {source}", markup=False)
 
 

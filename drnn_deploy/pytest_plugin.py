@@ -1,0 +1,188 @@
+"""The parity matrix as a pytest plugin: `pytest --drnn-bundle DIR`.
+
+One test for each bundle, runtime, graph and golden case, named after them, with the verdict and the sentence of
+`drnn-parity`. A runtime that is missing skips its tests, or fails them with `--drnn-require`. Under pytest-xdist every
+worker collects the same tests; each process reads a bundle's golden data once and keeps one loaded graph at a time.
+
+pytest imports this module in every run of everyone who has the package: nothing heavy may be imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+    from drnn_runtimes.runtime import Runtime, Session
+
+_STATE = pytest.StashKey["_Matrix"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """See pytest."""
+    group = parser.getgroup("drnn-deploy", "parity of drnn-deploy bundles")
+    group.addoption(
+        "--drnn-bundle",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="Check this bundle, one test for each runtime, graph and golden case; repeat for several.",
+    )
+    group.addoption(
+        "--drnn-require",
+        action="append",
+        default=[],
+        metavar="RUNTIME",
+        help="Fail the tests of this runtime where it is missing, in place of skipping them; repeat for several.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Open the bundles, so that a bad one or an unknown runtime is one message and not a test."""
+    folders, required = config.getoption("--drnn-bundle"), config.getoption("--drnn-require")
+    if required and not folders:
+        raise pytest.UsageError("--drnn-require needs --drnn-bundle DIR")
+    if folders:
+        from drnn_models.errors import DeployError
+
+        try:
+            config.stash[_STATE] = _Matrix(list(dict.fromkeys(folders)), required)
+        except DeployError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Free the last graph that was loaded."""
+    if (matrix := config.stash.get(_STATE, None)) is not None:
+        matrix.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # so that -k and the like also choose among these tests
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the matrix behind the tests that pytest found."""
+    if (matrix := config.stash.get(_STATE, None)) is None:
+        return
+    for name, bundle in matrix.bundles.items():
+        parent = _BundleNode.from_parent(session, name=name, nodeid=f"drnn-parity::{name}")
+        items.append(_ComparedItem.from_parent(parent, name="compared", matrix=matrix, bundle=bundle))
+        items.extend(matrix.cells(parent, bundle))
+
+
+class _Matrix:
+    """The bundles, what is required, and the graph that is loaded at the moment."""
+
+    def __init__(self, folders: list[str], required: list[str]) -> None:
+        from pathlib import Path
+
+        from drnn_runtimes.bundle import Bundle
+        from drnn_runtimes.registry import find_runtime
+
+        self.required = {find_runtime(name).name for name in required}
+        self.bundles = {folder: Bundle.open(Path(folder)) for folder in folders}
+        self._open = contextlib.ExitStack()
+        self._reasons: dict[tuple[Path, str, str], str] = {}
+        self._loaded: tuple[Path, str, GraphInfo] | None = None
+        self._session: Session | None = None
+        for bundle in self.bundles.values():
+            _ = bundle.golden  # a damaged file is said here, once
+
+    def cells(self, parent: pytest.Collector, bundle: Bundle) -> Iterator[_CellItem]:
+        """One test for each runtime, graph and golden case, whether the runtime is here or not."""
+        from drnn_deploy.parity import golden_cases, graphs_for, shown_name
+        from drnn_runtimes.registry import RUNTIMES
+
+        for runtime in RUNTIMES.values():
+            for graph in graphs_for(runtime, bundle):
+                for case in golden_cases(bundle, graph):
+                    name = f"{runtime.name}::{shown_name(runtime, graph)}::{case.name}"
+                    cell = {"matrix": self, "bundle": bundle, "runtime": runtime, "graph": graph, "case": case}
+                    yield _CellItem.from_parent(parent, name=name, **cell)
+
+    def session(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> Session:
+        """The loaded graph; another one is closed first, so that no two change a library's settings at a time."""
+        wanted = (bundle.folder, runtime.name, graph)
+        if self._loaded != wanted or self._session is None:
+            self.close()
+            self._session = self._open.enter_context(runtime.load(bundle, graph))
+            self._loaded = wanted
+        return self._session
+
+    def close(self) -> None:
+        """Free the loaded graph."""
+        self._loaded = self._session = None
+        self._open.close()
+
+    def reason_to_skip(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> str:
+        """Why a runtime cannot run a graph here, "" where it can."""
+        key = (bundle.folder, runtime.name, graph.file)
+        if key not in self._reasons:
+            available = runtime.availability()
+            missing = f"{available.detail}. {available.fix}".rstrip()
+            self._reasons[key] = runtime.unsupported(bundle, graph) if available.usable else missing
+        return self._reasons[key]
+
+    def runs_any(self, bundle: Bundle, runtime: Runtime) -> bool:
+        """Whether a runtime can run some graph of a bundle here."""
+        return any(not self.reason_to_skip(bundle, runtime, graph) for graph in bundle.graphs)
+
+
+class _BundleNode(pytest.Collector):
+    """A bundle, as the parent of its tests."""
+
+    def collect(self) -> Collection[pytest.Item]:
+        return []
+
+
+class _Item(pytest.Item):
+    def __init__(self, *, matrix: _Matrix, bundle: Bundle, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.matrix, self.bundle = matrix, bundle
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.bundle.folder, None, self.name
+
+
+class _CellItem(_Item):
+    """One golden case of a bundle through one runtime and graph."""
+
+    def __init__(self, *, runtime: Runtime, graph: GraphInfo, case: GoldenCase, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.runtime, self.graph, self.case = runtime, graph, case
+
+    def runtest(self) -> None:
+        from drnn_deploy.parity import check_case
+        from drnn_deploy.parity_files import describe
+        from drnn_models.errors import DeployError
+
+        if reason := self.matrix.reason_to_skip(self.bundle, self.runtime, self.graph):
+            self._leave_out(reason)
+        try:
+            session = self.matrix.session(self.bundle, self.runtime, self.graph)
+            result, _ = check_case(session, self.bundle, self.graph, self.case)
+        except DeployError as error:
+            pytest.fail(f"{self.runtime.name}: {error}", pytrace=False)
+        self.user_properties.append(("largest error in noise", result.in_noise))  # goes into --junitxml
+        if not result.passed:
+            pytest.fail(f"{self.runtime.name} {self.graph.name}: {describe(result)}", pytrace=False)
+
+    def _leave_out(self, reason: str) -> None:
+        if self.runtime.name in self.matrix.required and not self.matrix.runs_any(self.bundle, self.runtime):
+            pytest.fail(f"{self.runtime.name} is required and cannot run here: {reason}", pytrace=False)
+        pytest.skip(f"{self.runtime.name}: {reason}")
+
+
+class _ComparedItem(_Item):
+    """Fails where nothing is compared: a matrix in which every test is skipped must not look as if it passed."""
+
+    def runtest(self) -> None:
+        from drnn_runtimes.registry import RUNTIMES
+
+        others = [runtime for name, runtime in RUNTIMES.items() if name != "reference"]
+        if not any(self.matrix.runs_any(self.bundle, runtime) for runtime in others):
+            pytest.fail("no runtime besides the reference can run a graph here: nothing is compared", pytrace=False)

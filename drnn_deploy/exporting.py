@@ -16,6 +16,7 @@ from drnn_deploy.costs import build_seconds
 from drnn_deploy.golden import make_golden, make_stream, write_golden
 from drnn_deploy.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity import ParityReport, check_parity
+from drnn_deploy.tolerance import Tolerance
 from drnn_export.emit import emit, estimate, next_state_name, state_name
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
@@ -84,6 +85,7 @@ def export(
     being written, and where a runtime or engine asked for by name cannot be had.
     """
     options = options or ExportOptions()
+    tolerance = Tolerance(options.noise_multiple)
     checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
@@ -108,7 +110,7 @@ def export(
             Bundle.open(draft, verify=False),
             runtimes,
             required=options.runtimes is not None,
-            noise_multiple=options.noise_multiple,
+            tolerance=tolerance,
             notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.parity import (
-    NOISE_MULTIPLE,
+    DEFAULT,
     Missing,
     ParityReport,
     ParityRow,
@@ -27,6 +27,7 @@ from drnn_deploy.parity import (
     with_required,
 )
 from drnn_deploy.task_metrics import TaskCase, TaskResult, task_cases
+from drnn_deploy.tolerance import Tolerance
 from drnn_models.errors import InputError
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
@@ -46,7 +47,7 @@ class MatrixOptions:
     `runtimes`: only these, each of which must be usable; empty: all that are. `required`: must take part, too.
     `forms`, `emissions`, `precisions`: of a bundle's graphs those that fit, of a checkpoint those to export; empty: all
     there are, or what `drnn_deploy.matrix_plan` says. `task`: whose data, in place of the network's own. `task_data`:
-    sequences of the task's test split. `noise_multiple`: see `drnn_deploy.parity`.
+    sequences of the task's test split. `tolerance`: of errors.
     """
 
     runtimes: tuple[str, ...] = ()
@@ -56,7 +57,7 @@ class MatrixOptions:
     precisions: tuple[str, ...] = ()
     task: str | None = None
     task_data: int | None = None
-    noise_multiple: float = NOISE_MULTIPLE
+    tolerance: Tolerance = DEFAULT
 
     def chosen(self) -> list[Runtime]:
         """The runtimes to check, in the usual order.
@@ -87,7 +88,7 @@ def check_bundle(bundle: Bundle, options: MatrixOptions, *, notify: Notify = lam
     """
     selected, runtimes = select(bundle, options), options.chosen()
     cases, notes = _task_cases(selected, options, notify)
-    report = _check(selected, runtimes, options.noise_multiple, cases, notify)
+    report = _check(selected, runtimes, options.tolerance, cases, notify)
     return with_required(dataclasses.replace(report, notes=tuple(notes)), _required(options))
 
 
@@ -104,12 +105,13 @@ def check_checkpoint(
     with tempfile.TemporaryDirectory() as folder:
         bundles = [goldens.write(Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)]
         cases, more_notes = _task_cases(bundles[0], options, notify)
-        checked = [_check(bundle, runtimes, options.noise_multiple, cases, notify) for bundle in bundles]
+        checked = [_check(bundle, runtimes, options.tolerance, cases, notify) for bundle in bundles]
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
     whole = ParityReport(
         rows=tuple(row for report in reports for row in report.rows),
         missing=tuple(dict.fromkeys(entry for report in reports for entry in report.missing)),
-        noise_multiple=options.noise_multiple,
+        tolerance=options.tolerance,
+        network=checkpoint.dilated.short_name,
         tasks=tuple(result for report in reports for result in report.tasks),
         notes=(*notes, *more_notes),
     )
@@ -155,7 +157,7 @@ def _task_cases(bundle: Bundle, options: MatrixOptions, notify: Notify) -> tuple
 
 
 def _check(
-    bundle: Bundle, runtimes: Sequence[Runtime], noise_multiple: float, cases: Sequence[TaskCase], notify: Notify
+    bundle: Bundle, runtimes: Sequence[Runtime], tolerance: Tolerance, cases: Sequence[TaskCase], notify: Notify
 ) -> ParityReport:
     """The bundle's golden cases and those of the task that have its length."""
     lengths = {graph.steps for graph in bundle.graphs if graph.form == "sequence"}
@@ -169,9 +171,7 @@ def _check(
         if found := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
             results.append(found)
 
-    report = check_parity(
-        bundle, runtimes, noise_multiple=noise_multiple, notify=notify, more_cases=more, observe=observe
-    )
+    report = check_parity(bundle, runtimes, tolerance=tolerance, notify=notify, more_cases=more, observe=observe)
     return dataclasses.replace(report, tasks=tuple(results))
 
 

@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from drnn_deploy.parity import NOISE_MULTIPLE
 from drnn_deploy.planning import Goal, Target, cheapest_emission, plan_checkpoint, task_length
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.build_controls import BuildControls
 from drnn_export.emit import NODE_BUDGET
 from drnn_export.request import GraphRequest

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
-    from drnn_runtimes.runtime import Runtime, Session
+    from drnn_runtimes.runtime import Runtime
+    from drnn_runtimes.session import Session
 
 _STATE = pytest.StashKey["_Matrix"]()
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_models.baselines import ConvSpec, SkipSpec
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens

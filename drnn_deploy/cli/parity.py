@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,17 @@ from drnn_deploy.cli.output import (
     show_tasks,
     write_json,
 )
-from drnn_models.errors import InputError
+from drnn_models.errors import InputError, ParityError
 from drnn_models.files import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from drnn_deploy.parity import ParityReport
+    from drnn_deploy.parity_history import Regression
+    from drnn_deploy.tolerance import Tolerance
 
 
 @click.command()
@@ -65,6 +70,19 @@ if TYPE_CHECKING:
     help="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
+@click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
+@click.option("--rtol", type=float, help="Added to it: a share of the largest |output|.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    help="An earlier report of --json: what got worse by more than noise fails too.",
+)
+@click.option(
+    "--max-slowdown",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --baseline: times that a sequence may take longer. [default: times do not count]",
+)
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write one self-contained page.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
 @json_option
@@ -72,6 +90,11 @@ def parity(
     paths: tuple[Path, ...],
     tasks: tuple[str, ...],
     max_noise: float | None,
+    atol: float | None,
+    rtol: float | None,
+    baseline: Path | None,
+    max_slowdown: float | None,
+    html_path: Path | None,
     junit_path: Path | None,
     markdown_path: Path | None,
     json_path: str | None,
@@ -80,25 +103,62 @@ def parity(
     """Check that every runtime computes what a bundle's float64 golden data says.
 
     A CHECKPOINT is exported in several forms, batches and lengths for the check, and these are not kept. Exit code 1
-    where a runtime's numbers are off, 3 where one that was asked for cannot run, or nothing could be compared.
+    where a runtime's numbers are off or worse than the baseline's, 3 where one that was asked for cannot run, or
+    nothing could be compared.
     """
     console = make_console(json_path)
     with json_on_failure(json_path):
         chosen = _chosen(paths, tasks)
         with progress(console) as notify:
             from drnn_deploy.matrix import MatrixOptions, check_path
-            from drnn_deploy.parity import NOISE_MULTIPLE
+            from drnn_deploy.parity_history import read_baseline, regressions
 
+            earlier = read_baseline(baseline) if baseline else None
             named = tasks[0] if paths and tasks else None
-            noise = NOISE_MULTIPLE if max_noise is None else max_noise
-            how = MatrixOptions(**options, task=named, noise_multiple=noise)
+            how = MatrixOptions(**options, task=named, tolerance=_tolerance(max_noise, atol, rtol))
             reports = {name: check_path(path, how, notify=notify) for name, path in chosen.items()}
-        code = max((report.exit_code for report in reports.values()), key=lambda code: (code == 1, code))
-        entries = [{"path": path, **report.to_json()} for path, report in reports.items()]
-        write_json(json_path, {"passed": code == 0, "exit_code": code, "reports": entries})
+        found = as_json(reports)
+        worse = regressions(earlier, found, max_slowdown) if earlier else []
+        code = _exit_code(reports, worse)
+        found |= {"passed": code == 0, "exit_code": code}
+        if baseline:
+            found["baseline"] = {"file": baseline.name, "regressions": [dataclasses.asdict(each) for each in worse]}
+        write_json(json_path, found)
         _write_files(reports, junit_path, markdown_path)
-    _show(console, reports, code)
+        if html_path:
+            _write_page(html_path, reports, found, worse)
+    _show(console, reports, worse, code)
     return code
+
+
+def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
+    """What `--json` writes of the reports alone; see parity.schema.json."""
+    from drnn_deploy.environment import environment
+
+    code = _exit_code(reports, ())
+    entries = [{"path": path, **report.to_json()} for path, report in reports.items()]
+    return {"passed": code == 0, "exit_code": code, "environment": environment(), "reports": entries}
+
+
+def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) -> int:
+    code = max((report.exit_code for report in reports.values()), key=lambda code: (code == 1, code))
+    return ParityError.exit_code if worse else code
+
+
+def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) -> Tolerance:
+    from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance
+
+    if max_noise is not None and (atol is not None or rtol is not None):
+        raise InputError("--max-noise and --atol or --rtol are two ways to say the same", "Leave one of them out.")
+    return Tolerance(NOISE_MULTIPLE if max_noise is None else max_noise, atol, rtol)
+
+
+def _write_page(path: Path, reports: dict[str, ParityReport], found: dict[str, Any], worse: list[Regression]) -> None:
+    from drnn_deploy.parity_page import page
+
+    text = page(reports, found["environment"], worse, found.get("baseline", {}).get("file", ""))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
@@ -125,15 +185,21 @@ def _write_files(reports: dict[str, ParityReport], junit_path: Path | None, mark
             temporary.write_text(markdown(reports), encoding="utf-8")
 
 
-def _show(console: Console, reports: dict[str, ParityReport], code: int) -> None:
+def _show(console: Console, reports: dict[str, ParityReport], worse: Sequence[Regression], code: int) -> None:
     from rich.markup import escape
+
+    from drnn_deploy.tolerance import derivation
 
     for path, report in reports.items():
         console.print(escape(path))
         show_parity(console, report.rows, report.missing)
         show_tasks(console, report.tasks)
+        for line in derivation(report):
+            console.print(f"limit   {line}", markup=False)
         for note in report.notes:
             console.print(f"note    {note}", markup=False)
+    for each in worse:
+        console.print(f"[red]WORSE[/] {escape(f'{each.where}: {each.what}')}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     verdict = "[green]PASSED[/]" if code == 0 else f"[red]FAILED[/] (exit code {code})"

@@ -130,6 +130,15 @@ class ModelSpec:
         return len(self.hidden)
 
     @property
+    def short_name(self) -> str:
+        """For reports, for example "lstm 9 x 20, dilations 1 to 256"."""
+        sizes = f"{self.layers} x {self.hidden[0]}" if len(set(self.hidden)) == 1 else ", ".join(map(str, self.hidden))
+        low, high = min(self.dilations), max(self.dilations)
+        return (
+            f"{self.cell} {sizes}, dilations {low} to {high}" if low < high else f"{self.cell} {sizes}, dilation {low}"
+        )
+
+    @property
     def gates(self) -> int:
         """Gate blocks in a layer's weights: 1 (RNN), 3 (GRU), 4 (LSTM)."""
         return len(GATES[self.cell].torch)

@@ -21,7 +21,7 @@ import drnn_deploy
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli import _COMMANDS
 from drnn_deploy.options import CHUNK
-from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.emit import NODE_BUDGET
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
+import jsonschema
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from drnn_deploy.parity import check_parity
 from drnn_deploy.parity_files import junit, markdown
+from drnn_deploy.parity_history import parity_schema
+from drnn_deploy.tolerance import Tolerance
 from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
 from drnn_runtimes.registry import require
 
@@ -119,5 +121,52 @@ def test_smallest_limit_that_would_pass_is_in_the_report(bundle: Path) -> None:
     worst = check_parity(Bundle.open(bundle), runtimes).rows[0].worst
     assert worst is not None
     assert worst.in_noise is not None
-    assert check_parity(Bundle.open(bundle), runtimes, noise_multiple=1.001 * worst.in_noise).passed
-    assert not check_parity(Bundle.open(bundle), runtimes, noise_multiple=np.nextafter(worst.in_noise, 0) * 0.99).passed
+    assert check_parity(Bundle.open(bundle), runtimes, tolerance=Tolerance(1.001 * worst.in_noise)).passed
+    assert not check_parity(Bundle.open(bundle), runtimes, tolerance=Tolerance(0.99 * worst.in_noise)).passed
+
+
+def test_report_is_a_baseline_for_the_next_and_worse_is_exit_code_1(
+    command: Command, bundle: Path, tmp_path: Path
+) -> None:
+    old, new, page = tmp_path / "old.json", tmp_path / "new.json", tmp_path / "p.html"
+    assert command("drnn-deploy", "parity", bundle, *HERE, "--json", old).code == 0
+    again = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", old, "--json", new, "--html", page)
+    assert again.code == 0
+    assert json.loads(new.read_text())["baseline"] == {"file": "old.json", "regressions": []}
+    assert "Nothing got worse by more than noise" in page.read_text()
+
+    told = json.loads(old.read_text())
+    told["reports"][0]["rows"].append({**told["reports"][0]["rows"][0], "runtime": "tensorrt"})
+    old.write_text(json.dumps(told))
+    worse = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", old, "--json", new)
+    assert worse.code == 1
+    assert "WORSE tensorrt" in worse.out
+    assert json.loads(new.read_text())["exit_code"] == 1
+
+
+def test_every_report_keeps_to_the_schema(command: Command, bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    for words in ((bundle, *HERE), (bundle, "--runtime", "tensorrt"), (tmp_path / "nowhere",)):
+        command("drnn-deploy", "parity", *words, "--json", path)
+        jsonschema.validate(json.loads(path.read_text()), parity_schema())
+    flip_a_weight(bundle)
+    command("drnn-deploy", "parity", bundle, *HERE, "--json", path)
+    jsonschema.validate(json.loads(path.read_text()), parity_schema())
+
+
+def test_users_limits_take_the_place_of_noise(command: Command, bundle: Path) -> None:
+    assert command("drnn-deploy", "parity", bundle, *HERE, "--atol", "1e-12").code == 1
+    ran = command("drnn-deploy", "parity", bundle, *HERE, "--rtol", "1e-3")
+    assert ran.code == 0
+    assert "an error of up to rtol 0.001 x largest |output| passes, as asked for" in ran.out
+    assert "smallest tolerance that would have passed: --max-noise" in ran.out
+    both = command("drnn-deploy", "parity", bundle, *HERE, "--atol", "1e-3", "--max-noise", "4")
+    assert (both.code, "Leave one of them out" in both.err) == (2, True)
+    assert command("drnn-deploy", "parity", bundle, *HERE, "--atol", "-1").code == 2
+
+
+def test_a_bad_baseline_is_refused_and_nothing_is_written(command: Command, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("{}")
+    page = tmp_path / "p.html"
+    ran = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", tmp_path / "old.json", "--html", page)
+    assert (ran.code, "old.json" in ran.err, page.exists()) == (2, True, False)

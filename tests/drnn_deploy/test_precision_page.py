@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "results"

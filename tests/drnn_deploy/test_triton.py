@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_deploy.triton import write_repository
 from drnn_models.checkpoint import save_checkpoint
 from drnn_models.errors import InputError

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.parity import NOISE_MULTIPLE, check_parity
+from drnn_deploy.parity import check_parity
 from drnn_deploy.rounding import dequantised, rounding_noise
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.emit import emit, estimate
 from drnn_export.precision import quantised
 from drnn_export.request import GraphRequest

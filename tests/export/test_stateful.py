@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from drnn_deploy.parity import NOISE_MULTIPLE
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.emit import emit, estimate, next_state_name, state_name
 from drnn_export.request import GraphRequest
 from drnn_models.errors import InputError

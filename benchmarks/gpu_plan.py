@@ -38,11 +38,11 @@ _MINUTES = {  # a part's longest time: with --quick, without
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part. `runtime`: what it needs to be usable, or ""; `after`: the part whose files it reads, or ""."""
+    """One part. `runtimes`: what must be usable for it; `after`: the part whose files it reads, or ""."""
 
     name: str
     seconds: float
-    runtime: str = ""
+    runtimes: tuple[str, ...] = ()
     after: str = ""
 
 
@@ -91,10 +91,13 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
         named += [(f"graph/{cell}/{flavour}", flavour, _files_of(cell, flavour)) for flavour in FLAVOURS]
     named += [(f"latency/{cell}/{COMPILED}", runtimes[0], "") for cell in cells]  # which takes minutes to compile
     column = 0 if quick else 1
-    parts = (
-        Part(name, 60.0 * _MINUTES[name.partition("/")[0]][column], runtime, after) for name, runtime, after in named
-    )
-    return [Part(SURVEY, 120.0), *parts]
+    parts = [Part(SURVEY, 120.0)]
+    for name, runtime, after in named:
+        kind = name.partition("/")[0]
+        beside = (runtimes[0],) if kind in ("latency", "stream") else ()  # which every way is timed beside
+        needed = tuple(dict.fromkeys(each for each in (*beside, runtime) if each))
+        parts.append(Part(name, 60.0 * _MINUTES[kind][column], needed, after))
+    return parts
 
 
 def chosen_parts(parts: Sequence[Part], words: Sequence[str]) -> list[Part]:

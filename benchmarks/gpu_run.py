@@ -63,8 +63,9 @@ def _obstacle(
     part: Part, blocked: Mapping[str, Entry], status: Mapping[str, str], left: float, budget: float
 ) -> Entry | None:
     """Why a part is not begun: what it needs is not here, or the time is over."""
-    if part.runtime in blocked:
-        return dict(blocked[part.runtime])
+    for runtime in part.runtimes:
+        if runtime in blocked:
+            return dict(blocked[runtime])
     if part.after and status.get(part.after) != "ok":
         return {"status": "missing", "reason": f"{part.after}, whose files it reads, was not ok"}
     if left <= 0:

@@ -338,4 +338,4 @@ def test_a_summary_is_of_all_times_and_of_five_parts() -> None:
     found = summary([1.0] * 20 + [3.0] * 20 + [2.0] * 60)
     assert found == {"median": 2.0, "p95": 3.0, "p99": 3.0, "noise_low": 1.0, "noise_high": 3.0, "runs": 100}
     assert summary([5.0])["noise_low"] == 5.0
-    assert summary(list(range(1, 1001)))["p99"] == 990.0
+    assert [summary(list(range(1, 1001)))[name] for name in ("p95", "p99")] == [950.0, 990.0]

@@ -65,10 +65,10 @@ def test_a_part_that_hangs_is_stopped_and_costs_its_own_time_only() -> None:
 
 def test_what_cannot_run_is_not_begun() -> None:
     found = ran(
-        Part("kind/hang", 60, runtime="absent"),
+        Part("kind/hang", 60, runtimes=("present", "absent")),
         Part("files/refused", 60),
         Part("reader/hang", 60, after="files/refused"),
-        Part("files/fine", 60, runtime="present"),
+        Part("files/fine", 60, runtimes=("present",)),
         Part("reader/fine", 60, after="files/fine"),
     )
     assert found["kind/hang"] == {
@@ -173,6 +173,10 @@ def test_every_part_comes_after_what_it_reads_and_names_are_unique() -> None:
         assert len(set(names)) == len(names)
         for part in all_parts("cuda", quick=quick):
             assert not part.after or names.index(part.after) < names.index(part.name)
+    needed = {part.name: part.runtimes for part in all_parts("cuda", quick=True)}
+    assert needed["latency/gru/tensorrt"] == ("torch-cuda", "tensorrt")  # beside which it is timed
+    assert needed["parity/ptb-char/tensorrt"] == ("tensorrt",)
+    assert needed["graph/gru/torch"] == needed["stream/gru/torch-cuda"] == ("torch-cuda",)
     limits = {quick: sum(part.seconds for part in all_parts("cuda", quick=quick)) for quick in (True, False)}
     assert limits[True] < limits[False]
 

@@ -92,7 +92,8 @@ class OnnxRuntime(Streaming):
 
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Any:
         path, provider = bundle.path(graph.file), PROVIDERS[self._device]
-        settings = provider_settings(self._device, graph, bundle.files[graph.file])
+        digest = bundle.files[graph.file] if self._device == "tensorrt" else ""  # the others keep nothing
+        settings = provider_settings(self._device, graph, digest)
         try:
             with prepared(self._device):
                 session = self._session(str(path), settings)

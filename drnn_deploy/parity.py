@@ -197,7 +197,7 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
 
     size: of the batches of a graph that takes any.
     """
-    parts = [(session.run({"input": batch}), used) for batch, used in _batches(inputs, graph.batch or size)]
+    parts = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
     return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
 
 
@@ -211,7 +211,7 @@ def run_stream(
     """
     whole = inputs.shape[1] // graph.steps * graph.steps
     parts = []
-    for batch, used in _batches(inputs[:, :whole], graph.batch or size):
+    for batch, used in batches(inputs[:, :whole], graph.batch or size):
         stream = Stream(session, bundle, graph, len(batch))
         parts.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
     return {"output": np.concatenate(parts)}
@@ -243,21 +243,37 @@ def _run_golden(
     session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, noise_multiple: float
 ) -> CaseResult:
     """The worst of a case's results: of a dynamic batch, over the sizes of its profile."""
+    case = answered_case(bundle, graph, case)
+    results = [
+        judge(case, run_inputs(session, bundle, graph, case.inputs, size), noise_multiple)
+        for size in graph.profile or (None,)
+    ]
+    return max(results, key=lambda result: (not result.passed, result.in_noise or 0.0))
+
+
+def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
+    """A case as a graph answers it: the noise of its precision and, of a stream, the outputs of `answered_steps`."""
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
         case = dataclasses.replace(case, outputs=case.outputs[:, steps])
-    results = []
-    for size in graph.profile or (None,):
-        if graph.states:
-            outputs = run_stream(session, bundle, graph, case.inputs, size)
-        else:
-            outputs = run_case(session, graph, case.inputs, size)
-        results.append(judge(case, outputs.get("output", np.zeros(0)), noise_multiple))
-    return max(results, key=lambda result: (not result.passed, result.in_noise or 0.0))
+    return case
 
 
-def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
+def run_inputs(
+    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
+) -> NDArray[np.generic]:
+    """The output on any number of sequences (N, T, ...), as a stream where the graph has states; (0,) without one."""
+    if graph.states:
+        return run_stream(session, bundle, graph, inputs, size)["output"]
+    return run_case(session, graph, inputs, size).get("output", np.zeros(0))
+
+
+def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
+    """Pieces of `size` along the first axis, and how many rows of each are not repeated: only the last is filled up.
+
+    size: None for a graph that takes any, without a profile.
+    """
     if size is None:  # a dynamic batch is checked as one sequence and as all the others together
         yield inputs[:1], 1
         if len(inputs) > 1:
@@ -270,7 +286,7 @@ def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[ND
 
 def _time(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
     """Median milliseconds per sequence, of up to 30 runs or a second."""
-    batch, _ = next(_batches(inputs, graph.batch))
+    batch, _ = next(batches(inputs, graph.batch))
     feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []
     started = time.perf_counter()

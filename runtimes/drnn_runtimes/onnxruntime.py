@@ -25,7 +25,7 @@ _GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu
 class OnnxRuntime(Streaming):
     """Runs a bundle's ONNX graphs. `device`: "cpu" or "cuda"; `threads`: within one operator, None for the default."""
 
-    reads_graph = True
+    reads_graph = runs_any_graph = True
 
     def __init__(self, device: str, threads: int | None = None) -> None:
         self._device, self._threads = device, threads

@@ -147,7 +147,7 @@ def _agrees(right: Reference, case: GoldenCase) -> bool:
 
 
 def _reproduced(bundle: Bundle, runtime: Runtime, row: ParityRow, report: ParityReport, folder: Path) -> str:
-    """The file's name in `folder`, or "" where there is nothing to reproduce."""
+    """The file in `folder`, or "" where there is nothing to reproduce."""
     worst, graph = row.worst, bundle.graph(row.graph)
     if worst is None or worst.passed:
         return ""
@@ -155,7 +155,7 @@ def _reproduced(bundle: Bundle, runtime: Runtime, row: ParityRow, report: Parity
     for size in graph.profile or (None,):
         found = smallest(runtime, bundle, graph, case, size, report.noise_multiple)
         if found is not None:
-            name = f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
-            found.save(folder / name)
-            return name
+            path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
+            found.save(path)
+            return str(path)
     return ""

@@ -44,7 +44,7 @@ def noises(
     found = {name: spacing(graph.precision) * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
     precisions = {"fp32", graph.precision}
     for precision in sorted(precisions):
-        trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace  # type: ignore[arg-type]
+        trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace
         for name, value in trace.items():
             error = float(np.abs(value.astype(np.float64) - right.trace[name]).max())
             found[name] = max(found[name], error) if np.isfinite(error) else found[name]
@@ -61,7 +61,7 @@ def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviatio
         pieces = []
         for number, run in enumerate(batch.runs):
             steps = part.steps(number)
-            inside = (steps >= 0) & (steps < length)
+            inside = steps < length  # before the sequence, where there is such a step, all is zero
             value = part.found(run[part.tensor], len(batch.sequences))
             if value.ndim != 3:
                 return _misshapen(truth.noises[part.source], int(steps.max()))
@@ -152,7 +152,7 @@ def _deviation(found: NDArray[Any], right: Array, noise: float, times: NDArray[n
     case = GoldenCase("", np.zeros((len(right), 1), np.float32), right.astype(np.float64), noise)
     result = judge(case, found, NOISE_MULTIPLE)
     first = result.first_bad_step
-    step = None if first is None else int(times[min(first, len(times) - 1)])
+    step = None if first is None else max(0, int(times[min(first, len(times) - 1)]))
     return Deviation(result.absolute, result.in_noise, result.limit, step, result.growth)
 
 

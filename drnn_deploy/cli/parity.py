@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drnn_deploy.cli.explaining import Explaining
 from drnn_deploy.cli.output import json_on_failure, json_option, make_console, progress, show_parity, write_json
 from drnn_models.files import replacing
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.parity import ParityReport
+    from drnn_runtimes.bundle import Bundle
 
 
 @click.command()
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
+@click.option("--explain", is_flag=True, help="Name the layer and operator that a runtime gets wrong.")
+@click.option(
+    "--repro",
+    "repro_path",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write what still fails of each failing case, as small as it gets. Goes with --explain.",
+)
 @json_option
 def parity(
     paths: tuple[Path, ...],
@@ -35,6 +45,8 @@ def parity(
     max_noise: float | None,
     junit_path: Path | None,
     markdown_path: Path | None,
+    explain: bool,
+    repro_path: Path | None,
     json_path: str | None,
 ) -> int:
     """Check that every runtime computes what a bundle's float64 golden data says.
@@ -45,16 +57,25 @@ def parity(
     console = make_console(json_path)
     with json_on_failure(json_path):
         with progress(console) as notify:
-            reports = {str(path): _check(path, runtimes, max_noise, notify) for path in dict.fromkeys(paths)}
+            explained = Explaining(explain, repro_path, notify, several=len(paths) > 1)
+            reports = {
+                str(path): _check(path, runtimes, max_noise, notify, explained.explain) for path in dict.fromkeys(paths)
+            }
         code = max((report.exit_code for report in reports.values()), key=lambda code: (code == 1, code))
-        entries = [{"path": path, **report.to_json()} for path, report in reports.items()]
+        entries = [{"path": path, **report.to_json(), **explained.to_json(path)} for path, report in reports.items()]
         write_json(json_path, {"passed": code == 0, "exit_code": code, "reports": entries})
-        _write_files(reports, junit_path, markdown_path)
-    _show(console, reports, code)
+        _write_files(reports, junit_path, markdown_path, explained.markdown())
+    _show(console, reports, code, explained)
     return code
 
 
-def _check(path: Path, names: tuple[str, ...], max_noise: float | None, notify: Callable[[str], None]) -> ParityReport:
+def _check(
+    path: Path,
+    names: tuple[str, ...],
+    max_noise: float | None,
+    notify: Callable[[str], None],
+    explain: Callable[[Path, Bundle, ParityReport], None],
+) -> ParityReport:
     from drnn_deploy.parity import NOISE_MULTIPLE, check_parity
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.registry import RUNTIMES, require
@@ -63,17 +84,23 @@ def _check(path: Path, names: tuple[str, ...], max_noise: float | None, notify: 
     if path.is_dir():
         chosen = require(names) if names else list(RUNTIMES.values())
         opened = Bundle.open(path)
-        return check_parity(opened, chosen, required=bool(names), noise_multiple=noise, notify=notify)
+        report = check_parity(opened, chosen, required=bool(names), noise_multiple=noise, notify=notify)
+        explain(path, opened, report)
+        return report
     from drnn_deploy.exporting import export
     from drnn_deploy.options import ExportOptions
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bundle"
         options: dict[str, Any] = {"engines": (), "runtimes": names or None, "noise_multiple": noise}
-        return export(path, folder, ExportOptions(**options), notify=notify).parity
+        result = export(path, folder, ExportOptions(**options), notify=notify)
+        explain(path, result.bundle, result.parity)
+        return result.parity
 
 
-def _write_files(reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None) -> None:
+def _write_files(
+    reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
+) -> None:
     from drnn_deploy.parity_files import junit, markdown
 
     if junit_path:
@@ -81,14 +108,15 @@ def _write_files(reports: dict[str, ParityReport], junit_path: Path | None, mark
             temporary.write_bytes(junit(reports))
     if markdown_path:
         with replacing(markdown_path) as temporary:
-            temporary.write_text(markdown(reports), encoding="utf-8")
+            temporary.write_text(markdown(reports) + explained, encoding="utf-8")
 
 
-def _show(console: Console, reports: dict[str, ParityReport], code: int) -> None:
+def _show(console: Console, reports: dict[str, ParityReport], code: int, explained: Explaining) -> None:
     from rich.markup import escape
 
     for path, report in reports.items():
         console.print(escape(path))
         show_parity(console, report.rows, report.missing)
+        explained.show(console, path)
     verdict = "[green]PASSED[/]" if code == 0 else f"[red]FAILED[/] (exit code {code})"
     console.print(f"{verdict} drnn-parity {escape(' '.join(reports))}")

@@ -28,7 +28,7 @@ from drnn_deploy.probing import read_graph
 from drnn_deploy.reproducing import smallest
 from drnn_deploy.verdicts import Clues, conclude
 from drnn_export.emit import emit
-from drnn_export.graph_diff import differences, edge_differences
+from drnn_export.graph_diff import differences, edge_differences, narrower_types
 from drnn_models.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
@@ -100,7 +100,9 @@ def _compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
     versions = {side.producer_version for side in (model, right)}
     note = "" if len(versions) == 1 else "the graph was emitted by another version of drnn-deploy"
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
-    return dataclasses.replace(clues, model=model, edges=edges, differences=inside, note=note)
+    types = " and ".join(narrower_types(model, right))
+    narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
+    return dataclasses.replace(clues, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
 
 
 def _examined(bundle: Bundle, runtime: Runtime, truth: Truth, clues: Clues) -> Clues:

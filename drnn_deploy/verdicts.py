@@ -16,7 +16,8 @@ class Clues:
     """What is known of a row that failed; the fields of `Explanation`, and what it is concluded from.
 
     error: why it did not get as far as numbers, or "". stale: the golden data is not of the weights. edges,
-    differences: of the model from what the weights make, see `drnn_export.graph_diff`. node, rounding: see
+    differences: of the model from what the weights make, see `drnn_export.graph_diff`; narrower: types that it computes
+    in and should not, for the precision that the manifest says. node, rounding: see
     `drnn_deploy.examining.Examined`.
     """
 
@@ -28,6 +29,7 @@ class Clues:
     model: onnx.ModelProto | None = None
     edges: tuple[Difference, ...] = ()
     differences: tuple[Difference, ...] = ()
+    narrower: str = ""
     parts: tuple[PartResult, ...] = ()
     states: tuple[StateResult, ...] = ()
     node: str = ""
@@ -91,6 +93,8 @@ def _wrong_part(clues: Clues) -> tuple[str, str]:
     culprit = next((part for part in (*unseen, first) if clues.changed(part)), first)
     reasons = [f"{state.name} {state.remark}" for state in clues.states if state.part == culprit and state.remark]
     reasons += [str(difference) for difference in clues.changed(culprit)[:1]]
+    if clues.narrower:
+        reasons.append(clues.narrower)
     if not clues.changed(culprit):
         reasons.append(_runtime_at_fault(clues))
     more = f" (also wrong on right inputs: {', '.join(others)})" if others else ""

@@ -2,7 +2,7 @@
 
 1. Edges: inputs and outputs by name, type, shape and order.
 2. Constants of the same name: type, shape and values.
-3. Nodes with the same first output: operator, attributes, inputs and further outputs.
+3. Nodes with the same first output, or else of the same name: operator, attributes, inputs and outputs.
 
 Names say to which part of the network a difference belongs (`drnn_export.emit`); what has no such name, as constants
 that several nodes share, belongs to the nodes that read it.
@@ -65,6 +65,12 @@ def edge_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Dif
     ]
 
 
+def narrower_types(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
+    """The types under 32 bits that a graph's constants or casts have and the right graph's have not."""
+    have, want = ({*_constant_types(model), *_cast_types(model)} for model in (found, right))
+    return sorted(str(kind) for kind in have - want if kind.itemsize < np.dtype(np.float32).itemsize)
+
+
 def differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
     """Rules 2 and 3, in the order of the file's nodes; what only the right graph has comes last."""
     graph = _Graph(found)
@@ -102,7 +108,23 @@ def _key(node: onnx.NodeProto) -> str:
 
 
 def _shown(node: onnx.NodeProto) -> str:
-    return f"node {node.name or _key(node)} ({node.op_type})"
+    kinds = [
+        _numpy_type(attribute.i) for attribute in node.attribute if (node.op_type, attribute.name) == ("Cast", "to")
+    ]
+    return f"node {node.name or _key(node)} ({' to '.join([node.op_type, *map(str, kinds)])})"
+
+
+def _numpy_type(kind: int) -> np.dtype[Any]:
+    return np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
+    return (_numpy_type(tensor.data_type) for tensor in model.graph.initializer)
+
+
+def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
 
 
 def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
@@ -168,14 +190,23 @@ def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
 
 
 def _nodes(found: _Graph, right: _Graph) -> Iterator[Difference]:
+    renamed = _same_name_only(found, right)
     for key, (place, node) in found.nodes.items():
-        if key not in right.nodes:
+        other = key if key in right.nodes else renamed.get(key)
+        if other is None:
             yield Difference(found.parts(place), _shown(node), "should not be there", place)
-        elif what := _changes(node, right.nodes[key][1]):
+        elif what := _changes(node, right.nodes[other][1]):
             yield Difference(found.parts(place), _shown(node), what, place)
     for key, (place, node) in right.nodes.items():
-        if key not in found.nodes:
+        if key not in found.nodes and key not in renamed.values():
             yield Difference(right.parts(place), _shown(node), "is missing", len(found.order))
+
+
+def _same_name_only(found: _Graph, right: _Graph) -> dict[str, str]:
+    """Keys of nodes that have their name in common, and not their first output: a node that gives another tensor."""
+    by_name = {node.name: key for key, (_, node) in right.nodes.items() if node.name and key not in found.nodes}
+    return {key: by_name[node.name] for key, (_, node) in found.nodes.items()
+            if key not in right.nodes and node.name in by_name}  # fmt: skip
 
 
 def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:

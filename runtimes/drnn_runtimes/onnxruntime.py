@@ -105,7 +105,7 @@ class OnnxRuntimeSession(Copying):
         try:
             outputs = self._session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
-            raise InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}") from error
+            raise self._refused(error) from error
         return dict(zip(self._names, outputs, strict=True))
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
@@ -121,6 +121,12 @@ class OnnxRuntimeSession(Copying):
         held = (inputs, outputs)  # bound by address: they must live as long as the call
 
         def call(run: Any = self._session.run_with_iobinding, held: Any = held) -> None:
-            run(binding)
+            try:
+                run(binding)
+            except Exception as error:  # as in `run`
+                raise self._refused(error) from error
 
         return call
+
+    def _refused(self, error: Exception) -> InputError:
+        return InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}")

@@ -72,6 +72,7 @@ def markdown(explanations: Mapping[str, Sequence[Explanation]]) -> str:
                 lines += [*map(_markdown_row, table(explanation)), ""]
                 lines += [f"On {explanation.case} inputs.", ""]
             lines += [f"- {line.strip()}" for line in details(explanation)]
+            lines += [f"- reproduction: {explanation.reproduction}"] if explanation.reproduction else []
             lines += ["", f"    {explanation.command}", ""]
     return "\n".join(lines)
 

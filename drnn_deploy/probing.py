@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import TensorProto, helper
 
 from drnn_deploy.parity import batches
 from drnn_deploy.parts import Array, Part, Trace, given, states_before
@@ -41,11 +41,17 @@ class Batch:
 
 
 def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
-    """The bundle's ONNX file. Raises `InputError` where it is none."""
+    """The bundle's ONNX file. Raises `InputError` where it is none, or no valid one that holds all its constants."""
+    fix = "Export it again: drnn-export model.pt"
     try:
-        return onnx.load(bundle.path(graph.file), load_external_data=False)
-    except Exception as error:  # protobuf's exceptions share no documented base class
-        raise InputError(f"{graph.file} is no ONNX file: {error}", "Export it again: drnn-export model.pt") from error
+        model = onnx.load(bundle.path(graph.file), load_external_data=False)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
+        reason = next(iter(str(error).splitlines()), "")
+        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputError(f"{graph.file} keeps constants in another file", fix)
+    return model
 
 
 def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:

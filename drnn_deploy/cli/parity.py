@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
-@click.option("--explain", is_flag=True, help="Name the layer and operator that a runtime gets wrong.")
+@click.option("--explain", is_flag=True, help="Name the layer and operator that a failing runtime gets wrong.")
 @click.option(
     "--repro",
     "repro_path",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write what still fails of each failing case, as small as it gets. Goes with --explain.",
+    help="Also write the least that still fails of each failure; explains it as well.",
 )
 @json_option
 def parity(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_export.graph import tensor_info
+from drnn_models.description import TensorInfo
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
@@ -115,7 +116,11 @@ def _shown(node: onnx.NodeProto) -> str:
 
 
 def _numpy_type(kind: int) -> np.dtype[Any]:
-    return np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+    """NumPy's type of a type of onnx; that of objects for one that there is not."""
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+    except KeyError:
+        return np.dtype(object)
 
 
 def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
@@ -128,7 +133,7 @@ def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
 
 
 def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
-    have, want = ({value.name: tensor_info(value) for value in values} for values in (found, right))
+    have, want = ({value.name: _edge(value) for value in values} for values in (found, right))
     extra = [name for name in have if name not in want]
     for name, tensor in want.items():
         parts = tuple(filter(None, [part_of(name)]))
@@ -149,6 +154,13 @@ def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
         )
 
 
+def _edge(value: onnx.ValueInfoProto) -> TensorInfo:
+    try:
+        return tensor_info(value)
+    except KeyError:  # of a type that onnx has no name for, or a sequence, map or optional value
+        return TensorInfo(value.name, "no tensor", ())
+
+
 def _list(names: Mapping[str, Any]) -> str:
     return ", ".join(names)
 
@@ -157,13 +169,21 @@ def _constants(found: _Graph, right: _Graph) -> Iterator[Difference]:
     for name, tensor in right.constants.items():
         if name not in found.constants or found.constants[name].SerializeToString() == tensor.SerializeToString():
             continue
-        have, want = numpy_helper.to_array(found.constants[name]), numpy_helper.to_array(tensor)
+        have, want = _array(found.constants[name]), numpy_helper.to_array(tensor)
         if have.dtype == want.dtype and np.array_equal(have, want):
             continue
         readers = found.readers.get(name, [])
         own = _own_parts(name, have, want)
         parts = own or tuple(dict.fromkeys(part for place in readers for part in found.parts(place)))
         yield Difference(parts, f"initializer {name}", _values(have, want), min(readers, default=len(found.order)))
+
+
+def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+    """The values; of what holds none that can be read, an empty array of objects."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception:  # a file may say anything: an unknown type, too few bytes, another file
+        return np.zeros(0, object)
 
 
 def _own_parts(name: str, have: NDArray[Any], want: NDArray[Any]) -> tuple[str, ...]:
@@ -175,6 +195,8 @@ def _own_parts(name: str, have: NDArray[Any], want: NDArray[Any]) -> tuple[str, 
 
 
 def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
+    if have.dtype == object:
+        return "holds nothing that can be read"
     if have.dtype != want.dtype:
         return f"is {have.dtype}, should be {want.dtype}"
     if have.shape != want.shape:

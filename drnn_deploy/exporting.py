@@ -18,11 +18,11 @@ from drnn_deploy.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity import ParityReport, check_parity
 from drnn_deploy.tolerance import Tolerance
 from drnn_export.emit import emit, estimate, next_state_name, state_name
+from drnn_export.graph import tensor_info
 from drnn_export.request import GraphRequest
 from drnn_export.tensorrt import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.cache import cache_folder
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
-from drnn_models.description import TensorInfo
 from drnn_models.errors import DeployError, EngineError, InputError
 from drnn_models.files import replacing_folder, sha256
 from drnn_models.sidecar import Sidecar
@@ -201,19 +201,13 @@ def _write_graph(
         precision=request.precision,
         opset=model.opset_import[0].version,
         nodes=len(model.graph.node),
-        inputs=tuple(_tensor(value) for value in model.graph.input),
-        outputs=tuple(_tensor(value) for value in model.graph.output),
+        inputs=tuple(tensor_info(value) for value in model.graph.input),
+        outputs=tuple(tensor_info(value) for value in model.graph.output),
         states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
     )
-
-
-def _tensor(value: onnx.ValueInfoProto) -> TensorInfo:
-    kind = value.type.tensor_type
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-    return TensorInfo(value.name, str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
 
 
 def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:

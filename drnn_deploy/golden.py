@@ -50,10 +50,16 @@ def make_golden(
 def make_stream(
     checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
 ) -> GoldenCase:
-    """Normal inputs of `length` steps with what the head makes of every step, for graphs with state."""
+    """Normal inputs of `length` steps with what the head makes of every step, for graphs with state.
+
+    Of tokens, one sequence is a ramp, so that as many symbols as there are steps occur.
+    """
     spec = checkpoint.dilated
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
-    inputs = _synthetic(spec, length, seed)["normal"][:_STREAMS]
+    made = _synthetic(spec, length, seed)
+    inputs = made["normal"][:_STREAMS]
+    if isinstance(spec.input, Tokens):
+        inputs[-1] = made["ramp"][0]
     case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs, precisions)
     return dataclasses.replace(case, stream=True)
 
@@ -88,7 +94,7 @@ def _synthetic(spec: ModelSpec, length: int, seed: int) -> dict[str, NDArray[np.
             "zeros": np.zeros(shape, np.int64),
             "normal": random.integers(0, symbols, shape, dtype=np.int64),
             "large": np.full(shape, symbols - 1, np.int64),
-            "ramp": np.broadcast_to(np.arange(length) % symbols, shape).astype(np.int64),
+            "ramp": (np.arange(_SEQUENCES * length, dtype=np.int64) % symbols).reshape(shape),  # all that have room
         }
     full = (_SEQUENCES, length, spec.input.features)
     ramp = np.linspace(-1.0, 1.0, length, dtype=np.float32)[None, :, None]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 Notify = Callable[[str], None]
+Inspect = Callable[[Bundle, ParityReport, str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +70,25 @@ class MatrixOptions:
         return [runtime for name, runtime in RUNTIMES.items() if name in named]
 
 
-def check_path(path: Path, options: MatrixOptions, *, notify: Notify = lambda _: None) -> ParityReport:
+def check_path(
+    path: Path, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+) -> ParityReport:
     """Check a bundle's folder, or a checkpoint's graphs, which are exported for this and not kept.
+
+    inspect: called with each bundle, while it is there, its report and the label of its graphs.
 
     Raises `DeployError` for what cannot be read, exported or chosen.
     """
     if path.is_dir():
-        return check_bundle(Bundle.open(path), options, notify=notify)
+        return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
     from drnn_models.checkpoint import load_checkpoint
 
-    return check_checkpoint(load_checkpoint(path), options, notify=notify)
+    return check_checkpoint(load_checkpoint(path), options, notify=notify, inspect=inspect)
 
 
-def check_bundle(bundle: Bundle, options: MatrixOptions, *, notify: Notify = lambda _: None) -> ParityReport:
+def check_bundle(
+    bundle: Bundle, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+) -> ParityReport:
     """Every graph of a bundle that the options select, through every runtime, with the task's metrics.
 
     Raises `InputError` where they select none.
@@ -89,11 +96,16 @@ def check_bundle(bundle: Bundle, options: MatrixOptions, *, notify: Notify = lam
     selected, runtimes = select(bundle, options), options.chosen()
     cases, notes = _task_cases(selected, options, notify)
     report = _check(selected, runtimes, options.tolerance, cases, notify)
+    inspect(selected, report, "")
     return with_required(dataclasses.replace(report, notes=tuple(notes)), _required(options))
 
 
 def check_checkpoint(
-    checkpoint: Checkpoint, options: MatrixOptions, *, notify: Notify = lambda _: None
+    checkpoint: Checkpoint,
+    options: MatrixOptions,
+    *,
+    notify: Notify = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
     """The graphs of `drnn_deploy.matrix_plan`, exported to a temporary folder, through every runtime."""
     from drnn_deploy.matrix_plan import Selection, plan_graphs
@@ -106,6 +118,8 @@ def check_checkpoint(
         bundles = [goldens.write(Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)]
         cases, more_notes = _task_cases(bundles[0], options, notify)
         checked = [_check(bundle, runtimes, options.tolerance, cases, notify) for bundle in bundles]
+        for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
+            inspect(bundle, report, graphs.label)
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
     whole = ParityReport(
         rows=tuple(row for report in reports for row in report.rows),

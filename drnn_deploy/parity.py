@@ -229,7 +229,7 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
 
     size: of the batches of a graph that takes any.
     """
-    parts = [(session.run({"input": batch}), used) for batch, used in _batches(inputs, graph.batch or size)]
+    parts = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
     return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
 
 
@@ -243,7 +243,7 @@ def run_stream(
     """
     whole = inputs.shape[1] // graph.steps * graph.steps
     parts = []
-    for batch, used in _batches(inputs[:, :whole], graph.batch or size):
+    for batch, used in batches(inputs[:, :whole], graph.batch or size):
         stream = Stream(session, bundle, graph, len(batch))
         parts.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
     return {"output": np.concatenate(parts)}
@@ -294,22 +294,35 @@ def check_case(
     Of a dynamic batch, the worst over the sizes of its profile. Raises `InputError` where the case does not fit the
     graph, or the golden data knows no noise of its precision.
     """
+    answered = answered_case(bundle, graph, case)
+    outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
+    found = [(judge(answered, output, tolerance), output) for output in outputs]
+    return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
+
+
+def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
+    """A case as a graph answers it: the noise of its precision and, of a stream, the outputs of `answered_steps`."""
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
         case = dataclasses.replace(case, outputs=case.outputs[:, steps])
-    found = []
-    for size in graph.profile or (None,):
-        if graph.states:
-            outputs = run_stream(session, bundle, graph, case.inputs, size)
-        else:
-            outputs = run_case(session, graph, case.inputs, size)
-        output = outputs.get("output", np.zeros(0))
-        found.append((judge(case, output, tolerance), output))
-    return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
+    return case
 
 
-def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
+def run_inputs(
+    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
+) -> NDArray[np.generic]:
+    """The output on any number of sequences (N, T, ...), as a stream where the graph has states; (0,) without one."""
+    if graph.states:
+        return run_stream(session, bundle, graph, inputs, size)["output"]
+    return run_case(session, graph, inputs, size).get("output", np.zeros(0))
+
+
+def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
+    """Pieces of `size` along the first axis, and how many rows of each are not repeated: only the last is filled up.
+
+    size: None for a graph that takes any, without a profile.
+    """
     if size is None:  # a dynamic batch is checked as one sequence and as all the others together
         yield inputs[:1], 1
         if len(inputs) > 1:
@@ -322,7 +335,7 @@ def _batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[ND
 
 def _time(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
     """Median milliseconds per sequence, of up to 30 runs or a second."""
-    batch, _ = next(_batches(inputs, graph.batch))
+    batch, _ = next(batches(inputs, graph.batch))
     feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []
     started = time.perf_counter()

@@ -12,6 +12,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.reference import Array, Product, Reference, run_reference
 
+_FLOAT32 = float(np.finfo(np.float32).eps)
 _TYPES = {"fp16": (np.float16, 2.0**-10), "bf16": (ml_dtypes.bfloat16, 2.0**-7)}  # with the spacing of numbers at 1
 
 
@@ -22,12 +23,23 @@ def rounding_noise(
 
     inputs: (B, T, C) or tokens (B, T). reference: of the same inputs, in float64.
     """
+    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, spacing(precision))
+
+
+def spacing(precision: Precision) -> float:
+    """Of the numbers at 1, in the narrowest type that a precision's products have."""
+    return _FLOAT32 if precision in ("fp32", "int8") else _TYPES[precision][1]
+
+
+def narrow_reference(
+    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
+) -> Reference:
+    """The reference's loop with the roundings of a precision. inputs: (B, T, C) or tokens (B, T)."""
     if precision == "int8":
-        return reference.noise(run_reference(spec, dequantised(weights), inputs).outputs)
-    kind, epsilon = _TYPES[precision]
+        return run_reference(spec, dequantised(weights), inputs, traced=traced)
+    product = np.matmul if precision == "fp32" else rounding_product(_TYPES[precision][0])
     with np.errstate(over="ignore", invalid="ignore"):
-        found = run_reference(spec, weights, inputs, precision=np.float32, product=rounding_product(kind))
-    return reference.noise(found.outputs, epsilon)
+        return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
 
 
 def dequantised(weights: Weights) -> Weights:

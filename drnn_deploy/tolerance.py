@@ -60,6 +60,13 @@ class Tolerance:
         return (self.atol or 0.0) + (self.rtol or 0.0) * scale
 
     @property
+    def options(self) -> list[str]:
+        """The options of `drnn-parity` that say the same."""
+        noise = [f"--max-noise {self.noise_multiple:g}"] if self.noise_multiple != NOISE_MULTIPLE else []
+        given = (("atol", self.atol), ("rtol", self.rtol))
+        return noise if self.by_noise else [f"--{name} {value:g}" for name, value in given if value is not None]
+
+    @property
     def rule(self) -> str:
         """In words."""
         if self.by_noise:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from drnn_deploy.cli.explaining import Explaining
 from drnn_deploy.cli.output import (
     json_on_failure,
     json_option,
@@ -85,6 +87,14 @@ if TYPE_CHECKING:
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write one self-contained page.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
+@click.option("--explain", is_flag=True, help="Name the layer and operator that a failing runtime gets wrong.")
+@click.option(
+    "--repro",
+    "repro_path",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also write the least that still fails of each failure; explains it as well.",
+)
 @json_option
 def parity(
     paths: tuple[Path, ...],
@@ -97,6 +107,8 @@ def parity(
     html_path: Path | None,
     junit_path: Path | None,
     markdown_path: Path | None,
+    explain: bool,
+    repro_path: Path | None,
     json_path: str | None,
     **options: Any,
 ) -> int:
@@ -116,18 +128,24 @@ def parity(
             earlier = read_baseline(baseline) if baseline else None
             named = tasks[0] if paths and tasks else None
             how = MatrixOptions(**options, task=named, tolerance=_tolerance(max_noise, atol, rtol))
-            reports = {name: check_path(path, how, notify=notify) for name, path in chosen.items()}
+            explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
+            reports = {
+                name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
+                for name, path in chosen.items()
+            }
         found = as_json(reports)
+        for entry in found["reports"]:
+            entry |= explained.to_json(entry["path"])
         worse = regressions(earlier, found, max_slowdown) if earlier else []
         code = _exit_code(reports, worse)
         found |= {"passed": code == 0, "exit_code": code}
         if baseline:
             found["baseline"] = {"file": baseline.name, "regressions": [dataclasses.asdict(each) for each in worse]}
         write_json(json_path, found)
-        _write_files(reports, junit_path, markdown_path)
+        _write_files(reports, junit_path, markdown_path, explained.markdown())
         if html_path:
             _write_page(html_path, reports, found, worse)
-    _show(console, reports, worse, code)
+    _show(console, reports, worse, code, explained)
     return code
 
 
@@ -174,7 +192,9 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
     return dict(zoo_checkpoint(task) for task in (zoo_tasks() if "all" in tasks else tasks))
 
 
-def _write_files(reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None) -> None:
+def _write_files(
+    reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
+) -> None:
     from drnn_deploy.parity_files import junit, markdown
 
     if junit_path:
@@ -182,10 +202,16 @@ def _write_files(reports: dict[str, ParityReport], junit_path: Path | None, mark
             temporary.write_bytes(junit(reports))
     if markdown_path:
         with replacing(markdown_path) as temporary:
-            temporary.write_text(markdown(reports), encoding="utf-8")
+            temporary.write_text(markdown(reports) + explained, encoding="utf-8")
 
 
-def _show(console: Console, reports: dict[str, ParityReport], worse: Sequence[Regression], code: int) -> None:
+def _show(
+    console: Console,
+    reports: dict[str, ParityReport],
+    worse: Sequence[Regression],
+    code: int,
+    explained: Explaining,
+) -> None:
     from rich.markup import escape
 
     from drnn_deploy.tolerance import derivation
@@ -193,6 +219,7 @@ def _show(console: Console, reports: dict[str, ParityReport], worse: Sequence[Re
     for path, report in reports.items():
         console.print(escape(path))
         show_parity(console, report.rows, report.missing)
+        explained.show(console, path)
         show_tasks(console, report.tasks)
         for line in derivation(report):
             console.print(f"limit   {line}", markup=False)

@@ -100,6 +100,16 @@ def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     return _build(spec, zeros, request)[1]
 
 
+def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
+    """The tensors between the parts of a graph: what the first layer reads, and what each layer gives.
+
+    All are time-major rows (steps, B, features) in some shape, of form `sequence` with padding at the end. Emission
+    `skewed` has one for all layers: (B, layers, widest H).
+    """
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    return _network(GraphBuilder(), spec, zeros, request)
+
+
 def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
     """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
@@ -127,29 +137,35 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
         )
 
 
-def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> None:
+def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> list[str]:
+    """All nodes; returns the tensors of `boundaries`."""
     plan = request.plan(spec)
     layers = [LayerWeights.of(spec, weights, index) for index in range(spec.layers)]
     x, length, stop = _time_major(g, spec, weights, request), request.steps, plan.layers[-1].steps
     names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
     for name, shape in request.state_shapes(spec).items():
         g.shape(state_name(name), shape)
+    between = [g.origin(x)]
     if request.form == "sequence":
         for layer, layer_plan in zip(layers, plan.layers, strict=True):
             x, length = sequence_layer(g, spec, layer, layer_plan, request, x, length)
+            between.append(g.origin(x))
         missing = spec.head.output_steps(request.steps) + spec.window - 1 - plan.head_steps
         if missing:  # the window of the first outputs reaches to before the sequence
             x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
     elif request.emission == "skewed":
-        x = skewed_layers(g, spec, layers, request, x, names)
+        x, every = skewed_layers(g, spec, layers, request, x, names)
+        between.append(every)
     else:
         for layer, dilation in zip(layers, spec.dilations, strict=True):
             states = [pair for name, pair in names.items() if name.startswith(f"{layer.name}_")]
             x = stateful_layer(g, spec, layer, request, dilation, x, states)
+            between.append(g.origin(x))
     if request.form != "sequence" and spec.window > 1:
         x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
         stop = length
     _head(g, spec, weights, x, stop, length, spec.head.output_steps(request.steps))
+    return between
 
 
 def _time_major(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from drnn_export.precision import retyped
-from drnn_models.description import Precision
+from drnn_models.description import Precision, TensorInfo
 
 OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
 IR_VERSION = 7  # the one that came with opset 13
@@ -88,6 +88,10 @@ class GraphBuilder:
         self._reshaped[output], self._shapes[output] = source, shape
         return output
 
+    def origin(self, value: str) -> str:
+        """What a value is a reshape of; itself where it is none."""
+        return self._reshaped.get(value, value)
+
     def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
         """`value[start:stop:step]` along one axis."""
         bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
@@ -151,6 +155,13 @@ class GraphBuilder:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model)
         return model
+
+
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """Name, type and shape of a value whose type and rank are known, with -1 for sizes that are not."""
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return TensorInfo(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
 
 
 def _value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:

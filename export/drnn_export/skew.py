@@ -28,10 +28,11 @@ def skewed_layers(
     request: GraphRequest,
     x: str,
     states: Mapping[str, tuple[str, str]],
-) -> str:
+) -> tuple[str, str]:
     """One step of every layer, and the update of their packed delay lines.
 
-    x: (1, B, C). states: (input, output) names of `drnn_export.request.packed_shapes`. Returns the top (1, B, H_last).
+    x: (1, B, C). states: (input, output) names of `drnn_export.request.packed_shapes`. Returns the top (1, B, H_last)
+    and h of all layers (B, layers, H).
     """
     size, wide = max(spec.hidden), max(*spec.hidden, spec.input.width)
     oldest, newest = _rows(spec)
@@ -53,7 +54,7 @@ def skewed_layers(
     top = g.take(parts["h"], spec.layers - 1, spec.layers, 1, "skew/top", axis=1)
     if spec.hidden[-1] < size:
         top = g.take(top, 0, spec.hidden[-1], 1, "skew/top/narrow", axis=2)
-    return g.reshape(top, (1, request.rows, spec.hidden[-1]), "skew/top/time_major")
+    return g.reshape(top, (1, request.rows, spec.hidden[-1]), "skew/top/time_major"), parts["h"]
 
 
 def _lines(states: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ class OnnxRuntime(Streaming):
     `device`: "cpu", "cuda" or "tensorrt"; `threads`: within one operator, None for the default.
     """
 
-    reads_graph = True
+    reads_graph = runs_any_graph = True
 
     def __init__(self, device: Device, threads: int | None = None) -> None:
         self._device, self._threads = device, threads
@@ -147,7 +147,7 @@ class OnnxRuntimeSession(Copying):
         try:
             outputs = self._session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
-            raise InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}") from error
+            raise self._refused(error) from error
         return dict(zip(self._names, outputs, strict=True))
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
@@ -163,6 +163,12 @@ class OnnxRuntimeSession(Copying):
         held = (inputs, outputs)  # bound by address: they must live as long as the call
 
         def call(run: Any = self._session.run_with_iobinding, held: Any = held) -> None:
-            run(binding)
+            try:
+                run(binding)
+            except Exception as error:  # as in `run`
+                raise self._refused(error) from error
 
         return call
+
+    def _refused(self, error: Exception) -> InputError:
+        return InputError(f"ONNX Runtime cannot run {self._graph.name}: {str(error).splitlines()[0]}")

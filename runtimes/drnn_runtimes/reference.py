@@ -34,12 +34,15 @@ class Reference:
     """What the equation gives.
 
     outputs: (B, outputs), or (B, k, outputs). state: after the last step. magnitude: like outputs, the sum of the
-    absolute values of the terms that the head adds up, |W| |h| + |b|: what rounding errors are relative to.
+    absolute values of the terms that the head adds up, |W| |h| + |b|: what rounding errors are relative to. trace: what
+    is between the layers at every step, where it was asked for: `input`, which the first layer reads, (B, T, C), and by
+    the names of `ModelSpec.state_shapes` what every layer gives, (B, T, H).
     """
 
     outputs: Array
     state: State
     magnitude: Array
+    trace: dict[str, Array] = dataclasses.field(default_factory=dict)
 
     def noise(self, outputs: NDArray[np.generic], epsilon: float = float(np.finfo(np.float32).eps)) -> float:
         """The noise of an arithmetic that gave these outputs: its largest error, and at least a rounding.
@@ -61,12 +64,13 @@ def run_reference(
     *,
     precision: type[np.floating[Any]] = np.float64,
     product: Product = np.matmul,
+    traced: bool = False,
 ) -> Reference:
     """Compute the outputs of a (piece of a) sequence and the state after it.
 
     inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`. precision: of
     all arithmetic; other than float64 it is no reference, but shows what rounding does to this order of summation.
-    product: x, W -> x W, for an arithmetic that rounds products in its own way.
+    product: x, W -> x W, for an arithmetic that rounds products in its own way. traced: keep what is between layers.
     """
     wide = {name: value.astype(precision) for name, value in weights.items()}
     batch = inputs.shape[0]
@@ -76,6 +80,7 @@ def run_reference(
     sequence = _embed(spec, wide, inputs, precision)  # T times (B, C)
     parts = ("h", "c") if spec.cell == "lstm" else ("h",)
     after: State = {}
+    trace = {"input": np.stack(sequence, axis=1)} if traced else {}
     for layer, dilation in enumerate(spec.dilations):
         cell = _cell(spec, wide, layer, product)
         past = [before[f"l{layer}_{part}"] for part in parts]
@@ -84,9 +89,11 @@ def run_reference(
             line.append(cell(x, line[t]))  # line[t] holds time t - d
         for index, part in enumerate(parts):
             after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
+            if traced:
+                trace[f"l{layer}_{part}"] = np.stack([h[index] for h in line[dilation:]], axis=1)
         sequence = [h[0] for h in line[dilation:]]
     outputs, magnitude = _read_out(spec, wide, sequence, before, after, product)
-    return Reference(outputs, after, magnitude)
+    return Reference(outputs, after, magnitude, trace)
 
 
 def _embed(

@@ -23,6 +23,10 @@ class Runtime(Protocol):
         """Whether the graph's file is what runs; otherwise the weights are, and emissions make no difference."""
 
     @property
+    def runs_any_graph(self) -> bool:
+        """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
+
+    @property
     def caveat(self) -> str:
         """What a passed check does not show, for reports; "" where the graph or the weights ran as they will."""
 

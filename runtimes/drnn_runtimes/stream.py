@@ -242,8 +242,9 @@ def fingerprint(bundle: Bundle) -> str:
 
 
 class Streaming:
-    """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`)."""
+    """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`), and what most have in common."""
 
+    runs_any_graph = False
     caveat = ""
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:

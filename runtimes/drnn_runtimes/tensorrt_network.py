@@ -33,7 +33,7 @@ class TensorRTNetworkRuntime(Streaming):
     """See `drnn_runtimes.runtime.Runtime`. Uses whichever of NVIDIA's modules is installed."""
 
     name = "tensorrt-network"
-    reads_graph = True
+    reads_graph = runs_any_graph = True
     caveat = "the network of NVIDIA's parser was checked; the engine was not executed"
 
     def availability(self) -> Availability:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drnn_deploy import golden
 from drnn_deploy.golden import make_golden, make_stream
-from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.reference import run_reference
 from tests.networks import Case, cases, make_case
 
@@ -55,3 +55,13 @@ def test_loop_in_float32_computes_in_float32() -> None:
     loop = run_reference(SMALL.spec, SMALL.weights, SMALL.inputs, precision=np.float32).outputs
     assert (loop.dtype, reference.dtype) == (np.float32, np.float64)
     assert 0 < np.abs(loop - reference).max() < 1e-5
+
+
+@pytest.mark.parametrize("symbols, length", [(3, 5), (40, 10), (96, 24)])
+def test_every_token_occurs_where_there_is_room(symbols: int, length: int) -> None:
+    """A wrong row of an embedding is seen by no input that lacks its token."""
+    case = make_case(ModelSpec("rnn", (3,), (1,), Tokens(symbols, 2), Head("sequence", 2)), 1, length)
+    (ramp,) = (each for each in make_golden(case.checkpoint(), length) if each.name == "ramp")
+    assert set(ramp.inputs.flat) == set(range(symbols))
+    stream = make_stream(case.checkpoint(), symbols)
+    assert set(stream.inputs.flat) == set(range(symbols))

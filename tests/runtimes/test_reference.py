@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
+from drnn_deploy.examining_weights import one_layer
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.reference import run_reference
 from tests.networks import Case, cases, make_case
@@ -57,3 +58,20 @@ def test_noise_is_never_below_one_rounding_of_the_heads_terms() -> None:
     lucky = reference.noise(reference.outputs)
     assert lucky == pytest.approx(np.finfo(np.float32).eps * reference.magnitude.max())
     assert reference.noise(reference.outputs + 0.5) == pytest.approx(0.5)
+
+
+@given(cases())
+@settings(max_examples=20)
+def test_trace_holds_what_is_between_the_layers(case: Case) -> None:
+    spec, found = case.spec, run_reference(case.spec, case.weights, case.inputs, traced=True)
+    assert run_reference(spec, case.weights, case.inputs).trace == {}
+    for name, line in found.state.items():
+        if name == "fusion":
+            continue
+        length = spec.dilations[int(name[1:].partition("_")[0])]
+        values = np.concatenate([np.zeros_like(line), found.trace[name]], axis=1)
+        np.testing.assert_array_equal(values[:, -length:], line)
+    for layer in range(spec.layers):
+        alone, weights = one_layer(spec, case.weights, layer)
+        below = found.trace["input" if layer == 0 else f"l{layer - 1}_h"]
+        np.testing.assert_array_equal(run_reference(alone, weights, below).outputs, found.trace[f"l{layer}_h"])

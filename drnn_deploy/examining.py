@@ -1,0 +1,144 @@
+"""Every part of a graph on right inputs, and as it ran, through a runtime that takes any graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from drnn_deploy.explaining_nodes import first_wrong_node
+from drnn_deploy.explanation import PartResult, StateResult, wrong_parts
+from drnn_deploy.measuring import Truth, measure_head, measure_part, measure_states
+from drnn_deploy.parity import batches
+from drnn_deploy.parts import Part, parts_of
+from drnn_deploy.probing import (
+    Batch,
+    Feeds,
+    cut,
+    feeds_alone,
+    known_tensors,
+    opened,
+    run_as_it_is,
+    session_of,
+    taps,
+)
+from drnn_deploy.rounding import narrow_reference
+from drnn_models.description import TensorInfo
+from drnn_models.errors import DeployError
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.runtime import Runtime
+
+_LIKE = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # float16 and TF32 have the same mantissa
+_ABOUT = 2.8  # times: less than half of what is between the two
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """node: of the culprit, that the runtime computes wrong, where the graph itself is right. rounding: the types whose
+    rounding has about the culprit's error. Both "" where none is found. note: what could not be run, and why.
+    """
+
+    parts: tuple[PartResult, ...]
+    states: tuple[StateResult, ...]
+    node: str
+    rounding: str
+    note: str
+
+
+def examine(
+    runtime: Runtime, bundle: Bundle, truth: Truth, model: onnx.ModelProto, changed: Callable[[str], bool]
+) -> Examined:
+    """Run a graph's model as it is and cut between its parts, on one golden case.
+
+    changed: whether a part of the model differs from what the weights make; the other parts are searched for a node
+    that the runtime computes wrong. Does not raise `DeployError`: what a runtime refuses is in the note.
+    """
+    known, every = known_tensors(model), parts_of(truth.spec, truth.graph)
+    tapped = taps(every, known)
+    tensors = [known[name] for name in tapped]
+    notes: list[str] = []
+    size, whole = None, None
+    try:
+        with session_of(runtime, bundle, truth.graph, opened(model, tensors)) as session:
+            runs = {
+                size: run_as_it_is(session, bundle, truth.graph, truth.case.inputs, size)
+                for size in truth.graph.profile or (None,)
+            }
+        size, whole = max(runs.items(), key=lambda item: _severity(truth, item[1]))
+    except DeployError as error:
+        notes.append(f"it does not run with the tensors between its parts as outputs: {error.message}")
+    sequences = [(rows, used) for rows, used in batches(np.arange(len(truth.case.inputs)), truth.graph.batch or size)]
+    fed: list[Feeds] = []
+    alone: list[Batch] = []
+    try:
+        separated = cut(model, tensors)
+        with session_of(runtime, bundle, truth.graph, separated) as session:
+            for rows, used in sequences:
+                trace = {name: value[rows] for name, value in truth.trace.items()}
+                inputs = truth.case.inputs[rows]
+                fed.append(feeds_alone(truth.spec, truth.graph, tapped, known, inputs, trace))
+                alone.append(Batch(rows.astype(np.int64), used, [session.run(feed) for feed in fed[-1]]))
+    except DeployError as error:
+        notes.append(f"its parts do not run by themselves: {error.message}")
+        alone = []
+    parts = tuple(_parts(truth, every, alone, whole))
+    states = tuple(measure_states(truth, alone)) if alone else ()
+    culprit = next(iter(wrong_parts(parts, states)), "")
+    node = rounding = ""
+    if culprit and not changed(culprit):
+        node = _node(runtime, bundle, truth, separated, known, fed[0], culprit, every)
+        rounding = _rounding(bundle, truth, every, parts, culprit)
+    return Examined(parts, states, node, rounding, "; ".join(notes))
+
+
+def _parts(
+    truth: Truth, every: Sequence[Part], alone: Sequence[Batch], whole: Sequence[Batch] | None
+) -> list[PartResult]:
+    found = [
+        PartResult(
+            part.name,
+            part.tensor,
+            measure_part(truth, part, alone) if alone else None,
+            measure_part(truth, part, whole) if whole else None,
+        )
+        for part in every
+    ]
+    heads = (measure_head(truth, alone) if alone else None, measure_head(truth, whole) if whole else None)
+    return [*found, PartResult("head", "output", *heads)]
+
+
+def _severity(truth: Truth, whole: Sequence[Batch]) -> float:
+    head = measure_head(truth, whole)
+    if head is None:
+        return -1.0
+    return float("inf") if head.in_noise is None else head.in_noise
+
+
+def _node(
+    runtime: Runtime,
+    bundle: Bundle,
+    truth: Truth,
+    model: onnx.ModelProto,
+    known: Mapping[str, TensorInfo],
+    feeds: Feeds,
+    culprit: str,
+    every: Sequence[Part],
+) -> str:
+    noise = next((truth.noises[part.source] for part in every if part.name == culprit), truth.case.noise)
+    return first_wrong_node(runtime, bundle, truth.graph, model, known, feeds, culprit, noise)
+
+
+def _rounding(bundle: Bundle, truth: Truth, every: Sequence[Part], parts: Sequence[PartResult], culprit: str) -> str:
+    """The types in which products of this layer would be about as far off as they are."""
+    source = next((part.source for part in every if part.name == culprit), "")
+    deviation = next((part.alone for part in parts if part.part == culprit), None)
+    if not source or deviation is None or not deviation.absolute:
+        return ""
+    for precision, names in _LIKE.items():
+        trace = narrow_reference(truth.spec, bundle.weights, truth.case.inputs, precision, traced=True).trace  # type: ignore[arg-type]
+        error = float(np.abs(trace[source].astype(np.float64) - truth.trace[source]).max())
+        if error / _ABOUT <= deviation.absolute <= error * _ABOUT:
+            return names
+    return ""

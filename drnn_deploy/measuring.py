@@ -1,0 +1,161 @@
+"""Every part's and every state's error against float64, in units of what the graph's arithmetic does to that tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_deploy.explanation import Deviation, StateResult
+from drnn_deploy.parity import answered_steps, judge
+from drnn_deploy.parts import Array, Part, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.probing import Batch
+from drnn_deploy.rounding import narrow_reference, spacing
+from drnn_deploy.tolerance import NOISE_MULTIPLE
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights
+from drnn_runtimes.bundle import GoldenCase, GraphInfo
+from drnn_runtimes.reference import Reference
+
+Noises = Mapping[str, float]  # by the names of a trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """One golden case in float64, as a graph answers it, with all that is between the layers."""
+
+    spec: ModelSpec
+    graph: GraphInfo
+    case: GoldenCase
+    trace: Trace
+    noises: Noises
+
+
+def noises(
+    spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
+) -> dict[str, float]:
+    """The noise of every tensor between the layers, measured as the outputs' is.
+
+    It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
+    the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
+    """
+    found = {name: spacing(graph.precision) * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
+    precisions = {"fp32", graph.precision}
+    for precision in sorted(precisions):
+        trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace
+        for name, value in trace.items():
+            error = float(np.abs(value.astype(np.float64) - right.trace[name]).max())
+            found[name] = max(found[name], error) if np.isfinite(error) else found[name]
+    return found
+
+
+def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviation | None:
+    """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
+    if any(part.tensor not in run for batch in batches for run in batch.runs):
+        return None
+    length = truth.case.inputs.shape[1]
+    found, right, times = [], [], np.zeros(0, np.int64)
+    for batch in batches:
+        pieces = []
+        for number, run in enumerate(batch.runs):
+            steps = part.steps(number)
+            inside = steps < length  # before the sequence, where there is such a step, all is zero
+            value = part.found(run[part.tensor], len(batch.sequences))
+            if value.ndim != 3:
+                return _misshapen(truth.noises[part.source], int(steps.max()))
+            pieces.append((value[: batch.used, inside], steps[inside]))
+        found.append(np.concatenate([value for value, _ in pieces], axis=1))
+        times = np.concatenate([steps for _, steps in pieces])
+        right.append(rows_at(truth.trace[part.source][batch.sequences[: batch.used]], times))
+    if not len(times):
+        return None
+    return _deviation(np.concatenate(found), np.concatenate(right), truth.noises[part.source], times)
+
+
+def measure_head(truth: Truth, batches: Sequence[Batch]) -> Deviation | None:
+    """The output in runs of single chunks, or of whole sequences; None where the graph does not give it."""
+    graph, case = truth.graph, truth.case
+    if any(len(b.runs) <= graph.delay or any("output" not in run for run in b.runs) for b in batches):
+        return None
+    found, times = [], _output_times(truth)
+    for batch in batches:
+        runs = [run["output"][: batch.used] for run in batch.runs[graph.delay :]]
+        every = [run[:, None] if run.ndim == 2 and graph.states else run for run in runs]
+        found.append(np.concatenate(every, axis=1) if graph.states else every[0])
+    outputs = np.concatenate(found)
+    right = case.outputs[:, : outputs.shape[1]] if graph.states else case.outputs
+    return _deviation(outputs, right, case.noise, times)
+
+
+def measure_states(truth: Truth, batches: Sequence[Batch]) -> list[StateResult]:
+    """The states that come out of runs whose states went in right."""
+    return [_measure_state(truth, rows, batches) for rows in state_rows(truth.spec, truth.graph)]
+
+
+def _measure_state(truth: Truth, rows: StateRows, batches: Sequence[Batch]) -> StateResult:
+    found, right, before, others = [], [], [], []
+    for batch in batches:
+        trace = {name: value[batch.sequences[: batch.used]] for name, value in truth.trace.items()}
+        runs = range(len(batch.runs))
+        after = [states_after(truth.spec, truth.graph, trace, run) for run in runs]
+        fed = [states_before(truth.spec, truth.graph, trace, run)[rows.before] for run in runs]
+        found.append(np.concatenate([_part(run[rows.name][: batch.used], rows) for run in batch.runs], axis=1))
+        right.append(np.concatenate([_part(states[rows.name], rows) for states in after], axis=1))
+        before.append(np.concatenate([_part(value, rows) for value in fed], axis=1))
+        others.append({name: np.concatenate([states[name] for states in after], axis=1) for name in after[0]})
+    noise = truth.noises.get(rows.source, float(np.finfo(np.float32).eps))
+    each = max(1, found[0].shape[1] // max(1, len(batches[0].runs)))
+    times = (np.arange(found[0].shape[1]) // each + 1) * truth.graph.steps - 1
+    gave, should, fed_in = (np.concatenate(values) for values in (found, right, before))
+    deviation = _deviation(gave, should, noise, times)
+    remark = ""
+    if not deviation.passed:
+        swapped = {name: np.concatenate([other[name] for other in others]) for name in others[0] if name != rows.name}
+        remark = _resemblance(gave, should, fed_in, each, rows, swapped, deviation.limit)
+    return StateResult(rows.part, rows.name, deviation, remark)
+
+
+def _part(value: NDArray[Any], rows: StateRows) -> NDArray[Any]:
+    return value[:, rows.rows, : rows.width]
+
+
+def _resemblance(
+    found: Array, right: Array, before: Array, each: int, rows: StateRows, others: Mapping[str, Array], limit: float
+) -> str:
+    """What a wrong state is. each: rows of one run."""
+
+    def same(value: Array) -> bool:
+        return found.shape == value.shape and bool(np.abs(found - value).max() <= limit)
+
+    if same(np.zeros_like(right)):
+        return "is all zeros"
+    if same(before):
+        return f"is not carried on: it is {rows.before}, unchanged"
+    if found.shape == right.shape:
+        newest_first = right.reshape(len(right), -1, each, right.shape[2])[:, :, ::-1].reshape(right.shape)
+        if same(newest_first):
+            return "has its rows in the reverse order"
+    return next((f"holds what {name} should" for name, value in others.items() if same(value)), "")
+
+
+def _output_times(truth: Truth) -> NDArray[np.int64]:
+    """The time step that each output step answers."""
+    length, head = truth.case.inputs.shape[1], truth.spec.head
+    if truth.graph.states:
+        return answered_steps(truth.graph.steps, head, length)
+    return np.arange(length - head.output_steps(length), length)
+
+
+def _deviation(found: NDArray[Any], right: Array, noise: float, times: NDArray[np.int64]) -> Deviation:
+    case = GoldenCase("", np.zeros((len(right), 1), np.float32), right.astype(np.float64), noise)
+    result = judge(case, found)
+    first = result.first_bad_step
+    step = None if first is None else max(0, int(times[min(first, len(times) - 1)]))
+    return Deviation(result.absolute, result.in_noise, result.limit, step, result.growth)
+
+
+def _misshapen(noise: float, step: int) -> Deviation:
+    return Deviation(None, None, NOISE_MULTIPLE * noise, step, ())

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from drnn_deploy.explaining_files import COLUMNS, details, table
 from drnn_deploy.parity import ParityReport, ParityRow
 from drnn_deploy.parity_files import describe
 from drnn_deploy.parity_history import Regression
@@ -19,6 +20,8 @@ from drnn_models.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from drnn_deploy.explanation import Explanation
+
 _INK = "#010203"  # becomes the text's colour, whatever the reader's theme
 _MOST_PLOTS = 12  # of error growth; a page with more is no more readable
 
@@ -28,8 +31,9 @@ def page(
     environment: Mapping[str, str],
     worse: Sequence[Regression] = (),
     baseline: str = "",
+    explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> str:
-    """The page as text. baseline: the file that `worse` was found against, or "".
+    """The page as text. baseline: the file that `worse` was found against, or "". explanations: by report's name.
 
     Raises `InputError` where jinja2 or matplotlib is not installed. Names in bundles are escaped.
     """
@@ -42,7 +46,11 @@ def page(
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("drnn_deploy", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    entries = [_entry(name, report, number) for number, (name, report) in enumerate(reports.items())]
+    explained = explanations or {}
+    entries = [
+        {**_entry(name, report, number), "explanations": [_explanation(each) for each in explained.get(name, ())]}
+        for number, (name, report) in enumerate(reports.items())
+    ]
     passed = not worse and all(report.passed for report in reports.values())
     return templates.get_template("parity.html").render(
         entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
@@ -69,6 +77,16 @@ def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
         "tasks": tasks,
         "bars": _bars(report, number),
         "curves": _curves(report, number),
+    }
+
+
+def _explanation(found: Explanation) -> dict[str, Any]:
+    return {
+        "name": f"{found.runtime} {found.graph}",
+        "verdict": found.verdict,
+        "header": COLUMNS if found.parts else (),
+        "rows": table(found) if found.parts else (),
+        "details": (*details(found), f"again: {found.command}"),
     }
 
 

@@ -24,7 +24,7 @@ class Explaining:
 
     def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
         self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
-        self._found: dict[str, tuple[Explanation, ...]] = {}
+        self.found: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
 
     def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str) -> None:
@@ -46,11 +46,11 @@ class Explaining:
         every = list(RUNTIMES.values())
         found = explain_report(bundle, report, every, target=path, folder=folder, notify=self._notify)
         named = (dataclasses.replace(each, graph=f"{each.graph} {label}".strip()) for each in found)
-        self._found[path] = (*self._found.get(path, ()), *named)
+        self.found[path] = (*self.found.get(path, ()), *named)
 
     def to_json(self, path: str) -> dict[str, Any]:
         """The entry `explanations` of a path's report; nothing where it was not asked for."""
-        return {"explanations": [found.to_json() for found in self._found[path]]} if self._asked else {}
+        return {"explanations": [found.to_json() for found in self.found[path]]} if self._asked else {}
 
     def markdown(self) -> str:
         """All of them, to follow the report's own text."""
@@ -58,11 +58,11 @@ class Explaining:
             return ""
         from drnn_deploy.explaining_files import markdown
 
-        return markdown(self._found)
+        return markdown(self.found)
 
     def show(self, console: Console, path: str) -> None:
         """Print a path's explanations."""
-        for explanation in self._found.get(path, ()):
+        for explanation in self.found.get(path, ()):
             _show(console, explanation)
 
 

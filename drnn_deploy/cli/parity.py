@@ -144,7 +144,7 @@ def parity(
         write_json(json_path, found)
         _write_files(reports, junit_path, markdown_path, explained.markdown())
         if html_path:
-            _write_page(html_path, reports, found, worse)
+            _write_page(html_path, reports, found, worse, explained)
     _show(console, reports, worse, code, explained)
     return code
 
@@ -171,10 +171,12 @@ def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) 
     return Tolerance(NOISE_MULTIPLE if max_noise is None else max_noise, atol, rtol)
 
 
-def _write_page(path: Path, reports: dict[str, ParityReport], found: dict[str, Any], worse: list[Regression]) -> None:
+def _write_page(
+    path: Path, reports: dict[str, ParityReport], found: dict[str, Any], worse: list[Regression], explained: Explaining
+) -> None:
     from drnn_deploy.parity_page import page
 
-    text = page(reports, found["environment"], worse, found.get("baseline", {}).get("file", ""))
+    text = page(reports, found["environment"], worse, found.get("baseline", {}).get("file", ""), explained.found)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

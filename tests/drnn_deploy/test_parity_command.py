@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from onnx import numpy_helper
 from drnn_deploy.parity import check_parity
 from drnn_deploy.parity_files import junit, markdown
 from drnn_deploy.parity_history import parity_schema
+from drnn_deploy.reproducing import Reproduction
 from drnn_deploy.tolerance import Tolerance
 from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
 from drnn_runtimes.registry import require
@@ -170,3 +172,37 @@ def test_a_bad_baseline_is_refused_and_nothing_is_written(command: Command, bund
     page = tmp_path / "p.html"
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", tmp_path / "old.json", "--html", page)
     assert (ran.code, "old.json" in ran.err, page.exists()) == (2, True, False)
+
+
+def test_explanation_is_in_every_report_and_can_be_run_again(command: Command, bundle: Path, tmp_path: Path) -> None:
+    flip_a_weight(bundle)
+    files = {name: tmp_path / f"p.{name}" for name in ("json", "html", "markdown")}
+    words = [word for name, path in files.items() for word in (f"--{name}", path)]
+    ran = command("drnn-deploy", "parity", bundle, *HERE, "--explain", "--repro", tmp_path / "repro", *words)
+    assert ran.code == 1
+    assert "explained onnxruntime-cpu sequence/fused: " in ran.out
+    told = json.loads(files["json"].read_text())
+    jsonschema.validate(told, parity_schema())
+    (found,) = told["reports"][0]["explanations"]
+    assert (found["culprit"], found["runtime"]) == ("head", "onnxruntime-cpu")
+    assert all(found["verdict"] in html.unescape(files[name].read_text()) for name in ("html", "markdown"))
+    (written,) = (tmp_path / "repro").iterdir()
+    assert str(written) == found["reproduction"]
+    again = Reproduction.load(written)
+    assert not again.run(Bundle.open(bundle)).passed
+    assert again.run(Bundle.open(bundle), require(["torch"])[0]).passed
+
+
+def test_checkpoint_that_fails_is_explained_while_its_bundles_are_there(
+    command: Command, model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.json"
+    words = (*HERE, "--max-noise", "1e-6", "--explain", "--repro", tmp_path / "repro", "--json", path)
+    ran = command("drnn-deploy", "parity", model, *words)
+    assert ran.code == 1
+    report = json.loads(path.read_text())["reports"][0]
+    failed = {f"{row['runtime']} {row['graph']}" for row in report["rows"] if not row["passed"]}
+    assert {f"{each['runtime']} {each['graph']}" for each in report["explanations"]} == failed
+    files = [each["reproduction"] for each in report["explanations"] if each["reproduction"]]
+    assert len(files) == len(set(files)) > 3
+    assert all(Path(file).is_file() for file in files)

@@ -174,14 +174,24 @@ def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
 def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form.
 
-    The reference also computes the same whatever the precision and pruning.
+    The reference computes the same whatever the precision, pruning and batch: it gets graphs that take any batch, and
+    so goes through its steps once for many sequences.
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
-    told = [(g.pruned, g.precision) if runtime.name != "reference" else () for g in bundle.graphs]
-    pairs = zip(told, bundle.graphs, strict=True)
-    graphs = {(g.kind, g.steps, g.batch, g.delay, extra): g for extra, g in reversed(list(pairs))}
+    if runtime.name == "reference":
+        distinct = {(g.kind, g.steps, g.delay): _with_any_batch(g) for g in reversed(bundle.graphs)}
+        return list(distinct.values())[::-1]
+    graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
     return list(graphs.values())[::-1]
+
+
+def _with_any_batch(graph: GraphInfo) -> GraphInfo:
+    inputs, outputs = (
+        tuple(dataclasses.replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in side)
+        for side in (graph.inputs, graph.outputs)
+    )
+    return dataclasses.replace(graph, batch=None, profile=None, inputs=inputs, outputs=outputs)
 
 
 def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:

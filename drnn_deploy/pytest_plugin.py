@@ -168,7 +168,7 @@ class _CellItem(_Item):
             result, _ = check_case(session, self.bundle, self.graph, self.case)
         except DeployError as error:
             pytest.fail(f"{self.runtime.name}: {error}", pytrace=False)
-        self.user_properties.append(("largest error in noise", result.in_noise))  # goes into --junitxml
+        self.user_properties.append(("largest error in noise", result.in_noise))  # goes into --junit-xml
         if not result.passed:
             pytest.fail(f"{self.runtime.name} {self.graph.name}: {describe(result)}", pytrace=False)
 

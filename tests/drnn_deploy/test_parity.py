@@ -368,3 +368,13 @@ def test_weights_are_checked_once_per_form_and_graphs_each(tmp_path: Path, netwo
     bundle = export(network, tmp_path / "bundle", options).bundle
     assert [graph.emission for graph in graphs_for(Fake(reads_graph=False), bundle)] == ["unrolled"]
     assert [graph.emission for graph in graphs_for(Fake(), bundle)] == ["unrolled", "fused"]
+
+
+def test_reference_runs_its_sequences_together_and_once_for_all_precisions(steps_bundle: Bundle) -> None:
+    (graph,) = steps_bundle.graphs
+    narrow = dataclasses.replace(graph, precision="fp16", pruned=True, batch=1)
+    (found,) = graphs_for(ReferenceRuntime(), dataclasses.replace(steps_bundle, graphs=(graph, narrow)))
+    assert (found.batch, found.precision, found.kind) == (None, "fp32", "sequence")
+    with ReferenceRuntime().load(steps_bundle, found) as session:
+        case = steps_bundle.golden[1]
+        np.testing.assert_allclose(session.run({"input": case.inputs})["output"], case.outputs, rtol=1e-12, atol=1e-12)

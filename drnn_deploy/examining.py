@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
-from drnn_deploy.explaining_nodes import first_wrong_node
+from drnn_deploy.examining_nodes import first_wrong_node
+from drnn_deploy.examining_weights import one_layer
 from drnn_deploy.explanation import PartResult, StateResult, wrong_parts
 from drnn_deploy.measuring import Truth, measure_head, measure_part, measure_states
 from drnn_deploy.parity import batches
@@ -25,13 +26,14 @@ from drnn_deploy.probing import (
     taps,
 )
 from drnn_deploy.rounding import narrow_reference
-from drnn_models.description import TensorInfo
+from drnn_models.description import Precision, TensorInfo
 from drnn_models.errors import DeployError
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.runtime import Runtime
 
-_LIKE = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # float16 and TF32 have the same mantissa
-_ABOUT = 2.8  # times: less than half of what is between the two
+_LIKE: dict[Precision, str] = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # the first two have the same mantissa
+_ABOUT = 4.0  # times; the errors of the two are 8 apart
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ def examine(
     node = rounding = ""
     if culprit and not changed(culprit):
         node = _node(runtime, bundle, truth, separated, known, fed[0], culprit, every)
-        rounding = _rounding(bundle, truth, every, parts, culprit)
+        rounding = _rounding(bundle, truth, parts, culprit)
     return Examined(parts, states, node, rounding, "; ".join(notes))
 
 
@@ -130,15 +132,18 @@ def _node(
     return first_wrong_node(runtime, bundle, truth.graph, model, known, feeds, culprit, noise)
 
 
-def _rounding(bundle: Bundle, truth: Truth, every: Sequence[Part], parts: Sequence[PartResult], culprit: str) -> str:
-    """The types in which products of this layer would be about as far off as they are."""
-    source = next((part.source for part in every if part.name == culprit), "")
+def _rounding(bundle: Bundle, truth: Truth, parts: Sequence[PartResult], culprit: str) -> str:
+    """The types in which products of this layer, on the same right inputs, would be about as far off as they are."""
     deviation = next((part.alone for part in parts if part.part == culprit), None)
-    if not source or deviation is None or not deviation.absolute:
+    if not culprit.startswith("layer ") or deviation is None or not deviation.absolute:
         return ""
-    for precision, names in _LIKE.items():
-        trace = narrow_reference(truth.spec, bundle.weights, truth.case.inputs, precision, traced=True).trace  # type: ignore[arg-type]
-        error = float(np.abs(trace[source].astype(np.float64) - truth.trace[source]).max())
-        if error / _ABOUT <= deviation.absolute <= error * _ABOUT:
-            return names
-    return ""
+    layer = int(culprit.removeprefix("layer "))
+    below = truth.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
+    spec, weights = one_layer(truth.spec, bundle.weights, layer)
+    ratios: dict[Precision, float] = {}
+    for precision in _LIKE:
+        trace = narrow_reference(spec, weights, below, precision, traced=True).trace
+        error = float(np.abs(trace["l0_h"] - truth.trace[f"l{layer}_h"]).max())
+        ratios[precision] = max(deviation.absolute, error) / max(min(deviation.absolute, error), _TINY)
+    nearest = min(ratios, key=lambda precision: ratios[precision])
+    return _LIKE[nearest] if ratios[nearest] <= _ABOUT else ""

@@ -75,21 +75,21 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow) -> Explanation:
     golden = {case.name: case for case in bundle.golden}
     clues = Clues(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
-        clues = _compared(bundle, graph, clues)
+        clues = compared(bundle, graph, clues)
+    worst: Clues | None = None
     for result in failed:
-        if result.case not in golden:
-            continue
-        truth, agrees = _truth(bundle, graph, golden[result.case])
-        clues = dataclasses.replace(clues, case=result.case)
+        truth, agrees = truth_of(bundle, graph, golden[result.case])
+        seen = dataclasses.replace(clues, case=result.case)
         if not agrees:
-            return conclude(dataclasses.replace(clues, stale=True))
-        clues = _examined(bundle, runtime, truth, clues)
-        if clues.wrong or clues.edges:
-            break
-    return conclude(clues)
+            return conclude(dataclasses.replace(seen, stale=True))
+        seen = _examined(bundle, runtime, truth, seen)
+        if seen.wrong or seen.edges:
+            return conclude(seen)
+        worst = worst or seen
+    return conclude(worst or clues)
 
 
-def _compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
+def compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
     """With what differs between the graph's file and the graph that its weights make."""
     try:
         model = read_graph(bundle, graph)
@@ -130,7 +130,7 @@ def _elsewhere() -> Runtime:
     return find_runtime(_ELSEWHERE)
 
 
-def _truth(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Truth, bool]:
+def truth_of(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Truth, bool]:
     """A case in float64, computed again, and whether the golden data says the same."""
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec

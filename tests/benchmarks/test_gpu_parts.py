@@ -27,7 +27,7 @@ from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 from drnn_runtimes import registry
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxruntime import OnnxRuntime
-from drnn_runtimes.runtime import Session
+from drnn_runtimes.session import Session
 from drnn_runtimes.tensorrt import TensorRTSession
 from tests.networks import make_case
 

@@ -21,6 +21,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.explaining import explain_report
 from drnn_deploy.explanation import Explanation
 from drnn_deploy.parity import NOISE_MULTIPLE, check_parity
+from drnn_deploy.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.description import Availability
 from drnn_models.errors import InputError
@@ -28,7 +29,8 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.reference import ReferenceRuntime, ReferenceSession
-from drnn_runtimes.runtime import Arrays, Copying, Runtime, Session
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Arrays, Copying, Session
 from drnn_runtimes.stream import Streaming
 from tests.drnn_deploy.mutants import attribute, before, both, flipped, through, weights
 from tests.drnn_deploy.test_parity_command import rewrite_manifest
@@ -223,7 +225,7 @@ def test_golden_data_of_other_weights(right: Bundle, tmp_path: Path) -> None:
 
 
 def test_rounding_that_a_strict_limit_refuses_is_called_rounding(right: Bundle) -> None:
-    found = explained(only(right, "fused"), OnnxRuntime("cpu"), noise_multiple=1e-3)
+    found = explained(only(right, "fused"), OnnxRuntime("cpu"), tolerance=Tolerance(1e-3))
     assert found.culprit == ""
     assert "every part is within its limit" in found.verdict
     assert found.command.endswith("--runtime onnxruntime-cpu --explain --max-noise 0.001")

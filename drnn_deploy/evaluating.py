@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.parity import graphs_for, run_case, shown_name
+from drnn_deploy.parity import graphs_for, shown_name
+from drnn_deploy.running import run_case
 from drnn_deploy.tasks import Batch, Score, Task, fits, make_task
 from drnn_models.baselines import NetworkSpec
 from drnn_models.errors import InputError, RuntimeUnavailableError

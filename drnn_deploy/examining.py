@@ -12,7 +12,6 @@ from drnn_deploy.examining_nodes import first_wrong_node
 from drnn_deploy.examining_weights import one_layer
 from drnn_deploy.explanation import PartResult, StateResult, wrong_parts
 from drnn_deploy.measuring import Truth, measure_head, measure_part, measure_states
-from drnn_deploy.parity import batches
 from drnn_deploy.parts import Part, parts_of
 from drnn_deploy.probing import (
     Batch,
@@ -26,6 +25,7 @@ from drnn_deploy.probing import (
     taps,
 )
 from drnn_deploy.rounding import narrow_reference
+from drnn_deploy.running import batches
 from drnn_models.description import Precision, TensorInfo
 from drnn_models.errors import DeployError
 from drnn_runtimes.bundle import Bundle

@@ -22,10 +22,11 @@ from drnn_deploy.examining import examine
 from drnn_deploy.examining_weights import layers_alone
 from drnn_deploy.explanation import Explanation
 from drnn_deploy.measuring import Truth, noises
-from drnn_deploy.parity import ParityReport, ParityRow, answered_case
+from drnn_deploy.parity import ParityReport, ParityRow
 from drnn_deploy.parts import request_of
 from drnn_deploy.probing import read_graph
 from drnn_deploy.reproducing import smallest
+from drnn_deploy.running import answered_case
 from drnn_deploy.verdicts import Clues, conclude
 from drnn_export.emit import emit
 from drnn_export.graph_diff import differences, edge_differences, narrower_types

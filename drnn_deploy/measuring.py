@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.explanation import Deviation, StateResult
-from drnn_deploy.parity import answered_steps, judge
+from drnn_deploy.parity import judge
 from drnn_deploy.parts import Array, Part, StateRows, Trace, rows_at, state_rows, states_after, states_before
 from drnn_deploy.probing import Batch
 from drnn_deploy.rounding import narrow_reference, spacing
+from drnn_deploy.running import answered_steps
 from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_deploy.running import answered_case, median_milliseconds, run_inputs
 from drnn_deploy.tolerance import Tolerance
 from drnn_models.errors import DeployError, ParityError, RuntimeUnavailableError
-from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Arrays, Session
-from drnn_runtimes.states import zero_states
-from drnn_runtimes.stream import Stream
+from drnn_runtimes.session import Session
 
 if TYPE_CHECKING:
     from drnn_deploy.task_metrics import TaskResult
@@ -27,7 +25,6 @@ Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
 
 DEFAULT = Tolerance()
 _CURVE_POINTS = 16
-_TIMING_RUNS, _TIMING_SECONDS = 30, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,38 +231,6 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
     )
 
 
-def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None) -> Arrays:
-    """Run any number of sequences through a graph, in its batches; the last one is filled up by repetition.
-
-    size: of the batches of a graph that takes any.
-    """
-    parts = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
-    return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
-
-
-def run_stream(
-    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
-) -> Arrays:
-    """Feed the whole chunks of `inputs` (N, T, ...) through a graph with state, in its batches, from the zero state.
-
-    size: of the batches of a graph that takes any. Returns {"output": (N, m, outputs)}, with the m outputs of
-    `answered_steps`.
-    """
-    whole = inputs.shape[1] // graph.steps * graph.steps
-    parts = []
-    for batch, used in batches(inputs[:, :whole], graph.batch or size):
-        stream = Stream(session, bundle, graph, len(batch))
-        parts.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
-    return {"output": np.concatenate(parts)}
-
-
-def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
-    """The steps of a stream of `length` that get an output: the last ones of every chunk, as many as the head says."""
-    ends = np.arange(chunk, length + 1, chunk)
-    count = head.output_steps(chunk)
-    return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
-
-
 def _row(
     bundle: Bundle,
     runtime: Runtime,
@@ -286,7 +251,7 @@ def _row(
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             seconds = time.perf_counter() - started
-            milliseconds = _time(session, graph, cases[0].inputs) if cases else None
+            milliseconds = median_milliseconds(session, graph, cases[0].inputs) if cases else None
     except DeployError as error:
         reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
         seconds = time.perf_counter() - started
@@ -308,52 +273,6 @@ def check_case(
     outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
     found = [(judge(answered, output, tolerance), output) for output in outputs]
     return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
-
-
-def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision and, of a stream, the outputs of `answered_steps`."""
-    case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
-    if graph.states:
-        steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
-        case = dataclasses.replace(case, outputs=case.outputs[:, steps])
-    return case
-
-
-def run_inputs(
-    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
-) -> NDArray[np.generic]:
-    """The output on any number of sequences (N, T, ...), as a stream where the graph has states; (0,) without one."""
-    if graph.states:
-        return run_stream(session, bundle, graph, inputs, size)["output"]
-    return run_case(session, graph, inputs, size).get("output", np.zeros(0))
-
-
-def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
-    """Pieces of `size` along the first axis, and how many rows of each are not repeated: only the last is filled up.
-
-    size: None for a graph that takes any, without a profile.
-    """
-    if size is None:  # a dynamic batch is checked as one sequence and as all the others together
-        yield inputs[:1], 1
-        if len(inputs) > 1:
-            yield inputs[1:], len(inputs) - 1
-        return
-    for start in range(0, len(inputs), size):
-        rows = np.arange(start, start + size) % len(inputs)
-        yield np.ascontiguousarray(inputs[rows]), min(size, len(inputs) - start)
-
-
-def _time(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
-    """Median milliseconds per sequence, of up to 30 runs or a second."""
-    batch, _ = next(batches(inputs, graph.batch))
-    feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < _TIMING_RUNS and time.perf_counter() - started < _TIMING_SECONDS:
-        before = time.perf_counter()
-        session.run(feed)
-        times.append(time.perf_counter() - before)
-    return float(np.median(times)) * 1e3 / len(batch)
 
 
 def _finite(value: float) -> float | None:

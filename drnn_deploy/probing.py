@@ -17,8 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from drnn_deploy.parity import batches
 from drnn_deploy.parts import Array, Part, Trace, given, states_before
+from drnn_deploy.running import batches
 from drnn_export.graph import tensor_info
 from drnn_models.description import TensorInfo
 from drnn_models.errors import InputError

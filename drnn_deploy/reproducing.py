@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.parity import CaseResult, answered_case, judge, run_inputs
+from drnn_deploy.parity import CaseResult, judge
+from drnn_deploy.running import answered_case, run_inputs
 from drnn_deploy.tolerance import Tolerance
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
@@ -28,7 +29,7 @@ class Reproduction:
     """model: fingerprint of the network. runtime, graph: names. size: of the batches, None for the graph's own.
 
     case: inputs (N, T, ...), float64 outputs and noise, see `drnn_runtimes.bundle.GoldenCase`. observed: what the
-    runtime gave, in the shape of `drnn_deploy.parity.answered_case`'s outputs. limit: the largest error that passes.
+    runtime gave, in the shape of `drnn_deploy.running.answered_case`'s outputs. limit: the largest error that passes.
     """
 
     model: str

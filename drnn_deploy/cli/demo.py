@@ -60,7 +60,8 @@ def demo(bundle: Path) -> int:
 
 def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
     """The predictions of a golden case, by runtime and emission."""
-    from drnn_deploy.parity import graphs_for, run_case
+    from drnn_deploy.parity import graphs_for
+    from drnn_deploy.running import run_case
     from drnn_runtimes.registry import RUNTIMES
 
     predictions = {}

@@ -20,8 +20,8 @@ from onnx import TensorProto
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.explaining import explain_report
 from drnn_deploy.explanation import Explanation
-from drnn_deploy.parity import NOISE_MULTIPLE, check_parity
-from drnn_deploy.tolerance import Tolerance
+from drnn_deploy.parity import check_parity
+from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.description import Availability
 from drnn_models.errors import InputError

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drnn_deploy.exporting import _write_graph, _write_weights
 from drnn_deploy.options import ExportOptions
-from drnn_deploy.parity import answered_steps
+from drnn_deploy.running import answered_steps
 from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.request import GraphRequest
 from drnn_models.errors import InputError

@@ -21,6 +21,7 @@ from drnn_deploy.parity_files import markdown
 from drnn_deploy.task_metrics import Measured, TaskResult, task_cases, task_table
 from drnn_deploy.tasks import IGNORED, make_task
 from drnn_export.emit import NODE_BUDGET, estimate
+from drnn_export.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.errors import InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -108,6 +109,15 @@ def test_large_graphs_that_nobody_asked_for_are_left_out() -> None:
     requests = [request for graphs in sets for request in graphs.requests]
     assert all(estimate(spec, request).nodes <= NODE_BUDGET for request in requests)
     assert {r.emission for r in requests if r.form == "chunk"} == {"fused", "mixed"}
+
+
+def test_other_lengths_are_left_out_where_their_graphs_are_large() -> None:
+    spec = ModelSpec("gru", (2,) * 40, (1,) * 39 + (64,), Continuous(1), Head("last", 2))
+    network = Checkpoint(spec, random_weights(spec, 0), {"length": 40})
+    assert estimate(spec, GraphRequest(40, emission="unrolled")).nodes < NODE_BUDGET
+    assert estimate(spec, GraphRequest(64, emission="unrolled")).nodes > NODE_BUDGET
+    sets, _ = plan_graphs(network, Selection(forms=("sequence",), emissions=("unrolled",)))
+    assert {request.steps for graphs in sets for request in graphs.requests} == {40, 33}
 
 
 def test_network_that_does_not_say_its_length_is_checked_on_one_that_reaches_all_layers() -> None:
@@ -384,6 +394,16 @@ def test_command_shows_and_writes_the_metrics(command: Command, several: Bundle,
     assert value in ran.out
     assert value in files[1].read_text()
     assert "data    copy-memory, the first 9 sequences of the test split" in ran.out
+
+
+def test_command_measures_the_task_that_was_named(command: Command, copier: Checkpoint, tmp_path: Path) -> None:
+    task = make_task("copy-memory", {})
+    model, report = tmp_path / "model.pt", tmp_path / "p.json"
+    save_checkpoint(model, dataclasses.replace(copier, task={"length": task.length}))
+    words = ("--form", "sequence", "--runtime", "torch", "--task", "copy-memory", "--json", report)
+    assert command("drnn-deploy", "parity", model, *words).code == 0
+    found = json.loads(report.read_text())["reports"][0]["tasks"]
+    assert {(result["task"], result["sequences"]) for result in found} == {("copy-memory", task_metrics.EXAMPLES)}
 
 
 def test_command_says_what_a_selection_could_have_been(command: Command, several: Bundle) -> None:

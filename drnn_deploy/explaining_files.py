@@ -53,9 +53,7 @@ def details(explanation: Explanation) -> list[str]:
         if count > _MOST_FINDINGS:
             lines.append(f"  and {count - _MOST_FINDINGS} more (all are in the JSON report)")
     if explanation.seen_on:
-        lines.append(
-            f"the values are those of {explanation.seen_on}: {explanation.runtime} shows none inside its engine"
-        )
+        lines.append(f"these are values of {explanation.seen_on}: {explanation.runtime} shows none of its own")
     if explanation.note:
         lines.append(explanation.note)
     return lines

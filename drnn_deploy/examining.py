@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -15,7 +15,6 @@ from drnn_deploy.measuring import Truth, measure_head, measure_part, measure_sta
 from drnn_deploy.parts import Part, parts_of
 from drnn_deploy.probing import (
     Batch,
-    Feeds,
     cut,
     feeds_alone,
     known_tensors,
@@ -26,13 +25,15 @@ from drnn_deploy.probing import (
 )
 from drnn_deploy.rounding import narrow_reference
 from drnn_deploy.running import batches
-from drnn_models.description import Precision, TensorInfo
+from drnn_models.description import Precision
 from drnn_models.errors import DeployError
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Arrays, Session
 
 _LIKE: dict[Precision, str] = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # the first two have the same mantissa
 _ABOUT = 4.0  # times; the errors of the two are 8 apart
+_RUNS_ALONE = 32  # each on right states, so that one is as good as the other; all of a long stream's fill the memory
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -57,31 +58,29 @@ def examine(
     changed: whether a part of the model differs from what the weights make; the other parts are searched for a node
     that the runtime computes wrong. Does not raise `DeployError`: what a runtime refuses is in the note.
     """
-    known, every = known_tensors(model), parts_of(truth.spec, truth.graph)
+    graph, known, every = truth.graph, known_tensors(model), parts_of(truth.spec, truth.graph)
     tapped = taps(every, known)
     tensors = [known[name] for name in tapped]
     notes: list[str] = []
-    size, whole = None, None
+    size: int | None = None
+    whole: list[Batch] = []
+    alone: list[Batch] = []
+    fed: list[Arrays] = []
+    separated = cut(model, tensors)
     try:
-        with session_of(runtime, bundle, truth.graph, opened(model, tensors)) as session:
-            runs = {
-                size: run_as_it_is(session, bundle, truth.graph, truth.case.inputs, size)
-                for size in truth.graph.profile or (None,)
-            }
-        size, whole = max(runs.items(), key=lambda item: _severity(truth, item[1]))
+        with session_of(runtime, bundle, graph, opened(model, tensors)) as session:
+            size, whole = _as_it_ran(session, bundle, truth)
     except DeployError as error:
         notes.append(f"it does not run with the tensors between its parts as outputs: {error.message}")
-    sequences = [(rows, used) for rows, used in batches(np.arange(len(truth.case.inputs)), truth.graph.batch or size)]
-    fed: list[Feeds] = []
-    alone: list[Batch] = []
+    runs = _chosen_runs(truth, every, whole)
     try:
-        separated = cut(model, tensors)
-        with session_of(runtime, bundle, truth.graph, separated) as session:
-            for rows, used in sequences:
+        with session_of(runtime, bundle, graph, separated) as session:
+            for rows, used in batches(np.arange(len(truth.case.inputs)), graph.batch or size):
                 trace = {name: value[rows] for name, value in truth.trace.items()}
-                inputs = truth.case.inputs[rows]
-                fed.append(feeds_alone(truth.spec, truth.graph, tapped, known, inputs, trace))
-                alone.append(Batch(rows.astype(np.int64), used, [session.run(feed) for feed in fed[-1]]))
+                feeds = feeds_alone(truth.spec, graph, tapped, known, truth.case.inputs[rows], trace, runs)
+                found = {run: session.run(feed) for run, feed in feeds.items()}
+                alone.append(Batch(rows.astype(np.int64), used, found))
+                fed += feeds.values()
     except DeployError as error:
         notes.append(f"its parts do not run by themselves: {error.message}")
         alone = []
@@ -90,14 +89,29 @@ def examine(
     culprit = next(iter(wrong_parts(parts, states)), "")
     node = rounding = ""
     if culprit and not changed(culprit):
-        node = _node(runtime, bundle, truth, separated, known, fed[0], culprit, every)
+        noise = next((truth.noises[part.source] for part in every if part.name == culprit), truth.case.noise)
+        node = first_wrong_node(runtime, bundle, graph, separated, known, fed, culprit, noise)
         rounding = _rounding(bundle, truth, parts, culprit)
     return Examined(parts, states, node, rounding, "; ".join(notes))
 
 
-def _parts(
-    truth: Truth, every: Sequence[Part], alone: Sequence[Batch], whole: Sequence[Batch] | None
-) -> list[PartResult]:
+def _as_it_ran(session: Session, bundle: Bundle, truth: Truth) -> tuple[int | None, list[Batch]]:
+    """The size of batch that is the furthest off, of those that a graph that takes any is checked with; its runs."""
+    sizes = truth.graph.profile or (None,)
+    found = [(size, run_as_it_is(session, bundle, truth.graph, truth.case.inputs, size)) for size in sizes]
+    return max(found, key=lambda each: _severity(truth, each[1]))
+
+
+def _chosen_runs(truth: Truth, every: Sequence[Part], whole: Sequence[Batch]) -> list[int]:
+    """Up to 33 of a stream's runs, evenly spaced, with the one in which the first tensor went off."""
+    count = truth.case.inputs.shape[1] // truth.graph.steps
+    chosen = set(np.linspace(0, count - 1, min(count, _RUNS_ALONE)).astype(int).tolist())
+    seen = [part.whole for part in _parts(truth, every, [], whole) if part.whole is not None]
+    off = [deviation.first_bad_step for deviation in seen if deviation.first_bad_step is not None]
+    return sorted(chosen | {min(min(off) // truth.graph.steps, count - 1)} if off else chosen)
+
+
+def _parts(truth: Truth, every: Sequence[Part], alone: Sequence[Batch], whole: Sequence[Batch]) -> list[PartResult]:
     found = [
         PartResult(
             part.name,
@@ -116,20 +130,6 @@ def _severity(truth: Truth, whole: Sequence[Batch]) -> float:
     if head is None:
         return -1.0
     return float("inf") if head.in_noise is None else head.in_noise
-
-
-def _node(
-    runtime: Runtime,
-    bundle: Bundle,
-    truth: Truth,
-    model: onnx.ModelProto,
-    known: Mapping[str, TensorInfo],
-    feeds: Feeds,
-    culprit: str,
-    every: Sequence[Part],
-) -> str:
-    noise = next((truth.noises[part.source] for part in every if part.name == culprit), truth.case.noise)
-    return first_wrong_node(runtime, bundle, truth.graph, model, known, feeds, culprit, noise)
 
 
 def _rounding(bundle: Bundle, truth: Truth, parts: Sequence[PartResult], culprit: str) -> str:

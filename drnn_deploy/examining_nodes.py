@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from drnn_deploy.probing import Feeds, opened, session_of
+from drnn_deploy.probing import opened, session_of
 from drnn_deploy.rounding import spacing
 from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_export.graph_diff import part_of
@@ -19,8 +19,6 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays
 
-_MOST_RUNS = 16  # that are compared; a part that is wrong is so within a few
-
 
 def first_wrong_node(
     runtime: Runtime,
@@ -28,7 +26,7 @@ def first_wrong_node(
     graph: GraphInfo,
     model: onnx.ModelProto,
     known: Mapping[str, TensorInfo],
-    feeds: Feeds,
+    feeds: Sequence[Arrays],
     part: str,
     noise: float,
 ) -> str:
@@ -43,8 +41,8 @@ def first_wrong_node(
     names = [name for name in (value.name for value in wide.graph.output) if name in known]
     try:
         with session_of(runtime, bundle, graph, wide) as session:
-            found = [session.run(feed) for feed in feeds[:_MOST_RUNS]]
-        right = _by_onnx(wide, names, feeds[:_MOST_RUNS])
+            found = [session.run(feed) for feed in feeds]
+        right = _by_onnx(wide, names, feeds)
     except DeployError:
         return ""
     floor = NOISE_MULTIPLE * noise
@@ -57,7 +55,7 @@ def first_wrong_node(
     return ""
 
 
-def _by_onnx(model: onnx.ModelProto, names: Sequence[str], feeds: Feeds) -> list[Arrays]:
+def _by_onnx(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Arrays]) -> list[Arrays]:
     """What onnx's evaluator makes of the feeds; nothing where it lacks an operator, as an RNN of Relu or bfloat16."""
     from onnx.reference import ReferenceEvaluator
 

@@ -36,7 +36,7 @@ def layers_alone(runtime: Runtime, bundle: Bundle, truth: Truth) -> tuple[tuple[
         try:
             outputs = _run(runtime, bundle, truth.graph, spec, weights, below)
             rows = np.arange(len(below))
-            batch = Batch(rows, len(rows), [{"output": outputs.transpose(1, 0, 2)}])
+            batch = Batch(rows, len(rows), {0: {"output": outputs.transpose(1, 0, 2)}})
             found.append(PartResult(part.name, "", measure_part(truth, part, [batch]), None))
         except DeployError as error:
             notes.append(f"{part.name} does not run: {error.message}")

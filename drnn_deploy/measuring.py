@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,13 +55,13 @@ def noises(
 
 def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviation | None:
     """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
-    if any(part.tensor not in run for batch in batches for run in batch.runs):
+    if any(part.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = truth.case.inputs.shape[1]
     found, right, times = [], [], np.zeros(0, np.int64)
     for batch in batches:
         pieces = []
-        for number, run in enumerate(batch.runs):
+        for number, run in batch.runs.items():
             steps = part.steps(number)
             inside = steps < length  # before the sequence, where there is such a step, all is zero
             value = part.found(run[part.tensor], len(batch.sequences))
@@ -77,50 +77,63 @@ def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviatio
 
 
 def measure_head(truth: Truth, batches: Sequence[Batch]) -> Deviation | None:
-    """The output in runs of single chunks, or of whole sequences; None where the graph does not give it."""
+    """The output in these runs; None where the graph does not give it, or they do not reach it."""
     graph, case = truth.graph, truth.case
-    if any(len(b.runs) <= graph.delay or any("output" not in run for run in b.runs) for b in batches):
-        return None
-    found, times = [], _output_times(truth)
+    answers = truth.spec.head.output_steps(graph.steps)  # of a run
+    found, right, every = [], [], _output_times(truth)
+    times = every
     for batch in batches:
-        runs = [run["output"][: batch.used] for run in batch.runs[graph.delay :]]
-        every = [run[:, None] if run.ndim == 2 and graph.states else run for run in runs]
-        found.append(np.concatenate(every, axis=1) if graph.states else every[0])
-    outputs = np.concatenate(found)
-    right = case.outputs[:, : outputs.shape[1]] if graph.states else case.outputs
-    return _deviation(outputs, right, case.noise, times)
+        numbers = [number for number in batch.runs if 0 <= number - graph.delay < case.inputs.shape[1] // graph.steps]
+        if not numbers or any("output" not in run for run in batch.runs.values()):
+            return None
+        expected = case.outputs[batch.sequences[: batch.used]]
+        outputs = [batch.runs[number]["output"][: batch.used] for number in numbers]
+        if graph.states:
+            places = np.array([(number - graph.delay) * answers + np.arange(answers) for number in numbers]).reshape(-1)
+            outputs = [output if output.ndim == 3 else output[:, None] for output in outputs]
+            expected, times = expected[:, places], every[places]
+        found.append(np.concatenate(outputs, axis=1))
+        right.append(expected)
+    return _deviation(np.concatenate(found), np.concatenate(right), case.noise, times)
 
 
 def measure_states(truth: Truth, batches: Sequence[Batch]) -> list[StateResult]:
     """The states that come out of runs whose states went in right."""
-    return [_measure_state(truth, rows, batches) for rows in state_rows(truth.spec, truth.graph)]
+    seen = [_StatesOf(truth, batch) for batch in batches]
+    return [_measure_state(truth, rows, seen) for rows in state_rows(truth.spec, truth.graph)]
 
 
-def _measure_state(truth: Truth, rows: StateRows, batches: Sequence[Batch]) -> StateResult:
-    found, right, before, others = [], [], [], []
-    for batch in batches:
+class _StatesOf:
+    """The states of a batch's runs by name, one run after the other: (B, runs * rows, H) each."""
+
+    def __init__(self, truth: Truth, batch: Batch) -> None:
         trace = {name: value[batch.sequences[: batch.used]] for name, value in truth.trace.items()}
-        runs = range(len(batch.runs))
-        after = [states_after(truth.spec, truth.graph, trace, run) for run in runs]
-        fed = [states_before(truth.spec, truth.graph, trace, run)[rows.before] for run in runs]
-        found.append(np.concatenate([_part(run[rows.name][: batch.used], rows) for run in batch.runs], axis=1))
-        right.append(np.concatenate([_part(states[rows.name], rows) for states in after], axis=1))
-        before.append(np.concatenate([_part(value, rows) for value in fed], axis=1))
-        others.append({name: np.concatenate([states[name] for states in after], axis=1) for name in after[0]})
+        self.numbers = list(batch.runs)
+        self.found = [
+            {after: run[after][: batch.used] for _, after in truth.graph.states} for run in batch.runs.values()
+        ]
+        self.right = [states_after(truth.spec, truth.graph, trace, number) for number in batch.runs]
+        self.before = [states_before(truth.spec, truth.graph, trace, number) for number in batch.runs]
+
+
+def _measure_state(truth: Truth, rows: StateRows, seen: Sequence[_StatesOf]) -> StateResult:
+    def joined(name: str, runs: Callable[[_StatesOf], Sequence[Mapping[str, NDArray[Any]]]]) -> NDArray[Any]:
+        parts = [[run[name][:, rows.rows, : rows.width] for run in runs(states)] for states in seen]
+        return np.concatenate([np.concatenate(part, axis=1) for part in parts])
+
+    found, right = joined(rows.name, lambda states: states.found), joined(rows.name, lambda states: states.right)
+    each = found.shape[1] // len(seen[0].numbers)
+    times = np.repeat([(number + 1) * truth.graph.steps - 1 for number in seen[0].numbers], each)
     noise = truth.noises.get(rows.source, float(np.finfo(np.float32).eps))
-    each = max(1, found[0].shape[1] // max(1, len(batches[0].runs)))
-    times = (np.arange(found[0].shape[1]) // each + 1) * truth.graph.steps - 1
-    gave, should, fed_in = (np.concatenate(values) for values in (found, right, before))
-    deviation = _deviation(gave, should, noise, times)
+    deviation = _deviation(found, right, noise, times)
     remark = ""
     if not deviation.passed:
-        swapped = {name: np.concatenate([other[name] for other in others]) for name in others[0] if name != rows.name}
-        remark = _resemblance(gave, should, fed_in, each, rows, swapped, deviation.limit)
+        before = joined(rows.before, lambda states: states.before)
+        others = {
+            name: joined(name, lambda states: states.right) for _, name in truth.graph.states if name != rows.name
+        }
+        remark = _resemblance(found, right, before, each, rows, others, deviation.limit)
     return StateResult(rows.part, rows.name, deviation, remark)
-
-
-def _part(value: NDArray[Any], rows: StateRows) -> NDArray[Any]:
-    return value[:, rows.rows, : rows.width]
 
 
 def _resemblance(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +29,18 @@ from drnn_runtimes.session import Arrays, Copying, Session
 from drnn_runtimes.stream import Stream
 
 _GIVEN = "given"
-Feeds = list[Arrays]  # of the runs, one after the other
+Feeds = dict[int, Arrays]  # by the number of the run
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """sequences: which of a case's, (B,), of which the first `used` are no repetition. runs: what each run gave."""
+    """sequences: which of a case's, (B,), of which the first `used` are no repetition. runs: what each run gave, by its
+    number: of a graph with states, of the chunk that it is.
+    """
 
     sequences: NDArray[np.int64]
     used: int
-    runs: list[Arrays]
+    runs: dict[int, Arrays]
 
 
 def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
@@ -119,18 +121,18 @@ def taps(parts: Sequence[Part], known: Mapping[str, TensorInfo]) -> dict[str, li
 def run_as_it_is(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None
 ) -> list[Batch]:
-    """All outputs of every run over inputs (N, T, ...), as a stream where the graph has states."""
+    """What every run over inputs (N, T, ...) gives but for states, as a stream where the graph has them."""
     found = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
     for sequences, used in batches(np.arange(len(inputs)), graph.batch or size):
-        recorder = _Recorder(session)
+        recorder = _Recorder(session, {after for _, after in graph.states})
         if graph.states:
             stream = Stream(recorder, bundle, graph, len(sequences))
             stream.push(np.ascontiguousarray(whole[sequences]))
             stream.finish()
         else:
             recorder.run({"input": np.ascontiguousarray(inputs[sequences])})
-        found.append(Batch(sequences.astype(np.int64), used, recorder.runs))
+        found.append(Batch(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
     return found
 
 
@@ -141,10 +143,11 @@ def feeds_alone(
     known: Mapping[str, TensorInfo],
     inputs: NDArray[np.generic],
     trace: Trace,
+    runs: Iterable[int],
 ) -> Feeds:
-    """What goes into a cut graph, run by run, for one batch: inputs (B, T, ...) and the trace of the same sequences."""
-    feeds = []
-    for run in range(inputs.shape[1] // graph.steps):
+    """What goes into a cut graph in these runs of one batch: inputs (B, T, ...) and the trace of the same sequences."""
+    feeds = {}
+    for run in runs:
         piece = inputs[:, run * graph.steps : (run + 1) * graph.steps]
         feed: Arrays = {"input": np.ascontiguousarray(piece)}
         for name, value in states_before(spec, graph, trace, run).items():
@@ -152,19 +155,19 @@ def feeds_alone(
         for tensor, parts in tapped.items():
             right: Array = given(parts, trace, run, known[tensor].shape)
             feed[f"{tensor}/{_GIVEN}"] = right.astype(known[tensor].dtype)
-        feeds.append(feed)
+        feeds[run] = feed
     return feeds
 
 
 class _Recorder(Copying):
-    """Runs a session and keeps what every run gave."""
+    """Runs a session and keeps what every run gave but for the outputs `dropped`: a long stream has too many."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, dropped: Container[str]) -> None:
+        self._session, self._dropped = session, dropped
         self.runs: list[Arrays] = []
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
         found = self._session.run(inputs)
-        self.runs.append({name: value.copy() for name, value in found.items()})
+        self.runs.append({name: value.copy() for name, value in found.items() if name not in self._dropped})
         return found

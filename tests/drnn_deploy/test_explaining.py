@@ -252,6 +252,27 @@ def test_graph_of_another_network_says_which_shapes(right: Bundle, tmp_path: Pat
     assert (found.culprit, found.verdict) == ("edges", "input 'input' has the shape [2, 16, 3], should be [2, 16, 2]")
 
 
+def test_graph_that_is_taken_and_cannot_be_run(tmp_path: Path) -> None:
+    """A stream binds its arrays; what goes wrong in there is an error for people as well."""
+    settings: dict[str, Any] = {"forms": ("step",), "engines": (), "runtimes": ("onnxruntime-cpu",), "batch": 2}
+    bundle = export(Checkpoint(SPEC, random_weights(SPEC, 5)), tmp_path / "right", ExportOptions(**settings)).bundle
+    bad = changed(bundle, tmp_path / "bad", "model.onnx", weights("shape_1_2_2", lambda sizes: sizes * 3))
+    report = check_parity(bad, [OnnxRuntime("cpu")])
+    assert report.exit_code == InputError.exit_code
+    assert "ONNX Runtime cannot run step/fused" in report.rows[0].error
+    (found,) = explain_report(bad, report, [OnnxRuntime("cpu")])
+    assert found.verdict.startswith("input: initializer shape_1_2_2 is [3, 6, 6], should be [1, 2, 2]; ONNX Runtime")
+
+
+def test_only_the_culprit_is_off_on_right_inputs(right: Bundle, tmp_path: Path) -> None:
+    """And all that comes after it as it ran."""
+    bad = changed(right, tmp_path / "bad", "model.onnx", weights("l1/operator/R", flipped))
+    parts = explained(only(bad, "fused"), OnnxRuntime("cpu")).parts
+    assert [part.part for part in parts] == ["input", "layer 0", "layer 1", "layer 2", "head"]
+    assert [part.alone and part.alone.passed for part in parts] == [True, True, False, True, True]
+    assert [part.whole and part.whole.passed for part in parts] == [True, True, False, False, False]
+
+
 def test_row_of_a_runtime_that_is_missing_needs_no_explanation(right: Bundle) -> None:
     class Missing(Engine):
         def availability(self) -> Availability:

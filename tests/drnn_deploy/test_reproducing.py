@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.parity import answered_case, check_parity, judge
+from drnn_deploy.parity import check_parity, judge
 from drnn_deploy.reproducing import Reproduction, smallest
+from drnn_deploy.running import answered_case
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec

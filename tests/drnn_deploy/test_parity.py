@@ -356,6 +356,14 @@ def test_exit_codes(rows: list[ParityRow], code: int) -> None:
     assert report.passed is (code == 0)
 
 
+def test_chunks_longer_than_the_sequences_are_timed_on_the_stream(tmp_path: Path, network: Checkpoint) -> None:
+    options = ExportOptions(forms=("sequence", "chunk"), chunk=32, engines=(), runtimes=("onnxruntime-cpu",))
+    result = export(network, tmp_path / "bundle", options)
+    assert result.bundle.graph("sequence").steps < 32
+    assert result.exit_code == 0
+    assert all(row.milliseconds and row.seconds for row in result.parity.rows)
+
+
 def test_weights_are_checked_once_per_form_and_graphs_each(tmp_path: Path, network: Checkpoint) -> None:
     options = ExportOptions(emissions=("unrolled", "fused"), engines=(), runtimes=("torch",))
     bundle = export(network, tmp_path / "bundle", options).bundle

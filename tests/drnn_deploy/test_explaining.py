@@ -6,15 +6,12 @@ import contextlib
 import dataclasses
 import json
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from drnn_deploy import ExportOptions, export
@@ -28,16 +25,14 @@ from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxruntime import OnnxRuntime
-from drnn_runtimes.reference import ReferenceRuntime, ReferenceSession
+from drnn_runtimes.reference import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Arrays, Copying, Session
-from drnn_runtimes.stream import Streaming
-from tests.drnn_deploy.mutants import attribute, before, both, flipped, through, weights
+from tests.drnn_deploy.mutants import Change, attribute, before, both, flipped, through, weights
+from tests.drnn_deploy.odd_runtimes import Engine, Forgetful, Miscompiling, Off
 from tests.drnn_deploy.test_parity_command import rewrite_manifest
 from tests.networks import random_weights
 
 SPEC = ModelSpec("gru", (4, 5, 6), (1, 2, 4), Continuous(2), Head("sequence", 3))
-Change = Callable[[onnx.ModelProto], None]
 
 
 @pytest.fixture(scope="module")
@@ -54,71 +49,6 @@ def explained(bundle: Bundle, runtime: Runtime, **settings: Any) -> Explanation:
     report = check_parity(bundle, [runtime], **settings)
     assert not report.passed
     return explain_report(bundle, report, [runtime])[0]
-
-
-class Miscompiling(OnnxRuntime):
-    """ONNX Runtime, but for a change that it makes to every graph: the graphs are right and it is not."""
-
-    def __init__(self, change: Change) -> None:
-        super().__init__("cpu")
-        self._change = change
-
-    @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Any]:
-        with tempfile.TemporaryDirectory() as folder:
-            model = onnx.load(bundle.path(graph.file))
-            with contextlib.suppress(StopIteration):  # there is no such node in this one
-                self._change(model)
-            onnx.save(model, Path(folder) / graph.file)
-            with super().load(dataclasses.replace(bundle, folder=Path(folder)), graph) as session:
-                yield session
-
-
-class Engine(Streaming):
-    """A runtime that runs a graph, but only the one that it was built from, and gives outputs that are off."""
-
-    name, reads_graph = "engine", True
-
-    def __init__(self, off: float = 1e-3) -> None:
-        self._off = off
-
-    def availability(self) -> Availability:
-        return Availability(True, "made up")
-
-    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        return ""
-
-    @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
-        with OnnxRuntime("cpu").load(bundle, graph) as session:
-            yield Off(session, self._off)
-
-
-class Off(Copying):
-    def __init__(self, session: Session, off: float) -> None:
-        self._session, self._off = session, off
-
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        return {name: value + np.float32(self._off) for name, value in self._session.run(inputs).items()}
-
-
-class Forgetful(ReferenceRuntime):
-    """Runs the weights, but for the recurrent ones of layers of `hidden` units, which it takes for zero."""
-
-    name = "forgetful"
-
-    def __init__(self, hidden: int) -> None:
-        self._hidden = hidden
-
-    @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:
-        changed = dict(bundle.weights)
-        for layer, hidden in enumerate(bundle.spec.hidden):
-            if hidden == self._hidden:
-                changed[f"layers.{layer}.weight_hh_l0"] = np.zeros_like(changed[f"layers.{layer}.weight_hh_l0"])
-        session = ReferenceSession(bundle, graph)
-        session._weights = changed
-        yield session
 
 
 def only(bundle: Bundle, emission: str) -> Bundle:
@@ -319,3 +249,19 @@ def test_reproductions_cannot_be_written_where_a_file_is(right: Bundle, tmp_path
     report = check_parity(only(right, "fused"), [runtime])
     with pytest.raises(InputError, match="cannot write"):
         explain_report(right, report, [runtime], folder=tmp_path / "file")
+
+
+def test_cases_that_are_not_the_bundles_own_are_given(right: Bundle) -> None:
+    """A row may have been checked on more than the golden data; what is not known of is left out."""
+    bundle, runtime = only(right, "fused"), Miscompiling(attribute("l1/gru", linear_before_reset=0))
+    report = check_parity(bundle, [runtime])
+    others = [dataclasses.replace(case, name=f"{case.name} of the task") for case in bundle.golden]
+    row = report.rows[0]
+    renamed = dataclasses.replace(
+        row, cases=tuple(dataclasses.replace(case, case=f"{case.case} of the task") for case in row.cases)
+    )
+    (found,) = explain_report(bundle, dataclasses.replace(report, rows=(renamed,)), [runtime], cases=others)
+    assert (found.culprit, found.case.endswith(" of the task")) == ("layer 1", True)
+    (blind,) = explain_report(bundle, dataclasses.replace(report, rows=(renamed,)), [runtime])
+    assert (blind.culprit, blind.parts) == ("", ())
+    assert "not known here" in blind.verdict

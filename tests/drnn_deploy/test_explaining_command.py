@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from drnn_deploy.explaining_files import details, markdown, sparkline, table
 from drnn_deploy.explanation import Deviation, Explanation, PartResult, wrong_parts
 from drnn_deploy.reproducing import Reproduction
+from drnn_deploy.verdicts import Clues, conclude
 from drnn_runtimes.bundle import Bundle
 from tests.drnn_deploy.test_parity_command import flip_a_weight
 
@@ -131,3 +134,11 @@ def test_wrong_parts_are_in_the_networks_order() -> None:
     names = ["head", "fusion", "layers", "layer 10", "layer 2", "input"]
     assert wrong_parts([PartResult(name, "", BAD, None) for name in names], []) == names[::-1]
     assert wrong_parts([PartResult(name, "", GOOD, BAD) for name in names], []) == []
+
+
+def test_errors_that_build_up_are_not_blamed_on_a_part() -> None:
+    most = dataclasses.replace(GOOD, in_noise=7.0)
+    parts = (PartResult("layer 0", "a", GOOD, GOOD), PartResult("layer 1", "b", most, BAD))
+    found = conclude(Clues("somewhere", "sequence/fused", model=onnx.ModelProto(), parts=parts))
+    assert found.culprit == ""
+    assert "build up from part to part, and layer 1 adds the most" in found.verdict

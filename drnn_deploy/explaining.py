@@ -22,7 +22,7 @@ from drnn_deploy.examining import examine
 from drnn_deploy.examining_weights import layers_alone
 from drnn_deploy.explanation import Explanation
 from drnn_deploy.measuring import Truth, noises
-from drnn_deploy.parity import ParityReport, ParityRow
+from drnn_deploy.parity_report import ParityReport, ParityRow
 from drnn_deploy.parts import request_of
 from drnn_deploy.probing import read_graph
 from drnn_deploy.reproducing import smallest

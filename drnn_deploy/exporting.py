@@ -15,7 +15,8 @@ import onnx
 from drnn_deploy.costs import build_seconds
 from drnn_deploy.golden import make_golden, make_stream, write_golden
 from drnn_deploy.options import ExportOptions, graph_requests, stream_length
-from drnn_deploy.parity import ParityReport, check_parity
+from drnn_deploy.parity import check_parity
+from drnn_deploy.parity_report import ParityReport
 from drnn_deploy.tolerance import Tolerance
 from drnn_export.emit import emit, estimate, next_state_name, state_name
 from drnn_export.graph import tensor_info

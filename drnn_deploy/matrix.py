@@ -17,17 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.parity import (
-    DEFAULT,
-    Missing,
-    ParityReport,
-    ParityRow,
-    check_parity,
-    shown_name,
-    with_required,
-)
-from drnn_deploy.task_metrics import TaskCase, TaskResult, task_cases
-from drnn_deploy.tolerance import Tolerance
+from drnn_deploy.parity import check_parity, shown_name, with_required
+from drnn_deploy.parity_report import Missing, ParityReport, ParityRow
+from drnn_deploy.task_metrics import TaskCase, task_cases
+from drnn_deploy.task_results import TaskResult
+from drnn_deploy.tolerance import DEFAULT, Tolerance
 from drnn_models.errors import InputError
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
-from drnn_deploy.parity import CaseResult, ParityReport, ParityRow
-from drnn_deploy.task_metrics import task_table
+from drnn_deploy.parity_report import CaseResult, ParityReport, ParityRow
+from drnn_deploy.task_results import task_table
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:

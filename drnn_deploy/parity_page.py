@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from drnn_deploy.derivation import derivation
 from drnn_deploy.explaining_files import COLUMNS, details, table
-from drnn_deploy.parity import ParityReport, ParityRow
 from drnn_deploy.parity_files import describe
 from drnn_deploy.parity_history import Regression
-from drnn_deploy.task_metrics import task_table
-from drnn_deploy.tolerance import NOISE_MULTIPLE, derivation
+from drnn_deploy.parity_report import ParityReport, ParityRow
+from drnn_deploy.task_results import task_table
+from drnn_deploy.tolerance import NOISE_MULTIPLE
 from drnn_models.errors import InputError
 
 if TYPE_CHECKING:

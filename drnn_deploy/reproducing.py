@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.parity import CaseResult, judge
+from drnn_deploy.parity import judge
+from drnn_deploy.parity_report import CaseResult
 from drnn_deploy.running import answered_case, run_inputs
 from drnn_deploy.tolerance import Tolerance
 from drnn_models.errors import InputError

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.explanation import Explanation
-    from drnn_deploy.parity import ParityReport
+    from drnn_deploy.parity_report import ParityReport
     from drnn_runtimes.bundle import Bundle, GoldenCase
 
 

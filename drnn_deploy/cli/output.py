@@ -17,8 +17,8 @@ from drnn_models.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.parity import Missing, ParityRow
-    from drnn_deploy.task_metrics import TaskResult
+    from drnn_deploy.parity_report import Missing, ParityRow
+    from drnn_deploy.task_results import TaskResult
 
 _LOG_WIDTH = 120
 
@@ -128,7 +128,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
         return
     from rich.table import Table
 
-    from drnn_deploy.task_metrics import task_table
+    from drnn_deploy.task_results import task_table
 
     header, rows = task_table(results)
     table = Table()

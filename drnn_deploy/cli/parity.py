@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from drnn_deploy.parity import ParityReport
     from drnn_deploy.parity_history import Regression
+    from drnn_deploy.parity_report import ParityReport
     from drnn_deploy.tolerance import Tolerance
 
 
@@ -216,7 +216,7 @@ def _show(
 ) -> None:
     from rich.markup import escape
 
-    from drnn_deploy.tolerance import derivation
+    from drnn_deploy.derivation import derivation
 
     for path, report in reports.items():
         console.print(escape(path))

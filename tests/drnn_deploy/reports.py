@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from drnn_deploy.parity import CaseResult, Missing, ParityReport, ParityRow
-from drnn_deploy.task_metrics import Measured, TaskResult
+from drnn_deploy.parity_report import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.task_results import Measured, TaskResult
 from drnn_deploy.tolerance import NOISE_MULTIPLE
 
 NOISE = 1e-6

@@ -18,7 +18,8 @@ from drnn_deploy import ExportOptions, export, golden, task_metrics
 from drnn_deploy.matrix import MatrixOptions, check_bundle, check_checkpoint, select, zoo_checkpoint, zoo_tasks
 from drnn_deploy.matrix_plan import FORMS, Selection, other_lengths, plan_graphs
 from drnn_deploy.parity_files import markdown
-from drnn_deploy.task_metrics import Measured, TaskResult, task_cases, task_table
+from drnn_deploy.task_metrics import task_cases
+from drnn_deploy.task_results import Measured, TaskResult, task_table
 from drnn_deploy.tasks import IGNORED, make_task
 from drnn_export.emit import NODE_BUDGET, estimate
 from drnn_export.request import GraphRequest

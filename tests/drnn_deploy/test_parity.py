@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from drnn_deploy.exporting import export
 from drnn_deploy.options import ExportOptions
-from drnn_deploy.parity import Missing, ParityReport, ParityRow, check_parity, graphs_for, judge
+from drnn_deploy.parity import check_parity, graphs_for, judge
+from drnn_deploy.parity_report import Missing, ParityReport, ParityRow
 from drnn_deploy.running import run_case
 from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance
 from drnn_models.checkpoint import Checkpoint

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_deploy.cli.parity import as_json
-from drnn_deploy.parity import ParityReport
 from drnn_deploy.parity_history import parity_schema, read_baseline, regressions
+from drnn_deploy.parity_report import ParityReport
 from drnn_models.errors import InputError
 from tests.drnn_deploy.reports import case, report, row, task
 

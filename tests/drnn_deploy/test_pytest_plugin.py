@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drnn_deploy.parity import ParityReport, check_parity
+from drnn_deploy.parity import check_parity
 from drnn_deploy.parity_files import describe
+from drnn_deploy.parity_report import ParityReport
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_deploy.derivation import derivation, smallest_passing
 from drnn_deploy.parity import judge
-from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance, derivation, smallest_passing
+from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance
 from drnn_models.errors import InputError
 from drnn_runtimes.bundle import GoldenCase
 from tests.drnn_deploy.reports import case, report, row

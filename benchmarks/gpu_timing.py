@@ -23,7 +23,7 @@ from benchmarks.training_step import by_phase
 from drnn_models.errors import RuntimeUnavailableError
 from drnn_models.network import DilatedRNN
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.tensorrt import TensorRTSession
+from drnn_runtimes.tensorrt_session import TensorRTSession
 from drnn_runtimes.torch import without_tf32
 
 Array = NDArray[np.float32]

@@ -28,7 +28,7 @@ from drnn_runtimes import registry
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxruntime import OnnxRuntime
 from drnn_runtimes.session import Session
-from drnn_runtimes.tensorrt import TensorRTSession
+from drnn_runtimes.tensorrt_session import TensorRTSession
 from tests.networks import make_case
 
 LENGTH = 12

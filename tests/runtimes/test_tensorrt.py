@@ -1,93 +1,26 @@
-"""The TensorRT runtimes: what keeps an engine from loading and, with a GPU, that a loaded one computes right."""
+"""The TensorRT runtimes: what keeps an engine from loading."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import sys
-import types
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, save
 
 from drnn_models import cuda
 from drnn_models.cuda import Flavour
-from drnn_models.description import TensorInfo
-from drnn_models.errors import EngineError, InputError, RuntimeUnavailableError
-from drnn_models.sidecar import Sidecar, sidecar_path, this_platform
-from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
+from drnn_models.errors import EngineError, RuntimeUnavailableError
+from drnn_models.sidecar import Sidecar, this_platform
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.tensorrt import Machine, TensorRTRuntime, TensorRTSession, check_batch, engine_problem, numpy_type
+from drnn_runtimes.tensorrt import Machine, TensorRTRuntime, engine_problem
+from drnn_runtimes.tensorrt_session import TensorRTSession
+from tests.runtimes.engines import ENGINE, ONNX, SIDECAR, bundle_of, digest, graph_info, need_gpu_for_rtx
 
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
-FEATURES = 32
-ENGINE, ONNX = b"an engine", b"a graph"
 MACHINE = Machine("tensorrt-rtx", "1.7.1.116", "linux-x86_64", "8.6")
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def graph_info(batch: int) -> GraphInfo:
-    return GraphInfo(
-        file="model.onnx",
-        form="sequence",
-        emission="fused",
-        pruned=False,
-        steps=1,
-        batch=None if batch == -1 else batch,
-        precision="float32",
-        opset=13,
-        nodes=2,
-        inputs=(TensorInfo("input", "float32", (batch, FEATURES)),),
-        outputs=(TensorInfo("output", "float32", (batch, FEATURES)),),
-    )
-
-
-SIDECAR = Sidecar(
-    flavour="tensorrt-rtx",
-    version="1.7.1.116",
-    platform="linux-x86_64",
-    compute_capabilities=("8.6", "8.9"),
-    driver=None,
-    ahead_of_time=True,
-    flags={"tf32": False, "strongly_typed": True},
-    onnx="model.onnx",
-    onnx_sha256=digest(ONNX),
-    engine_sha256=digest(ENGINE),
-    engine_bytes=len(ENGINE),
-    build_seconds=0.5,
-    command="tensorrt_rtx --onnx=model.onnx",
-    inputs=(TensorInfo("input", "float32", (2, FEATURES)),),
-    outputs=(TensorInfo("output", "float32", (2, FEATURES)),),
-)
-
-
-def bundle_of(folder: Path, graph: GraphInfo, sidecar: Sidecar | None, engine: bytes = ENGINE) -> Bundle:
-    """A bundle with at most one engine, for the sidecar's runtime."""
-    engines: tuple[EngineInfo, ...] = ()
-    if sidecar is not None:
-        (folder / "model.engine").write_bytes(engine)
-        sidecar.write(sidecar_path(folder / "model.engine"))
-        engines = (EngineInfo("model.engine", "model.engine.json", graph.file, sidecar.flavour),)
-    return Bundle(
-        folder=folder,
-        spec=ModelSpec("rnn", (4,), (1,), Continuous(), Head("last", 2)),
-        task={},
-        graphs=(graph,),
-        engines=engines,
-        files={graph.file: sidecar.onnx_sha256 if sidecar else digest(ONNX)},
-        versions={},
-    )
 
 
 def problem(sidecar: Sidecar = SIDECAR, machine: Machine = MACHINE, engine: bytes = ENGINE, onnx: bytes = ONNX) -> str:
@@ -230,194 +163,6 @@ def test_load_refuses_what_is_not_there(missing: str, tmp_path: Path) -> None:
         pass
 
 
-def test_an_error_of_cuda_is_an_engine_error_with_its_name() -> None:
-    rtx = pytest.importorskip("tensorrt_rtx")
-    pytest.importorskip("cuda.bindings.runtime")
-    if cuda.gpu() is not None:
-        pytest.skip("this machine has a GPU")
-    session = TensorRTSession(graph_info(2), None)
-    with contextlib.closing(session), pytest.raises(EngineError, match=r"cudaSetDevice: .* \(cudaError"):
-        session.open(rtx, ENGINE)
-    with pytest.raises(InputError, match="closed"):
-        session.run({"input": np.zeros((2, FEATURES), np.float32)})
-
-
-def test_a_batch_must_be_one_that_the_engine_was_built_for() -> None:
-    graph = graph_info(-1)
-
-    def check(size: int) -> None:
-        check_batch(graph, {"input": np.zeros((size, FEATURES), np.float32)}, (2, 4, 8))
-
-    check(2)
-    check(8)
-    for size in (1, 9):
-        with pytest.raises(InputError, match=f"batch {size} is outside 2 to 8"):
-            check(size)
-
-
-def test_inputs_must_agree_on_the_batch() -> None:
-    graph = graph_info(-1)
-    graph = dataclasses.replace(graph, inputs=(*graph.inputs, TensorInfo("state_l0_h", "float32", (-1, 1, 4))))
-    inputs = {"input": np.zeros((2, FEATURES), np.float32), "state_l0_h": np.zeros((3, 1, 4), np.float32)}
-    with pytest.raises(InputError, match=r"different batches: \[2, 3\]"):
-        check_batch(graph, inputs, (1, 2, 8))
-
-
-def test_a_fixed_batch_needs_no_range() -> None:
-    check_batch(graph_info(2), {"input": np.zeros((2, FEATURES), np.float32)}, None)
-
-
-def test_a_type_that_numpy_lacks_is_refused() -> None:
-    assert numpy_type(TensorInfo("input", "int64", (1,))) == np.int64
-    with pytest.raises(EngineError, match="'output' is float7"):
-        numpy_type(TensorInfo("output", "float7", (1,)))
-
-
-def built_here(folder: Path, batch: int) -> tuple[Bundle, GraphInfo, NDArray[np.float32]]:
-    """A bundle with an engine for this GPU that computes tanh(input @ R), and R."""
-    from drnn_export.tensorrt import build_engine
-
-    kind = helper.make_tensor_type_proto(TensorProto.FLOAT, ["batch" if batch == -1 else batch, FEATURES])
-    matrix = np.random.default_rng(0).normal(scale=0.1, size=(FEATURES, FEATURES)).astype(np.float32)
-    nodes = [helper.make_node("MatMul", ["input", "R"], ["p"]), helper.make_node("Tanh", ["p"], ["output"])]
-    values = [helper.make_value_info(name, kind) for name in ("input", "output")]
-    model = helper.make_graph(nodes, "test", values[:1], values[1:], [numpy_helper.from_array(matrix, "R")])
-    save(helper.make_model(model, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "model.onnx")
-    sidecar = build_engine(
-        folder / "model.onnx", folder / "model.engine", "tensorrt-rtx", batch=(1, 2, 8) if batch == -1 else None
-    )
-    graph = graph_info(batch)
-    return bundle_of(folder, graph, sidecar, (folder / "model.engine").read_bytes()), graph, matrix
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("batch", [-1, 4])
-def test_a_loaded_engine_computes_what_numpy_computes(batch: int, tmp_path: Path) -> None:
-    rtx = pytest.importorskip("tensorrt_rtx")
-    device = cuda.gpu()
-    if device is None:
-        pytest.skip(cuda.gpu_reason())
-    if f"SM{device.compute_capability.replace('.', '')}" not in rtx.ComputeCapability.__members__:
-        pytest.skip(f"TensorRT-RTX does not build for compute capability {device.compute_capability}")
-    bundle, graph, matrix = built_here(tmp_path, batch)
-    random = np.random.default_rng(1)
-    with TensorRTRuntime("tensorrt-rtx").load(bundle, graph) as session:
-        for size in (1, 8, 3) if batch == -1 else (4, 4):
-            value = random.normal(size=(size, FEATURES)).astype(np.float32)
-            output = session.run({"input": value})["output"].astype(np.float64)
-            np.testing.assert_allclose(output, np.tanh(value.astype(np.float64) @ matrix), atol=2e-6)
-        first, second = session.run({"input": value}), session.run({"input": -value})
-        np.testing.assert_array_equal(first["output"], -1 * second["output"].astype(np.float32))
-        with pytest.raises(InputError):
-            session.run({"input": np.zeros((9, FEATURES), np.float32)})
-    with pytest.raises(InputError, match="closed"):
-        session.run({"input": value})
-
-
-class PretendedCuda:
-    """The calls of the CUDA runtime in order; work on a stream that is recording is recorded and not done."""
-
-    cudaStreamCaptureMode = types.SimpleNamespace(cudaStreamCaptureModeThreadLocal="thread")  # noqa: N815
-
-    def __init__(self, *, refused: str = "") -> None:
-        self.done: list[str] = []
-        self._refused, self._recording = refused, False
-
-    def __getattr__(self, name: str) -> Any:
-        def call(*_: Any) -> tuple[Any, ...]:
-            self._recording = name == "cudaStreamBeginCapture" or (self._recording and name != "cudaStreamEndCapture")
-            self.done.append(name)
-            code = IntEnum("cudaError_t", {"cudaSuccess": 0, "cudaErrorStreamCaptureInvalidated": 901})
-            return code(901 if name == self._refused else 0), f"made by {name}"
-
-        call.__name__ = name
-        return call
-
-    def cudaGetErrorString(self, code: Any) -> tuple[int, bytes]:  # noqa: N802
-        return 0, b"operation failed"
-
-    def execute_async_v3(self, stream: int) -> bool:
-        self.done.append("recorded" if self._recording else "executed")
-        return True
-
-
-def pretended_session(cuda_runtime: PretendedCuda, batch: tuple[int, int, int] | None = None) -> TensorRTSession:
-    session = TensorRTSession(graph_info(2), batch)
-    session._cuda, session._context, session._stream = cuda_runtime, cuda_runtime, 7
-    session._logger = types.SimpleNamespace(errors=[])
-    return session
-
-
-def test_capture_records_one_execution_and_run_launches_the_record() -> None:
-    calls = PretendedCuda()
-    session = pretended_session(calls)
-    session.run({"input": np.zeros((2, FEATURES), np.float32)})
-    assert calls.done == ["executed", "cudaStreamSynchronize"]
-    calls.done.clear()
-    session.capture()
-    assert calls.done == [
-        *("executed", "cudaStreamSynchronize"),  # what cannot be recorded is done before
-        *("cudaStreamBeginCapture", "recorded", "cudaStreamEndCapture", "cudaGraphInstantiate"),
-    ]
-    calls.done.clear()
-    session.run({"input": np.zeros((2, FEATURES), np.float32)})
-    assert calls.done == ["cudaGraphLaunch", "cudaStreamSynchronize"]
-    calls.done.clear()
-    session.close()
-    assert calls.done == ["cudaGraphExecDestroy", "cudaGraphDestroy"]
-
-
-def test_what_the_gpu_does_not_record_is_an_engine_error_and_kernels_go_on() -> None:
-    calls = PretendedCuda(refused="cudaStreamEndCapture")
-    session = pretended_session(calls)
-    with pytest.raises(EngineError, match="cudaStreamEndCapture: operation failed"):
-        session.capture()
-    calls.done.clear()
-    session.run({"input": np.zeros((2, FEATURES), np.float32)})
-    assert calls.done == ["executed", "cudaStreamSynchronize"]
-
-
-def test_a_free_batch_is_not_recorded() -> None:
-    with pytest.raises(InputError, match="takes any batch, a CUDA graph only one"):
-        pretended_session(PretendedCuda(), (1, 2, 8)).capture()
-
-
-@pytest.mark.gpu
-def test_a_recorded_engine_computes_what_numpy_computes(tmp_path: Path) -> None:
-    rtx = pytest.importorskip("tensorrt_rtx")
-    device = cuda.gpu()
-    if device is None:
-        pytest.skip(cuda.gpu_reason())
-    if f"SM{device.compute_capability.replace('.', '')}" not in rtx.ComputeCapability.__members__:
-        pytest.skip(f"TensorRT-RTX does not build for compute capability {device.compute_capability}")
-    bundle, graph, matrix = built_here(tmp_path, 4)
-    random = np.random.default_rng(1)
-    with TensorRTRuntime("tensorrt-rtx").load(bundle, graph) as session:
-        session.capture()
-        for _ in range(3):
-            value = random.normal(size=(4, FEATURES)).astype(np.float32)
-            output = session.run({"input": value})["output"].astype(np.float64)
-            np.testing.assert_allclose(output, np.tanh(value.astype(np.float64) @ matrix), atol=2e-6)
-
-
-@pytest.mark.gpu
-def test_bytes_that_are_no_engine_are_refused_by_nvidia(tmp_path: Path) -> None:
-    rtx = pytest.importorskip("tensorrt_rtx")
-    device = cuda.gpu()
-    if device is None:
-        pytest.skip(cuda.gpu_reason())
-    graph = graph_info(2)
-    sidecar = dataclasses.replace(
-        SIDECAR,
-        version=rtx.__version__,
-        platform=this_platform(),
-        compute_capabilities=(device.compute_capability,),
-    )
-    bundle = bundle_of(tmp_path, graph, sidecar)
-    with pytest.raises(EngineError, match="makes no engine"), TensorRTRuntime("tensorrt-rtx").load(bundle, graph):
-        pass
-
-
 def test_a_sidecar_edited_by_hand_is_an_engine_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretended_gpu: None
 ) -> None:
@@ -429,4 +174,19 @@ def test_a_sidecar_edited_by_hand_is_an_engine_error(
         pytest.raises(EngineError, match="compute_capabilities: must be a list"),
         TensorRTRuntime("tensorrt-rtx").load(bundle, graph),
     ):
+        pass
+
+
+@pytest.mark.gpu
+def test_bytes_that_are_no_engine_are_refused_by_nvidia(tmp_path: Path) -> None:
+    compute_capability = need_gpu_for_rtx()
+    graph = graph_info(2)
+    sidecar = dataclasses.replace(
+        SIDECAR,
+        version=cuda.tensorrt_module("tensorrt-rtx").version,
+        platform=this_platform(),
+        compute_capabilities=(compute_capability,),
+    )
+    bundle = bundle_of(tmp_path, graph, sidecar)
+    with pytest.raises(EngineError, match="makes no engine"), TensorRTRuntime("tensorrt-rtx").load(bundle, graph):
         pass

@@ -18,11 +18,7 @@ def derivation(report: ParityReport) -> list[str]:
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
         low, high = min(cases, key=lambda case: case.noise), max(cases, key=lambda case: case.noise)
-        lines.append(
-            f"{' '.join(filter(None, (precision, report.network)))}, {steps} steps: "
-            f"noise {low.noise:.1e} ({low.case}) to {high.noise:.1e} ({high.case}), "
-            f"limits {low.limit:.1e} to {high.limit:.1e}"
-        )
+        lines.append(f"{' '.join(filter(None, (precision, report.network)))}, {steps} steps: {_limits(low, high)}")
     return [*lines, *_enough(report)]
 
 
@@ -34,6 +30,15 @@ def smallest_passing(report: ParityReport) -> tuple[ParityRow, CaseResult] | Non
 
 def _group(pair: tuple[ParityRow, CaseResult]) -> tuple[str, int]:
     return pair[0].precision, pair[0].steps or 0
+
+
+def _limits(low: CaseResult, high: CaseResult) -> str:
+    if low is high:
+        return f"noise {low.noise:.1e} ({low.case}), limit {low.limit:.1e}"
+    return (
+        f"noise {low.noise:.1e} ({low.case}) to {high.noise:.1e} ({high.case}), "
+        f"limits {low.limit:.1e} to {high.limit:.1e}"
+    )
 
 
 def _enough(report: ParityReport) -> list[str]:

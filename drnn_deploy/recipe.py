@@ -150,7 +150,9 @@ def _read(path: Path) -> str:
 
 
 def _shipped(task: str) -> str:
-    recipe = resources.files("drnn_zoo") / task / "recipe.toml"
+    zoo = resources.files("drnn_zoo")
+    recipe = zoo / task / "recipe.toml"
     if not recipe.is_file():
-        raise InputError(f"there is no task {task!r}", "Type: drnn-deploy train --help")
+        known = sorted(folder.name for folder in zoo.iterdir() if (folder / "recipe.toml").is_file())
+        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
     return recipe.read_text()

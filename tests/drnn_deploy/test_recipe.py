@@ -201,5 +201,6 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["mnist", "", "..", "../zoo/other", "/etc"])
 def test_task_without_a_recipe(task: str) -> None:
-    with pytest.raises(InputError, match="there is no task"):
+    with pytest.raises(InputError, match="there is no task") as refusal:
         load_recipe(task)
+    assert refusal.value.fix == "Choose one of: copy-memory, pixel-mnist, ptb-char, speaker-id."

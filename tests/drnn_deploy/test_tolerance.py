@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,9 +65,14 @@ def test_smallest_passing_is_the_worst_of_all_but_the_reference() -> None:
     assert (worst[0].runtime, worst[1].case) == ("torch", "b")
     text = "\n".join(derivation(found))
     assert "--max-noise 2.5 (torch sequence/fused on b inputs), or --atol 2.5e-06" in text
-    assert "fp32 gru 3 x 4, 32 steps: noise 1.0e-06" in text
-    assert "limits 8.0e-06 to 8.0e-06" in text
+    assert "fp32 gru 3 x 4, 32 steps: noise 1.0e-06 (a), limit 8.0e-06" in text
     assert "1,500 random networks" in text
+
+
+def test_noises_of_several_inputs_are_a_range() -> None:
+    noisy = dataclasses.replace(case("b"), noise=3e-6, limit=24e-6)
+    text = "\n".join(derivation(report(row("torch", case("a"), noisy))))
+    assert "noise 1.0e-06 (a) to 3.0e-06 (b), limits 8.0e-06 to 2.4e-05" in text
 
 
 def test_smallest_passing_of_what_is_not_finite_is_none() -> None:

@@ -32,7 +32,7 @@ def traced(path: str) -> None:
     warnings.simplefilter("ignore")
     started = time.perf_counter()
     torch.onnx.export(network("gru"), (torch.zeros(1, STEPS, 1),), path, verbose=False)
-    Path(f"{path}.seconds").write_text(str(time.perf_counter() - started))
+    Path(f"{path}.seconds").write_text(str(time.perf_counter() - started), encoding="utf-8")
 
 
 def trace_in_child(limit: float) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def trace_in_child(limit: float) -> dict[str, Any]:
         with torch.inference_mode():
             expected = network("gru")(torch.from_numpy(inputs)).numpy()
         return {
-            "seconds": round(float(Path(f"{path}.seconds").read_text()), 3),
+            "seconds": round(float(Path(f"{path}.seconds").read_text(encoding="utf-8")), 3),
             "nodes": len(onnx.load(path).graph.node),
             "largest_error": float(np.abs(outputs - expected).max()),
         }

@@ -12,7 +12,6 @@ import math
 import platform
 import re
 import time
-import tomllib
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -25,6 +24,7 @@ from drnn_deploy.recipe import Recipe, load_recipe
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_models.errors import InputError
 from drnn_models.files import replacing
+from drnn_models.plain_data import parse_json, parse_toml
 
 if TYPE_CHECKING:
     from drnn_deploy.training import TrainingRun
@@ -69,12 +69,12 @@ def load_experiment(name: str) -> Experiment:
     """
     path: Traversable = Path(name) if name.endswith(".toml") else _shipped() / f"{name}.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the experiment {name}: {error}") from error
     try:
         return _experiment(Path(name).stem, table)
@@ -192,11 +192,11 @@ def save_result(path: Path, result: Result) -> None:
 def load_result(path: Path, recipe: Recipe) -> Result | None:
     """The result of a run, None where there is none. Raises `InputError` for one that is not of this recipe."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         result = Result(**data)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
     if not recipe.is_in(result.recipe):
         raise InputError(f"{path} is the result of other settings", "Delete it to train again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoi
 from drnn_models.errors import InputError
 from drnn_models.foreign import Choices, Imported, import_weights
 from drnn_models.foreign_names import Layout, shown
+from drnn_models.plain_data import parse_json
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
 _TAKE_OUT = (
@@ -124,7 +124,7 @@ def _read_safetensors(path: Path) -> StateDict:
 def _stored_dilations(metadata: Mapping[str, str]) -> tuple[int, ...] | None:
     """The dilations in a file of neuralforecast 3.3 or later, if it has one group of layers."""
     try:
-        (dilations,) = json.loads(metadata["hyper_parameters"])["dilations"]
-    except (KeyError, ValueError, TypeError, RecursionError):
+        (dilations,) = parse_json(metadata["hyper_parameters"])["dilations"]
+    except (KeyError, ValueError, TypeError):
         return None
     return tuple(dilations) if isinstance(dilations, list) else None

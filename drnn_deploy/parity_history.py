@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drnn_models.errors import InputError
+from drnn_models.plain_data import parse_json
 
 # The same versions on the same machine give the same bits. Another version or processor sums in another order, which
 # moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
@@ -39,9 +40,9 @@ def read_baseline(path: Path) -> dict[str, Any]:
     import jsonschema
 
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         jsonschema.validate(found, parity_schema())
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
     except jsonschema.ValidationError as error:
         what = f"{path} is no report of drnn-parity: {error.json_path}: {error.message:.200}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from drnn_deploy.tasks import Task, fits, make_task
 from drnn_models.baselines import NetworkSpec, read_spec
 from drnn_models.errors import InputError, SpecError
+from drnn_models.plain_data import PlainDataError, parse_toml
 
 _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
 
@@ -88,10 +88,10 @@ def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] 
     text = _read(config) if config else _shipped(task)
     where = str(config or f"the recipe of {task}")
     try:
-        table = tomllib.loads(text)
+        table = parse_toml(text)
         for override in overrides:
             _override(table, override)
-    except (ValueError, RecursionError) as error:  # also of numbers and nesting beyond Python's limits
+    except ValueError as error:
         raise InputError(f"{where} is not valid TOML: {error}") from error
     table.setdefault("task", task)
     if table["task"] != task:
@@ -131,8 +131,10 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not equals:
         raise InputError(f"--set {override!r} is not of the form key=value", "For example: --set training.batch=64")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        value = parse_toml(f"value = {text}")["value"]
+    except PlainDataError as error:
+        raise InputError(f"--set {path.strip()}: {error}") from error
+    except ValueError:
         value = text  # a bare word is a string
     *parents, last = path.strip().split(".")
     for parent in parents:
@@ -144,7 +146,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the recipe {path}: {error}") from error
 
@@ -155,4 +157,4 @@ def _shipped(task: str) -> str:
     if not recipe.is_file():
         known = sorted(folder.name for folder in zoo.iterdir() if (folder / "recipe.toml").is_file())
         raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
-    return recipe.read_text()
+    return recipe.read_text(encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from drnn_deploy.parity_report import CaseResult
 from drnn_deploy.running import answered_case, run_inputs
 from drnn_deploy.tolerance import Tolerance
 from drnn_models.errors import InputError
-from drnn_models.files import replacing
+from drnn_models.files import writing
+from drnn_models.plain_data import parse_json
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
@@ -51,17 +51,15 @@ class Reproduction:
             **{name: getattr(self.case, name) for name in ("name", "noise", "narrow_noise", "stream", "source")},
         }
         arrays = {"inputs": self.case.inputs, "expected": self.case.outputs, "observed": self.observed}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        with writing(path) as buffer:
+            np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Reproduction:
         """Read `save`'s file. Raises `InputError` for anything else."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = json.loads(str(arrays["about"]))
+                about = parse_json(str(arrays["about"]))
                 if about["format"] != FORMAT:
                     raise ValueError(f"its format is {about['format']!r}")
                 narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}

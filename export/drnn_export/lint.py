@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_export.lint_functions import function_size
 from drnn_export.lint_generations import generation_findings
 from drnn_export.lint_graph import (
     Site,
-    function_size,
     load_graph,
     shape_of,
     sites,
@@ -27,6 +27,7 @@ from drnn_export.lint_graph import (
 from drnn_export.lint_rules import STANDARD_DOMAINS, node_findings
 from drnn_export.lint_tables import TARGETS, Finding, Severity, Table, Target, load_table
 from drnn_export.lint_weights import weight_findings
+from drnn_models.plain_data import MAX_DEPTH
 
 if TYPE_CHECKING:
     import onnx
@@ -111,7 +112,9 @@ def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     limit = load_table(TARGETS[0]).limits.function_nodes
     size = function_size(model, limit)
     if size is None:
-        return model, "a model-local function calls itself, which crashes the parser"
+        return model, (
+            f"a model-local function calls itself, or calls are more than {MAX_DEPTH} deep, which crashes the parser"
+        )
     if size > limit:
         return model, f"model-local functions stand for more than {limit:,} nodes"
     try:

@@ -260,32 +260,3 @@ def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:
         graphs = {name: graph for name, graph in graphs.items() if name == taken}
     graphs_in_lists = [graph for attribute in site.node.attribute for graph in attribute.graphs]
     return [*graphs.values(), *graphs_in_lists]
-
-
-def function_size(model: onnx.ModelProto, limit: int) -> int | None:
-    """Nodes once model-local functions are written out, at most `limit` + 1; None where one calls itself."""
-    bodies = {(f.domain, f.name, f.overload): f.node for f in model.functions}
-    sizes: dict[tuple[str, str, str], int] = {}
-    open_calls: set[tuple[str, str, str]] = set()
-
-    def size(nodes: Sequence[onnx.NodeProto]) -> int:
-        total = 0
-        for node in nodes:
-            key = (node.domain, node.op_type, node.overload)
-            total += call(key) if key in bodies else 1
-            total += sum(size(attribute.g.node) for attribute in node.attribute if attribute.HasField("g"))
-        return min(total, limit + 1)
-
-    def call(key: tuple[str, str, str]) -> int:
-        if key in open_calls:
-            raise RecursionError
-        if key not in sizes:
-            open_calls.add(key)
-            sizes[key] = size(bodies[key])
-            open_calls.remove(key)
-        return sizes[key]
-
-    try:
-        return size(model.graph.node)
-    except RecursionError:  # a function that calls itself, or a chain of calls too long to follow
-        return None

@@ -12,7 +12,6 @@ examples    optional: {"inputs": (N, T, C) or (N, T), "targets": ..., "source": 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import pickle
 import warnings
@@ -28,7 +27,8 @@ from drnn_models.baseline_networks import Network, make_network
 from drnn_models.baselines import NetworkSpec, read_spec
 from drnn_models.description import Examples
 from drnn_models.errors import InputError
-from drnn_models.files import replacing
+from drnn_models.files import writing
+from drnn_models.plain_data import PlainDataError, check_plain
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
@@ -113,7 +113,7 @@ def _checkpoint(data: dict[str, Any]) -> Checkpoint:
             raise InputError(f"'{name}' must be an object, got {type(value).__name__}")
         try:
             plain[name] = json.loads(json.dumps(value, allow_nan=name != "task"))  # the task goes into manifests
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"'{name}' must hold JSON types only: {error}") from error
     return Checkpoint(spec, check_weights(spec, weights), **plain, examples=_examples(spec, data.get("examples")))
 
@@ -158,10 +158,8 @@ def to_numpy(name: object, tensor: object) -> NDArray[Any]:
 
 def save_plain(path: Path, data: object) -> None:
     """Write what `load_plain` reads, whole or not at all. Raises `InputError` where it cannot be written."""
-    buffer = io.BytesIO()
-    torch.save(data, buffer)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())  # on a full disk torch.save raises no OSError; this does
+    with writing(path) as buffer:
+        torch.save(data, buffer)
 
 
 def _check_zip(path: Path) -> None:
@@ -196,7 +194,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
             _check_zip(path)
-            return torch.load(path, map_location="cpu", weights_only=True)
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types on damaged files, none of them documented
         if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, error):
             raise InputError(
@@ -208,3 +206,8 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
             f"{path} cannot be read as a torch checkpoint ({type(error).__name__})",
             "The file is damaged, cut short or of another kind: copy or train it again.",
         ) from error
+    try:
+        check_plain(data)
+    except PlainDataError as error:
+        raise InputError(f"{path} is not read: {error}", "Save it again without the data that is nested so.") from error
+    return data

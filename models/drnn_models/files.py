@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -36,6 +37,21 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[io.BytesIO]:
+    """Yield a buffer in memory to write to; its content is then written to `path`, whole or not at all.
+
+    It is for writers such as `torch.save` that do not raise `OSError` on a full disk.
+
+    Raises:
+        InputError: The folder cannot be written to or the disk is full.
+    """
+    with io.BytesIO() as buffer:
+        yield buffer
+        with replacing(path) as temporary, buffer.getbuffer() as content:
+            temporary.write_bytes(content)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 from drnn_models.cuda import Flavour, release
 from drnn_models.description import TensorInfo
 from drnn_models.errors import EngineError
+from drnn_models.plain_data import parse_json
 
 Hardware = Literal["this", "ampere+", "same-compute-capability"]
 
@@ -94,8 +95,8 @@ class Sidecar:
     def read(cls, path: Path) -> Sidecar:
         """Read a sidecar file. Raises `EngineError`, naming the key, for anything that is not what `write` writes."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            data = parse_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise EngineError(f"cannot read the engine's description {path}: {error}", REBUILD) from error
         try:
             return cls.from_json(data)

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from drnn_models.errors import SpecError
 from drnn_models.gates import GATES
+from drnn_models.plain_data import check_plain
 
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu"]
@@ -224,8 +225,9 @@ def _sizes(name: str, values: object) -> tuple[int, ...]:
 def _shown(value: object) -> str:
     """`repr` of what a hostile file may have chosen: never long, and never an error of its own."""
     try:
+        check_plain(value)
         text = repr(value)
-    except (ValueError, RecursionError):  # thousands of digits, or of nested lists
+    except ValueError:  # nested too deep, or a number of thousands of digits
         return f"an unprintable {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 

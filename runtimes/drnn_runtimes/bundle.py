@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from drnn_models.description import Emission, Form, Precision, TensorInfo
 from drnn_models.errors import EngineError, InputError
 from drnn_models.files import sha256
+from drnn_models.plain_data import parse_json
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 
@@ -169,7 +170,7 @@ class Bundle:
         path = self.path(GOLDEN)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                index = json.loads(str(arrays["index"]))
+                index = parse_json(str(arrays["index"]))
                 cases = tuple(
                     GoldenCase(
                         name=entry["name"],
@@ -223,9 +224,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(), parse_constant=_refuse_constant)
+        manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         jsonschema.validate(manifest, manifest_schema())
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", _REBUILD) from error
     except jsonschema.ValidationError as error:
         raise InputError(f"{path}: {error.json_path}: {error.message}", _REBUILD) from error

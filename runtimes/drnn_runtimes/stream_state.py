@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_models.errors import InputError
-from drnn_models.files import replacing
+from drnn_models.files import writing
+from drnn_models.plain_data import parse_json
 
 FORMAT = "drnn-deploy-stream/1"
 
@@ -49,17 +49,15 @@ class StreamState:
     def save(self, path: Path) -> None:
         """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
         about = {"format": FORMAT, "model": self.model, "steps": self.steps, "lines": list(self.lines)}
-        buffer = io.BytesIO()
-        np.savez(buffer, about=np.array(json.dumps(about)), waiting=self.waiting, **_keyed(self.lines))  # type: ignore[arg-type]
-        with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        with writing(path) as buffer:
+            np.savez(buffer, about=np.array(json.dumps(about)), waiting=self.waiting, **_keyed(self.lines))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> StreamState:
         """Read `save`'s file. Raises `InputError` for anything else."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = json.loads(str(arrays["about"]))
+                about = parse_json(str(arrays["about"]))
                 if about["format"] != FORMAT:
                     raise ValueError(f"its format is {about['format']!r}")
                 lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
+from drnn_models.plain_data import MAX_DEPTH
 from drnn_models.spec import Tokens
 from tests.networks import random_weights
 
@@ -251,24 +252,24 @@ def test_contents_that_contradict_themselves(command: Command, model: Path, chan
     refused(command, model, says)
 
 
-@pytest.mark.parametrize(
-    "path, says",
-    [
-        (
-            ("spec", "dilations"),
-            "spec.dilations[0]: must be a whole number from 1 to 16777216, got an unprin",
-        ),
-        (("spec", "cell"), "spec.cell: must be one of rnn, gru, lstm, got an unprintable list"),
-        (("provenance", "seed"), "'provenance' must hold JSON types"),
-    ],
-)
-def test_lists_nested_deeper_than_python_recurses(
-    command: Command, model: Path, path: tuple[str, ...], says: str
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 400, 5000, 100_000])
+@pytest.mark.parametrize("path", [("spec", "dilations"), ("spec", "cell"), ("provenance", "seed"), ("unknown",)])
+def test_lists_nested_deeper_than_any_checkpoint(
+    command: Command, model: Path, path: tuple[str, ...], levels: int
 ) -> None:
+    """On every Python the same message, however deep it recurses."""
     contents = _set(*path, to="DEEP")({"provenance": {}, **plain(model)})
-    deep = b"]" * 5000 + b"a" * 4999  # the pickle of [[[...]]], which Python itself cannot write
+    deep = b"]" * levels + b"a" * (levels - 1)  # the pickle of [[[...]]], which Python itself cannot write
     model.write_bytes(_repickled(saved(contents), lambda part: part.replace(b"X\x04\0\0\0DEEP", deep)))
-    refused(command, model, says)
+    refused(command, model, f"nested deeper than {MAX_DEPTH} levels")
+
+
+def test_lists_that_are_one_list_in_very_many_places(command: Command, model: Path) -> None:
+    laughs: Any = ["ha"]
+    for _ in range(40):
+        laughs = [laughs, laughs]  # a few bytes of pickle, 2**40 words of JSON
+    model.write_bytes(saved(_set("provenance", to={"note": laughs})(plain(model))))
+    refused(command, model, "more than 10,000,000 values")
 
 
 def test_long_values_make_no_long_message(command: Command, model: Path) -> None:

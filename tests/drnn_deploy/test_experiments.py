@@ -105,7 +105,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
 def test_result_of_other_settings_is_refused(tiny: Path, tmp_path: Path, command: Command) -> None:
     words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
     assert command(*words).code == 0
-    tiny.write_text(TINY.replace("delay=3", "delay=4"))
+    tiny.write_text(TINY.replace("delay=3", "delay=4"), encoding="utf-8")
     ran = command(*words)
     assert ran.code == 2
     assert "rnn.json is the result of other settings" in ran.err
@@ -139,7 +139,7 @@ def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None
 )
 def test_file_that_is_no_experiment_is_refused(old: str, new: str, message: str, tiny: Path) -> None:
     assert old in TINY
-    tiny.write_text(TINY.replace(old, new, 1))
+    tiny.write_text(TINY.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         load_experiment(str(tiny))
 

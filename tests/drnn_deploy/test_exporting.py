@@ -419,7 +419,7 @@ def test_json_on_success(command: Command, model: Path, target: str) -> None:
     place = "-" if target == "-" else model.parent / "new" / "report.json"
     ran = command(model, "--output", model.parent / "bundle", "--json", place, *QUICK)
     assert ran.code == 0
-    written = json.loads(ran.out if target == "-" else Path(place).read_text())
+    written = json.loads(ran.out if target == "-" else Path(place).read_text(encoding="utf-8"))
     assert (written["passed"], written["exit_code"], written["engines"]) == (True, 0, [])
     assert written["bundle"] == str(model.parent / "bundle")
     assert [row["runtime"] for row in written["rows"]] == ["reference", "torch", "onnxruntime-cpu"]

@@ -157,7 +157,7 @@ def test_command_hears_a_file_and_a_pipe_alike(
         assert ran.code == 0
         assert len([line for line in ran.out.splitlines() if "us/step" in line]) in (4, 5)
         found.append(json.loads((tmp_path / "heard.json").read_text()))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.astype("<f4").tobytes())))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.astype("<f4").tobytes()), encoding="utf-8"))
     piped = ("drnn-deploy", "stream", "-", "--sample-format", "f32", "--model", heard_by.folder)
     assert command(*piped, "--json", tmp_path / "heard.json").code == 0
     found.append(json.loads((tmp_path / "heard.json").read_text()))

@@ -134,7 +134,7 @@ def test_page_says_what_failed_what_is_worse_and_what_did_not_run(browser: Brows
 
 
 def test_names_are_never_taken_for_markup(file: Path) -> None:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert "&lt;script&gt;" in text
     assert "<script" not in text
     assert "<img" not in text
@@ -142,7 +142,7 @@ def test_names_are_never_taken_for_markup(file: Path) -> None:
 
 def test_page_refers_to_nothing_outside(file: Path) -> None:
     """But the names of XML's own standards."""
-    text = re.sub(r'xmlns(:\w+)?="[^"]+"|<!DOCTYPE[^>]+>', "", file.read_text())
+    text = re.sub(r'xmlns(:\w+)?="[^"]+"|<!DOCTYPE[^>]+>', "", file.read_text(encoding="utf-8"))
     assert (
         re.findall(
             r"""https?:|url\((?!#)|<(?:audio|embed|iframe|img|image|object|script|source|video)\b|@import|href=["'](?!#|data:)""",

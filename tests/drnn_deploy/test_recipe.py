@@ -50,9 +50,9 @@ def test_recipe_is_read_from_a_file(config: Path) -> None:
 
 
 def test_task_of_a_file_may_be_left_out_but_not_differ(config: Path) -> None:
-    config.write_text(RECIPE.replace('task = "copy-memory"', ""))
+    config.write_text(RECIPE.replace('task = "copy-memory"', ""), encoding="utf-8")
     assert load_recipe("copy-memory", config).task == "copy-memory"
-    config.write_text(RECIPE.replace("copy-memory", "pixel-mnist"))
+    config.write_text(RECIPE.replace("copy-memory", "pixel-mnist"), encoding="utf-8")
     with pytest.raises(InputError, match="is for task 'pixel-mnist', not 'copy-memory'"):
         load_recipe("copy-memory", config)
 
@@ -185,7 +185,7 @@ def test_override_that_makes_no_recipe_names_its_key(config: Path, override: str
     (RECIPE + '"odd key" = 1', "odd key"),
 ])  # fmt: skip
 def test_file_that_is_no_recipe(config: Path, content: str, says: str) -> None:
-    config.write_text(content)
+    config.write_text(content, encoding="utf-8")
     with pytest.raises(InputError) as refusal:
         load_recipe("copy-memory", config)
     assert says in refusal.value.message

@@ -152,6 +152,15 @@ def called(operator: str, *, recursive: bool = False) -> onnx.ModelProto:
     return model([helper.make_node("F", ["x"], ["y"], "call", domain="mine")], functions=[function])
 
 
+def calls(functions: int) -> onnx.ModelProto:
+    """A chain of model-local functions, each of which calls the next; the last is a Tanh."""
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    inner = [helper.make_node(f"F{index}", ["a"], ["b"], domain="mine") for index in range(1, functions)]
+    bodies = [*inner, helper.make_node("Tanh", ["a"], ["b"])]
+    made = [helper.make_function("mine", f"F{i}", ["a"], ["b"], [body], imports) for i, body in enumerate(bodies)]
+    return model([helper.make_node("F0", ["x"], ["y"], "call", domain="mine")], functions=made)
+
+
 def quantised(zero: NDArray[Any] | None) -> onnx.ModelProto:
     inner = ["s"] if zero is None else ["s", "z"]
     nodes = [

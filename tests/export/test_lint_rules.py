@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from drnn_export.lint import TARGETS, Target, lint_file, lint_model, load_table
+from drnn_export.lint_functions import function_size
 from drnn_models.errors import InputError
+from drnn_models.plain_data import MAX_DEPTH
 from tests.export import lint_graphs as graphs
 from tests.export.lint_cases import REFUSED, TAKEN
 from tests.export.lint_graphs import FLOAT, INT64, model, one, recurrent
@@ -216,3 +218,16 @@ def test_no_damage_makes_a_stack_trace(sample: bytes, data: st.DataObject) -> No
 
 def test_undamaged_samples_are_judged(tmp_path: Path) -> None:
     assert all(is_judged(sample, tmp_path / "model.onnx") for sample in SAMPLES)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_calls_are_followed_to_a_depth_of_the_lints_own(order: int) -> None:
+    """Whichever function comes first in the file, and however deep Python recurses."""
+    for functions, taken in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False), (5000, False)):
+        chain = graphs.calls(functions)
+        reordered = list(chain.functions)[::order]
+        del chain.functions[:]
+        chain.functions.extend(reordered)
+        assert function_size(chain, 10_000) == (1 if taken else None)
+    found = lint_model(chain, "tensorrt-11", Path("nowhere"))
+    assert any(f"calls are more than {MAX_DEPTH} deep" in finding.what for finding in found)

@@ -23,7 +23,7 @@ def reply(request: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("words of the error")
     if what == "hang":
         sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        with open(request["file"], "w") as file:  # noqa: PTH123
+        with open(request["file"], "w", encoding="utf-8") as file:  # noqa: PTH123
             file.write(f"{os.getpid()} {sleeper.pid}")
         time.sleep(60)
     if what == "leave":  # a grandchild that goes on, with this process's standard error

@@ -155,7 +155,7 @@ def test_missing_folder_and_folder_without_a_manifest(
     refused("is not a bundle: it has no manifest.json", "drnn-export model.pt")
     shutil.rmtree(bundle)
     refused("is not a bundle")
-    bundle.write_text("a file")
+    bundle.write_text("a file", encoding="utf-8")
     refused("is not a bundle")
 
 

@@ -348,7 +348,7 @@ def test_interrupted_save_leaves_the_earlier_file(
         stream.push(case.inputs)
 
         def power_cut(self: Path, data: object) -> int:
-            self.write_text("half")
+            self.write_text("half", encoding="utf-8")
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Path, "write_bytes", power_cut)

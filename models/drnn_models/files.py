@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,12 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _beside(path)
+        temporary.touch(exist_ok=False)  # with the permissions of the user's umask, which those of tempfile have not
         try:
             yield temporary
-            temporary.chmod(0o644)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -50,8 +48,8 @@ def writing(path: Path) -> Iterator[io.BytesIO]:
     """
     with io.BytesIO() as buffer:
         yield buffer
-        with replacing(path) as temporary, buffer.getbuffer() as content:
-            temporary.write_bytes(content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())  # no copy, and unlike getbuffer nothing that has to be given back
 
 
 @contextlib.contextmanager
@@ -64,10 +62,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with _explained(path):
         made = [parent for parent in path.parents if not parent.exists()]  # innermost first
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = _beside(path)
+        temporary.mkdir()
         try:
             yield temporary
-            temporary.chmod(0o755)
             if path.exists():
                 _swap(temporary, path)
             else:
@@ -77,6 +75,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             for parent in made:
                 with contextlib.suppress(OSError):  # it holds the folder
                     parent.rmdir()
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same folder that nothing else has."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
 
 
 def _swap(new: Path, path: Path) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from drnn_models.errors import InputError
-from drnn_models.files import replacing, replacing_folder
+from drnn_models.files import replacing, replacing_folder, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -28,10 +31,44 @@ def test_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
     assert names(tmp_path) == ["new", "new/deep", "new/deep/file.txt"]
 
 
-def test_file_is_readable_by_everybody(tmp_path: Path) -> None:
+@pytest.fixture(params=[0o022, 0o077, 0o002, 0o000])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_permissions_are_those_of_the_users_umask(tmp_path: Path, umask: int) -> None:
     with replacing(tmp_path / "file.txt"):
         pass
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+    with replacing_folder(tmp_path / "bundle"):
+        pass
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_a_buffer_is_closed_whether_or_not_it_could_be_written(tmp_path: Path) -> None:
+    """One that lives on with its content borrowed is an error whenever it happens to be destroyed."""
+    kept: list[io.BytesIO] = []
+    for target in (tmp_path / "file", tmp_path / "file" / "below.it"):
+        with contextlib.suppress(InputError), writing(target) as buffer:
+            buffer.write(b"whole")
+            kept.append(buffer)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert [buffer.closed for buffer in kept] == [True, True]
+
+
+def test_a_disk_that_fills_up_leaves_no_borrowed_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path, data: bytes) -> None:
+        view = memoryview(data)  # as `Path.write_bytes` has it, where the traceback keeps it alive
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), view)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left") as raised, writing(tmp_path / "file") as buffer:
+        buffer.write(b"whole")
+    assert raised.value.__cause__ is not None
+    assert buffer.closed
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
@@ -51,7 +88,6 @@ def test_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
         (temporary / "a").write_text("a")
         assert not target.exists()
     assert names(tmp_path) == ["new", "new/deep", "new/deep/bundle", "new/deep/bundle/a"]
-    assert target.stat().st_mode & 0o777 == 0o755
 
 
 def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
 # make demo: from a bare clone to the zoo's MNIST network exported, checked on every runtime and shown at work.
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
+# make quick: of the tests the part that a version of Python can break; in another environment: VENV=.venv-3.13 PYTHON=python3.13
+# make nightly: the same properties over ten times as many random networks, the tests in random order.
 # make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= auto
+INSTALL ?= $(BIN)/python -m pip install
 GPU_CHECK ?=
 BIN := $(VENV)/bin
 DEMO := build/pixel-mnist
 
-.PHONY: demo test check nightly gpu-check clean
+QUICK := tests/models tests/export/test_emit.py tests/export/test_lint_rules.py tests/runtimes/test_reference.py \
+	tests/runtimes/test_bundle.py tests/runtimes/test_stream.py tests/drnn_deploy/test_cli.py \
+	tests/drnn_deploy/test_bad_input.py tests/drnn_deploy/test_exporting.py tests/drnn_deploy/test_parity.py \
+	tests/drnn_deploy/test_recipe.py
+
+.PHONY: demo test quick check nightly gpu-check clean
 
 demo: $(VENV)/installed
 	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission unrolled
@@ -18,13 +26,16 @@ demo: $(VENV)/installed
 test: check
 	$(BIN)/pytest -n $(JOBS)
 
+quick: $(VENV)/installed
+	$(BIN)/pytest -n $(JOBS) $(QUICK)
+
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 nightly: $(VENV)/installed
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(JOBS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(JOBS) -p randomly
 
 gpu-check:
 	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \
@@ -34,7 +45,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,rtx,audio,dev]'
+	$(INSTALL) --quiet --constraint constraints.txt --editable '.[train,rtx,audio,dev]'
 	touch $@
 
 clean:

@@ -228,7 +228,7 @@ def main() -> None:
 def measured_before(cell: Cell) -> tuple[list[Measured], list[Measured]]:
     """Runs and builds of the committed results."""
     found: dict[str, list[Measured]] = {"run": [], "build": []}
-    for row in json.loads((RESULTS / "costs.json").read_text())["rows"]:
+    for row in json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))["rows"]:
         if row["cell"] == cell:
             request = GraphRequest(row["steps"], row["batch"], row["emission"], form=row["form"], ring=row["ring"])
             work = workload(network(cell, row["layers"], row["hidden"])[0], request)
@@ -242,9 +242,15 @@ def write(cell: Cell, fitted: dict[str, Any], runs: Sequence[Measured], builds: 
     costs = Costs(**fitted)
     rows = [_row(m, "run", costs.run_microseconds(m.work)) for m in runs]
     rows += [_row(m, "build", costs.build_seconds(m.work), costs.engine_bytes(m.work)) for m in builds]
-    cells = json.loads(SHIPPED.read_text())["cells"] if SHIPPED.exists() else {}
-    SHIPPED.write_text(json.dumps({"machine": machine(), "cells": {**cells, cell: fitted}}, indent=1) + "\n")
-    before = json.loads((RESULTS / "costs.json").read_text())["rows"] if (RESULTS / "costs.json").exists() else []
+    cells = json.loads(SHIPPED.read_text(encoding="utf-8"))["cells"] if SHIPPED.exists() else {}
+    SHIPPED.write_text(
+        json.dumps({"machine": machine(), "cells": {**cells, cell: fitted}}, indent=1) + "\n", encoding="utf-8"
+    )
+    before = (
+        json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))["rows"]
+        if (RESULTS / "costs.json").exists()
+        else []
+    )
     write_result("costs", {"rows": [row for row in before if row["cell"] != cell] + rows})
 
 

@@ -85,7 +85,7 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     """Write benchmarks/results/NAME.json with the machine and the versions."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n", encoding="utf-8")
     return path
 
 

@@ -119,7 +119,7 @@ def page(result: dict[str, Any]) -> str:
         "out on either side. A compiled step is one kernel in fp32, fp16 and bf16 (`tests/export/test_kernels.py`), so",
         "float32 outside of the products adds none, and it is what every cell gets.",
         "",
-        *narrower.table(json.loads((RESULTS / "narrower.json").read_text())["rows"]),
+        *narrower.table(json.loads((RESULTS / "narrower.json").read_text(encoding="utf-8"))["rows"]),
     ]
     if result["missing"]:
         lines += ["", f"Not measured, because the data was not there: {', '.join(result['missing'])}."]
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{task}: {error}", flush=True)
                 missing.append(task)
         write_result("precision", {"limit": given.limit, "rows": rows, "missing": missing})
-    PAGE.write_text(page(json.loads((RESULTS / "precision.json").read_text())))
+    PAGE.write_text(page(json.loads((RESULTS / "precision.json").read_text(encoding="utf-8"))))
     print(f"wrote {PAGE}")
 
 

@@ -167,7 +167,9 @@ def measured_on() -> str:
 @functools.cache
 def _shipped() -> dict[str, Any]:
     try:
-        shipped: dict[str, Any] = json.loads((resources.files("drnn_deploy") / "costs.json").read_text())
+        shipped: dict[str, Any] = json.loads(
+            (resources.files("drnn_deploy") / "costs.json").read_text(encoding="utf-8")
+        )
     except FileNotFoundError as error:
         raise InputError("costs.json is not part of this installation", "Install drnn-deploy again.") from error
     return shipped

@@ -186,7 +186,7 @@ def save_result(path: Path, result: Result) -> None:
     """Write it, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n")
+        temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")
 
 
 def load_result(path: Path, recipe: Recipe) -> Result | None:

@@ -114,7 +114,7 @@ def export(
             tolerance=tolerance,
             notify=notify,
         )
-        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n")
+        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
         _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines))
 
@@ -274,4 +274,4 @@ def _write_manifest(
         "versions": {"drnn-deploy": package_version(), **versions},
     }
     manifest["checksum"] = manifest_checksum(manifest)
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -31,7 +31,9 @@ class Regression:
 
 def parity_schema() -> dict[str, Any]:
     """The JSON schema of what `drnn-parity --json` writes."""
-    schema: dict[str, Any] = json.loads((resources.files("drnn_deploy") / "parity.schema.json").read_text())
+    schema: dict[str, Any] = json.loads(
+        (resources.files("drnn_deploy") / "parity.schema.json").read_text(encoding="utf-8")
+    )
     return schema
 
 

@@ -73,7 +73,7 @@ def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
         _save(figures / f"{name}.svg", drawing)
     page = folder / "results.md"
     with replacing(page) as temporary:
-        temporary.write_text(markdown(sections))
+        temporary.write_text(markdown(sections), encoding="utf-8")
     return [page, *(figures / f"{name}.svg" for name in drawings)]
 
 

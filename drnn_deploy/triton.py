@@ -58,7 +58,7 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
     if place.is_dir() and any(place.iterdir()) and not (place / "config.pbtxt").is_file():
         raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
     with replacing_folder(place) as draft:
-        (draft / "config.pbtxt").write_text(model_config(graph, name, max_batch))
+        (draft / "config.pbtxt").write_text(model_config(graph, name, max_batch), encoding="utf-8")
         (draft / "1").mkdir()
         shutil.copyfile(bundle.path(graph.file), draft / "1" / "model.onnx")
     return place

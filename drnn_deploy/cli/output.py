@@ -63,7 +63,7 @@ def write_json(json_path: str | None, data: dict[str, Any]) -> None:
         click.echo(json.dumps(data, indent=1))
     elif json_path:
         with replacing(Path(json_path)) as temporary:
-            temporary.write_text(json.dumps(data, indent=1) + "\n")
+            temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

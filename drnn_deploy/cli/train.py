@@ -136,7 +136,7 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     save_checkpoint(folder / "model.pt", checkpoint)
     with replacing(folder / "log.json") as temporary:
         lines = [dataclasses.asdict(line) for line in run.log]
-        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n")
+        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n", encoding="utf-8")
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)

@@ -205,7 +205,9 @@ class Bundle:
 
 def manifest_schema() -> dict[str, Any]:
     """The JSON schema of `manifest.json`."""
-    schema: dict[str, Any] = json.loads((resources.files("drnn_runtimes") / "manifest.schema.json").read_text())
+    schema: dict[str, Any] = json.loads(
+        (resources.files("drnn_runtimes") / "manifest.schema.json").read_text(encoding="utf-8")
+    )
     return schema
 
 

@@ -154,7 +154,7 @@ def test_inspect_shows_the_bundle(command: Command, bundle: Path) -> None:
     assert "network  gru, hidden [4, 5], dilations [1, 2]" in ran.out
     assert "graph    model.onnx: sequence/fused, 8 steps, batch 1, pruned, fp32" in ran.out
     assert "intact   4 files have the sha256 that the manifest says" in ran.out
-    facts = json.loads((bundle.parent / "facts.json").read_text())
+    facts = json.loads((bundle.parent / "facts.json").read_text(encoding="utf-8"))
     assert facts["passed"] is True
     assert facts["parameters"] == 12 * (2 + 4 + 2) + 15 * (4 + 5 + 2) + 3 * 5 + 3
 
@@ -238,9 +238,11 @@ def test_evaluate_a_bundle_that_does_not_fit_its_task(
     command: Command, copy_memory: Path, tmp_path: Path, task: dict[str, Any], says: str
 ) -> None:
     bundle = Path(shutil.copytree(copy_memory, tmp_path / "bundle"))
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     manifest["task"] = task
-    (bundle / "manifest.json").write_text(json.dumps({**manifest, "checksum": manifest_checksum(manifest)}))
+    (bundle / "manifest.json").write_text(
+        json.dumps({**manifest, "checksum": manifest_checksum(manifest)}), encoding="utf-8"
+    )
     ran = command("drnn-deploy", "evaluate", bundle)
     assert ran.code == 2
     assert says in ran.err

@@ -20,7 +20,7 @@ from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 from tests.networks import random_weights, specs
 
 REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]
-RESULT: dict[str, Any] = json.loads((REPOSITORY / "benchmarks" / "results" / "costs.json").read_text())
+RESULT: dict[str, Any] = json.loads((REPOSITORY / "benchmarks" / "results" / "costs.json").read_text(encoding="utf-8"))
 OPERATORS = {"RNN", "GRU", "LSTM"}
 
 
@@ -94,4 +94,4 @@ def test_committed_measurements_are_near_their_estimates(cell: Cell, kind: str, 
 def test_page_is_what_the_results_say() -> None:
     from benchmarks.cost_tables import page
 
-    assert (REPOSITORY / "docs" / "costs.md").read_text() == page(RESULT)
+    assert (REPOSITORY / "docs" / "costs.md").read_text(encoding="utf-8") == page(RESULT)

@@ -31,7 +31,7 @@ rnn = "as told"
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
-    path.write_text(TINY)
+    path.write_text(TINY, encoding="utf-8")
     return path
 
 
@@ -72,7 +72,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
         assert 0 < result.metrics["cross_entropy"] < 5
 
     ran = command("drnn-deploy", "report", "--results", results, "--output", tmp_path / "docs", "--experiment", tiny)
-    page = (tmp_path / "docs" / "results.md").read_text()
+    page = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert ran.code == 0
     assert page.count("| 3 | 0 min (cpu") == 3
     assert "figures/tiny.svg" in page
@@ -114,7 +114,7 @@ def test_result_of_other_settings_is_refused(tiny: Path, tmp_path: Path, command
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 1}', "[" * 100_000])
 def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match="is not the result of a training"):
         load_result(path, load_recipe("copy-memory"))
 

@@ -244,7 +244,7 @@ def test_limit_of_parts_is_parity_s_multiple_of_their_noise(right: Bundle) -> No
 
 
 def test_reproductions_cannot_be_written_where_a_file_is(right: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     runtime = Engine()
     report = check_parity(only(right, "fused"), [runtime])
     with pytest.raises(InputError, match="cannot write"):

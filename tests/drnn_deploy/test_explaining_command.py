@@ -35,7 +35,7 @@ def test_failure_is_explained_everywhere(command: Command, bundle: Path, tmp_pat
     assert f"explained onnxruntime-cpu sequence/fused: {verdict}" in ran.out
     assert f"again   {again}" in ran.out
     assert "OFF" in ran.out
-    (report,) = json.loads(files[0].read_text())["reports"]
+    (report,) = json.loads(files[0].read_text(encoding="utf-8"))["reports"]
     (explanation,) = report["explanations"]
     assert (explanation["culprit"], explanation["command"]) == ("head", again)
     assert [part["part"] for part in explanation["parts"]] == ["layer 0", "layer 1", "head"]
@@ -56,11 +56,11 @@ def test_nothing_is_explained_unless_asked_or_where_nothing_fails(
     file = tmp_path / "p.json"
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--explain", "--repro", tmp_path / "repro", "--json", file)
     assert (ran.code, "explained onnx" in ran.out, (tmp_path / "repro").exists()) == (0, False, False)
-    assert json.loads(file.read_text())["reports"][0]["explanations"] == []
+    assert json.loads(file.read_text(encoding="utf-8"))["reports"][0]["explanations"] == []
     flip_a_weight(bundle)
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--json", file)
     assert (ran.code, "explained onnx" in ran.out) == (1, False)
-    assert "explanations" not in json.loads(file.read_text())["reports"][0]
+    assert "explanations" not in json.loads(file.read_text(encoding="utf-8"))["reports"][0]
 
 
 def test_each_of_several_has_its_own_folder(command: Command, bundle: Path, model: Path, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_each_of_several_has_its_own_folder(command: Command, bundle: Path, mode
 
 def test_folder_that_cannot_be_written_is_one_message(command: Command, bundle: Path, tmp_path: Path) -> None:
     flip_a_weight(bundle)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--repro", tmp_path / "file" / "in it")
     assert (ran.code, "cannot write" in ran.err) == (2, True)
 

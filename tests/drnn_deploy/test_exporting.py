@@ -117,7 +117,7 @@ def test_same_model_gives_the_same_files(model: Path) -> None:
     one, two = model.parent / "one", model.parent / "two"
     for name in ("model.onnx", "weights.safetensors", "golden.npz"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
-    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (one, two)]
+    manifests = [json.loads((folder / "manifest.json").read_text(encoding="utf-8")) for folder in (one, two)]
     for manifest in manifests:
         del manifest["files"]["parity.json"], manifest["checksum"]  # the report holds times
     assert manifests[0] == manifests[1]
@@ -141,7 +141,7 @@ def assert_no_paths(folder: Path) -> None:
 
 def test_no_path_of_this_machine_is_in_any_file(bundle: Path, pristine: Path) -> None:
     assert_no_paths(pristine)
-    (bundle / "extra").write_text(f"made in {bundle.parent}")
+    (bundle / "extra").write_text(f"made in {bundle.parent}", encoding="utf-8")
     with pytest.raises(AssertionError):
         assert_no_paths(bundle)
 
@@ -179,13 +179,13 @@ def test_engine_is_built_ahead_of_time_and_holds_no_path(command: Command, model
 def test_folder_that_is_not_a_bundle_is_left_alone(command: Command, model: Path) -> None:
     mine = model.parent / "mine"
     mine.mkdir()
-    (mine / "thesis.tex").write_text("years of work")
+    (mine / "thesis.tex").write_text("years of work", encoding="utf-8")
     ran = command(model, "--output", mine, *QUICK)
     assert ran.code == 2
     assert "is not empty and not a bundle" in ran.err
     assert "--output" in ran.err
     assert names(model.parent) == ["mine", "mine/thesis.tex", "model.pt"]
-    assert (mine / "thesis.tex").read_text() == "years of work"
+    assert (mine / "thesis.tex").read_text(encoding="utf-8") == "years of work"
 
 
 def test_empty_folder_is_taken(command: Command, model: Path) -> None:
@@ -195,7 +195,7 @@ def test_empty_folder_is_taken(command: Command, model: Path) -> None:
 
 
 def test_earlier_bundle_is_replaced_as_a_whole(command: Command, model: Path, bundle: Path) -> None:
-    (bundle / "sequence-unrolled.onnx").write_text("of an earlier export")
+    (bundle / "sequence-unrolled.onnx").write_text("of an earlier export", encoding="utf-8")
     before = names(bundle.parent)
     assert command(model, "--output", bundle, "--length", 5, *QUICK).code == 0
     assert Bundle.open(bundle).graphs[0].steps == 5
@@ -309,7 +309,7 @@ def test_request_that_cannot_be_met(
     assert ran.code == code
     for words in says:
         assert words in ran.err
-    written = json.loads(report.read_text())
+    written = json.loads(report.read_text(encoding="utf-8"))
     assert (written["passed"], written["exit_code"]) == (False, code)
     assert written["error"]["message"] in ran.err
     assert written["error"]["fix"] in ran.err
@@ -352,7 +352,7 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
     assert ran.code == 4
     assert "engine  sequence/fused: tensorrt failed: the builder crashed on [node/17] Use another [form]" in ran.out
     assert ran.out.splitlines()[-1] == f"FAILED (exit code 4) {model} -> {out}"
-    written = json.loads((model.parent / "r.json").read_text())
+    written = json.loads((model.parent / "r.json").read_text(encoding="utf-8"))
     assert (written["passed"], written["exit_code"], written["engines"][0]["built"]) == (False, 4, False)
     assert Bundle.open(out).engines == ()
 
@@ -381,7 +381,10 @@ def test_parity_failure_is_exit_code_1_with_the_bundle_and_the_report(command: C
     assert ran.code == 1
     assert ran.out.splitlines()[-1] == f"FAILED (exit code 1) {model} -> {out}"
     assert "FAILED onnxruntime-cpu sequence/fused: error " in ran.out
-    report, written = json.loads((out / "parity.json").read_text()), json.loads((model.parent / "r.json").read_text())
+    report, written = (
+        json.loads((out / "parity.json").read_text(encoding="utf-8")),
+        json.loads((model.parent / "r.json").read_text(encoding="utf-8")),
+    )
     assert report["passed"] is False
     assert (written["passed"], written["exit_code"]) == (False, 1)
     assert [(row["runtime"], row["passed"]) for row in report["rows"]] == [

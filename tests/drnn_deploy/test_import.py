@@ -157,7 +157,7 @@ def refused(command: Command, file: Path, *options: object, layout: str = "zalan
     (lambda path: path, "does not exist"),
     (lambda path: path.mkdir(), "is not a file"),
     (lambda path: path.write_bytes(b""), "is empty"),
-    (lambda path: path.write_text("hello"), "cannot be read as a torch checkpoint"),
+    (lambda path: path.write_text("hello", encoding="utf-8"), "cannot be read as a torch checkpoint"),
     (lambda path: path.write_bytes(ZALANDO.read_bytes()[:3000]), "cannot be read as a torch checkpoint"),
     (lambda path: path.write_bytes((FIXTURES / "neuralforecast-gru.safetensors").read_bytes()[:-1]), "safetensors"),
     (lambda path: path.write_bytes(b"\x10" + b"\0" * 7 + b"{" * 40), "cannot be read as a safetensors file"),
@@ -223,10 +223,10 @@ def test_advice_for_pickled_objects_takes_the_weights_out(
 
 def test_output_that_exists_is_kept_without_force(command: Command, tmp_path: Path) -> None:
     file = saved(tmp_path / "weights.pt", tensors())
-    (tmp_path / "out.pt").write_text("mine")
+    (tmp_path / "out.pt").write_text("mine", encoding="utf-8")
     words = ("drnn-deploy", "import", file, "--layout", "zalando", "--output", tmp_path / "out.pt")
     ran = command(*words)
-    assert (ran.code, (tmp_path / "out.pt").read_text()) == (2, "mine")
+    assert (ran.code, (tmp_path / "out.pt").read_text(encoding="utf-8")) == (2, "mine")
     assert "out.pt exists already" in ran.err
     assert "--force" in ran.err
     assert command(*words, "--force").code == 0

@@ -62,7 +62,7 @@ def test_json_has_every_finding(command: Command, tmp_path: Path) -> None:
     ran = command("drnn-deploy", "lint", path, "--json", out)
     assert ran.code == 4
     assert "and 10 more findings" in ran.out
-    found = json.loads(out.read_text())
+    found = json.loads(out.read_text(encoding="utf-8"))
     assert (found["passed"], found["exit_code"], found["file"]) == (False, 4, "model.onnx")
     assert found["targets"].keys() == set(TARGETS)
     for target, entry in found["targets"].items():
@@ -87,7 +87,7 @@ def test_what_is_no_model_is_exit_code_2(content: bytes | None, command: Command
     assert ran.code == 2
     assert what.startswith(f"drnn-deploy: {'cannot read ' if content is None else ''}{path}")
     assert fix == "Give the path of an .onnx file."
-    assert json.loads((tmp_path / "out.json").read_text())["error"]["fix"] == fix
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["error"]["fix"] == fix
 
 
 def test_names_from_the_file_are_not_taken_for_markup(command: Command, tmp_path: Path) -> None:

@@ -156,11 +156,11 @@ def test_command_hears_a_file_and_a_pipe_alike(
         ran = command(*words, "--model", model)
         assert ran.code == 0
         assert len([line for line in ran.out.splitlines() if "us/step" in line]) in (4, 5)
-        found.append(json.loads((tmp_path / "heard.json").read_text()))
+        found.append(json.loads((tmp_path / "heard.json").read_text(encoding="utf-8")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.astype("<f4").tobytes()), encoding="utf-8"))
     piped = ("drnn-deploy", "stream", "-", "--sample-format", "f32", "--model", heard_by.folder)
     assert command(*piped, "--json", tmp_path / "heard.json").code == 0
-    found.append(json.loads((tmp_path / "heard.json").read_text()))
+    found.append(json.loads((tmp_path / "heard.json").read_text(encoding="utf-8")))
     assert {entry["prediction"] for entry in found} == {found[0]["prediction"]} <= set(FSDD_SPEAKERS)
     for entry in found:
         assert entry["seconds"] == pytest.approx(0.5, abs=WINDOW / RATE)
@@ -171,7 +171,7 @@ def test_command_hears_a_file_and_a_pipe_alike(
 def test_command_says_what_is_wrong(command: Command, heard_by: Bundle, tmp_path: Path) -> None:
     ran = command("drnn-deploy", "stream", tmp_path / "none.wav", "--model", heard_by.folder)
     assert (ran.code, "none.wav is not a file" in ran.err) == (2, True)
-    (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "text.wav").write_text("no sound", encoding="utf-8")
     ran = command("drnn-deploy", "stream", tmp_path / "text.wav", "--model", heard_by.folder)
     assert (ran.code, "cannot be read as audio" in ran.err) == (2, True)
     ran = command("drnn-deploy", "stream", "-", "--model", tmp_path)

@@ -375,12 +375,14 @@ def test_command_checks_the_zoo_by_task(command: Command, tmp_path: Path) -> Non
     words = ("--runtime", "onnxruntime-cpu", "--form", "chunk", "--json", files[0], "--markdown", files[1])
     ran = command("drnn-deploy", "parity", "--task", "copy-memory", "--task", "ptb-char", *words)
     assert ran.code == 0
-    written = json.loads(files[0].read_text())
+    written = json.loads(files[0].read_text(encoding="utf-8"))
     assert [entry["path"] for entry in written["reports"]] == ["zoo/copy-memory/model.pt", "zoo/ptb-char/model.pt"]
     assert {row["graph"].split()[0] for row in written["reports"][0]["rows"]} == {
         "chunk32/fused", "chunk32/unrolled", "chunk32/mixed", "chunk7/fused",
     }  # fmt: skip
-    assert "| runtime | graph | precision | largest error | in noise | seconds | verdict |" in files[1].read_text()
+    assert "| runtime | graph | precision | largest error | in noise | seconds | verdict |" in files[1].read_text(
+        encoding="utf-8"
+    )
     assert "8 rows in " in ran.out
 
 
@@ -389,11 +391,11 @@ def test_command_shows_and_writes_the_metrics(command: Command, several: Bundle,
     words = ("--runtime", "torch", "--task-data", 9, "--json", files[0], "--markdown", files[1])
     ran = command("drnn-deploy", "parity", several.folder, "--precision", "fp32", *words)
     assert ran.code == 0
-    (task,) = json.loads(files[0].read_text())["reports"][0]["tasks"]
+    (task,) = json.loads(files[0].read_text(encoding="utf-8"))["reports"][0]["tasks"]
     assert (task["runtime"], task["graph"], task["sequences"]) == ("torch", "sequence", 9)
     value = f"{task['metrics']['cross_entropy']['reference']:.6f}"
     assert value in ran.out
-    assert value in files[1].read_text()
+    assert value in files[1].read_text(encoding="utf-8")
     assert "data    copy-memory, the first 9 sequences of the test split" in ran.out
 
 
@@ -403,7 +405,7 @@ def test_command_measures_the_task_that_was_named(command: Command, copier: Chec
     save_checkpoint(model, dataclasses.replace(copier, task={"length": task.length}))
     words = ("--form", "sequence", "--runtime", "torch", "--task", "copy-memory", "--json", report)
     assert command("drnn-deploy", "parity", model, *words).code == 0
-    found = json.loads(report.read_text())["reports"][0]["tasks"]
+    found = json.loads(report.read_text(encoding="utf-8"))["reports"][0]["tasks"]
     assert {(result["task"], result["sequences"]) for result in found} == {("copy-memory", task_metrics.EXAMPLES)}
 
 
@@ -434,8 +436,8 @@ def test_required_runtime_that_is_missing_is_exit_code_3_with_the_report_of_the_
 ) -> None:
     path = tmp_path / "p.json"
     ran = command("drnn-deploy", "parity", several.folder, "--require", "torch-cuda", "--json", path)
-    rows = json.loads(path.read_text())["reports"][0]["rows"]
-    assert (ran.code, json.loads(path.read_text())["exit_code"]) == (3, 3)
+    rows = json.loads(path.read_text(encoding="utf-8"))["reports"][0]["rows"]
+    assert (ran.code, json.loads(path.read_text(encoding="utf-8"))["exit_code"]) == (3, 3)
     assert [row["runtime"] for row in rows if not row["passed"]] == ["torch-cuda"]
     assert any(row["passed"] and row["runtime"] == "onnxruntime-cpu" for row in rows)
     assert "FAILED torch-cuda" in ran.out

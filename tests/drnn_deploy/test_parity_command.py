@@ -40,10 +40,10 @@ def flip_a_weight(folder: Path) -> None:
 def rewrite_manifest(folder: Path, name: str) -> None:
     from drnn_models.files import sha256
 
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"][name]["sha256"] = sha256(folder / name)
     manifest["checksum"] = manifest_checksum(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def test_good_bundle_passes_and_all_reports_say_so(command: Command, bundle: Path, tmp_path: Path) -> None:
@@ -53,13 +53,13 @@ def test_good_bundle_passes_and_all_reports_say_so(command: Command, bundle: Pat
     )
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == f"PASSED drnn-parity {bundle}"
-    written = json.loads(files[0].read_text())
+    written = json.loads(files[0].read_text(encoding="utf-8"))
     assert written["passed"] is True
     assert {row["runtime"] for row in written["reports"][0]["rows"]} == {"torch", "onnxruntime-cpu"}
     suite = ElementTree.parse(files[1]).getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
     assert int(suite.get("tests") or 0) == len(suite) >= 10
-    assert f"### PASSED: {bundle}" in files[2].read_text()
+    assert f"### PASSED: {bundle}" in files[2].read_text(encoding="utf-8")
 
 
 def test_flipped_weight_fails_everywhere(command: Command, bundle: Path, tmp_path: Path) -> None:
@@ -70,12 +70,12 @@ def test_flipped_weight_fails_everywhere(command: Command, bundle: Path, tmp_pat
     )
     assert ran.code == 1
     assert "FAILED onnxruntime-cpu" in ran.out
-    assert json.loads(files[0].read_text())["exit_code"] == 1
+    assert json.loads(files[0].read_text(encoding="utf-8"))["exit_code"] == 1
     suite = ElementTree.parse(files[1]).getroot()[0]
     failed = {case.get("classname") for case in suite if case.find("failure") is not None}
     assert failed == {"onnxruntime-cpu"}
-    assert "the limit is" in files[2].read_text()
-    assert f"### FAILED: {bundle}" in files[2].read_text()
+    assert "the limit is" in files[2].read_text(encoding="utf-8")
+    assert f"### FAILED: {bundle}" in files[2].read_text(encoding="utf-8")
 
 
 def test_checkpoint_is_checked_and_leaves_nothing(command: Command, model: Path) -> None:
@@ -134,26 +134,26 @@ def test_report_is_a_baseline_for_the_next_and_worse_is_exit_code_1(
     assert command("drnn-deploy", "parity", bundle, *HERE, "--json", old).code == 0
     again = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", old, "--json", new, "--html", page)
     assert again.code == 0
-    assert json.loads(new.read_text())["baseline"] == {"file": "old.json", "regressions": []}
-    assert "Nothing got worse by more than noise" in page.read_text()
+    assert json.loads(new.read_text(encoding="utf-8"))["baseline"] == {"file": "old.json", "regressions": []}
+    assert "Nothing got worse by more than noise" in page.read_text(encoding="utf-8")
 
-    told = json.loads(old.read_text())
+    told = json.loads(old.read_text(encoding="utf-8"))
     told["reports"][0]["rows"].append({**told["reports"][0]["rows"][0], "runtime": "tensorrt"})
-    old.write_text(json.dumps(told))
+    old.write_text(json.dumps(told), encoding="utf-8")
     worse = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", old, "--json", new)
     assert worse.code == 1
     assert "WORSE tensorrt" in worse.out
-    assert json.loads(new.read_text())["exit_code"] == 1
+    assert json.loads(new.read_text(encoding="utf-8"))["exit_code"] == 1
 
 
 def test_every_report_keeps_to_the_schema(command: Command, bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     for words in ((bundle, *HERE), (bundle, "--runtime", "tensorrt"), (tmp_path / "nowhere",)):
         command("drnn-deploy", "parity", *words, "--json", path)
-        jsonschema.validate(json.loads(path.read_text()), parity_schema())
+        jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), parity_schema())
     flip_a_weight(bundle)
     command("drnn-deploy", "parity", bundle, *HERE, "--json", path)
-    jsonschema.validate(json.loads(path.read_text()), parity_schema())
+    jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), parity_schema())
 
 
 def test_users_limits_take_the_place_of_noise(command: Command, bundle: Path) -> None:
@@ -168,7 +168,7 @@ def test_users_limits_take_the_place_of_noise(command: Command, bundle: Path) ->
 
 
 def test_a_bad_baseline_is_refused_and_nothing_is_written(command: Command, bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "old.json").write_text("{}")
+    (tmp_path / "old.json").write_text("{}", encoding="utf-8")
     page = tmp_path / "p.html"
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--baseline", tmp_path / "old.json", "--html", page)
     assert (ran.code, "old.json" in ran.err, page.exists()) == (2, True, False)
@@ -181,11 +181,13 @@ def test_explanation_is_in_every_report_and_can_be_run_again(command: Command, b
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--explain", "--repro", tmp_path / "repro", *words)
     assert ran.code == 1
     assert "explained onnxruntime-cpu sequence/fused: " in ran.out
-    told = json.loads(files["json"].read_text())
+    told = json.loads(files["json"].read_text(encoding="utf-8"))
     jsonschema.validate(told, parity_schema())
     (found,) = told["reports"][0]["explanations"]
     assert (found["culprit"], found["runtime"]) == ("head", "onnxruntime-cpu")
-    assert all(found["verdict"] in html.unescape(files[name].read_text()) for name in ("html", "markdown"))
+    assert all(
+        found["verdict"] in html.unescape(files[name].read_text(encoding="utf-8")) for name in ("html", "markdown")
+    )
     (written,) = (tmp_path / "repro").iterdir()
     assert str(written) == found["reproduction"]
     again = Reproduction.load(written)
@@ -200,7 +202,7 @@ def test_checkpoint_that_fails_is_explained_while_its_bundles_are_there(
     words = (*HERE, "--max-noise", "1e-6", "--explain", "--repro", tmp_path / "repro", "--json", path)
     ran = command("drnn-deploy", "parity", model, *words)
     assert ran.code == 1
-    report = json.loads(path.read_text())["reports"][0]
+    report = json.loads(path.read_text(encoding="utf-8"))["reports"][0]
     failed = {f"{row['runtime']} {row['graph']}" for row in report["rows"] if not row["passed"]}
     assert {f"{each['runtime']} {each['graph']}" for each in report["explanations"]} == failed
     files = [each["reproduction"] for each in report["explanations"] if each["reproduction"]]

@@ -98,7 +98,9 @@ def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_check_that_never_ran_is_no_baseline(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
-    path.write_text(json.dumps({"passed": False, "exit_code": 2, "error": {"message": "no such file", "fix": ""}}))
+    path.write_text(
+        json.dumps({"passed": False, "exit_code": 2, "error": {"message": "no such file", "fix": ""}}), encoding="utf-8"
+    )
     with pytest.raises(InputError, match="no such file"):
         read_baseline(path)
 

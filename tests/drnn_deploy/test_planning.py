@@ -123,7 +123,7 @@ def test_command_shows_all_graphs_and_names_one(command: Command, model: Path) -
         "drnn-deploy", "plan", model, "--target", "tensorrt", "--throughput", "--json", model.parent / "plan.json"
     )
     assert ran.code == 0
-    written = json.loads((model.parent / "plan.json").read_text())
+    written = json.loads((model.parent / "plan.json").read_text(encoding="utf-8"))
     assert len(written["candidates"]) > 20
     assert all(entry["graph"] in ran.out for entry in written["candidates"])
     assert f"for tensorrt, throughput: {written['recommended']['graph']}, {written['reason']}" in ran.out

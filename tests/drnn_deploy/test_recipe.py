@@ -28,7 +28,7 @@ batch = 8
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
+    path.write_text(RECIPE, encoding="utf-8")
     return path
 
 
@@ -164,7 +164,8 @@ def test_recipe_is_not_in_anything_else(data: object, config: Path) -> None:
     ("model.input={kind='tokens', vocabulary=9}", "does not fit task copy-memory"),
     # beyond what Python parses
     ("seed=" + "9" * 5000, "seed must be"),
-    ("seed=" + "[" * 5000, "seed must be"),
+    ("seed=" + "[" * 5000 + "]" * 5000, "--set seed: its lists and tables are nested deeper than 64 levels"),
+    ("seed=" + "[" * 60, "seed must be"),
 ])  # fmt: skip
 def test_override_that_makes_no_recipe_names_its_key(config: Path, override: str, says: str) -> None:
     with pytest.raises(InputError) as refusal:

@@ -64,7 +64,7 @@ def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path:
 def test_experiment_without_results_has_no_figure(tmp_path: Path) -> None:
     empty = Section(section(accuracy=0.5).experiment, {}, None)
     assert [path.name for path in write_report([empty], tmp_path)] == ["results.md", "mean-recurrent-length.svg"]
-    assert "some.svg" not in (tmp_path / "results.md").read_text()
+    assert "some.svg" not in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
 def test_mean_recurrent_lengths_of_nine_layers_are_the_closed_forms() -> None:
@@ -74,6 +74,6 @@ def test_mean_recurrent_lengths_of_nine_layers_are_the_closed_forms() -> None:
 def test_page_in_the_repository_is_what_the_command_writes() -> None:
     folder = Path(str(resources.files("drnn_zoo"))) / "results"
     page = markdown([load_section(load_experiment(name), folder) for name in experiment_names()])
-    assert (ROOT / "docs" / "results.md").read_text() == page
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
     for link in re.findall(r"\]\((figures/[^)]+)\)", page):
         assert (ROOT / "docs" / link).is_file()

@@ -330,7 +330,7 @@ def test_command_writes_checkpoint_log_and_curve(command: Command, tmp_path: Pat
     assert (ran.code, ran.err) == (0, "")
     assert sorted(path.name for path in out.iterdir()) == ["curve.png", "log.json", "model.pt", "state.pt"]
     assert f"wrote {out / 'model.pt'}" in ran.out
-    log = json.loads((out / "log.json").read_text())
+    log = json.loads((out / "log.json").read_text(encoding="utf-8"))
     assert log["recipe"] == recipe_of().to_json()
     assert [(line["iteration"], line["loss"], line["validation"]) for line in log["log"]] == lines(whole)
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -480,7 +480,7 @@ def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
     assert name == "drnn-deploy"
     monkeypatch.chdir(tmp_path)
     assert command(name, *words).code == 0
-    log = json.loads((tmp_path / "my run" / "log.json").read_text())["log"]
+    log = json.loads((tmp_path / "my run" / "log.json").read_text(encoding="utf-8"))["log"]
     assert [(line["iteration"], line["loss"], line["validation"]) for line in log] == lines(whole)
 
 

@@ -38,7 +38,9 @@ def repository(case: Case, folder: Path) -> tuple[Any, Path]:
     )
     bundle = export(case.checkpoint(), folder / "bundle", options).bundle
     place = write_repository(bundle, folder / "models", "waves")
-    return text_format.Parse((place / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()), place
+    return text_format.Parse(
+        (place / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig()
+    ), place
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -115,7 +117,7 @@ def test_command_writes_the_repository_beside_the_bundle(tmp_path: Path, command
     ran = command(tmp_path / "siren.pt", "--form", "step", "--batch", "dynamic", *words)
     assert ran.code == 0
     assert f"tritonserver --model-repository {tmp_path / 'm'}" in ran.out
-    assert (tmp_path / "m" / "siren" / "config.pbtxt").read_text().startswith('name: "siren"')
+    assert (tmp_path / "m" / "siren" / "config.pbtxt").read_text(encoding="utf-8").startswith('name: "siren"')
     assert (tmp_path / "m" / "siren" / "1" / "model.onnx").read_bytes() == (
         tmp_path / "bundle" / "model.onnx"
     ).read_bytes()

@@ -38,14 +38,14 @@ def test_checkpoint_comes_from_the_recipe_beside_it(task: str) -> None:
     checkpoint = load_checkpoint(ZOO / task / "model.pt")
     assert checkpoint.spec == recipe.spec
     assert recipe.is_in(checkpoint.provenance["recipe"])
-    log = json.loads((ZOO / task / "log.json").read_text())
+    log = json.loads((ZOO / task / "log.json").read_text(encoding="utf-8"))
     assert recipe.is_in(log["recipe"])
     assert log["log"][-1]["iteration"] == checkpoint.provenance["iterations"]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_card_states_the_metrics_of_the_checkpoint(task: str) -> None:
-    card = (ZOO / task / "README.md").read_text()
+    card = (ZOO / task / "README.md").read_text(encoding="utf-8")
     metrics = load_checkpoint(ZOO / task / "model.pt").metrics
     assert f"{100 * metrics['accuracy']:.2f} %" in card
     assert f"{metrics['cross_entropy']:.4f}" in card

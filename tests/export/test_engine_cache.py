@@ -95,9 +95,9 @@ def flip(path: Path) -> None:
         flip,
         lambda path: path.write_bytes(b""),
         lambda path: sidecar_path(path).unlink(),
-        lambda path: sidecar_path(path).write_text("{"),
+        lambda path: sidecar_path(path).write_text("{", encoding="utf-8"),
         lambda path: sidecar_path(path).write_text(
-            sidecar_path(path).read_text().replace('"onnx_sha256": "', '"onnx_sha256": "0')[:-1]
+            sidecar_path(path).read_text(encoding="utf-8").replace('"onnx_sha256": "', '"onnx_sha256": "0')[:-1]
         ),
     ],
 )
@@ -126,7 +126,7 @@ def test_engine_of_another_graph_under_the_same_key_is_not_taken(graph: Path, bu
 
 
 def test_cache_that_cannot_be_written_to_does_not_matter(graph: Path) -> None:
-    (graph.parent / "file").write_text("no folder")
+    (graph.parent / "file").write_text("no folder", encoding="utf-8")
     assert build(graph, cache=graph.parent / "file").build_seconds > 0
     assert (graph.parent / "model.engine").is_file()
 

@@ -79,8 +79,8 @@ def test_no_other_way_of_writing_a_step_has_fewer_kernels_or_a_clearly_shorter_b
     """As measured; docs/step-forms.md is what the measurement says."""
     from benchmarks.step_forms import FORMS, page
 
-    result = json.loads((REPOSITORY / "benchmarks" / "results" / "step-forms.json").read_text())
-    assert (REPOSITORY / "docs" / "step-forms.md").read_text() == page(result)
+    result = json.loads((REPOSITORY / "benchmarks" / "results" / "step-forms.json").read_text(encoding="utf-8"))
+    assert (REPOSITORY / "docs" / "step-forms.md").read_text(encoding="utf-8") == page(result)
     for cell, forms in FORMS.items():
         rows = {row["form"]: row for row in result["rows"] if row["cell"] == cell}
         assert list(rows) == list(forms)

@@ -247,7 +247,7 @@ def test_an_output_other_than_declared_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_builder_imports_nothing_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     build(products(tmp_path), Path("model.engine"))
     assert files(tmp_path) == ["json.py", "model.engine", "model.engine.json", "model.onnx"]
@@ -255,7 +255,7 @@ def test_the_builder_imports_nothing_from_the_current_folder(tmp_path: Path, mon
 
 def test_the_builder_has_its_callers_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a source tree need not be installed."""
-    (tmp_path / "drnn_models.py").write_text("raise SystemExit('found on the path of the caller')")
+    (tmp_path / "drnn_models.py").write_text("raise SystemExit('found on the path of the caller')", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EngineError, match="exit code 1\nfound on the path of the caller"):
         build(products(tmp_path), tmp_path / "model.engine")
@@ -263,7 +263,7 @@ def test_the_builder_has_its_callers_import_path(tmp_path: Path, monkeypatch: py
 
 def test_what_a_library_prints_is_not_taken_for_the_reply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chatty = "import sys; print('hello'); del sys.path[0], sys.modules['tensorrt_rtx']; import tensorrt_rtx"
-    (tmp_path / "tensorrt_rtx.py").write_text(chatty)
+    (tmp_path / "tensorrt_rtx.py").write_text(chatty, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     build(products(tmp_path), tmp_path / "model.engine")
 
@@ -283,7 +283,7 @@ def builder_of(caller: int) -> int:
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):  # threads and children come and go meanwhile
             for thread in Path(f"/proc/{caller}/task").iterdir():
-                for child in (thread / "children").read_text().split():
+                for child in (thread / "children").read_text(encoding="utf-8").split():
                     if b"tensorrt_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                         time.sleep(0.5)
                         return int(child)
@@ -348,7 +348,7 @@ def test_no_builder_outlives_its_caller(how: signal.Signals, tmp_path: Path) -> 
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(InputError, match="cannot write"):
         build(recurrent(tmp_path), tmp_path / "file" / "e")
 

@@ -124,10 +124,10 @@ def test_diverged_weights_are_not_saved(tmp_path: Path, bad: float) -> None:
 
 
 def test_checkpoint_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="cannot write"):
         save_checkpoint(tmp_path / "file" / "model.pt", make_checkpoint())
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 
 
 def test_tokens_at_both_ends_of_the_vocabulary_are_examples(tmp_path: Path) -> None:

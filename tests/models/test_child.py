@@ -47,7 +47,7 @@ def test_a_late_child_is_killed_with_what_it_started(tmp_path: Path) -> None:
         ask(STAND_IN, {"do": "hang", "file": str(tmp_path / "pids")}, 1.5)
     assert error.value.late
     assert time.monotonic() - started < 10
-    processes = (tmp_path / "pids").read_text().split()
+    processes = (tmp_path / "pids").read_text(encoding="utf-8").split()
     assert len(processes) == 2
     deadline = time.monotonic() + 5
     while any(map(running, processes)) and time.monotonic() < deadline:

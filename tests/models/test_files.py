@@ -24,10 +24,10 @@ def no_space(*_: object, **__: object) -> None:
 def test_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
     target = tmp_path / "new" / "deep" / "file.txt"
     with replacing(target) as temporary:
-        temporary.write_text("new")
+        temporary.write_text("new", encoding="utf-8")
         assert not target.exists()
         assert temporary.parent == target.parent
-    assert target.read_text() == "new"
+    assert target.read_text(encoding="utf-8") == "new"
     assert names(tmp_path) == ["new", "new/deep", "new/deep/file.txt"]
 
 
@@ -74,27 +74,27 @@ def test_a_disk_that_fills_up_leaves_no_borrowed_buffer(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
 def test_file_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "file.txt"
-    target.write_text("old")
+    target.write_text("old", encoding="utf-8")
     with pytest.raises(error), replacing(target) as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         raise error("no")
-    assert target.read_text() == "old"
+    assert target.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["file.txt"]
 
 
 def test_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
     target = tmp_path / "new" / "deep" / "bundle"
     with replacing_folder(target) as temporary:
-        (temporary / "a").write_text("a")
+        (temporary / "a").write_text("a", encoding="utf-8")
         assert not target.exists()
     assert names(tmp_path) == ["new", "new/deep", "new/deep/bundle", "new/deep/bundle/a"]
 
 
 def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old")
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
     with replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("new")
+        (temporary / "new").write_text("new", encoding="utf-8")
         assert names(tmp_path / "bundle") == ["old"]
     assert names(tmp_path) == ["bundle", "bundle/new"]
 
@@ -102,9 +102,9 @@ def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
 def test_folder_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old")
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
     with pytest.raises(error), replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("half")
+        (temporary / "new").write_text("half", encoding="utf-8")
         raise error("no")
     assert names(tmp_path) == ["bundle", "bundle/old"]
 
@@ -119,7 +119,7 @@ def test_folder_comes_back_when_the_new_one_cannot_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old")
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
     rename = Path.rename
 
     def fails_for_the_new_one(self: Path, target: Path) -> Path:
@@ -129,13 +129,13 @@ def test_folder_comes_back_when_the_new_one_cannot_take_its_place(
 
     monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
     with pytest.raises(InputError, match="No space left"), replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("new")
+        (temporary / "new").write_text("new", encoding="utf-8")
     assert names(tmp_path) == ["bundle", "bundle/old"]
 
 
 @pytest.mark.parametrize("context", [replacing, replacing_folder])
 def test_place_below_a_file_is_explained(tmp_path: Path, context: type) -> None:
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match=r"cannot write .*target") as refusal, context(tmp_path / "file" / "target"):
         pytest.fail("nothing can be written there")
     assert "--output" in refusal.value.fix
@@ -145,13 +145,13 @@ def test_place_below_a_file_is_explained(tmp_path: Path, context: type) -> None:
 def test_file_does_not_replace_a_folder(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     with pytest.raises(InputError, match="Is a directory"), replacing(tmp_path / "target") as temporary:
-        temporary.write_text("new")
+        temporary.write_text("new", encoding="utf-8")
     assert names(tmp_path) == ["target"]
 
 
 def test_full_disk_is_explained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No space left") as refusal, replacing(tmp_path / "file") as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         no_space()
     assert "free space" in refusal.value.fix
     assert names(tmp_path) == []

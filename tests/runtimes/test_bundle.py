@@ -69,14 +69,16 @@ def refused(bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def manifest(bundle: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((bundle / "manifest.json").read_text())
+    content: dict[str, Any] = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     return content
 
 
 def edit(bundle: Path, **changes: Any) -> None:
     """Change entries of the manifest, and its checksum with them."""
     entries = {**manifest(bundle), **changes}
-    (bundle / "manifest.json").write_text(json.dumps({**entries, "checksum": manifest_checksum(entries)}))
+    (bundle / "manifest.json").write_text(
+        json.dumps({**entries, "checksum": manifest_checksum(entries)}), encoding="utf-8"
+    )
 
 
 def vouch_for(bundle: Path, name: str) -> None:
@@ -301,7 +303,7 @@ def test_manifest_edited_by_hand(bundle: Path, refused: Callable[..., None], nam
 
 def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..., None]) -> None:
     path = bundle / "manifest.json"
-    path.write_text(path.read_text().replace('"steps": 8', '"steps": 9'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"steps": 8', '"steps": 9'))
     refused("manifest.json was changed after the export: its checksum differs", "Export it again")
 
 
@@ -309,7 +311,7 @@ def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..
 def test_manifest_without_an_entry(bundle: Path, refused: Callable[..., None], key: str) -> None:
     found = manifest(bundle)
     del found[key]
-    (bundle / "manifest.json").write_text(json.dumps(found))
+    (bundle / "manifest.json").write_text(json.dumps(found), encoding="utf-8")
     refused("manifest.json", f"'{key}' is a required property")
 
 

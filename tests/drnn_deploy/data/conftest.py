@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import shlex
 import sys
 import tempfile
 import threading
@@ -81,13 +82,14 @@ def npm(tmp_path: Path) -> Callable[[bytes, str], Path]:
         arguments, source, script = tmp_path / "arguments", tmp_path / "archive", tmp_path / "bin" / "npm"
         source.write_bytes(archive)
         script.parent.mkdir()
-        script.write_text(
-            f"#!{sys.executable} -IS\n"
+        code = (
             "import pathlib, shutil, sys\n"
             f"pathlib.Path({str(arguments)!r}).write_text(' '.join(sys.argv[1:]))\n"
             f"shutil.copy({str(source)!r}, 'tiny-data-1.0.0.tgz')\n"
             f"if {complaint!r}: sys.exit({complaint!r})\n"
         )
+        command = shlex.join([sys.executable, "-IS", "-c", code])  # a #! line cannot hold a path with spaces
+        script.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
         return arguments
 

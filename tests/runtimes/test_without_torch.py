@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -67,7 +68,8 @@ assert not any(name.partition(".")[0] in ("torch", "matplotlib") for name in sys
 
 def run(code: str, *words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BLOCKED + code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    home = {**os.environ, "HOME": "/nonexistent"}  # as a service has it
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=home)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import importlib
+import os
+import shutil
+import tempfile
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,8 +58,7 @@ def mfcc(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     librosa's: power spectra of Hann frames, 26 mel bands, decibels, orthonormal DCT. Each window by itself: the floor
     of the decibels is absolute, where librosa's default is relative to the loudest of all windows given.
     """
-    import librosa
-
+    librosa = _librosa()
     hop = round(_HOP_S * rate)
     power = librosa.feature.melspectrogram(
         y=windows, sr=rate, n_fft=frame_length(rate), hop_length=hop, center=False, n_mels=_MELS
@@ -59,3 +66,20 @@ def mfcc(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     decibels = librosa.power_to_db(power, amin=_LEAST_POWER, top_db=None)
     coefficients: NDArray[np.float32] = librosa.feature.mfcc(S=decibels, n_mfcc=MFCCS)
     return np.ascontiguousarray(coefficients.transpose(0, 2, 1), dtype=np.float32)
+
+
+@functools.cache
+def _librosa() -> Any:
+    """librosa, which fails to import where numba finds no folder for what it compiles: neither librosa's nor a home."""
+    import librosa
+
+    try:
+        librosa.feature.melspectrogram  # noqa: B018  its parts are imported when they are used
+    except RuntimeError as error:
+        if "NUMBA_CACHE_DIR" in os.environ or "cannot cache" not in str(error):
+            raise
+        place = tempfile.mkdtemp(prefix="numba-")  # of this process alone: what lies in it is run
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        os.environ["NUMBA_CACHE_DIR"] = place
+        importlib.import_module("numba").config.reload_config()
+    return librosa

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -93,7 +94,10 @@ def test_ways_are_compared_and_timed(way: str, exported: Setting) -> None:
     assert torch.backends.cudnn.enabled
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: apt install g++")
+@pytest.mark.skipif(
+    shutil.which("g++") is None or not Path(sysconfig.get_path("include"), "Python.h").is_file(),
+    reason="torch.compile needs a C++ compiler and Python's headers: apt install g++ python3-dev",
+)
 @pytest.mark.skipif(" " in sys.prefix, reason="torch.compile gives the linker a path with spaces unquoted")
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, which is not ours
 def test_torch_compile_is_timed(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

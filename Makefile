@@ -12,10 +12,10 @@ GPU_CHECK ?=
 BIN := $(VENV)/bin
 DEMO := build/pixel-mnist
 
-QUICK := tests/models tests/export/test_emit.py tests/export/test_lint_rules.py tests/runtimes/test_reference.py \
-	tests/runtimes/test_bundle.py tests/runtimes/test_stream.py tests/drnn_deploy/test_cli.py \
-	tests/drnn_deploy/test_bad_input.py tests/drnn_deploy/test_exporting.py tests/drnn_deploy/test_parity.py \
-	tests/drnn_deploy/test_recipe.py
+QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_node_rules.py tests/runtimes/reference/test_loop.py \
+	tests/runtimes/bundle/test_bundle.py tests/runtimes/streaming/test_stream.py tests/drnn_deploy/cli/test_cli.py \
+	tests/drnn_deploy/cli/test_bad_input.py tests/drnn_deploy/exporter/test_pipeline.py tests/drnn_deploy/parity/test_check.py \
+	tests/drnn_deploy/training/test_recipe.py
 
 .PHONY: demo test quick check nightly gpu-check clean
 
@@ -39,7 +39,7 @@ nightly: $(VENV)/installed
 
 gpu-check:
 	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \
-		$(PYTHON) -m benchmarks.gpu_check $(GPU_CHECK)
+		$(PYTHON) -m benchmarks.gpu.check $(GPU_CHECK)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

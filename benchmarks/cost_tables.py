@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks.measure import RESULTS
-from drnn_deploy.costs import load_costs
+from drnn_deploy.planner.cost_model import load_costs
 from drnn_models.spec import Cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "costs.md"

@@ -1,8 +1,9 @@
-"""Fit the planner's estimates (`drnn_deploy.costs`): measure runs on ONNX Runtime's CPU and builds with TensorRT-RTX.
+"""Fit the planner's estimates (`drnn_deploy.planner.cost_model`): measure runs on ONNX Runtime's CPU and builds with
+TensorRT-RTX.
 
 For each kind of cell: networks of 3 to 10 layers and 8 to 128 units, as sequences, chunks and steps, in every emission.
 Non-negative least squares on relative errors. The stated errors are of five-fold cross-validation: of measurements that
-the fit has not seen. Writes drnn_deploy/costs.json, benchmarks/results/costs.json and docs/costs.md.
+the fit has not seen. Writes drnn_deploy/planner/cost_model.json, benchmarks/results/costs.json and docs/costs.md.
 
 python -m benchmarks.costs [--quick | --refit] [--cell gru] [--size 10x32]
 """
@@ -27,14 +28,14 @@ from scipy.optimize import nnls
 
 from benchmarks.cost_tables import write_page
 from benchmarks.measure import RESULTS, machine, write_result
-from drnn_deploy.costs import Costs, Workload, workload
-from drnn_export.emit import emit
-from drnn_export.request import GraphRequest
-from drnn_export.tensorrt import build_engine
+from drnn_deploy.planner.cost_model import Costs, Workload, workload
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.build import build_engine
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 from drnn_models.weights import Weights
 
-SHIPPED = Path(__file__).parents[1] / "drnn_deploy" / "costs.json"
+SHIPPED = Path(__file__).parents[1] / "drnn_deploy" / "planner" / "cost_model.json"
 RUN_NODES, BUILD_CELLS = 3_000, 300  # largest graphs that are measured
 RUN_SECONDS = 0.25
 WAVEFORM_LAYERS = 10  # of a network for raw sound, whose first dilation is 2
@@ -170,7 +171,7 @@ def spread(features: Matrix, values: Matrix) -> float:
 
 
 def fit_cell(runs: Sequence[Measured], builds: Sequence[Measured]) -> dict[str, Any]:
-    """The entry of one kind of cell in costs.json."""
+    """The entry of one kind of cell in cost_model.json."""
     run_features = np.array([m.work.run_features() for m in runs])
     run_values = np.array([m.value for m in runs])
     build_values = np.array([m.value for m in builds])

@@ -22,9 +22,9 @@ import torch
 
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved, write_result
-from drnn_export.emit import emit
-from drnn_export.request import GraphRequest
-from drnn_models.description import Emission
+from drnn_core.types import Emission
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 
 
 def traced(path: str) -> None:

@@ -19,9 +19,9 @@ import onnxruntime
 import torch
 
 from benchmarks.measure import interleaved, write_result
-from drnn_export.emit import emit
-from drnn_export.request import GraphRequest
-from drnn_models.network import DilatedRNN
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 
 STEPS = 784

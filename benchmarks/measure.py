@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from drnn_models.version import package_version
+from drnn_core.version import package_version
 
 RESULTS = Path(__file__).parent / "results"
 

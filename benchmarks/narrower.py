@@ -1,4 +1,5 @@
-"""What rounding more than the products would cost: the reason for what `drnn_export.precision` keeps in float32.
+"""What rounding more than the products would cost: the reason for what `drnn_export.emitter.precision` keeps in
+float32.
 
 The zoo's networks on golden `normal` inputs, in the reference's loop with more and more of it rounded to float16 or
 bfloat16; each error is the root mean square against float64. Writes benchmarks/results/narrower.json, which
@@ -19,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import write_result
-from drnn_deploy.golden import make_golden
-from drnn_deploy.planning import task_length
-from drnn_deploy.rounding import rounding_product
+from drnn_deploy.exporter.golden import make_golden
+from drnn_deploy.planner.plan import task_length
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import GoldenCase
-from drnn_runtimes.reference import Array, run_reference
+from drnn_runtimes.reference.loop import Array, run_reference
+from drnn_runtimes.reference.low_precision import rounding_product
 
 ZOO = Path(__file__).parents[1] / "models" / "zoo"
 TYPES: dict[str, Any] = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}

@@ -18,13 +18,13 @@ from typing import Any
 
 from benchmarks import narrower
 from benchmarks.measure import RESULTS, write_result
+from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.evaluating import evaluate_bundle
+from drnn_deploy.evaluation import evaluate_bundle
 from drnn_models.checkpoint import load_checkpoint
-from drnn_models.errors import InputError
-from drnn_runtimes import tensorrt_network
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
+from drnn_runtimes.trt_numpy import runtime as tensorrt_network
 
 ZOO = Path(__file__).parents[1] / "models" / "zoo"
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
@@ -91,7 +91,7 @@ def page(result: dict[str, Any]) -> str:
         "",
         "Written by `python -m benchmarks.precision`; do not edit it. `--precision` of `drnn-export` types the graph:",
         "matrix products in float16 or bfloat16, or with int8 weights; biases, gates, the LSTM's cell state and all",
-        "states that go in and out stay float32, for every cell (`export/drnn_export/precision.py`). The zoo's",
+        "states that go in and out stay float32, for every cell (`export/drnn_export/emitter/precision.py`). The zoo's",
         f"networks, unrolled, on the first {result['limit']} sequences of each test split; bfloat16 through the",
         "network that NVIDIA's parser makes of the graph, in NumPy, because ONNX Runtime's CPU has no kernels for it;",
         "the others through ONNX Runtime. No GPU was measured.",
@@ -116,8 +116,9 @@ def page(result: dict[str, Any]) -> str:
         "on `normal` golden inputs, with the products rounded, then the LSTM's cell state after every step too, then",
         "all states, then all arithmetic. Most of the error is the products'. An LSTM's cell state in float16 makes",
         "it half as large again; in RNN and GRU the states make little difference, and rounding everything may come",
-        "out on either side. A compiled step is one kernel in fp32, fp16 and bf16 (`tests/export/test_kernels.py`), so",
-        "float32 outside of the products adds none, and it is what every cell gets.",
+        "out on either side. A compiled step is one kernel in fp32, fp16 and bf16",
+        "(`tests/export/engine/test_kernels.py`), so float32 outside of the products adds none, and it is what every",
+        "cell gets.",
         "",
         *narrower.table(json.loads((RESULTS / "narrower.json").read_text(encoding="utf-8"))["rows"]),
     ]

@@ -1,7 +1,7 @@
 """Ways to write one unrolled step of each cell: kernels, build time and engine size with TensorRT-RTX.
 
 One layer of 32 units, dilation 1, 64 steps, compute capability 8.6, no GPU; the median of builds in turn. What is
-emitted stands first; the others are made by exchanging functions of `drnn_export.cells`. Writes
+emitted stands first; the others are made by exchanging functions of `drnn_export.emitter.cells`. Writes
 benchmarks/results/step-forms.json and docs/step-forms.md.
 
 python -m benchmarks.step_forms [--rounds 5]
@@ -22,14 +22,14 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.measure import RESULTS, write_result
-from drnn_export import cells
-from drnn_export.emit import emit
-from drnn_export.graph import GraphBuilder
-from drnn_export.request import GraphRequest
-from drnn_export.tensorrt import build_engine
-from drnn_models.network import DilatedRNN
-from drnn_models.sidecar import Sidecar
+from drnn_export.emitter import cells
+from drnn_export.emitter.builder import GraphBuilder
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.build import build_engine
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_runtimes.trt.sidecar import Sidecar
 
 PAGE = Path(__file__).parents[1] / "docs" / "step-forms.md"
 HIDDEN, STEPS = 32, 64

@@ -24,10 +24,10 @@ import torch
 from benchmarks.measure import interleaved, write_result
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint
-from drnn_models.network import DilatedRNN
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
-from drnn_runtimes.onnxruntime import OnnxRuntime
-from drnn_runtimes.stream import Stream
+from drnn_runtimes.onnxrt.runtime import OnnxRuntime
+from drnn_runtimes.streaming.stream import Stream
 
 CHUNKS = (1, 32, 256)
 LARGEST_UNROLLED = 32  # beyond, ONNX Runtime pays for each of thousands of nodes

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import Timing, interleaved, write_result
-from drnn_models.network import DilatedRNN
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Cell, Continuous, Head, ModelSpec
 
 BATCH = 128

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drnn_deploy.exporting import ExportResult, export
-    from drnn_deploy.options import ExportOptions
+    from drnn_deploy.exporter.options import ExportOptions
+    from drnn_deploy.exporter.pipeline import ExportResult, export
 
 __all__ = ["ExportOptions", "ExportResult", "export"]
 
@@ -19,6 +19,6 @@ __all__ = ["ExportOptions", "ExportResult", "export"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'drnn_deploy' has no attribute {name!r}")
-    from drnn_deploy import exporting, options  # import torch, which `--help` must not wait for
+    from drnn_deploy.exporter import options, pipeline  # import torch, which `--help` must not wait for
 
-    return getattr(options if name == "ExportOptions" else exporting, name)
+    return getattr(options if name == "ExportOptions" else pipeline, name)

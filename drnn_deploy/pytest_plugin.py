@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if required and not folders:
         raise pytest.UsageError("--drnn-require needs --drnn-bundle DIR")
     if folders:
-        from drnn_models.errors import DeployError
+        from drnn_core.errors import DeployError
 
         try:
             config.stash[_STATE] = _Matrix(list(dict.fromkeys(folders)), required)
@@ -95,7 +95,7 @@ class _Matrix:
 
     def cells(self, parent: pytest.Collector, bundle: Bundle) -> Iterator[_CellItem]:
         """One test for each runtime, graph and golden case, whether the runtime is here or not."""
-        from drnn_deploy.parity import golden_cases, graphs_for, shown_name
+        from drnn_deploy.parity.check import golden_cases, graphs_for, shown_name
         from drnn_runtimes.registry import RUNTIMES
 
         for runtime in RUNTIMES.values():
@@ -157,9 +157,9 @@ class _CellItem(_Item):
         self.runtime, self.graph, self.case = runtime, graph, case
 
     def runtest(self) -> None:
-        from drnn_deploy.parity import check_case
-        from drnn_deploy.parity_files import describe
-        from drnn_models.errors import DeployError
+        from drnn_core.errors import DeployError
+        from drnn_deploy.parity.check import check_case
+        from drnn_deploy.reports.markdown import describe
 
         if reason := self.matrix.reason_to_skip(self.bundle, self.runtime, self.graph):
             self._leave_out(reason)

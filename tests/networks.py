@@ -9,12 +9,12 @@ import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.tolerance import NOISE_MULTIPLE
-from drnn_models.baselines import ConvSpec, SkipSpec
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_models.baseline_specs import ConvSpec, SkipSpec
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
-from drnn_runtimes.reference import Reference, run_reference
+from drnn_runtimes.reference.loop import Reference, run_reference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from drnn_deploy import running
-from drnn_deploy.matrix import MatrixOptions, check_path, zoo_checkpoint, zoo_tasks
-from drnn_deploy.parity_files import describe
+from drnn_deploy.matrix.run import MatrixOptions, check_path, zoo_checkpoint, zoo_tasks
+from drnn_deploy.parity import inference
+from drnn_deploy.reports.markdown import describe
 
 RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "tensorrt-network")
 LENGTHS = {"copy-memory": 520, "pixel-mnist": 784, "ptb-char": 100, "speaker-id": 2000}
@@ -23,7 +23,7 @@ def test_every_task_of_the_zoo_is_here() -> None:
 def test_every_cell_of_the_matrix_passes(
     task: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
-    monkeypatch.setattr(running, "_TIMING_SECONDS", 0.01)  # the speed is not tested
+    monkeypatch.setattr(inference, "_TIMING_SECONDS", 0.01)  # the speed is not tested
     report = check_path(zoo_checkpoint(task)[1], MatrixOptions(required=RUNTIMES))
     failed = [f"{row.runtime} {row.graph}: {row.error}" for row in report.rows if row.error]
     failed += [f"{row.runtime} {row.graph}: {describe(c)}" for row in report.rows for c in row.cases if not c.passed]

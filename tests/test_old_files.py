@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.matrix import MatrixOptions, check_bundle
-from drnn_deploy.recipe import load_recipe
-from drnn_deploy.training import TrainingRun, train
+from drnn_deploy.matrix.run import MatrixOptions, check_bundle
+from drnn_deploy.training.loop import TrainingRun, train
+from drnn_deploy.training.recipe import load_recipe
 from drnn_models.checkpoint import load_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle

@@ -12,10 +12,10 @@ import click
 import pytest
 import yaml
 
+from drnn_core import errors
 from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.export import export
 from drnn_deploy.cli.parity import parity
-from drnn_models import errors
 from tests.drnn_deploy.test_pytest_plugin import PLUGIN
 
 pytest_plugins = ["pytester"]

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from drnn_models.errors import DeployError, RuntimeUnavailableError
+from drnn_core.errors import DeployError, RuntimeUnavailableError
 
 _COMMANDS = {
     "data": "Fetch and verify the tasks' data sets.",

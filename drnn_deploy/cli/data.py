@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drnn_deploy.data import FileResult, Progress
+    from drnn_deploy.datasets import FileResult, Progress
 
 
 @click.group()
@@ -35,7 +35,7 @@ def fetch_command(name: str, source: Path | None) -> None:
 
     Raises `InputError` where no route leads to all files.
     """
-    from drnn_deploy import data as datasets
+    from drnn_deploy import datasets
 
     with _progress_bars() as progress:
         results = datasets.fetch(name, source, progress=progress)
@@ -50,8 +50,8 @@ def verify_command(name: str) -> None:
 
     Raises `InputError` where a file is missing or wrong.
     """
-    from drnn_deploy import data as datasets
-    from drnn_models.errors import InputError
+    from drnn_core.errors import InputError
+    from drnn_deploy import datasets
 
     results = datasets.verify(name)
     for result in results:

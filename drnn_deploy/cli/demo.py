@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from drnn_deploy.cli.output import make_console
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import make_console
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +60,8 @@ def demo(bundle: Path) -> int:
 
 def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
     """The predictions of a golden case, by runtime and emission."""
-    from drnn_deploy.parity import graphs_for
-    from drnn_deploy.running import run_case
+    from drnn_deploy.parity.check import graphs_for
+    from drnn_deploy.parity.inference import run_case
     from drnn_runtimes.registry import RUNTIMES
 
     predictions = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from drnn_deploy.cli.output import json_option, make_console, write_json
+from drnn_deploy.cli.console import json_option, make_console, write_json
 
 _PACKAGES = (
     *("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "onnxruntime"),
@@ -39,8 +39,8 @@ def doctor(json_path: str | None) -> None:
 
 def examine() -> dict[str, Any]:
     """Everything `doctor` shows, as plain JSON types."""
-    from drnn_export.tensorrt import BACKENDS, backend_availability
-    from drnn_models.cuda import gpu, gpu_reason
+    from drnn_core.gpu import gpu, gpu_reason
+    from drnn_export.engine.build import BACKENDS, backend_availability
     from drnn_runtimes.registry import RUNTIMES
 
     device = gpu()

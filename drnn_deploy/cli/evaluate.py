@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, progress, write_json
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, write_json
 
 _RUNTIMES = ("torch", "onnxruntime-cpu")
 
@@ -31,7 +31,7 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     """
     from rich.table import Table
 
-    from drnn_deploy.evaluating import as_json, evaluate_bundle, evaluate_checkpoint
+    from drnn_deploy.evaluation import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.registry import require
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from drnn_deploy.cli.output import make_console
+from drnn_deploy.cli.console import make_console
 
 
 @click.command()
@@ -25,8 +25,9 @@ def experiment(
 
     What was interrupted goes on where it stopped. `drnn-deploy report` makes tables and figures of the results.
     """
+    from drnn_core.errors import InputError
     from drnn_deploy.cli.train import train_to_the_end
-    from drnn_deploy.experiments import (
+    from drnn_deploy.training.experiments import (
         experiment_names,
         load_experiment,
         load_result,
@@ -35,7 +36,6 @@ def experiment(
         save_result,
         trivial_result,
     )
-    from drnn_models.errors import InputError
 
     console = make_console(None)
     if name is None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.engine import engine_options, show_engine, take_controls
-from drnn_deploy.cli.output import Batch, json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.console import Batch, json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.options import engine_options, show_engine, take_controls
 from drnn_deploy.cli.plan import goal_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.exporting import ExportResult
+    from drnn_deploy.exporter.pipeline import ExportResult
 
 
 @click.command()
@@ -77,8 +77,8 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
     console = make_console(json_path)
     with json_on_failure(json_path):
         with progress(console) as notify:
-            from drnn_deploy.exporting import export as export_bundle
-            from drnn_deploy.triton import check_options, write_repository
+            from drnn_deploy.exporter.pipeline import export as export_bundle
+            from drnn_deploy.exporter.triton import check_options, write_repository
 
             chosen = _options(options)
             result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
@@ -91,7 +91,7 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
 
 
 def _options(given: dict[str, Any]) -> Any:
-    from drnn_deploy.options import ExportOptions
+    from drnn_deploy.exporter.options import ExportOptions
 
     renamed = {"max_noise": "noise_multiple"}
     controls = take_controls(given)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_models.foreign import Imported
+    from drnn_models.interop.convert import Imported
 
 
 class _Dilations(click.ParamType[tuple[int, ...]]):
@@ -74,8 +74,8 @@ def import_(file: Path, layout: Any, output: Path, force: bool, json_path: str |
     LSTM, nor from a piece shorter than a dilation, so there is nothing to compare with there. Of neuralforecast, the
     scaling of windows before the encoder and the decoder after it stay yours to compute.
     """
-    from drnn_deploy.importing import import_file
-    from drnn_models.foreign import Choices
+    from drnn_models.interop.convert import Choices
+    from drnn_models.interop.state_dict import import_file
 
     console = make_console(json_path)
     with json_on_failure(json_path):

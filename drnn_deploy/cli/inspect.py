@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
 
 
 @click.command()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
-from drnn_models.errors import EngineError
+from drnn_core.errors import EngineError
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_export.lint import Finding, Target
+    from drnn_export.lint.linter import Finding, Target
 
 _TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
 _ROWS = 40  # findings that are shown; --json has all
@@ -40,7 +40,7 @@ def lint(model: Path, targets: tuple[Target, ...], capabilities: tuple[str, ...]
 
     Needs neither TensorRT nor a GPU. Exit code 4 where an engine could not be built, or would compute something else.
     """
-    from drnn_export.lint import TARGETS, lint_file
+    from drnn_export.lint.linter import TARGETS, lint_file
 
     console = make_console(json_path)
     with json_on_failure(json_path):
@@ -59,7 +59,7 @@ def _count(findings: Sequence[Finding], severity: str) -> int:
 
 
 def _as_json(model: Path, found: Mapping[Target, Sequence[Finding]]) -> dict[str, Any]:
-    from drnn_export.lint import load_table
+    from drnn_export.lint.linter import load_table
 
     targets = {
         target: {
@@ -79,7 +79,7 @@ def _show(console: Console, found: Mapping[Target, Sequence[Finding]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from drnn_export.lint import load_table
+    from drnn_export.lint.linter import load_table
 
     rows = _merged(found)
     table = Table()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.explaining import Explaining
-from drnn_deploy.cli.output import (
+from drnn_core.errors import InputError, ParityError
+from drnn_core.files import replacing
+from drnn_deploy.cli.console import (
     json_on_failure,
     json_option,
     make_console,
@@ -19,17 +20,16 @@ from drnn_deploy.cli.output import (
     show_tasks,
     write_json,
 )
-from drnn_models.errors import InputError, ParityError
-from drnn_models.files import replacing
+from drnn_deploy.cli.explanations import Explaining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from drnn_deploy.parity_history import Regression
-    from drnn_deploy.parity_report import ParityReport
-    from drnn_deploy.tolerance import Tolerance
+    from drnn_deploy.parity.results import ParityReport
+    from drnn_deploy.parity.tolerance import Tolerance
+    from drnn_deploy.reports.regressions import Regression
 
 
 @click.command()
@@ -122,8 +122,8 @@ def parity(
     with json_on_failure(json_path):
         chosen = _chosen(paths, tasks)
         with progress(console) as notify:
-            from drnn_deploy.matrix import MatrixOptions, check_path
-            from drnn_deploy.parity_history import read_baseline, regressions
+            from drnn_deploy.matrix.run import MatrixOptions, check_path
+            from drnn_deploy.reports.regressions import read_baseline, regressions
 
             earlier = read_baseline(baseline) if baseline else None
             named = tasks[0] if paths and tasks else None
@@ -151,7 +151,7 @@ def parity(
 
 def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
     """What `--json` writes of the reports alone; see parity.schema.json."""
-    from drnn_deploy.environment import environment
+    from drnn_core.environment import environment
 
     code = _exit_code(reports, ())
     entries = [{"path": path, **report.to_json()} for path, report in reports.items()]
@@ -164,7 +164,7 @@ def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) ->
 
 
 def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) -> Tolerance:
-    from drnn_deploy.tolerance import NOISE_MULTIPLE, Tolerance
+    from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
 
     if max_noise is not None and (atol is not None or rtol is not None):
         raise InputError("--max-noise and --atol or --rtol are two ways to say the same", "Leave one of them out.")
@@ -174,7 +174,7 @@ def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) 
 def _write_page(
     path: Path, reports: dict[str, ParityReport], found: dict[str, Any], worse: list[Regression], explained: Explaining
 ) -> None:
-    from drnn_deploy.parity_page import page
+    from drnn_deploy.reports.html import page
 
     text = page(reports, found["environment"], worse, found.get("baseline", {}).get("file", ""), explained.found)
     with replacing(path) as temporary:
@@ -189,7 +189,7 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
         return {str(path): path for path in paths}
     if not tasks:
         raise InputError("nothing to check", "Type: drnn-parity BUNDLE, drnn-parity model.pt or drnn-parity --task all")
-    from drnn_deploy.matrix import zoo_checkpoint, zoo_tasks
+    from drnn_deploy.matrix.run import zoo_checkpoint, zoo_tasks
 
     return dict(zoo_checkpoint(task) for task in (zoo_tasks() if "all" in tasks else tasks))
 
@@ -197,7 +197,7 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
 def _write_files(
     reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
 ) -> None:
-    from drnn_deploy.parity_files import junit, markdown
+    from drnn_deploy.reports.markdown import junit, markdown
 
     if junit_path:
         with replacing(junit_path) as temporary:
@@ -216,7 +216,7 @@ def _show(
 ) -> None:
     from rich.markup import escape
 
-    from drnn_deploy.derivation import derivation
+    from drnn_deploy.reports.text import derivation
 
     for path, report in reports.items():
         console.print(escape(path))

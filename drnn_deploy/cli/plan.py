@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.output import Batch, json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import Batch, json_on_failure, json_option, make_console, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.planning import Candidate, Plan
+    from drnn_deploy.planner.plan import Candidate, Plan
 
 _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt")
 
@@ -48,7 +48,7 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
     """
     console = make_console(json_path)
     with json_on_failure(json_path):
-        from drnn_deploy.planning import plan_checkpoint
+        from drnn_deploy.planner.plan import plan_checkpoint
         from drnn_models.checkpoint import load_checkpoint
 
         batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
@@ -61,8 +61,8 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
 def _show(console: Console, made: Plan) -> None:
     from rich.table import Table
 
-    from drnn_deploy.costs import measured_on
-    from drnn_deploy.planning import UNITS
+    from drnn_deploy.planner.cost_model import measured_on
+    from drnn_deploy.planner.plan import UNITS
 
     unit = UNITS[made.target]
     table = Table()
@@ -127,7 +127,7 @@ def _as_json(made: Plan) -> dict[str, Any]:
             "engine_bytes": candidate.engine_bytes,
         }
 
-    from drnn_deploy.planning import UNITS
+    from drnn_deploy.planner.plan import UNITS
 
     return {
         "passed": True,

@@ -15,8 +15,8 @@ def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     """Write results.md and its figures from the results of `drnn-deploy experiment`."""
     from importlib import resources
 
-    from drnn_deploy.experiments import experiment_names, load_experiment
-    from drnn_deploy.report import load_section, write_report
+    from drnn_deploy.training.experiments import experiment_names, load_experiment
+    from drnn_deploy.training.results_page import load_section, write_report
 
     folder = results or Path(str(resources.files("drnn_zoo"))) / "results"
     sections = [load_section(load_experiment(name), folder) for name in names or experiment_names()]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.listening import Ear, Heard, Listener
+    from drnn_deploy.audio_classifier import Ear, Heard, Listener
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
 
@@ -57,7 +57,7 @@ def stream(
     """
     console = make_console(json_path)
     with json_on_failure(json_path), contextlib.ExitStack() as stack:
-        from drnn_deploy.listening import Ear, Listener, read_pcm, read_sound
+        from drnn_deploy.audio_classifier import Ear, Listener, read_pcm, read_sound
         from drnn_runtimes.registry import require
 
         (runtime,) = require([runtime_name])
@@ -83,8 +83,8 @@ def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, c
 
     if model is not None and model.is_dir():
         return Bundle.open(model)
-    from drnn_deploy.exporting import export
-    from drnn_deploy.options import ExportOptions
+    from drnn_deploy.exporter.options import ExportOptions
+    from drnn_deploy.exporter.pipeline import export
     from drnn_models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model or _zoo())

@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
-from drnn_deploy.cli.output import json_on_failure, json_option, make_console, write_json
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
 
 
 @click.command()
@@ -41,17 +41,17 @@ def suggest(
     """
     from rich.table import Table
 
-    from drnn_models import memory
+    from drnn_models import path_lengths
     from drnn_models.spec import Continuous, Head, ModelSpec
 
     with json_on_failure(json_path):
-        compared = [_stack(text) for text in stacks] or memory.doubling_stacks(length, first=first)
+        compared = [_stack(text) for text in stacks] or path_lengths.doubling_stacks(length, first=first)
         specs = [
             ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
             for dilations in compared
         ]
-        reports = [memory.analyse(spec, length) for spec in specs]
-        best = memory.suggest(reports)
+        reports = [path_lengths.analyse(spec, length) for spec in specs]
+        best = path_lengths.suggest(reports)
         rows = [
             {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
             for index, (spec, report) in enumerate(zip(specs, reports, strict=True))

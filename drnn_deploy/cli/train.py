@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drnn_deploy.cli.output import make_console
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_deploy.cli.console import make_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.recipe import Recipe
-    from drnn_deploy.training import TrainingRun
+    from drnn_deploy.training.loop import TrainingRun
+    from drnn_deploy.training.recipe import Recipe
     from drnn_models.checkpoint import Checkpoint
 
 
@@ -47,7 +47,7 @@ def train(
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C keeps the state; --resume goes on from it and
     gives the same losses as a training that was never interrupted.
     """
-    from drnn_deploy.recipe import load_recipe
+    from drnn_deploy.training.recipe import load_recipe
 
     recipe = load_recipe(task, config, overrides)
     folder = output or Path("runs") / task
@@ -71,7 +71,7 @@ def train_to_the_end(
     """
     import torch
 
-    from drnn_deploy.training import TrainingRun
+    from drnn_deploy.training.loop import TrainingRun
 
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
@@ -89,7 +89,7 @@ def train_to_the_end(
 
 
 def _work(recipe: Recipe) -> str:
-    from drnn_models.memory import analyse
+    from drnn_models.path_lengths import analyse
 
     report = analyse(recipe.spec, recipe.make_task().length)
     pruned = f"{report.evaluations:,} of {report.evaluations_unpruned:,} cell evaluations per sequence (cone pruning)"
@@ -105,7 +105,7 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 def _run(console: Console, run: TrainingRun, state: Path) -> None:
     from rich import progress
 
-    from drnn_deploy.training import train as train_steps
+    from drnn_deploy.training.loop import train as train_steps
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -126,10 +126,10 @@ def _run(console: Console, run: TrainingRun, state: Path) -> None:
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
-    from drnn_deploy.curve import draw_curve
-    from drnn_deploy.training import finished_checkpoint
+    from drnn_core.files import replacing
+    from drnn_deploy.training.learning_curve import draw_curve
+    from drnn_deploy.training.loop import finished_checkpoint
     from drnn_models.checkpoint import save_checkpoint
-    from drnn_models.files import replacing
 
     console.print("measuring on the test split")
     checkpoint = finished_checkpoint(run)

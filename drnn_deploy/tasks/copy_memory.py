@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
+from drnn_core.types import Examples
 from drnn_deploy.tasks.task import Batch, Score
-from drnn_models.description import Examples
-from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 
 _DIGITS, _RECALLED, _BLANK, _MARKER = 8, 10, 8, 9

@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_core.types import Examples
+from drnn_deploy import datasets
 from drnn_deploy.tasks.task import Batch, Score
-from drnn_models.description import Examples
-from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 
 _SIDE, _PIXELS, _VALIDATION = 28, 784, 5_000
@@ -68,7 +68,7 @@ class PixelMnist:
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """The first 55,000 training images, in a new order each epoch."""
-        images, labels = _load(data.folder("pixel-mnist"), "train")
+        images, labels = _load(datasets.folder("pixel-mnist"), "train")
         count = len(images) - _VALIDATION
         if size > count:
             raise InputError(f"training.batch must be at most {count}, the number of training images, got {size}")
@@ -80,7 +80,7 @@ class PixelMnist:
 
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """The last 5,000 training images (validation), or the 10,000 test images."""
-        images, labels = _load(data.folder("pixel-mnist"), "test" if split == "test" else "train")
+        images, labels = _load(datasets.folder("pixel-mnist"), "test" if split == "test" else "train")
         first = len(images) - _VALIDATION if split == "validation" else 0
         for start in range(first, len(images), size):
             rows = range(start, min(start + size, len(images)))

@@ -15,10 +15,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_core.types import Examples
+from drnn_deploy import datasets
 from drnn_deploy.tasks.task import IGNORED, Batch, Score
-from drnn_models.description import Examples
-from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 
 _SYMBOLS = tuple("\n #$&'*-./0123456789<>N\\abcdefghijklmnopqrstuvwxyz")
@@ -89,7 +89,7 @@ class PtbChar:
         return {**found, "bits_per_character": found["cross_entropy"] / math.log(2)}
 
     def _text(self, split: str) -> NDArray[np.int64]:
-        text = _load(data.folder(self.name), split)
+        text = _load(datasets.folder(self.name), split)
         if len(text) <= self.length:
             raise InputError(f"data.length is {self.length}, and the {split} text has {len(text)} characters")
         return text

@@ -20,13 +20,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy import data
-from drnn_deploy.data.audio import HIGHEST_RATE, LOWEST_RATE
-from drnn_deploy.data.features import MFCCS, cut, frame_count, frame_length, levelled, mfcc, padded
-from drnn_deploy.data.speech import FSDD_SPEAKERS, Corpus, Split, read_fsdd, read_vctk
+from drnn_core.errors import InputError
+from drnn_core.types import Examples
+from drnn_deploy import datasets
+from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
+from drnn_deploy.datasets.features import MFCCS, cut, frame_count, frame_length, levelled, mfcc, padded
+from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, Split, read_fsdd, read_vctk
 from drnn_deploy.tasks.task import Batch, Score
-from drnn_models.description import Examples
-from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head, Tokens
 
 _SPLITS: dict[str, Split] = {"validation": "validation", "test": "test"}
@@ -90,10 +90,10 @@ class SpeakerId:
         """The corpus, with its splits. Raises `InputError` where it is missing, incomplete or not what it should be."""
         place = Path(self.path).expanduser() if self.path else None
         if self.corpus == "vctk":
-            return _vctk(place or data.root() / "vctk", self.rate)
+            return _vctk(place or datasets.root() / "vctk", self.rate)
         if place is not None and not place.is_dir():
             raise InputError(f"data.path: {place} is not a folder", "Name the folder that holds FSDD's WAV files.")
-        return _fsdd(place or data.folder(self.name) / "fsdd.tar.gz", self.rate)
+        return _fsdd(place or datasets.folder(self.name) / "fsdd.tar.gz", self.rate)
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """Random windows of random training recordings, in proportion to the recordings of each speaker."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.data.features import frame_length, levelled, padded
-from drnn_deploy.data.speech import Split
+from drnn_deploy.datasets.features import frame_length, levelled, padded
+from drnn_deploy.datasets.speech import Split
 from drnn_deploy.tasks.speaker_id import SpeakerId
 
 _LEAST_POWER = 1e-6

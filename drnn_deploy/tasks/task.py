@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.description import Examples
+from drnn_core.types import Examples
 from drnn_models.spec import Continuous, Head, Tokens
 
 IGNORED = -1  # the target of a step whose output does not count

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from drnn_models.baseline_networks import Network, make_network
-from drnn_models.baselines import NetworkSpec, read_spec
-from drnn_models.description import Examples
-from drnn_models.errors import InputError
-from drnn_models.files import writing
-from drnn_models.plain_data import PlainDataError, check_plain
+from drnn_core.errors import InputError
+from drnn_core.files import writing
+from drnn_core.plain_data import PlainDataError, check_plain
+from drnn_core.types import Examples
+from drnn_models.baseline_modules import Network, make_network
+from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 

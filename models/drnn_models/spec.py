@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
-from drnn_models.errors import SpecError
+from drnn_core.errors import SpecError
+from drnn_core.plain_data import check_plain
 from drnn_models.gates import GATES
-from drnn_models.plain_data import check_plain
 
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "relu"]

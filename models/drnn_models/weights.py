@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.baselines import NetworkSpec
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
+from drnn_models.baseline_specs import NetworkSpec
 
 Weights = dict[str, NDArray[np.float32]]
 

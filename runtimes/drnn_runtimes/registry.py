@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drnn_models.errors import InputError, RuntimeUnavailableError
-from drnn_runtimes.onnxruntime import OnnxRuntime
-from drnn_runtimes.reference import ReferenceRuntime
+from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_runtimes.onnxrt.runtime import OnnxRuntime
+from drnn_runtimes.reference.loop import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.tensorrt import TensorRTRuntime
-from drnn_runtimes.tensorrt_network import TensorRTNetworkRuntime
 from drnn_runtimes.torch import TorchRuntime
+from drnn_runtimes.trt.runtime import TensorRTRuntime
+from drnn_runtimes.trt_numpy.runtime import TensorRTNetworkRuntime
 
 _ALL: tuple[Runtime, ...] = (
     ReferenceRuntime(),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from drnn_models.description import Availability
+from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Session
-from drnn_runtimes.stream import Stream
+from drnn_runtimes.streaming.stream import Stream
 
 
 class Runtime(Protocol):
@@ -46,4 +46,4 @@ class Runtime(Protocol):
     def stream(
         self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
     ) -> AbstractContextManager[Stream]:
-        """Open a stream through a graph with state; see `drnn_runtimes.stream.Streaming`, which has it for all."""
+        """Open a stream through a graph with state; `drnn_runtimes.streaming.stream.Streaming` has it for all."""

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.errors import InputError
+from drnn_core.errors import InputError
 from drnn_runtimes.bundle import GraphInfo
 
 Arrays = dict[str, NDArray[np.generic]]

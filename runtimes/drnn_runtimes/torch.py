@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.description import Availability
-from drnn_models.errors import RuntimeUnavailableError
+from drnn_core.errors import RuntimeUnavailableError
+from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Arrays, Copying, check_inputs
-from drnn_runtimes.states import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.stream import Streaming
+from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
+from drnn_runtimes.streaming.stream import Streaming
 
 if TYPE_CHECKING:
-    from drnn_models.network import DilatedRNN
+    from drnn_models.dilated_rnn import DilatedRNN
 
 
 @contextlib.contextmanager
@@ -73,7 +73,7 @@ class TorchRuntime(Streaming):
             raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
         import torch
 
-        from drnn_models.network import DilatedRNN
+        from drnn_models.dilated_rnn import DilatedRNN
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})

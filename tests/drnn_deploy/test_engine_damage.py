@@ -21,12 +21,12 @@ CHILD = """
 import random, sys
 from pathlib import Path
 from drnn_deploy.cli import main
-from drnn_models import cuda
-from drnn_models.errors import EngineError
+from drnn_core import gpu
+from drnn_core.errors import EngineError
 from drnn_runtimes.bundle import Bundle
-from drnn_runtimes.tensorrt import TensorRTRuntime
+from drnn_runtimes.trt.runtime import TensorRTRuntime
 
-cuda.gpu = lambda: cuda.Gpu("pretended", "8.6", "CUDA 13.0")
+gpu.gpu = lambda: gpu.Gpu("pretended", "8.6", "CUDA 13.0")
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 bundle = Bundle.open(folder)
 engine = bundle.engines[0]

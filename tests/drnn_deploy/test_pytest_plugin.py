@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drnn_deploy.parity import check_parity
-from drnn_deploy.parity_files import describe
-from drnn_deploy.parity_report import ParityReport
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.results import ParityReport
+from drnn_deploy.reports.markdown import describe
 from drnn_runtimes.bundle import Bundle
-from drnn_runtimes.onnxruntime import OnnxRuntime
+from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
-from tests.drnn_deploy.test_parity_command import flip_a_weight, rewrite_manifest
+from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
 
 pytest_plugins = ["pytester"]
 MODULE = "drnn_deploy.pytest_plugin"

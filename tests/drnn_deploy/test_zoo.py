@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_deploy import datasets
 from drnn_deploy.cli.demo import classify
-from drnn_deploy.evaluating import evaluate_bundle
-from drnn_deploy.exporting import ExportResult, export
-from drnn_deploy.options import ExportOptions
-from drnn_deploy.recipe import load_recipe
-from drnn_deploy.training import evaluate
+from drnn_deploy.evaluation import evaluate_bundle
+from drnn_deploy.exporter.options import ExportOptions
+from drnn_deploy.exporter.pipeline import ExportResult, export
+from drnn_deploy.training.loop import evaluate
+from drnn_deploy.training.recipe import load_recipe
 from drnn_models.checkpoint import load_checkpoint
-from drnn_models.errors import InputError
 from drnn_runtimes.registry import require
 from tests.drnn_deploy.conftest import Command
 
@@ -86,7 +86,7 @@ def test_demo_shows_the_digits_and_what_each_runtime_reads(digits: ExportResult,
 def test_all_test_digits_get_the_same_answer_from_every_runtime(digits: ExportResult) -> None:
     """On 500 of the real test images; `drnn-deploy evaluate` does all 10,000."""
     try:
-        data.folder("pixel-mnist")
+        datasets.folder("pixel-mnist")
     except InputError as missing:
         pytest.skip(f"MNIST is not on this machine. {missing.fix}")
     results = evaluate_bundle(digits.bundle, require(["torch", "onnxruntime-cpu"]), limit=500)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_core.errors import InputError, SpecError
 from drnn_models.checkpoint import Checkpoint, Examples, load_checkpoint, load_plain, save_checkpoint
-from drnn_models.errors import InputError, SpecError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from tests.networks import random_inputs, random_weights, specs
 

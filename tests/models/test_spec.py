@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from drnn_models.errors import SpecError
+from drnn_core.errors import SpecError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from tests.networks import specs
 

@@ -51,7 +51,7 @@ PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in blo
 STREAM = """
 import numpy as np
 from pathlib import Path
-from drnn_deploy.parity import (check_parity)
+from drnn_deploy.parity.check import (check_parity)
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime, require
 

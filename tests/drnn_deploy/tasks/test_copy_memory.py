@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
 from drnn_deploy.tasks import make_task
 from drnn_deploy.tasks.copy_memory import CopyMemory
-from drnn_models.errors import InputError
 from drnn_models.spec import Head, Tokens
 
 

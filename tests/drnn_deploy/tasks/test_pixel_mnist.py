@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_deploy import datasets
 from drnn_deploy.tasks import make_task, pixel_mnist
 from drnn_deploy.tasks.pixel_mnist import PixelMnist, authors_permutation
-from drnn_models.errors import InputError
 from drnn_models.spec import Continuous, Head
 
 
@@ -31,7 +31,7 @@ def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx(images.reshape(-1, 28, 28).astype(np.uint8)))
         (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx((np.arange(count) % 10).astype(np.uint8)))
     monkeypatch.setattr(pixel_mnist, "_VALIDATION", 5)
-    monkeypatch.setattr(data, "folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(datasets, "folder", lambda name: tmp_path / name)
     return folder
 
 

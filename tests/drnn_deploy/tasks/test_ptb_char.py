@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_deploy import datasets
 from drnn_deploy.tasks import IGNORED, Score, make_task, ptb_char
 from drnn_deploy.tasks.ptb_char import PtbChar
-from drnn_models.errors import InputError
 from drnn_models.spec import Head, Tokens
 
 TEXTS = {
@@ -36,7 +36,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for split, text in TEXTS.items():
         (folder / ptb_char._FILES[split]).write_text(text, encoding="utf-8")
-    monkeypatch.setattr(data, "folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(datasets, "folder", lambda name: tmp_path / name)
     return folder
 
 
@@ -146,7 +146,7 @@ def test_wrong_options_are_refused(options: dict[str, object], message: str) -> 
 
 def test_real_corpus_has_the_known_size() -> None:
     try:
-        data.folder("ptb-char")
+        datasets.folder("ptb-char")
     except InputError as missing:
         pytest.skip(f"Penn Treebank is not on this machine. {missing.fix}")
     counts = [len(PtbChar()._text(split)) for split in ("train", "validation", "test")]

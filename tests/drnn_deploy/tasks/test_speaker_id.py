@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy import data
-from drnn_deploy.recipe import load_recipe
+from drnn_core.errors import InputError
+from drnn_deploy import datasets
 from drnn_deploy.tasks import Score, make_task
 from drnn_deploy.tasks.speaker_id import SpeakerId
-from drnn_models.errors import InputError
+from drnn_deploy.training.recipe import load_recipe
 from drnn_models.spec import Continuous, Head
-from tests.drnn_deploy.data.helpers import put
-from tests.drnn_deploy.data.sounds import fsdd_archive, fsdd_files, sine, vctk_tree, wav
+from tests.drnn_deploy.datasets.helpers import put
+from tests.drnn_deploy.datasets.sounds import fsdd_archive, fsdd_files, sine, vctk_tree, wav
 
 WINDOW = 30  # recordings hold 20 to 67 samples: shorter and longer ones
 
@@ -28,7 +28,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fsdd(archive: Path, monkeypatch: pytest.MonkeyPatch) -> SpeakerId:
-    monkeypatch.setattr(data, "folder", lambda name: archive / name)
+    monkeypatch.setattr(datasets, "folder", lambda name: archive / name)
     return SpeakerId(window=WINDOW)
 
 
@@ -132,7 +132,7 @@ def test_a_batch_depends_on_seed_and_index_alone(features: str, fsdd: SpeakerId)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 10**9), st.integers(1, 9))
 def test_any_seed_and_index_give_a_batch(archive: Path, seed: int, index: int, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "folder", lambda name: archive / name)
+        patch.setattr(datasets, "folder", lambda name: archive / name)
         batch = SpeakerId(window=40).train_batch(seed, index, size)
     assert batch.inputs.shape == (size, 40, 1)
     assert {recording_number(row) for row in batch.inputs} <= set(TRAINING)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drnn_deploy import data
+from drnn_core.errors import InputError
+from drnn_deploy import datasets
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.tasks.spectrum_classifier import averaged_spectrum, averaged_spectrum_accuracy
-from drnn_models.errors import InputError
-from tests.drnn_deploy.data.helpers import put
-from tests.drnn_deploy.data.sounds import fsdd_files, sine, vctk_tree, wav
+from tests.drnn_deploy.datasets.helpers import put
+from tests.drnn_deploy.datasets.sounds import fsdd_files, sine, vctk_tree, wav
 
 
 def test_two_speakers_of_different_pitch_are_told_apart(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_averaged_spectrum_of_a_short_recording_is_that_of_one_frame(samples: in
 def test_the_real_speakers_are_easy_to_tell_apart(record_property: pytest.RecordProperty) -> None:
     """What the card says of FSDD: averaged spectra alone tell the six speakers apart."""
     try:
-        data.folder("speaker-id")
+        datasets.folder("speaker-id")
     except InputError as missing:
         pytest.skip(f"FSDD is not on this machine. {missing.fix}")
     accuracy = averaged_spectrum_accuracy(SpeakerId())

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
+from drnn_core.errors import InputError
 from drnn_deploy.tasks import IGNORED, TASKS, Batch, Score, make_task
 from drnn_deploy.tasks.copy_memory import CopyMemory
-from drnn_models.errors import InputError
 
 
 def answers(targets: ArrayLike, groups: list[int] | None = None) -> Batch:

@@ -1,0 +1,1 @@
+"""What no other machine can check: `python -m benchmarks.gpu.check`, on a machine with a GPU."""

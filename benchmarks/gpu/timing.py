@@ -1,0 +1,188 @@
+"""Time on a GPU, from arrays of the host to arrays of the host: torch's ways, runtimes, streams and CUDA graphs.
+
+Every way is first compared with eager torch, then timed in turn with it in one process, so that both have the same GPU.
+TF32 is off throughout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.gpu.bundles import CHUNK, Row, open_bundle
+from benchmarks.gpu.plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Setting
+from benchmarks.latency import STEPS, network
+from benchmarks.measure import interleaved_times
+from benchmarks.training_step import by_phase
+from drnn_core.errors import RuntimeUnavailableError
+from drnn_models.dilated_rnn import DilatedRNN
+from drnn_runtimes.registry import find_runtime
+from drnn_runtimes.torch import without_tf32
+from drnn_runtimes.trt.session import TensorRTSession
+
+Array = NDArray[np.float32]
+Run = Callable[[Array], Any]
+Call = Callable[[], Any]
+_QUICK, _FULL = (1.0, 30), (6.0, 300)  # seconds of a measurement, and rounds at least
+_BLOCKS = 5
+_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # largest difference from eager torch in float32, of outputs about 1
+
+
+def summary(times: Sequence[float]) -> dict[str, float]:
+    """Percentiles of a list of times, in its unit; `noise_low` to `noise_high`: medians of five parts of the list."""
+    found = dict(zip(("median", "p95", "p99"), np.percentile(times, [50, 95, 99]), strict=True))
+    medians = [float(np.median(part)) for part in np.array_split(np.asarray(times), min(_BLOCKS, len(times)))]
+    found |= {"noise_low": min(medians), "noise_high": max(medians)}
+    return {name: float(f"{value:.4g}") for name, value in found.items()} | {"runs": len(times)}
+
+
+def latency(setting: Setting, cell: str, way: str) -> Row:
+    """Milliseconds of whole sequences (STEPS steps), by batch and precision, beside cuDNN on folded phases."""
+    rows = []
+    with without_tf32(), torch.no_grad():
+        model = network(cell).to(setting.device)  # type: ignore[arg-type]
+        for batch in setting.batches:
+            baseline = functools.partial(_torch_run, functools.partial(model, prune=False), setting.device)
+            for precision, run in _ways(setting, model, cell, batch, way):
+                with run as contender:
+                    calls: dict[str, Run] = {BASELINE: baseline, way: contender}
+                    rows.append({"batch": batch, "precision": precision, **_compared(setting, calls, batch, precision)})
+    return {"status": "ok", "steps": STEPS, "rows": rows}
+
+
+def streams(setting: Setting, cell: str, runtime: str) -> Row:
+    """Milliseconds of a chunk through `Stream.push`, state carried, beside torch's stream in the same process."""
+    rows = []
+    bundle = open_bundle(setting, cell, "stream", runtime)
+    baseline = RUNTIMES[setting.device][0]
+    for form, steps in (("step", 1), ("chunk", CHUNK)):
+        samples = np.random.default_rng(0).standard_normal((1, steps, 1), dtype=np.float32)
+        with contextlib.ExitStack() as stack:
+            opened = {
+                name: stack.enter_context(find_runtime(name).stream(bundle, form))
+                for name in dict.fromkeys((baseline, runtime))
+            }
+            for _ in range(4):
+                outputs = [stream.push(samples).astype(np.float32) for stream in opened.values()]
+                np.testing.assert_allclose(outputs[-1], outputs[0], atol=_TOLERANCE["fp32"])
+            calls: dict[str, Call] = {name: functools.partial(stream.push, samples) for name, stream in opened.items()}
+            rows.append({"form": form, "chunk": steps, **_timed(setting, calls)})
+    return {"status": "ok", "rows": rows}
+
+
+def graphs(setting: Setting, cell: str, way: str) -> Row:
+    """Milliseconds of the same work launched kernel by kernel, and as one CUDA graph; outputs are compared first."""
+    rows = []
+    with without_tf32(), torch.no_grad():
+        for batch in setting.batches:
+            with (_torch_graph if way == "torch" else _engine_graph)(setting, cell, batch, way) as calls:
+                rows.append({"batch": batch, **_compared(setting, calls, batch, "fp32")})
+    return {"status": "ok", "rows": rows}
+
+
+def _ways(
+    setting: Setting, model: DilatedRNN, cell: str, batch: int, way: str
+) -> list[tuple[str, contextlib.AbstractContextManager[Run]]]:
+    """(precision, context of the call) of what is timed."""
+    if way in TORCH_WAYS:
+        return [("fp32", _torch_way(model, setting.device, way))]
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
+    runtime = find_runtime(way)
+    usable = [graph for graph in bundle.graphs if not runtime.unsupported(bundle, graph)]
+    if not usable:
+        raise RuntimeUnavailableError(f"{way}: {runtime.unsupported(bundle, bundle.graphs[0])}")
+    return [(graph.precision, _session(setting, cell, batch, way, graph.name)) for graph in usable]
+
+
+@contextlib.contextmanager
+def _session(setting: Setting, cell: str, batch: int, way: str, graph: str) -> Iterator[Run]:
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
+    with find_runtime(way).load(bundle, bundle.graph(graph)) as session:
+        yield lambda inputs: session.run({"input": inputs})["output"]
+
+
+@contextlib.contextmanager
+def _torch_way(model: DilatedRNN, device: str, way: str) -> Iterator[Run]:
+    """torch-pruned: eager, cone-pruned. torch-native: without cuDNN. torch-phases: no fold. torch-compile: compiled."""
+
+    def native(inputs: torch.Tensor) -> torch.Tensor:
+        enabled = torch.backends.cudnn.enabled
+        torch.backends.cudnn.enabled = False
+        try:
+            return model(inputs, prune=False)  # type: ignore[no-any-return]
+        finally:
+            torch.backends.cudnn.enabled = enabled  # of the baseline, which takes turns with this
+
+    calls: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "torch-pruned": model,
+        "torch-native": native,
+        "torch-phases": functools.partial(by_phase, model),
+        COMPILED: model,
+    }
+    yield functools.partial(_torch_run, torch.compile(calls[way]) if way == COMPILED else calls[way], device)
+
+
+def _torch_run(call: Callable[[torch.Tensor], torch.Tensor], device: str, inputs: Array) -> Any:
+    return call(torch.from_numpy(inputs).to(device)).cpu().numpy()
+
+
+@contextlib.contextmanager
+def _torch_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[dict[str, Run]]:
+    """As in torch's documentation, CUDA Graphs: a few runs on another stream, then the capture over fixed arrays."""
+    if setting.device != "cuda":
+        raise RuntimeUnavailableError("CUDA graphs need CUDA")
+    model = network(cell).to("cuda")  # type: ignore[arg-type]
+    fixed = torch.zeros(batch, STEPS, 1, device="cuda")
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            model(fixed)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = model(fixed)
+
+    def replayed(inputs: Array) -> Any:
+        fixed.copy_(torch.from_numpy(inputs))
+        graph.replay()
+        return outputs.cpu().numpy()
+
+    yield {"kernels": functools.partial(_torch_run, model, "cuda"), "graph": replayed}
+
+
+@contextlib.contextmanager
+def _engine_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[dict[str, Run]]:
+    """The engine twice, once recorded."""
+    bundle = open_bundle(setting, cell, f"b{batch}", way)
+    graph = next(graph for graph in bundle.graphs if graph.precision == "fp32")
+    runtime = find_runtime(way)
+    with runtime.load(bundle, graph) as plain, runtime.load(bundle, graph) as recorded:
+        assert isinstance(recorded, TensorRTSession)
+        recorded.capture()
+        yield {
+            "kernels": lambda inputs: plain.run({"input": inputs})["output"],
+            "graph": lambda inputs: recorded.run({"input": inputs})["output"],
+        }
+
+
+def _compared(setting: Setting, calls: dict[str, Run], batch: int, precision: str) -> Row:
+    """Compare the last call with the first on three inputs, then time both."""
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        inputs = random.random((batch, STEPS, 1), dtype=np.float32)
+        first, *_, last = [np.array(call(inputs)) for call in calls.values()]
+        np.testing.assert_allclose(last, first, atol=_TOLERANCE[precision])
+    return _timed(setting, {name: functools.partial(call, inputs) for name, call in calls.items()})
+
+
+def _timed(setting: Setting, calls: dict[str, Call]) -> Row:
+    seconds, least = _QUICK if setting.quick else _FULL
+    times = interleaved_times(calls, seconds=seconds, least=least)
+    return {"milliseconds": {name: summary(values) for name, values in times.items()}}

@@ -1,0 +1,118 @@
+"""The child process of `benchmarks.gpu.check`: runs one part and answers with what came of it.
+
+    request  part, device, quick, work (see `benchmarks.gpu.plan.Setting`)
+    reply    status (ok, failed, refused, missing), reason unless it is ok, and the part's own results
+
+ok: it ran, and what is checked is right. failed: it is wrong, or broke. refused: the compiler, the GPU or a provider
+does not take it. missing: something that it needs is not on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SURVEY, Device, Setting
+from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
+from drnn_core.worker_process import answer
+
+Row = dict[str, Any]
+_REFUSALS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)
+_LONGEST = 600  # characters of an error that a reason repeats
+
+
+def reply(request: Mapping[str, Any]) -> Row:
+    """See above. Never raises: what a part raises is its reason."""
+    try:
+        device: Device = "cpu" if request["device"] == "cpu" else "cuda"
+        setting = Setting(device, bool(request["quick"]), Path(request["work"]))
+        return run_part(setting, str(request["part"]))
+    except DeployError as error:
+        return {"status": _status(error), "reason": str(error)}
+    except Exception as error:  # whatever CUDA, torch or NVIDIA's modules raise is a result of the check
+        return {"status": "failed", "reason": f"{type(error).__name__}: {str(error).strip()[:_LONGEST]}"}
+
+
+def run_part(setting: Setting, part: str) -> Row:
+    """Run the part of this name. Raises whatever it raises."""
+    kind, *rest = part.split("/")
+    if kind == SURVEY:
+        return survey(setting)
+    if kind in ("export", "engines"):
+        from benchmarks.gpu.bundles import write_bundles
+
+        return write_bundles(setting, *rest)
+    if kind == "parity":
+        return parity(setting, *rest)
+    from benchmarks.gpu import timing
+
+    return {"latency": timing.latency, "stream": timing.streams, "graph": timing.graphs}[kind](setting, *rest)
+
+
+def survey(setting: Setting) -> Row:
+    """Which runtimes are usable, and `blocked`: what cannot run, with the status and reason for parts that need it."""
+    from drnn_export.engine.build import BACKENDS, backend_availability
+    from drnn_runtimes.registry import RUNTIMES as REGISTRY
+
+    found, blocked = {}, {}
+    for name in dict.fromkeys((*RUNTIMES[setting.device], "torch-cuda", *FLAVOURS)):
+        available = REGISTRY[name].availability()
+        if not available.usable:
+            blocked[name] = {"status": "missing", "reason": f"{available.detail}. {available.fix}"}
+        elif name in BACKENDS and not (built := backend_availability(name)).usable:
+            available = built
+            blocked[name] = {"status": "refused", "reason": f"{built.detail}. {built.fix}"}
+        found[name] = {"usable": available.usable, "detail": available.detail}
+    return {"status": "ok", "runtimes": found, "blocked": blocked}
+
+
+def parity(setting: Setting, network: str, runtime: str) -> Row:
+    """Every graph of the network's bundles through one runtime, against float64."""
+    from benchmarks.gpu.bundles import open_bundle, sets_of
+    from drnn_deploy.parity.check import check_parity
+    from drnn_runtimes.registry import find_runtime
+
+    rows: list[Row] = []
+    left_out: list[Row] = []
+    for of in sets_of(setting, network):
+        report = check_parity(open_bundle(setting, network, of, runtime), [find_runtime(runtime)])
+        for row in report.rows:
+            worst = row.worst
+            rows.append(
+                {
+                    "graph": row.graph,
+                    "precision": row.precision,
+                    "passed": row.passed,
+                    "exit_code": row.exit_code,
+                    "error": None if worst is None else worst.absolute,
+                    "in_noise": None if worst is None else worst.in_noise,
+                    "agreement": None if worst is None else worst.agreement,
+                    "milliseconds": row.milliseconds,
+                    "reason": row.error,
+                }
+            )
+        left_out += [{"graph": entry.graph, "reason": entry.reason} for entry in report.missing]
+    return {**_verdict(rows, left_out), "rows": rows, "left_out": left_out}
+
+
+def _verdict(rows: list[Row], left_out: list[Row]) -> Row:
+    """Failed where numbers are wrong, else what the first graph that did not get as far as numbers says."""
+    wrong = [row for row in rows if not row["passed"]]
+    if wrong:
+        first = min(wrong, key=lambda row: bool(row["reason"]))
+        status = "refused" if first["reason"] and first["exit_code"] in _REFUSALS else "failed"
+        what = first["reason"] or f"error {first['error']}, {first['in_noise']} times the noise"
+        return {"status": status, "reason": f"{len(wrong)} of {len(rows)} graphs; {first['graph']}: {what}"}
+    if not rows:
+        return {"status": "missing", "reason": left_out[0]["reason"] if left_out else "there is no graph to check"}
+    return {"status": "ok"}
+
+
+def _status(error: DeployError) -> str:
+    """What is not on the machine at all was found by the survey, so a runtime that is unavailable now has refused."""
+    return "refused" if error.exit_code in _REFUSALS else "failed"
+
+
+if __name__ == "__main__":
+    answer(reply)

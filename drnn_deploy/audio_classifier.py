@@ -1,0 +1,158 @@
+"""Sound through a stream as it comes: raw PCM or a file in, a running prediction out. Needs no torch.
+
+A network that was trained on windows starts again after each; every window votes, as in the task's own metric. A
+speaker network also expects windows at unit RMS, which a live sound only has afterwards: here the level is that of the
+last window's worth of sound.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE, read_audio
+from drnn_deploy.datasets.features import levelled
+from drnn_deploy.datasets.speech import FSDD_SPEAKERS
+from drnn_models.spec import Continuous
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.streaming.stream import Stream
+
+SampleFormat = Literal["s16", "f32"]
+FORMATS: dict[SampleFormat, tuple[str, float]] = {"s16": ("<i2", 1 / 32768), "f32": ("<f4", 1.0)}
+BLOCK_SECONDS = 0.02
+Samples = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ear:
+    """What a bundle expects to hear. `rate`: Hz, or None where unsaid. `window`: samples, or None for no end.
+
+    `level`: whether at unit RMS. `labels`: of the classes.
+    """
+
+    rate: int | None
+    window: int | None
+    level: bool
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Ear:
+        """Read it off a bundle. Raises `InputError` where the network does not read one sample a step."""
+        spec, task = bundle.spec, bundle.task
+        options: dict[str, Any] = task["options"] if isinstance(task.get("options"), dict) else {}
+        speaker = task.get("name") == "speaker-id"
+        if spec.input != Continuous(1) or (speaker and options.get("features", "raw") != "raw"):
+            raise InputError(
+                f"{bundle.folder} does not read sound one sample a step", "Use a network of a raw waveform."
+            )
+        labels = tuple(str(number) for number in range(spec.head.outputs))
+        if speaker and options.get("corpus", "fsdd") == "fsdd" and len(labels) == len(FSDD_SPEAKERS):
+            labels = FSDD_SPEAKERS
+        rate = options.get("rate", 8_000 if speaker else None)
+        length = task.get("length")
+        return cls(
+            rate if isinstance(rate, int) else None, length if isinstance(length, int) else None, speaker, labels
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """An answer. `steps`: samples so far. `now`, `votes`: class probabilities (classes,), of this answer and of all
+    windows that ended, this one included. `microseconds`: of a time step, since the answer before.
+    """
+
+    steps: int
+    now: NDArray[np.float64]
+    votes: NDArray[np.float64]
+    microseconds: float
+
+
+class Listener:
+    """Feeds a stream of one sequence, window by window."""
+
+    def __init__(self, stream: Stream, ear: Ear, chunk: int) -> None:
+        """chunk: steps of the stream's graph; a window is cut to a whole number of them."""
+        self._stream, self._ear = stream, ear
+        self._window = ear.window and max(1, ear.window // chunk) * chunk
+        self._recent: Samples = np.zeros(0, np.float32)
+        self._in_window = self._steps = 0
+        self._votes = np.zeros(len(ear.labels))
+
+    def hear(self, samples: Samples) -> Iterator[Heard]:
+        """Feed samples (n,) at the network's rate; yields an answer for each piece that brought one."""
+        start = 0
+        while start < len(samples):
+            room = len(samples) - start if self._window is None else self._window - self._in_window
+            piece = samples[start : start + room]
+            start += len(piece)
+            before = time.perf_counter()
+            outputs = self._stream.push(self._at_level(piece)[None, :, None])
+            seconds = time.perf_counter() - before
+            self._in_window, self._steps = self._in_window + len(piece), self._steps + len(piece)
+            ended = self._in_window == self._window
+            if outputs.shape[1]:
+                logs = _log_softmax(outputs[0, -1])
+                votes = self._votes + logs
+                if ended:
+                    self._votes = votes
+                yield Heard(self._steps, np.exp(logs), np.exp(_log_softmax(votes)), 1e6 * seconds / len(piece))
+            if ended:
+                self._stream.reset()
+                self._in_window = 0
+
+    def _at_level(self, piece: Samples) -> Samples:
+        """The piece with the gain that brings the last window's worth of sound to unit RMS."""
+        if not self._ear.level or self._ear.window is None:
+            return piece
+        self._recent = np.concatenate([self._recent, piece])[-self._ear.window :]
+        return levelled(self._recent)[-len(piece) :] if len(piece) <= len(self._recent) else levelled(piece)
+
+
+def read_sound(path: Path, rate: int) -> Iterator[Samples]:
+    """Blocks of a WAV or FLAC file at `rate` Hz. Raises `InputError` for a file that cannot be used."""
+    samples = read_audio(path, str(path), rate)
+    block = max(1, round(BLOCK_SECONDS * rate))
+    yield from (samples[start : start + block] for start in range(0, len(samples), block))
+
+
+def read_pcm(pipe: BinaryIO, sample_format: SampleFormat, recorded_at: int, rate: int) -> Iterator[Samples]:
+    """Blocks of raw mono PCM, little-endian, as they come through a pipe, resampled to `rate` Hz.
+
+    Raises `InputError` for a rate that is none, and for values that are no numbers.
+    """
+    if not LOWEST_RATE <= recorded_at <= HIGHEST_RATE:
+        raise InputError(f"the rate must be from {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {recorded_at}")
+    kind, scale = FORMATS[sample_format]
+    size, held = np.dtype(kind).itemsize, b""
+    resample = _resampler(recorded_at, rate)
+    while data := pipe.read(max(1, round(BLOCK_SECONDS * recorded_at)) * size):
+        held += data
+        whole = len(held) // size * size
+        samples = (np.frombuffer(held[:whole], kind) * scale).astype(np.float32)
+        held = held[whole:]
+        if not np.isfinite(samples).all():
+            raise InputError("the raw sound holds values that are not numbers", "Check --sample-format.")
+        yield resample(samples, last=False)
+    yield resample(np.zeros(0, np.float32), last=True)
+
+
+def _resampler(recorded_at: int, rate: int) -> Any:
+    if recorded_at == rate:
+        return lambda samples, last: samples
+    import soxr
+
+    return soxr.ResampleStream(recorded_at, rate, 1, dtype="float32").resample_chunk
+
+
+def _log_softmax(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    wide = values.astype(np.float64)
+    shifted: NDArray[np.float64] = wide - wide.max()
+    result: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
+    return result

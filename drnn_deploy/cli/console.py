@@ -1,0 +1,148 @@
+"""What the commands share in talking to people and to programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_core.errors import DeployError
+from drnn_core.files import replacing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.parity.results import Missing, ParityRow
+    from drnn_deploy.parity.task_results import TaskResult
+
+_LOG_WIDTH = 120
+
+json_option = click.option(
+    "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
+)
+
+
+class Batch(click.ParamType["int | tuple[int, int, int] | None"]):
+    """A batch size, `dynamic`, which is None, or the smallest, usual and largest size of a dynamic batch."""
+
+    name = "N|dynamic|MIN:OPT:MAX"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, int, int] | None:
+        """See click.ParamType."""
+        if value == "dynamic":
+            return None
+        number = click.IntRange(min=1)
+        sizes: list[int] = [number(part, param, ctx) for part in str(value).split(":")]
+        if len(sizes) == 1:
+            return sizes[0]
+        if len(sizes) != 3 or sizes != sorted(sizes):
+            self.fail(f"{value!r} is not MIN:OPT:MAX in ascending order, for example 1:8:64", param, ctx)
+        return sizes[0], sizes[1], sizes[2]
+
+
+def make_console(json_path: str | None) -> Console:
+    """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
+    from rich.console import Console
+
+    console = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LOG_WIDTH
+    return console
+
+
+def write_json(json_path: str | None, data: dict[str, Any]) -> None:
+    """Write `data` where `--json` said, if it did."""
+    if json_path == "-":
+        click.echo(json.dumps(data, indent=1))
+    elif json_path:
+        with replacing(Path(json_path)) as temporary:
+            temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def json_on_failure(json_path: str | None) -> Iterator[None]:
+    """Write `{"passed": false, "error": ...}` where the body raises a `DeployError`."""
+    try:
+        yield
+    except DeployError as error:
+        write_json(
+            json_path,
+            {"passed": False, "exit_code": error.exit_code, "error": {"message": error.message, "fix": error.fix}},
+        )
+        raise
+
+
+@contextlib.contextmanager
+def progress(console: Console) -> Iterator[Callable[[str], None]]:
+    """A line that says what is going on and for how long; yields the function to change it with."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda text: bar.update(task, description=text)
+
+
+def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[Missing]) -> None:
+    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for column in ("runtime", "form", "precision"):
+        table.add_column(column, overflow="fold")
+    for column in ("largest error", "in noise", "ms/sequence", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("verdict")
+    for row in rows:
+        worst = row.worst
+        error = "-" if worst is None else "not finite" if worst.absolute is None else f"{worst.absolute:.1e}"
+        noise = "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}"
+        speed = "-" if row.milliseconds is None else f"{row.milliseconds:.3g}"
+        seconds = "-" if row.seconds is None else f"{row.seconds:.2f}"
+        verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
+        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, seconds, verdict)
+    console.print(table)
+    for row in rows:
+        if not row.passed:
+            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
+    if all(row.runtime == "reference" for row in rows):
+        console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
+    for name, caveat in {row.runtime: row.caveat for row in rows if row.caveat}.items():
+        console.print(f"note    {name}: {escape(caveat)}")
+    for entry in missing:
+        name = f"{entry.runtime} {entry.graph}".rstrip()
+        console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
+
+
+def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
+    """A table of the task's metrics, and where the sequences come from."""
+    if not results:
+        return
+    from rich.table import Table
+
+    from drnn_deploy.parity.task_results import task_table
+
+    header, rows = task_table(results)
+    table = Table()
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for source in dict.fromkeys(result.source for result in results):
+        console.print(f"data    {source}", markup=False)
+
+
+def _detail(row: ParityRow) -> str:
+    from drnn_deploy.reports.markdown import describe
+
+    bad = next((case for case in row.cases if not case.passed), None)
+    return row.error if row.error or bad is None else describe(bad)

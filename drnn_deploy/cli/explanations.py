@@ -1,0 +1,88 @@
+"""`drnn-parity --explain`: what is wrong with a runtime that failed, on the terminal and in the reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.debug.explanation import Explanation
+    from drnn_deploy.parity.results import ParityReport
+    from drnn_runtimes.bundle import Bundle, GoldenCase
+
+
+class Explaining:
+    """Explains failures as bundles are checked, and keeps the explanations by path; does nothing unless asked to.
+
+    folder: where reproductions go, which is asking; with several bundles, each has a folder of its own in it.
+    """
+
+    def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
+        self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
+        self.found: dict[str, tuple[Explanation, ...]] = {}
+        self._numbers: dict[str, int] = {}
+
+    def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str, cases: Sequence[GoldenCase]) -> None:
+        """Explain what failed of a bundle, or of one of a checkpoint's, that the command line calls `path`.
+
+        label: what the report's graphs are called beside their names. cases: that it may have been checked on.
+        """
+        if not self._asked:
+            return
+        from drnn_deploy.debug.explain import explain_report
+        from drnn_runtimes.registry import RUNTIMES
+
+        folder = self._folder
+        if folder is not None and self._several:
+            self._numbers.setdefault(path, len(self._numbers) + 1)
+            folder = folder / f"{self._numbers[path]:02d}-{Path(path).name}"
+        if folder is not None and label:
+            folder = folder / re.sub(r"[^\w=]+", "-", label)
+        every = list(RUNTIMES.values())
+        found = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
+        named = (dataclasses.replace(each, graph=f"{each.graph} {label}".strip()) for each in found)
+        self.found[path] = (*self.found.get(path, ()), *named)
+
+    def to_json(self, path: str) -> dict[str, Any]:
+        """The entry `explanations` of a path's report; nothing where it was not asked for."""
+        return {"explanations": [found.to_json() for found in self.found[path]]} if self._asked else {}
+
+    def markdown(self) -> str:
+        """All of them, to follow the report's own text."""
+        if not self._asked:
+            return ""
+        from drnn_deploy.reports.explanations import markdown
+
+        return markdown(self.found)
+
+    def show(self, console: Console, path: str) -> None:
+        """Print a path's explanations."""
+        for explanation in self.found.get(path, ()):
+            _show(console, explanation)
+
+
+def _show(console: Console, explanation: Explanation) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from drnn_deploy.reports.explanations import COLUMNS, details, table
+
+    name = f"{explanation.runtime} {explanation.graph}"
+    console.print(f"[bold]explained[/] {escape(name)}: {escape(explanation.verdict)}")
+    if explanation.parts:
+        shown = Table(title=f"on {explanation.case} inputs", title_justify="left")
+        for column in COLUMNS:
+            shown.add_column(column, overflow="fold")
+        for row in table(explanation, ascii_only=console.options.ascii_only):
+            shown.add_row(*map(escape, row))
+        console.print(shown)
+    for line in details(explanation):
+        console.print(f"        {escape(line)}")
+    if explanation.reproduction:
+        console.print(f"wrote   {escape(explanation.reproduction)}")
+    console.print(f"again   {escape(explanation.command)}")

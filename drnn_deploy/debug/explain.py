@@ -1,0 +1,177 @@
+"""Why a runtime fails parity: the part of the network that is wrong by itself, and the operator or constant in it.
+
+1. The golden data is computed again: where it is not of the bundle's weights, nothing else matters.
+2. The graph is compared with what the weights make (`drnn_export.onnx_diff`), its inputs and outputs first.
+3. Every part runs on the reference's values and states. The first one that is wrong on right inputs is the culprit.
+4. Of the differences, the culprit's first one is the reason. Where it has none, the graph is right and the runtime is
+   not: the first node of the culprit that is off is named.
+
+A runtime whose insides cannot be seen gets the same of ONNX Runtime on its graph, or of its weights layer by layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
+from drnn_deploy.debug.explanation import Explanation
+from drnn_deploy.debug.isolate import examine
+from drnn_deploy.debug.isolate_weights import layers_alone
+from drnn_deploy.debug.repro import smallest
+from drnn_deploy.debug.stage_errors import Truth, noises
+from drnn_deploy.debug.stages import request_of
+from drnn_deploy.debug.taps import read_graph
+from drnn_deploy.debug.verdict import Clues, conclude
+from drnn_deploy.parity.inference import answered_case
+from drnn_deploy.parity.results import ParityReport, ParityRow
+from drnn_deploy.parity.tolerance import Tolerance
+from drnn_export.emitter.emit import emit
+from drnn_export.onnx_diff import differences, edge_differences, narrower_types
+from drnn_models.spec import Head
+from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.reference.loop import Reference, run_reference
+from drnn_runtimes.runtime import Runtime
+
+_AGREEMENT = 1e-9  # of golden data with the reference computed again, relative to the largest output
+_ELSEWHERE = "onnxruntime-cpu"
+_NOT_OURS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)  # a missing runtime explains itself
+
+
+def explain_report(
+    bundle: Bundle,
+    report: ParityReport,
+    runtimes: Sequence[Runtime],
+    *,
+    cases: Sequence[GoldenCase] | None = None,
+    target: str = "",
+    folder: Path | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> tuple[Explanation, ...]:
+    """Explain every row of a parity report that failed on its numbers or its graph.
+
+    runtimes: those that were checked. cases: that they were checked on, the bundle's own by default. target: how the
+    command line names the bundle. folder: where to write a reproduction of each (`drnn_deploy.debug.repro`); it is
+    made. Raises `InputError` where it cannot be written.
+    """
+    by_name = {runtime.name: runtime for runtime in runtimes}
+    found = []
+    for row in report.rows:
+        if row.passed or row.exit_code in _NOT_OURS or row.runtime not in by_name:
+            continue
+        notify(f"explaining {row.runtime} on {row.graph}")
+        runtime, known = by_name[row.runtime], _failed_cases(bundle, row, cases)
+        explanation = explain(bundle, runtime, row, known)
+        command = f"drnn-parity {shlex.quote(target or str(bundle.folder))} --runtime {row.runtime} --explain"
+        command += "".join(f" {option}" for option in report.tolerance.options)
+        written = "" if folder is None else _reproduced(bundle, runtime, row, known, report.tolerance, folder)
+        found.append(dataclasses.replace(explanation, command=command, reproduction=written))
+    return tuple(found)
+
+
+def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase]) -> Explanation:
+    """Explain one row that failed. What keeps a step from being done is in the note, not raised.
+
+    cases: that failed, the worst first; they are looked at until one shows a part that is wrong.
+    """
+    graph = bundle.graph(row.graph)
+    clues = Clues(row.runtime, row.graph, error=row.error)
+    if runtime.reads_graph:
+        clues = compared(bundle, graph, clues)
+    worst: Clues | None = None
+    for case in cases:
+        truth, agrees = truth_of(bundle, graph, case)
+        seen = dataclasses.replace(clues, case=case.name)
+        if not agrees:
+            return conclude(dataclasses.replace(seen, stale=True))
+        seen = _examined(bundle, runtime, truth, seen)
+        if seen.wrong or seen.edges:
+            return conclude(seen)
+        worst = worst or seen
+    return conclude(worst or clues)
+
+
+def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
+    """The worst first. A row that did not get as far as numbers has none, and the golden data may be why."""
+    failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
+    if not failed:
+        return []
+    known = {case.name: case for case in (bundle.golden if cases is None else cases)}
+    return [known[case.case] for case in failed if case.case in known]
+
+
+def compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
+    """With what differs between the graph's file and the graph that its weights make."""
+    try:
+        model = read_graph(bundle, graph)
+        right = emit(bundle.spec, bundle.weights, request_of(graph), node_budget=2 * graph.nodes)
+    except DeployError as error:
+        return dataclasses.replace(clues, note=error.message)
+    versions = {side.producer_version for side in (model, right)}
+    note = "" if len(versions) == 1 else "the graph was emitted by another version of drnn-deploy"
+    edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
+    types = " and ".join(narrower_types(model, right))
+    narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
+    return dataclasses.replace(clues, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
+
+
+def _examined(bundle: Bundle, runtime: Runtime, truth: Truth, clues: Clues) -> Clues:
+    """With every part on right inputs, on this runtime or another."""
+    if not runtime.reads_graph:
+        parts, note = layers_alone(runtime, bundle, truth)
+        return dataclasses.replace(clues, parts=parts, note=note)
+    if clues.model is None or clues.edges:
+        return clues
+    seen = runtime if runtime.runs_any_graph else _elsewhere()
+    found = examine(seen, bundle, truth, clues.model, lambda part: bool(clues.changed(part)))
+    return dataclasses.replace(
+        clues,
+        parts=found.parts,
+        states=found.states,
+        node=found.node,
+        rounding=found.rounding,
+        seen_on="" if seen is runtime else seen.name,
+        note="; ".join(filter(None, (clues.note, found.note))),
+    )
+
+
+def _elsewhere() -> Runtime:
+    from drnn_runtimes.registry import find_runtime
+
+    return find_runtime(_ELSEWHERE)
+
+
+def truth_of(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Truth, bool]:
+    """A case in float64, computed again, and whether the golden data says the same."""
+    spec = bundle.spec
+    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
+    right = run_reference(every, bundle.weights, case.inputs, traced=True)
+    answered = answered_case(bundle, graph, case)
+    measured = noises(spec, bundle.weights, graph, case.inputs, right)
+    return Truth(spec, graph, answered, right.trace, measured), _agrees(right, case)
+
+
+def _agrees(right: Reference, case: GoldenCase) -> bool:
+    if right.outputs.shape != case.outputs.shape:
+        return False
+    scale = max(1.0, float(np.abs(right.outputs).max()))
+    return bool(np.abs(right.outputs - case.outputs).max() <= _AGREEMENT * scale)
+
+
+def _reproduced(
+    bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase], tolerance: Tolerance, folder: Path
+) -> str:
+    """The file in `folder`, or "" where there is nothing to reproduce."""
+    graph = bundle.graph(row.graph)
+    for case in cases[:1]:
+        for size in graph.profile or (None,):
+            found = smallest(runtime, bundle, graph, case, size, tolerance)
+            if found is not None:
+                path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
+                found.save(path)
+                return str(path)
+    return ""

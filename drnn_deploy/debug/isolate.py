@@ -1,0 +1,149 @@
+"""Every part of a graph on right inputs, and as it ran, through a runtime that takes any graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+
+from drnn_core.errors import DeployError
+from drnn_core.types import Precision
+from drnn_deploy.debug.explanation import PartResult, StateResult, wrong_parts
+from drnn_deploy.debug.isolate_nodes import first_wrong_node
+from drnn_deploy.debug.isolate_weights import one_layer
+from drnn_deploy.debug.stage_errors import Truth, measure_head, measure_part, measure_states
+from drnn_deploy.debug.stages import Part, parts_of
+from drnn_deploy.debug.taps import (
+    Batch,
+    cut,
+    feeds_alone,
+    known_tensors,
+    opened,
+    run_as_it_is,
+    session_of,
+    taps,
+)
+from drnn_deploy.parity.inference import batches
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.reference.low_precision import narrow_reference
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Arrays, Session
+
+_LIKE: dict[Precision, str] = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # the first two have the same mantissa
+_ABOUT = 4.0  # times; the errors of the two are 8 apart
+_RUNS_ALONE = 32  # each on right states, so that one is as good as the other; all of a long stream's fill the memory
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """node: of the culprit, that the runtime computes wrong, where the graph itself is right. rounding: the types whose
+    rounding has about the culprit's error. Both "" where none is found. note: what could not be run, and why.
+    """
+
+    parts: tuple[PartResult, ...]
+    states: tuple[StateResult, ...]
+    node: str
+    rounding: str
+    note: str
+
+
+def examine(
+    runtime: Runtime, bundle: Bundle, truth: Truth, model: onnx.ModelProto, changed: Callable[[str], bool]
+) -> Examined:
+    """Run a graph's model as it is and cut between its parts, on one golden case.
+
+    changed: whether a part of the model differs from what the weights make; the other parts are searched for a node
+    that the runtime computes wrong. Does not raise `DeployError`: what a runtime refuses is in the note.
+    """
+    graph, known, every = truth.graph, known_tensors(model), parts_of(truth.spec, truth.graph)
+    tapped = taps(every, known)
+    tensors = [known[name] for name in tapped]
+    notes: list[str] = []
+    size: int | None = None
+    whole: list[Batch] = []
+    alone: list[Batch] = []
+    fed: list[Arrays] = []
+    separated = cut(model, tensors)
+    try:
+        with session_of(runtime, bundle, graph, opened(model, tensors)) as session:
+            size, whole = _as_it_ran(session, bundle, truth)
+    except DeployError as error:
+        notes.append(f"it does not run with the tensors between its parts as outputs: {error.message}")
+    runs = _chosen_runs(truth, every, whole)
+    try:
+        with session_of(runtime, bundle, graph, separated) as session:
+            for rows, used in batches(np.arange(len(truth.case.inputs)), graph.batch or size):
+                trace = {name: value[rows] for name, value in truth.trace.items()}
+                feeds = feeds_alone(truth.spec, graph, tapped, known, truth.case.inputs[rows], trace, runs)
+                found = {run: session.run(feed) for run, feed in feeds.items()}
+                alone.append(Batch(rows.astype(np.int64), used, found))
+                fed += feeds.values()
+    except DeployError as error:
+        notes.append(f"its parts do not run by themselves: {error.message}")
+        alone = []
+    parts = tuple(_parts(truth, every, alone, whole))
+    states = tuple(measure_states(truth, alone)) if alone else ()
+    culprit = next(iter(wrong_parts(parts, states)), "")
+    node = rounding = ""
+    if culprit and not changed(culprit):
+        noise = next((truth.noises[part.source] for part in every if part.name == culprit), truth.case.noise)
+        node = first_wrong_node(runtime, bundle, graph, separated, known, fed, culprit, noise)
+        rounding = _rounding(bundle, truth, parts, culprit)
+    return Examined(parts, states, node, rounding, "; ".join(notes))
+
+
+def _as_it_ran(session: Session, bundle: Bundle, truth: Truth) -> tuple[int | None, list[Batch]]:
+    """The size of batch that is the furthest off, of those that a graph that takes any is checked with; its runs."""
+    sizes = truth.graph.profile or (None,)
+    found = [(size, run_as_it_is(session, bundle, truth.graph, truth.case.inputs, size)) for size in sizes]
+    return max(found, key=lambda each: _severity(truth, each[1]))
+
+
+def _chosen_runs(truth: Truth, every: Sequence[Part], whole: Sequence[Batch]) -> list[int]:
+    """Up to 33 of a stream's runs, evenly spaced, with the one in which the first tensor went off."""
+    count = truth.case.inputs.shape[1] // truth.graph.steps
+    chosen = set(np.linspace(0, count - 1, min(count, _RUNS_ALONE)).astype(int).tolist())
+    seen = [part.whole for part in _parts(truth, every, [], whole) if part.whole is not None]
+    off = [deviation.first_bad_step for deviation in seen if deviation.first_bad_step is not None]
+    return sorted(chosen | {min(min(off) // truth.graph.steps, count - 1)} if off else chosen)
+
+
+def _parts(truth: Truth, every: Sequence[Part], alone: Sequence[Batch], whole: Sequence[Batch]) -> list[PartResult]:
+    found = [
+        PartResult(
+            part.name,
+            part.tensor,
+            measure_part(truth, part, alone) if alone else None,
+            measure_part(truth, part, whole) if whole else None,
+        )
+        for part in every
+    ]
+    heads = (measure_head(truth, alone) if alone else None, measure_head(truth, whole) if whole else None)
+    return [*found, PartResult("head", "output", *heads)]
+
+
+def _severity(truth: Truth, whole: Sequence[Batch]) -> float:
+    head = measure_head(truth, whole)
+    if head is None:
+        return -1.0
+    return float("inf") if head.in_noise is None else head.in_noise
+
+
+def _rounding(bundle: Bundle, truth: Truth, parts: Sequence[PartResult], culprit: str) -> str:
+    """The types in which products of this layer, on the same right inputs, would be about as far off as they are."""
+    deviation = next((part.alone for part in parts if part.part == culprit), None)
+    if not culprit.startswith("layer ") or deviation is None or not deviation.absolute:
+        return ""
+    layer = int(culprit.removeprefix("layer "))
+    below = truth.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
+    spec, weights = one_layer(truth.spec, bundle.weights, layer)
+    ratios: dict[Precision, float] = {}
+    for precision in _LIKE:
+        trace = narrow_reference(spec, weights, below, precision, traced=True).trace
+        error = float(np.abs(trace["l0_h"] - truth.trace[f"l{layer}_h"]).max())
+        ratios[precision] = max(deviation.absolute, error) / max(min(deviation.absolute, error), _TINY)
+    nearest = min(ratios, key=lambda precision: ratios[precision])
+    return _LIKE[nearest] if ratios[nearest] <= _ABOUT else ""

@@ -1,0 +1,159 @@
+"""A parity failure as one small file: the inputs, what float64 makes of them, what the runtime did, and the limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_core.files import writing
+from drnn_core.plain_data import parse_json
+from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.inference import answered_case, run_inputs
+from drnn_deploy.parity.results import CaseResult
+from drnn_deploy.parity.tolerance import Tolerance
+from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Session
+from drnn_runtimes.streaming.stream import fingerprint
+
+FORMAT = "drnn-deploy-repro/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """model: fingerprint of the network. runtime, graph: names. size: of the batches, None for the graph's own.
+
+    case: inputs (N, T, ...), float64 outputs and noise, see `drnn_runtimes.bundle.GoldenCase`. observed: what the
+    runtime gave, in the shape of `drnn_deploy.parity.inference.answered_case`'s outputs. limit: the largest error that
+    passes.
+    """
+
+    model: str
+    runtime: str
+    graph: str
+    size: int | None
+    tolerance: Tolerance
+    case: GoldenCase
+    observed: NDArray[np.generic]
+    limit: float
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
+        about = {
+            "format": FORMAT,
+            **{name: getattr(self, name) for name in ("model", "runtime", "graph", "size", "limit")},
+            "tolerance": dataclasses.asdict(self.tolerance),
+            **{name: getattr(self.case, name) for name in ("name", "noise", "narrow_noise", "stream", "source")},
+        }
+        arrays = {"inputs": self.case.inputs, "expected": self.case.outputs, "observed": self.observed}
+        with writing(path) as buffer:
+            np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> Reproduction:
+        """Read `save`'s file. Raises `InputError` for anything else."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                about = parse_json(str(arrays["about"]))
+                if about["format"] != FORMAT:
+                    raise ValueError(f"its format is {about['format']!r}")
+                narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
+                found = cls(
+                    model=str(about["model"]),
+                    runtime=str(about["runtime"]),
+                    graph=str(about["graph"]),
+                    size=None if about["size"] is None else int(about["size"]),
+                    tolerance=Tolerance(**about["tolerance"]),
+                    case=GoldenCase(
+                        name=str(about["name"]),
+                        inputs=arrays["inputs"],
+                        outputs=arrays["expected"],
+                        noise=float(about["noise"]),
+                        source=str(about["source"]),
+                        stream=bool(about["stream"]),
+                        narrow_noise=narrow,
+                    ),
+                    observed=arrays["observed"],
+                    limit=float(about["limit"]),
+                )
+                found._check()
+                return found
+        except Exception as error:  # zipfile, json and NumPy each raise their own on damaged files
+            raise InputError(
+                f"{path} cannot be read as a reproduction: {error}", "Write it again: drnn-parity BUNDLE --repro DIR"
+            ) from error
+
+    def run(self, bundle: Bundle, runtime: Runtime | None = None) -> CaseResult:
+        """Run it again and judge it as parity does, on its own runtime or on another.
+
+        Raises `InputError` where the bundle is of another network or lacks the graph, and what `Runtime.load` raises.
+        """
+        from drnn_runtimes.registry import require
+
+        if fingerprint(bundle) != self.model:
+            raise InputError(f"{bundle.folder} is not of the network that failed", "Name the bundle that was checked.")
+        graph = bundle.graph(self.graph)
+        with (runtime or require([self.runtime])[0]).load(bundle, graph) as session:
+            return _run(session, bundle, graph, self.case, self.size, self.tolerance)[0]
+
+    def _check(self) -> None:
+        outputs, inputs = self.case.outputs, self.case.inputs
+        fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and inputs.ndim in (2, 3)
+        if not (fits and len(outputs) == len(inputs) > 0 and np.isfinite(outputs).all()):
+            raise ValueError("its arrays are misshapen or not finite")
+        numbers = (self.case.noise, self.limit, *self.case.narrow_noise.values())
+        if not all(0 <= number < float("inf") for number in numbers) or (self.size is not None and self.size < 1):
+            raise ValueError("its numbers make no sense")
+
+
+def smallest(
+    runtime: Runtime, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
+) -> Reproduction | None:
+    """The least of a failing case that still fails: one sequence, of a stream cut behind the first step that is off.
+
+    size: of the batches of a graph that takes any. None where it does not fail again. Raises what `Runtime.load` does.
+    """
+    with runtime.load(bundle, graph) as session:
+        for smaller in _smaller(session, bundle, graph, case, size, tolerance):
+            result, observed = _run(session, bundle, graph, smaller, size, tolerance)
+            if not result.passed:
+                limit, model = result.limit, fingerprint(bundle)
+                name = graph.name
+                return Reproduction(model, runtime.name, name, size, tolerance, smaller, observed, limit)
+    return None
+
+
+def _smaller(
+    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
+) -> Iterator[GoldenCase]:
+    """Ever more of the case, up to all of it. One sequence alone may be right where a graph mixes up its batch."""
+    answered = answered_case(bundle, graph, case)
+    result, observed = _run(session, bundle, graph, case, size, tolerance)
+    every = np.arange(len(case.inputs))
+    worst = every[:1]
+    if observed.shape == answered.outputs.shape:
+        error = np.abs(observed.astype(np.float64) - answered.outputs)
+        error[~np.isfinite(error)] = np.inf
+        worst = every[error.reshape(len(every), -1).max(axis=1).argmax()][None]
+    lengths = [case.inputs.shape[1]]
+    if graph.states and result.first_bad_step is not None:
+        answers = bundle.spec.head.output_steps(graph.steps)
+        lengths.insert(0, min(lengths[0], (result.first_bad_step // answers + 1) * graph.steps))
+    for sequences in (worst, every):
+        for length in lengths:
+            outputs = case.outputs[sequences, :length] if graph.states else case.outputs[sequences]
+            inputs = np.ascontiguousarray(case.inputs[sequences, :length])
+            yield dataclasses.replace(case, inputs=inputs, outputs=outputs, targets=None)
+
+
+def _run(
+    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
+) -> tuple[CaseResult, NDArray[np.generic]]:
+    observed = run_inputs(session, bundle, graph, case.inputs, size)
+    return judge(answered_case(bundle, graph, case), observed, tolerance), observed

@@ -1,0 +1,175 @@
+"""Every part's and every state's error against float64, in units of what the graph's arithmetic does to that tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_deploy.debug.explanation import Deviation, StateResult
+from drnn_deploy.debug.stages import Array, Part, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.debug.taps import Batch
+from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights
+from drnn_runtimes.bundle import GoldenCase, GraphInfo
+from drnn_runtimes.reference.loop import Reference
+from drnn_runtimes.reference.low_precision import narrow_reference, spacing
+
+Noises = Mapping[str, float]  # by the names of a trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """One golden case in float64, as a graph answers it, with all that is between the layers."""
+
+    spec: ModelSpec
+    graph: GraphInfo
+    case: GoldenCase
+    trace: Trace
+    noises: Noises
+
+
+def noises(
+    spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
+) -> dict[str, float]:
+    """The noise of every tensor between the layers, measured as the outputs' is.
+
+    It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
+    the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
+    """
+    found = {name: spacing(graph.precision) * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
+    precisions = {"fp32", graph.precision}
+    for precision in sorted(precisions):
+        trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace
+        for name, value in trace.items():
+            error = float(np.abs(value.astype(np.float64) - right.trace[name]).max())
+            found[name] = max(found[name], error) if np.isfinite(error) else found[name]
+    return found
+
+
+def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviation | None:
+    """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
+    if any(part.tensor not in run for batch in batches for run in batch.runs.values()):
+        return None
+    length = truth.case.inputs.shape[1]
+    found, right, times = [], [], np.zeros(0, np.int64)
+    for batch in batches:
+        pieces = []
+        for number, run in batch.runs.items():
+            steps = part.steps(number)
+            inside = steps < length  # before the sequence, where there is such a step, all is zero
+            value = part.found(run[part.tensor], len(batch.sequences))
+            if value.ndim != 3:
+                return _misshapen(truth.noises[part.source], int(steps.max()))
+            pieces.append((value[: batch.used, inside], steps[inside]))
+        found.append(np.concatenate([value for value, _ in pieces], axis=1))
+        times = np.concatenate([steps for _, steps in pieces])
+        right.append(rows_at(truth.trace[part.source][batch.sequences[: batch.used]], times))
+    if not len(times):
+        return None
+    return _deviation(np.concatenate(found), np.concatenate(right), truth.noises[part.source], times)
+
+
+def measure_head(truth: Truth, batches: Sequence[Batch]) -> Deviation | None:
+    """The output in these runs; None where the graph does not give it, or they do not reach it."""
+    graph, case = truth.graph, truth.case
+    answers = truth.spec.head.output_steps(graph.steps)  # of a run
+    found, right, every = [], [], _output_times(truth)
+    times = every
+    for batch in batches:
+        numbers = [number for number in batch.runs if 0 <= number - graph.delay < case.inputs.shape[1] // graph.steps]
+        if not numbers or any("output" not in run for run in batch.runs.values()):
+            return None
+        expected = case.outputs[batch.sequences[: batch.used]]
+        outputs = [batch.runs[number]["output"][: batch.used] for number in numbers]
+        if graph.states:
+            places = np.array([(number - graph.delay) * answers + np.arange(answers) for number in numbers]).reshape(-1)
+            outputs = [output if output.ndim == 3 else output[:, None] for output in outputs]
+            expected, times = expected[:, places], every[places]
+        found.append(np.concatenate(outputs, axis=1))
+        right.append(expected)
+    return _deviation(np.concatenate(found), np.concatenate(right), case.noise, times)
+
+
+def measure_states(truth: Truth, batches: Sequence[Batch]) -> list[StateResult]:
+    """The states that come out of runs whose states went in right."""
+    seen = [_StatesOf(truth, batch) for batch in batches]
+    return [_measure_state(truth, rows, seen) for rows in state_rows(truth.spec, truth.graph)]
+
+
+class _StatesOf:
+    """The states of a batch's runs by name, one run after the other: (B, runs * rows, H) each."""
+
+    def __init__(self, truth: Truth, batch: Batch) -> None:
+        trace = {name: value[batch.sequences[: batch.used]] for name, value in truth.trace.items()}
+        self.numbers = list(batch.runs)
+        self.found = [
+            {after: run[after][: batch.used] for _, after in truth.graph.states} for run in batch.runs.values()
+        ]
+        self.right = [states_after(truth.spec, truth.graph, trace, number) for number in batch.runs]
+        self.before = [states_before(truth.spec, truth.graph, trace, number) for number in batch.runs]
+
+
+def _measure_state(truth: Truth, rows: StateRows, seen: Sequence[_StatesOf]) -> StateResult:
+    def joined(name: str, runs: Callable[[_StatesOf], Sequence[Mapping[str, NDArray[Any]]]]) -> NDArray[Any]:
+        parts = [[run[name][:, rows.rows, : rows.width] for run in runs(states)] for states in seen]
+        return np.concatenate([np.concatenate(part, axis=1) for part in parts])
+
+    found, right = joined(rows.name, lambda states: states.found), joined(rows.name, lambda states: states.right)
+    each = found.shape[1] // len(seen[0].numbers)
+    times = np.repeat([(number + 1) * truth.graph.steps - 1 for number in seen[0].numbers], each)
+    noise = truth.noises.get(rows.source, float(np.finfo(np.float32).eps))
+    deviation = _deviation(found, right, noise, times)
+    remark = ""
+    if not deviation.passed:
+        before = joined(rows.before, lambda states: states.before)
+        others = {
+            name: joined(name, lambda states: states.right) for _, name in truth.graph.states if name != rows.name
+        }
+        remark = _resemblance(found, right, before, each, rows, others, deviation.limit)
+    return StateResult(rows.part, rows.name, deviation, remark)
+
+
+def _resemblance(
+    found: Array, right: Array, before: Array, each: int, rows: StateRows, others: Mapping[str, Array], limit: float
+) -> str:
+    """What a wrong state is. each: rows of one run."""
+
+    def same(value: Array) -> bool:
+        return found.shape == value.shape and bool(np.abs(found - value).max() <= limit)
+
+    if same(np.zeros_like(right)):
+        return "is all zeros"
+    if same(before):
+        return f"is not carried on: it is {rows.before}, unchanged"
+    if found.shape == right.shape:
+        newest_first = right.reshape(len(right), -1, each, right.shape[2])[:, :, ::-1].reshape(right.shape)
+        if same(newest_first):
+            return "has its rows in the reverse order"
+    return next((f"holds what {name} should" for name, value in others.items() if same(value)), "")
+
+
+def _output_times(truth: Truth) -> NDArray[np.int64]:
+    """The time step that each output step answers."""
+    length, head = truth.case.inputs.shape[1], truth.spec.head
+    if truth.graph.states:
+        return answered_steps(truth.graph.steps, head, length)
+    return np.arange(length - head.output_steps(length), length)
+
+
+def _deviation(found: NDArray[Any], right: Array, noise: float, times: NDArray[np.int64]) -> Deviation:
+    case = GoldenCase("", np.zeros((len(right), 1), np.float32), right.astype(np.float64), noise)
+    result = judge(case, found)
+    first = result.first_bad_step
+    step = None if first is None else max(0, int(times[min(first, len(times) - 1)]))
+    return Deviation(result.absolute, result.in_noise, result.limit, step, result.growth)
+
+
+def _misshapen(noise: float, step: int) -> Deviation:
+    return Deviation(None, None, NOISE_MULTIPLE * noise, step, ())

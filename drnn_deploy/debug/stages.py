@@ -1,0 +1,178 @@
+"""The parts of a network, and what each gives in a graph: the float64 values between them, laid out as the graph does.
+
+A graph is run once or, with states, once a chunk. Part by part: `input` (what the first layer reads), `layer 0`, ...,
+`head`. Every part but the head ends in one tensor of the graph (`drnn_export.emitter.emit.boundaries`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_export.emitter.emit import INPUT, boundaries
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.streaming.delay_lines import line_name, next_states
+
+Array = NDArray[np.floating]
+Trace = Mapping[str, Array]  # see `drnn_runtimes.reference.loop.Reference.trace`
+Times = NDArray[np.int64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The input or a layer.
+
+    tensor: of the graph, that it ends in. source: in a trace. times: the time steps that the graph's first run
+    computes, in order; each further run goes on `stride` steps later. rows: of the tensor, with the padding behind the
+    steps. place: among the layers of a tensor that holds them all, None of one that is time-major rows of this part.
+    """
+
+    name: str
+    tensor: str
+    source: str
+    width: int
+    times: Times
+    stride: int
+    rows: int
+    place: int | None = None
+
+    def steps(self, run: int) -> Times:
+        """The time steps of a run; those before the sequence are negative."""
+        return self.times + run * self.stride
+
+    def right(self, trace: Trace, run: int) -> Array:
+        """(B, steps, width) of a run in float64."""
+        return rows_at(trace[self.source], self.steps(run))
+
+    def found(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
+        """(B, steps, width) from the graph's tensor; (0,) where it holds too little or does not divide."""
+        if self.place is not None:
+            fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
+            return tensor[:, self.place, None, : self.width] if fits else np.zeros(0)
+        if tensor.size % (batch * self.width) or tensor.size < len(self.times) * batch * self.width:
+            return np.zeros(0)
+        return tensor.reshape(-1, batch, self.width)[: len(self.times)].transpose(1, 0, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class StateRows:
+    """The rows of one state output that belong to one part of the network."""
+
+    part: str
+    name: str  # of the output
+    before: str  # the input that it replaces
+    source: str  # in a trace; "" for the flags of emission skewed
+    rows: slice
+    width: int
+
+
+def request_of(graph: GraphInfo) -> GraphRequest:
+    """What the graph was emitted for."""
+    return GraphRequest(
+        graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
+    )
+
+
+def parts_of(spec: ModelSpec, graph: GraphInfo) -> list[Part]:
+    """The input, unless it is the graph's own, and the layers."""
+    request = request_of(graph)
+    first, *others = boundaries(spec, request)
+    every = np.arange(graph.steps)
+    found = [Part("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
+    skewed, computed = graph.emission == "skewed", every
+    for layer, (hidden, plan) in enumerate(zip(spec.hidden, request.plan(spec).layers, strict=True)):
+        rows = graph.steps
+        if graph.form == "sequence":
+            computed, rows = computed if plan.select is None else computed[plan.select], plan.cells * plan.fold
+        times, tensor = (every - layer, others[0]) if skewed else (computed, others[layer])
+        place = layer if skewed else None
+        found.append(Part(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
+    return found[1:] if first == INPUT else found
+
+
+def given(parts: Sequence[Part], trace: Trace, run: int, shape: tuple[int, ...]) -> Array:
+    """The tensor that these parts end in, as a run should have it, in the graph's shape (-1 for the batch's axis).
+
+    Padding, which no right graph reads, is zero, and what does not fit the shape is cut off.
+    """
+    first = parts[0]
+    values = [part.right(trace, run) for part in parts]
+    batch = len(values[0])
+    if first.place is not None:
+        wide = shape[-1]
+        packed = [np.pad(value[:, 0, :wide], ((0, 0), (0, max(0, wide - value.shape[2])))) for value in values]
+        return np.stack(packed, axis=1)
+    flat = values[0].transpose(1, 0, 2).reshape(-1)
+    known = int(np.prod([size for size in shape if size >= 0]))
+    whole = first.rows * batch * first.width
+    size = known if -1 not in shape else -(-whole // known) * known
+    return np.pad(flat[:size], (0, max(0, size - len(flat)))).reshape(shape)
+
+
+def rows_at(values: Array, steps: Times) -> Array:
+    """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
+    inside = (steps >= 0) & (steps < values.shape[1])
+    found = values[:, np.clip(steps, 0, values.shape[1] - 1)]
+    return np.where(inside[None, :, None], found, 0.0)
+
+
+def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
+    """Every state output, by layer."""
+    found: list[StateRows] = []
+    rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
+    for before, after in graph.states:
+        line = line_name(before)
+        if line.startswith("lines_"):
+            ends = np.cumsum(spec.dilations)
+            for layer, (end, dilation, hidden) in enumerate(zip(ends, spec.dilations, spec.hidden, strict=True)):
+                span, source = slice(int(end - dilation), int(end)), f"l{layer}_{line[-1]}"
+                found.append(StateRows(f"layer {layer}", after, before, source, span, hidden))
+        elif line == "started":
+            found.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
+        else:
+            part = line if line == "fusion" else f"layer {line[1:].partition('_')[0]}"
+            source = f"l{spec.layers - 1}_h" if line == "fusion" else line
+            width = spec.hidden[int(source[1:].partition("_")[0])]
+            found.append(StateRows(part, after, before, source, slice(0, rows[after]), width))
+    return found
+
+
+def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
+    """The graph's state inputs of a run, in float64: of a ring, the oldest rows of each line."""
+    taken = {tensor.name: tensor.shape[1] for tensor in graph.inputs}
+    lines = _lines(spec, graph, trace, run)
+    return {before: lines[line_name(before)][:, : taken[before]] for before, _ in graph.states}
+
+
+def states_after(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
+    """The graph's state outputs of a run, in float64: of a ring, the newest rows of each line."""
+    return next_states(graph, _lines(spec, graph, trace, run + 1))
+
+
+def _lines(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
+    """Whole delay lines before a run, by the names that states have without their prefix."""
+    late = 1 if graph.emission == "skewed" else 0
+    ages = [np.arange(-dilation, 0) for dilation in spec.dilations]
+    batch, kinds = len(trace["input"]), "hc" if spec.cell == "lstm" else "h"
+    lines = {
+        f"l{layer}_{kind}": rows_at(trace[f"l{layer}_{kind}"], run * graph.steps - late * layer + ages[layer])
+        for layer in range(spec.layers)
+        for kind in kinds
+    }
+    top = run * graph.steps - late * (spec.layers - 1)
+    lines["fusion"] = rows_at(trace[f"l{spec.layers - 1}_h"], top + np.arange(1 - spec.window, 0))
+    if late:
+        wide = max(spec.hidden)
+        for kind in kinds:
+            every = [lines[f"l{layer}_{kind}"] for layer in range(spec.layers)]
+            lines[f"lines_{kind}"] = np.concatenate(
+                [np.pad(line, ((0, 0), (0, 0), (0, wide - line.shape[2]))) for line in every], axis=1
+            )
+        reached = (np.arange(spec.layers) < run).astype(np.float64)
+        lines["started"] = np.tile(reached[None, :, None], (batch, 1, 1))
+    return lines

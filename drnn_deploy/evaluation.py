@@ -1,0 +1,151 @@
+"""A task's metric through every runtime of a bundle, and the predictions that differ between them.
+
+Or of a checkpoint alone, through torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_deploy.parity.check import graphs_for, shown_name
+from drnn_deploy.parity.inference import run_case
+from drnn_deploy.tasks import Batch, Score, Task, fits, make_task
+from drnn_models.baseline_specs import NetworkSpec
+from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Session
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import Checkpoint
+
+_SEQUENCES_AT_ONCE = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One runtime on one graph over a split. `changed`: predictions unlike those of the first runtime and graph."""
+
+    runtime: str
+    graph: str
+    metrics: dict[str, float]
+    predictions: int
+    changed: int
+    seconds: float
+    caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
+
+
+def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
+    """The task that a bundle or checkpoint, called `what` in errors, says that it is for.
+
+    Raises `InputError` where it names none, or one that its network does not fit.
+    """
+    if "name" not in described:
+        raise InputError(f"{what} does not say which task its network is for")
+    task = make_task(described["name"], described.get("options", {}))
+    if not fits(task, spec.input, spec.head):
+        raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")
+    return task
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint, what: str, split: str = "test", *, limit: int | None = None
+) -> Evaluation:
+    """Run (the first `limit` sequences of) a split of its task through the torch module. `what`: its name for errors.
+
+    Raises `InputError` where the checkpoint names no task, or one that its network does not fit.
+    """
+    import torch
+
+    model = checkpoint.network()
+
+    def run(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        with torch.inference_mode():
+            outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
+        return outputs
+
+    task = task_of(checkpoint.task, checkpoint.spec, what)
+    return _evaluate(run, task, split, limit, "torch", "checkpoint")[0]
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    runtimes: Sequence[Runtime],
+    split: str = "test",
+    *,
+    limit: int | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> list[Evaluation]:
+    """Run (the first `limit` sequences of) a split of the task through every graph and runtime that can run it.
+
+    Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle, and `InputError` where the
+    bundle names no task, or one that its network does not fit.
+    """
+    task = task_of(bundle.task, bundle.spec, str(bundle.folder))
+    results: list[Evaluation] = []
+    expected: NDArray[np.int64] | None = None
+    for runtime in runtimes:
+        graphs = graphs_for(runtime, bundle)
+        reasons = [runtime.unsupported(bundle, graph) for graph in graphs]
+        if all(reasons):
+            raise RuntimeUnavailableError(f"{runtime.name} cannot run {bundle.folder}: {reasons[0]}")
+        for graph in (graph for graph, reason in zip(graphs, reasons, strict=True) if not reason):
+            notify(f"{runtime.name} on {shown_name(runtime, graph)}")
+            with runtime.load(bundle, graph) as session:
+                run = functools.partial(_run, session, graph)
+                shown = shown_name(runtime, graph)
+                result, predictions = _evaluate(run, task, split, limit, runtime.name, shown)
+            expected = predictions if expected is None else expected
+            changed = int(np.count_nonzero(predictions != expected))
+            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
+    return results
+
+
+def _run(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+    return run_case(session, graph, inputs)["output"]
+
+
+def _evaluate(
+    run: Callable[[NDArray[np.generic]], NDArray[np.generic]],
+    task: Task,
+    split: str,
+    limit: int | None,
+    runtime: str,
+    graph: str,
+) -> tuple[Evaluation, NDArray[np.int64]]:
+    score, predictions = Score(), []
+    started = time.perf_counter()
+    for batch in limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
+        outputs = run(batch.inputs)
+        score.add(outputs, batch)
+        predictions.append(outputs.argmax(axis=-1).reshape(-1))
+    seconds = time.perf_counter() - started
+    found = np.concatenate(predictions)
+    return Evaluation(runtime, graph, task.metrics(score), len(found), 0, seconds), found
+
+
+def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
+    """The first `limit` sequences of the batches, and no more of them drawn than that takes; None: all."""
+    left = limit
+    for batch in batches:
+        if left is None:
+            yield batch
+            continue
+        groups = None if batch.groups is None else batch.groups[:left]
+        yield Batch(batch.inputs[:left], batch.targets[:left], groups)
+        left -= len(batch.inputs)
+        if left <= 0:
+            return
+
+
+def as_json(results: Sequence[Evaluation]) -> dict[str, Any]:
+    """Plain JSON types."""
+    same = all(result.changed == 0 for result in results)
+    return {"passed": same, "evaluations": [dataclasses.asdict(result) for result in results]}

@@ -1,0 +1,144 @@
+"""Golden data: the inputs that every runtime is checked on, and what float64 makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_core.files import replacing
+from drnn_core.types import Precision
+from drnn_models.baseline_modules import Network
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Head, ModelSpec, Tokens
+from drnn_runtimes.bundle import GoldenCase
+from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.low_precision import rounding_noise
+
+_SEQUENCES = 4  # of each synthetic case
+_STREAMS = 2
+_LARGE = 30.0  # saturates every gate
+_AGREEMENT = 1e-9  # of the two float64 implementations, relative to the largest output
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def make_golden(
+    checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
+) -> list[GoldenCase]:
+    """Zeros, normal, large and ramp inputs, and the checkpoint's own examples where they have this length.
+
+    The outputs come from the NumPy loop and are confirmed by the torch module in float64. The noise is the larger of
+    two float32 computations', torch's and the loop's, which sum in different orders: on inputs with few different
+    outputs, such as zeros, one alone may have been lucky. precisions: others that graphs have, whose noise is that of
+    the loop with the same roundings (`drnn_runtimes.reference.low_precision`). Raises `InputError` where the network's
+    outputs are beyond float32.
+    """
+    inputs = _synthetic(checkpoint.dilated, length, seed)
+    cases = [_case(checkpoint, name, x, precisions) for name, x in inputs.items()]
+    examples = checkpoint.examples
+    if examples is not None and examples.inputs.shape[1] == length:
+        cases.append(_case(checkpoint, "task", examples.inputs, precisions, examples.targets, examples.source))
+    return cases
+
+
+def make_stream(
+    checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
+) -> GoldenCase:
+    """Normal inputs of `length` steps with what the head makes of every step, for graphs with state.
+
+    Of tokens, one sequence is a ramp, so that as many symbols as there are steps occur.
+    """
+    spec = checkpoint.dilated
+    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
+    made = _synthetic(spec, length, seed)
+    inputs = made["normal"][:_STREAMS]
+    if isinstance(spec.input, Tokens):
+        inputs[-1] = made["ramp"][0]
+    case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs, precisions)
+    return dataclasses.replace(case, stream=True)
+
+
+def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
+    """Write `golden.npz`; `Bundle.golden` reads it."""
+    index = [
+        {
+            "name": case.name,
+            "noise": case.noise,
+            "narrow_noise": case.narrow_noise,
+            "source": case.source,
+            "labelled": case.targets is not None,
+            "stream": case.stream,
+        }
+        for case in cases
+    ]
+    arrays: dict[str, NDArray[np.generic]] = {"index": np.array(json.dumps(index))}
+    for case in cases:
+        arrays |= {f"{case.name}.inputs": case.inputs, f"{case.name}.outputs": case.outputs}
+        if case.targets is not None:
+            arrays[f"{case.name}.targets"] = case.targets
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for allow_pickle
+
+
+def _synthetic(spec: ModelSpec, length: int, seed: int) -> dict[str, NDArray[np.generic]]:
+    random = np.random.default_rng(seed)
+    if isinstance(spec.input, Tokens):
+        shape, symbols = (_SEQUENCES, length), spec.input.vocabulary
+        return {
+            "zeros": np.zeros(shape, np.int64),
+            "normal": random.integers(0, symbols, shape, dtype=np.int64),
+            "large": np.full(shape, symbols - 1, np.int64),
+            "ramp": (np.arange(_SEQUENCES * length, dtype=np.int64) % symbols).reshape(shape),  # all that have room
+        }
+    full = (_SEQUENCES, length, spec.input.features)
+    ramp = np.linspace(-1.0, 1.0, length, dtype=np.float32)[None, :, None]
+    slopes = np.linspace(0.25, 1.0, _SEQUENCES, dtype=np.float32)[:, None, None]
+    return {
+        "zeros": np.zeros(full, np.float32),
+        "normal": random.standard_normal(full, dtype=np.float32),
+        "large": (_LARGE * random.standard_normal(full, dtype=np.float32)).astype(np.float32),
+        "ramp": np.broadcast_to(slopes * ramp, full).astype(np.float32),
+    }
+
+
+def _case(
+    checkpoint: Checkpoint,
+    name: str,
+    inputs: NDArray[np.generic],
+    precisions: Sequence[Precision],
+    targets: NDArray[np.int64] | None = None,
+    source: str = "generated",
+) -> GoldenCase:
+    model = checkpoint.network()
+    with np.errstate(over="ignore", invalid="ignore"):
+        reference = run_reference(checkpoint.dilated, checkpoint.weights, inputs)
+        confirmed = _run_torch(model.double(), inputs)
+        by_numpy = run_reference(checkpoint.dilated, checkpoint.weights, inputs, precision=np.float32).outputs
+        noise = max(reference.noise(outputs) for outputs in (_run_torch(model.float(), inputs), by_numpy))
+    largest = float(np.max(np.abs(reference.outputs)))
+    if not (largest <= _FLOAT32_MAX and np.isfinite(noise)):
+        raise InputError(
+            f"the network's outputs grow beyond float32 on {name} inputs of {inputs.shape[1]} steps",
+            "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
+        )
+    if not np.allclose(confirmed, reference.outputs, rtol=0, atol=_AGREEMENT * max(1.0, largest)):
+        raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
+    spec, weights = checkpoint.dilated, checkpoint.weights
+    narrow: dict[str, float] = {
+        each: max(noise, rounding_noise(spec, weights, inputs, reference, each)) for each in precisions
+    }
+    return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source, narrow_noise=narrow)
+
+
+def _run_torch(model: Network, inputs: NDArray[np.generic]) -> NDArray[np.float64]:
+    x = torch.from_numpy(inputs)
+    if x.is_floating_point():
+        x = x.to(model.head.weight.dtype)
+    with torch.inference_mode():
+        return model(x).double().numpy()  # type: ignore[no-any-return]

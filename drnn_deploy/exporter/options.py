@@ -1,0 +1,148 @@
+"""What an export is asked for, and the graphs that this means for a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from drnn_core.errors import InputError
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_deploy.planner.plan import Goal, Target, cheapest_emission, plan_checkpoint, task_length
+from drnn_export.emitter.emit import NODE_BUDGET
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.config import BuildControls
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import ModelSpec
+
+CHUNK = 32
+ENGINE_SECONDS = 300.0
+_RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
+_MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What goes into a bundle. None: decided from the checkpoint, the planner's estimates and this machine.
+
+    `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
+    step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `emissions`: how the
+    graphs are written; `precisions`: of their products. `target`, `goal`, `rate`: what the planner decides for
+    (`drnn_deploy.planner.plan`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis, whose
+    smallest, usual and largest size are in `profile`. `engines`: TensorRT flavours to build with; None builds with the
+    one that can build here. `compute_capabilities`: to build for ahead of time. `engine_seconds`: longest build; one
+    that is estimated to take longer is not begun. `engine_cache`: whether engines that were built before are taken
+    again. `controls`: of the builder. `runtimes`: to check with, each of which must be usable; None checks with all
+    that are.
+    """
+
+    length: int | None = None
+    forms: tuple[str, ...] | None = None
+    chunk: int | None = None
+    ring: bool | None = None
+    batch: int | None = 1
+    profile: tuple[int, int, int] = (1, 8, 64)
+    emissions: tuple[str, ...] | None = None
+    precisions: tuple[str, ...] = ("fp32",)
+    target: Target = "onnxruntime-cpu"
+    goal: Goal = "sequence"
+    rate: float | None = None
+    prune: bool = True
+    node_budget: int = NODE_BUDGET
+    engines: tuple[str, ...] | None = None
+    compute_capabilities: tuple[str, ...] = ()
+    engine_seconds: float = ENGINE_SECONDS
+    engine_cache: bool = True
+    controls: BuildControls = dataclasses.field(default_factory=BuildControls)
+    runtimes: tuple[str, ...] | None = None
+    noise_multiple: float = NOISE_MULTIPLE
+
+
+def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
+    """The graphs to emit: what the options say, and where they leave it open, what the planner recommends.
+
+    Raises `InputError` for options that contradict each other or the checkpoint.
+    """
+    if not 1 <= options.profile[0] <= options.profile[1] <= options.profile[2]:
+        raise InputError(f"a batch's sizes must be smallest <= usual <= largest, from 1 up, got {options.profile}")
+    options = _with_goal(checkpoint, options)
+    forms = options.forms or ("sequence",)
+    lengths = {"chunk": options.chunk or CHUNK, "step": 1}
+    if "sequence" in forms:
+        lengths["sequence"] = _length(checkpoint, options)
+    _check_steps(checkpoint.dilated, lengths)
+    for name, chosen in (("form", forms), ("emission", options.emissions), ("precision", options.precisions)):
+        if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):
+            raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
+    if "skewed" in (options.emissions or ()) and "step" not in forms:
+        raise InputError("emission skewed is for form step", "Add --form step.")
+    return [
+        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
+        for form in forms
+        for emission in options.emissions or (None,)
+        for precision in options.precisions
+        if emission != "skewed" or form == "step"
+    ]
+
+
+def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
+    """The options with form and chunk decided for a goal of streams."""
+    if options.goal == "sequence":
+        return options
+    if options.forms or options.chunk:
+        what = "the form and chunk" if options.chunk else "the form"
+        raise InputError(f"--{options.goal} chooses {what}", "Leave --form and --chunk out, or leave that out.")
+    plan = plan_checkpoint(
+        checkpoint,
+        target=options.target,
+        goal=options.goal,
+        length=options.length,
+        rate=options.rate,
+        batch=options.batch,
+        node_budget=options.node_budget,
+    )
+    chosen = plan.chosen.request
+    emissions = options.emissions or (chosen.emission,)
+    return dataclasses.replace(options, forms=(chosen.form,), chunk=chosen.steps, emissions=emissions)
+
+
+def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
+    length = options.length or task_length(checkpoint)
+    if length is None:
+        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+    return length
+
+
+def _check_steps(spec: ModelSpec, lengths: dict[str, int]) -> None:
+    if (steps := max(lengths.values()) + sum(spec.dilations)) > _MOST_STEPS:
+        raise InputError(
+            f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
+            "Use a smaller --length; a dilation above it has no effect.",
+        )
+
+
+def _request(
+    spec: ModelSpec, options: ExportOptions, form: str, steps: int, emission: str | None, precision: str
+) -> GraphRequest:
+    request = GraphRequest(
+        steps,
+        options.batch,
+        emission or ("unrolled" if precision == "bf16" else "fused"),  # type: ignore[arg-type]  # checked there
+        prune=options.prune and form == "sequence",
+        form=form,  # type: ignore[arg-type]
+        ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
+        precision=precision,  # type: ignore[arg-type]
+    )
+    return request if emission else cheapest_emission(spec, request, options.target, options.node_budget)
+
+
+def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
+    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
+    size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
+    return size > _RING_BYTES if options.ring is None else options.ring
+
+
+def stream_length(spec: ModelSpec, requests: Sequence[GraphRequest], longest: int = 4096) -> int:
+    """Steps of the golden stream: two chunks of every graph, and every delay line twice round, as far as that goes."""
+    chunk = max(request.steps for request in requests)
+    return max(2 * chunk, min(2 * max(spec.dilations) + chunk, longest))

@@ -1,0 +1,277 @@
+"""Checkpoint to bundle: emit, build, write down, check. The command `drnn-export` as a function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from drnn_core.cache import cache_folder
+from drnn_core.errors import DeployError, EngineError, InputError
+from drnn_core.files import replacing_folder, sha256
+from drnn_core.version import package_version
+from drnn_deploy.exporter.golden import make_golden, make_stream, write_golden
+from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.results import ParityReport
+from drnn_deploy.parity.tolerance import Tolerance
+from drnn_deploy.planner.cost_model import build_seconds
+from drnn_export.emitter.builder import tensor_info
+from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
+from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_runtimes.bundle import (
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    PARITY,
+    WEIGHTS,
+    Bundle,
+    EngineInfo,
+    GoldenCase,
+    GraphInfo,
+    manifest_checksum,
+)
+from drnn_runtimes.registry import RUNTIMES, require
+from drnn_runtimes.trt.sidecar import Sidecar
+
+Notify = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineResult:
+    """One engine asked for or attempted: its sidecar, or why there is none."""
+
+    backend: str
+    graph: str
+    sidecar: Sidecar | None
+    reason: str = ""
+    fix: str = ""
+    failed: bool = False  # it should have been there
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """The bundle with what was found while making it."""
+
+    bundle: Bundle
+    parity: ParityReport
+    engines: tuple[EngineResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 parity failed, 4 an engine could not be built, else the code of what stopped a runtime."""
+        return self.parity.exit_code or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
+
+
+def export(
+    model: Path | str | Checkpoint,
+    output: Path | str | None = None,
+    options: ExportOptions | None = None,
+    *,
+    notify: Notify = lambda _: None,
+) -> ExportResult:
+    """Write the bundle of a trained network and check it on every runtime that is here.
+
+    model: a checkpoint or its path. output: the bundle's folder (default: NAME-bundle for NAME.pt, in the current
+    folder). The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines
+    that cannot be built are in the result, not raised. Raises `DeployError` for everything that keeps a bundle from
+    being written, and where a runtime or engine asked for by name cannot be had.
+    """
+    options = options or ExportOptions()
+    tolerance = Tolerance(options.noise_multiple)
+    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
+    name = "model" if isinstance(model, Checkpoint) else Path(model).stem
+    folder = Path(output) if output is not None else Path(f"{name}-bundle")
+    _check_replaceable(folder)
+    runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+    backends = _backends(options)
+    requests = graph_requests(checkpoint, options)
+
+    with replacing_folder(folder) as draft:
+        graphs = _write_networks(draft, checkpoint, requests, options, notify)
+        notify("computing the float64 reference")
+        write_golden(draft / GOLDEN, _golden(checkpoint, requests))
+        seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
+        engines = [
+            _build(draft, graph, expected, backend, options, notify)
+            for backend in backends
+            for graph, expected in zip(graphs, seconds, strict=True)
+        ]
+        infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
+        _write_manifest(draft, checkpoint, graphs, infos)
+        parity = check_parity(
+            Bundle.open(draft, verify=False),
+            runtimes,
+            required=options.runtimes is not None,
+            tolerance=tolerance,
+            notify=notify,
+        )
+        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
+        _write_manifest(draft, checkpoint, graphs, infos)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines))
+
+
+def write_bundle(
+    checkpoint: Checkpoint,
+    folder: Path,
+    requests: Sequence[GraphRequest],
+    golden: Sequence[GoldenCase],
+    options: ExportOptions,
+    *,
+    notify: Notify = lambda _: None,
+) -> Bundle:
+    """A bundle of exactly these graphs with golden data that is there already: without engines, and not checked.
+
+    golden: fits the graphs, see `drnn_deploy.exporter.golden`. options: only `node_budget` and `profile` matter. Raises
+    `InputError` where a graph is over the node budget or the folder cannot be written.
+    """
+    with replacing_folder(folder) as draft:
+        graphs = _write_networks(draft, checkpoint, requests, options, notify)
+        write_golden(draft / GOLDEN, golden)
+        _write_manifest(draft, checkpoint, graphs, ())
+    return Bundle.open(folder, verify=False)
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise InputError(
+            f"{folder} is not empty and not a bundle; exporting there would delete what it holds",
+            "Choose another folder with --output.",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file", "Choose a folder with --output.")
+
+
+def _backends(options: ExportOptions) -> list[Backend]:
+    """The flavours to build with: those asked for, else the first that can build here, if any."""
+    if options.engines is None:
+        return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
+    for name in options.engines:
+        if name not in BACKENDS:
+            raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
+        options.controls.check(name)
+        available = backend_availability(name, options.compute_capabilities)
+        if not available.usable:
+            raise EngineError(f"no {name} engine can be built here: {available.detail}", available.fix)
+    return [name for name in BACKENDS if name in options.engines]
+
+
+def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
+    whole = [request.steps for request in requests if request.form == "sequence"]
+    streamed = [request for request in requests if request.form != "sequence"]
+    narrow = sorted({request.precision for request in requests} - {"fp32"})
+    cases = make_golden(checkpoint, whole[0], narrow) if whole else []
+    if streamed:
+        cases.append(make_stream(checkpoint, stream_length(checkpoint.dilated, streamed), narrow))
+    return cases
+
+
+def _write_networks(
+    draft: Path, checkpoint: Checkpoint, requests: Sequence[GraphRequest], options: ExportOptions, notify: Notify
+) -> list[GraphInfo]:
+    """The graphs, and the weights that the reference and torch run."""
+    _write_weights(draft, checkpoint)
+    return [_write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)]
+
+
+def _write_graph(
+    draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
+) -> GraphInfo:
+    kind = f"chunk{request.steps}" if request.form == "chunk" else request.form
+    size = estimate(checkpoint.dilated, request)
+    notify(f"emitting {kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
+    model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
+    precision = f"-{request.precision}" if request.precision != "fp32" else ""
+    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}{precision}.onnx"
+    (draft / file).write_bytes(model.SerializeToString(deterministic=True))
+    return GraphInfo(
+        file=file,
+        form=request.form,
+        emission=request.emission,
+        pruned=request.prune,
+        steps=request.steps,
+        batch=request.batch,
+        precision=request.precision,
+        opset=model.opset_import[0].version,
+        nodes=len(model.graph.node),
+        inputs=tuple(tensor_info(value) for value in model.graph.input),
+        outputs=tuple(tensor_info(value) for value in model.graph.output),
+        states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
+        ring=request.ring,
+        delay=request.delay(checkpoint.dilated),
+        profile=options.profile if request.batch is None else None,
+    )
+
+
+def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.numpy import save
+
+    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
+
+
+def _build(
+    draft: Path, graph: GraphInfo, seconds: float, backend: Backend, options: ExportOptions, notify: Notify
+) -> EngineResult:
+    """seconds: that the build is estimated to take."""
+    if seconds > options.engine_seconds:
+        return EngineResult(
+            backend,
+            graph.name,
+            None,
+            f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
+            f"to wait for it: --engine-seconds {3 * seconds:.0f}",
+        )
+    notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
+    engine = draft / _engine_file(graph, backend)
+    try:
+        sidecar = build_engine(
+            draft / graph.file,
+            engine,
+            backend,
+            compute_capabilities=options.compute_capabilities,
+            controls=options.controls,
+            batch=graph.profile,
+            time_limit=options.engine_seconds,
+            cache=cache_folder() if options.engine_cache else None,
+        )
+    except DeployError as error:
+        return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)
+    return EngineResult(backend, graph.name, sidecar)
+
+
+def _engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:
+    graph = next(graph for graph in graphs if graph.name == result.graph)
+    file = _engine_file(graph, result.backend)
+    return EngineInfo(file, f"{file}.json", graph.file, result.backend)
+
+
+def _engine_file(graph: GraphInfo, backend: str) -> str:
+    return f"engines/{graph.name.replace('/', '-')}.{backend}.engine"
+
+
+def _write_manifest(
+    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo]
+) -> None:
+    paths = sorted(path for path in draft.rglob("*") if path.is_file() and path.name != MANIFEST)
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "onnx": onnx.__version__}
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "spec": checkpoint.dilated.to_json(),
+        "task": checkpoint.task,
+        "graphs": [dataclasses.asdict(graph) for graph in graphs],
+        "engines": [dataclasses.asdict(engine) for engine in engines],
+        "files": {
+            path.relative_to(draft).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in paths
+        },
+        "versions": {"drnn-deploy": package_version(), **versions},
+    }
+    manifest["checksum"] = manifest_checksum(manifest)
+    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

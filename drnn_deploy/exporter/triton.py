@@ -1,0 +1,102 @@
+"""A Triton model repository for a graph with state: NVIDIA's server keeps each sequence's state, and the clients none.
+
+NAME/config.pbtxt   sequence batching with one implicit state per delay line, zero at the start of a sequence
+NAME/1/model.onnx   the bundle's graph, run by Triton's ONNX Runtime backend
+
+Sources: Triton's model_config.proto (ModelSequenceBatching.State) and its documentation of implicit state management.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from drnn_core.errors import InputError
+from drnn_core.files import replacing_folder
+from drnn_core.types import TensorInfo
+from drnn_deploy.exporter.options import ExportOptions
+from drnn_runtimes.bundle import Bundle, GraphInfo
+
+MAX_BATCH = 64
+_IDLE_MICROSECONDS = 60_000_000
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+_TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
+_EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --triton DIR"
+
+
+def servable_graph(bundle: Bundle) -> GraphInfo:
+    """The first graph that Triton can batch and keep the state of.
+
+    Raises `InputError` where there is none: the batch must be free, and the states whole delay lines, for a ring's rest
+    would stay nowhere.
+    """
+    for graph in bundle.graphs:
+        if graph.states and graph.batch is None and not graph.ring:
+            return graph
+    raise InputError(f"{bundle.folder} has no graph with state, dynamic batch and whole delay lines", _EXPORT)
+
+
+def check_options(options: ExportOptions) -> ExportOptions:
+    """The options with whole delay lines. Raises `InputError` where no graph of theirs could be served."""
+    if options.batch is not None or not {"chunk", "step"} & set(options.forms or ()) or options.ring:
+        raise InputError("Triton needs a form with state, a dynamic batch and whole delay lines", _EXPORT)
+    return dataclasses.replace(options, ring=False)
+
+
+def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int = MAX_BATCH) -> Path:
+    """Write the model NAME into the repository `folder`, whole or not at all, and return its folder.
+
+    Raises `InputError` for a bundle without a fitting graph, and for a name that is no plain file name.
+    """
+    graph = servable_graph(bundle)
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot be a model's name in Triton", "Use letters, digits, - and _.")
+    place = folder / name
+    if place.is_dir() and any(place.iterdir()) and not (place / "config.pbtxt").is_file():
+        raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
+    with replacing_folder(place) as draft:
+        (draft / "config.pbtxt").write_text(model_config(graph, name, max_batch), encoding="utf-8")
+        (draft / "1").mkdir()
+        shutil.copyfile(bundle.path(graph.file), draft / "1" / "model.onnx")
+    return place
+
+
+def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str:
+    """config.pbtxt as text. Dimensions leave out the batch, as `max_batch_size` above 0 asks for."""
+    states = {before for before, _ in graph.states} | {after for _, after in graph.states}
+    lines = [f'name: "{name}"', 'backend: "onnxruntime"', f"max_batch_size: {max_batch}"]
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        lines += [f"{kind} {{", *_tensor([t for t in tensors if t.name not in states]), "}"]
+    lines += ["sequence_batching {", f"  max_sequence_idle_microseconds: {_IDLE_MICROSECONDS}"]
+    lines += ["  oldest {", f"    max_candidate_sequences: {max_batch}", "  }"]
+    shapes = {tensor.name: tensor for tensor in graph.inputs}
+    for before, after in graph.states:
+        lines += _state(before, after, shapes[before])
+    return "\n".join([*lines, "}", ""])
+
+
+def _tensor(tensors: Sequence[TensorInfo]) -> Iterator[str]:
+    (tensor,) = tensors
+    yield f'  name: "{tensor.name}"'
+    yield f"  data_type: {_TYPES[tensor.dtype]}"
+    yield from (f"  dims: {size}" for size in tensor.shape[1:])
+
+
+def _state(before: str, after: str, tensor: TensorInfo) -> list[str]:
+    dims = [f"dims: {size}" for size in tensor.shape[1:]]
+    kind = f"data_type: {_TYPES[tensor.dtype]}"
+    return [
+        "  state {",
+        f'    input_name: "{before}"',
+        f'    output_name: "{after}"',
+        *(f"    {line}" for line in (kind, *dims)),
+        "    initial_state {",
+        '      name: "zero"',
+        *(f"      {line}" for line in (kind, *dims)),
+        "      zero_data: true",
+        "    }",
+        "  }",
+    ]

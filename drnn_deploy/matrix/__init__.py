@@ -1,0 +1,1 @@
+"""All graphs, runtimes and task data of a bundle or checkpoint."""

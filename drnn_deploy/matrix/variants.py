@@ -1,0 +1,146 @@
+"""The graphs that a checkpoint is checked on: form x emission x precision, and further batches, lengths and chunkings.
+
+The first set has batch 1 and the task's length, chunks of 32 steps and single steps. The others vary one thing each,
+with one emission: batch, pruning and chunk; a length that the largest dilation divides; one shorter than it; and, where
+the task's own length is divided by it, one that is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from drnn_core.errors import InputError
+from drnn_deploy.exporter.options import CHUNK, ExportOptions, graph_requests
+from drnn_deploy.planner.plan import task_length
+from drnn_export.emitter.emit import NODE_BUDGET, estimate
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import ModelSpec
+
+FORMS: dict[str, tuple[str, ...]] = {  # with the emissions that are checked where nobody named any
+    "sequence": ("fused",),  # unrolled, most of them are too large for some runtime
+    "chunk": ("fused", "unrolled", "mixed"),
+    "step": ("fused", "unrolled", "skewed"),
+}
+_ODD_BATCH, _ODD_CHUNK, _SMALL_BATCH = 5, 7, 3
+_PROFILE = (1, 2, 4)  # of a dynamic batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """What is checked; empty: all that there is, or for a checkpoint `FORMS` in fp32."""
+
+    forms: tuple[str, ...] = ()
+    emissions: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphSet:
+    """Graphs of one bundle: all whole sequences of one length. `label`: what tells its rows from those of others."""
+
+    label: str
+    requests: tuple[GraphRequest, ...]
+    profile: tuple[int, int, int] = _PROFILE
+
+
+def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[GraphSet], list[str]]:
+    """The graphs to check a checkpoint on, and sentences on what was asked for and cannot be emitted.
+
+    Raises `InputError` where nothing can be, or a graph that was asked for is over the node budget.
+    """
+    forms = [form for form in FORMS if form in (selection.forms or FORMS)]
+    plan = _Plan(checkpoint, selection)
+    sets = [GraphSet("", tuple(request for form in forms for request in plan.all_of(form)))]
+    if not sets[0].requests:
+        raise plan.refusals[0]
+    if "chunk" in forms:
+        sets.append(GraphSet(f"B={_ODD_BATCH}", plan.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
+    if "sequence" in forms:
+        whole = plan.one_of("sequence", batch=_ODD_BATCH, prune=False)
+        same = all(_evaluations(plan.spec, each, prune=True) == _evaluations(plan.spec, each) for each in whole)
+        sets.append(GraphSet(f"B={_ODD_BATCH}{'' if same else ' unpruned'}", whole))
+        for length in other_lengths(plan.spec, plan.length):
+            sets.append(_dynamic(plan, length))
+    notes = [f"left out: {error.message}" for error in plan.refusals]
+    return [each for each in sets if each.requests], list(dict.fromkeys(notes))
+
+
+def other_lengths(spec: ModelSpec, length: int) -> list[int]:
+    """Lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
+
+    None that is there already, and none much longer than the sequences that the network is for.
+    """
+    largest = max(spec.dilations)
+    wanted = [largest, largest // 2 + 1]
+    if length % largest == 0:
+        wanted.append(largest + largest // 2 + 1)
+    return [each for each in dict.fromkeys(wanted) if each != length and each <= 2 * length]
+
+
+def _dynamic(plan: _Plan, length: int) -> GraphSet:
+    """Of any batch, or of a small one where the emission has static shapes."""
+    if requests := plan.one_of("sequence", length=length, batch=None):
+        return GraphSet(f"T={length} B={':'.join(map(str, _PROFILE))}", requests)
+    return GraphSet(f"T={length} B={_SMALL_BATCH}", plan.one_of("sequence", length=length, batch=_SMALL_BATCH))
+
+
+class _Plan:
+    """Makes the requests of one checkpoint and remembers what cannot be emitted."""
+
+    def __init__(self, checkpoint: Checkpoint, selection: Selection) -> None:
+        self.refusals: list[InputError] = []
+        self.spec = checkpoint.dilated
+        self.length = task_length(checkpoint) or _usual_length(checkpoint)
+        self._checkpoint, self._selection = checkpoint, selection
+
+    def all_of(self, form: str) -> list[GraphRequest]:
+        """Every emission and precision of a form, at batch 1; refusals are remembered where the user asked for it."""
+        emissions = self._selection.emissions or FORMS[form]
+        found = []
+        for precision in self._precisions():
+            requests = [self._request(form, emission, precision) for emission in emissions]
+            emitted = [request for request in requests if isinstance(request, GraphRequest)]
+            if not emitted or self._selection.emissions:
+                self.refusals += [request for request in requests if isinstance(request, InputError)]
+            found += emitted if self._selection.emissions else [each for each in emitted if self._is_small(each)]
+        return found
+
+    def one_of(self, form: str, **changes: int | bool | None) -> tuple[GraphRequest, ...]:
+        """The first emission of a form that can be had, in every precision, with other lengths or batches."""
+        found = []
+        for precision in self._precisions():
+            for emission in self._selection.emissions or FORMS[form]:
+                request = self._request(form, emission, precision, **changes)
+                if isinstance(request, GraphRequest) and self._is_small(request):
+                    found.append(request)
+                    break
+        return tuple(found)
+
+    def _precisions(self) -> tuple[str, ...]:
+        return self._selection.precisions or ("fp32",)
+
+    def _is_small(self, request: GraphRequest) -> bool:
+        return estimate(self.spec, request).nodes <= NODE_BUDGET
+
+    def _request(
+        self, form: str, emission: str, precision: str, **changes: int | bool | None
+    ) -> GraphRequest | InputError:
+        given = {"length": self.length, "chunk": CHUNK, "batch": 1, "profile": _PROFILE, **changes}
+        options = ExportOptions(forms=(form,), emissions=(emission,), precisions=(precision,), **given)  # type: ignore[arg-type]
+        try:
+            (request,) = graph_requests(self._checkpoint, options)
+        except InputError as error:
+            return error
+        return request
+
+
+def _evaluations(spec: ModelSpec, request: GraphRequest, *, prune: bool = False) -> int:
+    return dataclasses.replace(request, prune=prune).plan(spec).evaluations
+
+
+def _usual_length(checkpoint: Checkpoint) -> int:
+    """For a network that does not say how long its sequences are: as its examples, or as reaches every layer twice."""
+    if checkpoint.examples is not None:
+        return int(checkpoint.examples.inputs.shape[1])
+    return 2 * max(checkpoint.dilated.dilations) + 1

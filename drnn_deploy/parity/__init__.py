@@ -1,0 +1,1 @@
+"""One runtime on one graph against float64."""

@@ -1,0 +1,187 @@
+"""The parity engine: one runtime's outputs against float64, judged by `drnn_deploy.parity.tolerance`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_inputs
+from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.session import Session
+
+if TYPE_CHECKING:
+    pass
+
+Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
+
+_CURVE_POINTS = 16
+
+
+def check_parity(
+    bundle: Bundle,
+    runtimes: Sequence[Runtime],
+    *,
+    required: bool = False,
+    tolerance: Tolerance = DEFAULT,
+    notify: Callable[[str], None] = lambda _: None,
+    more_cases: Sequence[GoldenCase] = (),
+    observe: Observer = lambda *_: None,
+) -> ParityReport:
+    """Run every golden case of a bundle through every graph and runtime that is usable here.
+
+    required: a runtime that can run no graph of this bundle fails, in place of being listed as missing. more_cases: for
+    graphs of whole sequences, beside the golden ones; not for the reference, which is where their outputs come from.
+    observe: called with the outputs of every case.
+    Raises `InputError` where the golden data cannot be read.
+    """
+    rows: list[ParityRow] = []
+    missing: list[Missing] = []
+    for runtime in runtimes:
+        available = runtime.availability()
+        if not available.usable:
+            missing.append(Missing(runtime.name, "", available.detail, available.fix))
+            continue
+        for graph in graphs_for(runtime, bundle):
+            if reason := runtime.unsupported(bundle, graph):
+                missing.append(Missing(runtime.name, shown_name(runtime, graph), reason, ""))
+                continue
+            notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
+            cases = golden_cases(bundle, graph)
+            if runtime.name != "reference" and not graph.states:
+                cases += more_cases
+            rows.append(_row(bundle, runtime, graph, cases, tolerance, observe))
+    report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name)
+    return with_required(report, [runtime.name for runtime in runtimes]) if required else report
+
+
+def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
+    """The report with a failed row (exit code 3) for each of these runtimes that is missing and ran no graph."""
+    ran = {row.runtime for row in report.rows}
+    code = RuntimeUnavailableError.exit_code
+    failed = tuple(
+        ParityRow(entry.runtime, entry.graph, "", False, (), None, entry.reason, code)
+        for entry in report.missing
+        if entry.runtime in names and entry.runtime not in ran
+    )
+    return dataclasses.replace(report, rows=report.rows + failed)
+
+
+def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
+    """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form.
+
+    The reference computes the same whatever the precision, pruning and batch: it gets graphs that take any batch, and
+    so goes through its steps once for many sequences.
+    """
+    if runtime.reads_graph:
+        return list(bundle.graphs)
+    if runtime.name == "reference":
+        distinct = {(g.kind, g.steps, g.delay): _with_any_batch(g) for g in reversed(bundle.graphs)}
+        return list(distinct.values())[::-1]
+    graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
+    return list(graphs.values())[::-1]
+
+
+def _with_any_batch(graph: GraphInfo) -> GraphInfo:
+    inputs, outputs = (
+        tuple(dataclasses.replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in side)
+        for side in (graph.inputs, graph.outputs)
+    )
+    return dataclasses.replace(graph, batch=None, profile=None, inputs=inputs, outputs=outputs)
+
+
+def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:
+    """The golden cases that are for a graph: the stream where it has state, all others where it has none."""
+    return [case for case in bundle.golden if case.stream == bool(graph.states)]
+
+
+def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
+    """How tables name what a runtime runs: kind/emission, or the kind alone where it runs the weights."""
+    return graph.name if runtime.reads_graph or graph.delay else graph.kind
+
+
+def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance = DEFAULT) -> CaseResult:
+    """Compare one output with the reference. A missing row, another shape, NaN or infinity fails."""
+    limit = tolerance.limit(case)
+    accuracy = None
+    if outputs.shape != case.outputs.shape:
+        return CaseResult(case.name, None, None, None, case.noise, limit, False, 0, (), 0.0, None)
+    error = np.abs(outputs.astype(np.float64) - case.outputs)
+    error[~np.isfinite(error)] = np.inf
+    by_step = error.max(axis=(0, 2)) if error.ndim == 3 else error.max(axis=(0, 1))[None]
+    predictions = outputs.argmax(axis=-1)
+    if case.targets is not None and case.targets.shape == predictions.shape:
+        accuracy = float(np.mean(predictions == case.targets))
+    worst, scale = float(by_step.max()), float(np.abs(case.outputs).max())
+    bad = np.flatnonzero(~(by_step <= limit) | ~np.isfinite(by_step))
+    points = np.linspace(0, len(by_step) - 1, min(len(by_step), _CURVE_POINTS)).astype(int)
+    return CaseResult(
+        case=case.name,
+        absolute=_finite(worst),
+        relative=_finite(worst / scale) if scale else _finite(worst),
+        in_noise=_finite(worst / case.noise) if case.noise else 0.0 if worst == 0 else None,
+        noise=case.noise,
+        limit=limit,
+        passed=not len(bad),
+        first_bad_step=int(bad[0]) if len(bad) else None,
+        growth=tuple(_finite(float(value)) for value in by_step[points]),
+        agreement=float(np.mean(predictions == case.outputs.argmax(axis=-1))),
+        accuracy=accuracy,
+    )
+
+
+def _row(
+    bundle: Bundle,
+    runtime: Runtime,
+    graph: GraphInfo,
+    cases: Sequence[GoldenCase],
+    tolerance: Tolerance,
+    observe: Observer,
+) -> ParityRow:
+    precision = "fp64" if runtime.name == "reference" else graph.precision
+    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
+    row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
+    started = time.perf_counter()
+    try:
+        with runtime.load(bundle, graph) as session:
+            results = []
+            for case in cases:
+                result, outputs = check_case(session, bundle, graph, case, tolerance)
+                results.append(result)
+                observe(runtime, graph, case, outputs)
+            seconds = time.perf_counter() - started
+            milliseconds = median_milliseconds(session, graph, cases[0].inputs) if cases else None
+    except DeployError as error:
+        reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
+        seconds = time.perf_counter() - started
+        return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
+    passed = bool(results) and all(result.passed for result in results)
+    ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
+    return dataclasses.replace(ran, caveat=runtime.caveat)
+
+
+def check_case(
+    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, tolerance: Tolerance = DEFAULT
+) -> tuple[CaseResult, NDArray[np.generic]]:
+    """Run one golden case through a loaded graph: the verdict, and the outputs, empty where there were none.
+
+    Of a dynamic batch, the worst over the sizes of its profile. Raises `InputError` where the case does not fit the
+    graph, or the golden data knows no noise of its precision.
+    """
+    answered = answered_case(bundle, graph, case)
+    outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
+    found = [(judge(answered, output, tolerance), output) for output in outputs]
+    return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

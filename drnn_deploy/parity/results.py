@@ -1,0 +1,102 @@
+"""What a parity check found, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from drnn_core.errors import ParityError, RuntimeUnavailableError
+from drnn_deploy.parity.task_results import TaskResult
+from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseResult:
+    """One golden case through one runtime. Errors are the largest over the case; None where an output is not finite.
+
+    `relative`: to the largest |output| of the reference. `first_bad_step`: index on the outputs' step axis.
+    `growth`: the largest error of up to 16 steps, evenly spaced, from first to last output step.
+    `agreement`: the share of predictions (largest output) that are the reference's.
+    """
+
+    case: str
+    absolute: float | None
+    relative: float | None
+    in_noise: float | None
+    noise: float
+    limit: float
+    passed: bool
+    first_bad_step: int | None
+    growth: tuple[float | None, ...]
+    agreement: float
+    accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityRow:
+    """One runtime on one graph.
+
+    `milliseconds`: median time per sequence at the graph's batch. `steps`, `batch` (None: any), `pruned`: of the graph.
+    `seconds`: from loading it to the end of the last case.
+    """
+
+    runtime: str
+    graph: str
+    precision: str
+    passed: bool
+    cases: tuple[CaseResult, ...]
+    milliseconds: float | None
+    error: str = ""  # what went wrong, where it did not get as far as numbers
+    exit_code: int = 0
+    caveat: str = ""  # what a passed row does not show, see `drnn_runtimes.runtime.Runtime`
+    steps: int | None = None
+    batch: int | None = None
+    pruned: bool = False
+    seconds: float | None = None
+
+    @property
+    def worst(self) -> CaseResult | None:
+        """The case with the largest error in units of noise."""
+        return max(self.cases, key=lambda c: float("inf") if c.in_noise is None else c.in_noise, default=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """A runtime that took no part, why, and what to do about it."""
+
+    runtime: str
+    graph: str
+    reason: str
+    fix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ParityReport:
+    """Rows that ran and runtimes that did not.
+
+    `network`: its cell and size. `notes`: sentences on what was left out, and why.
+    """
+
+    rows: tuple[ParityRow, ...]
+    missing: tuple[Missing, ...]
+    tolerance: Tolerance = DEFAULT
+    network: str = ""
+    tasks: tuple[TaskResult, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Every row passed, and there is at least one besides the reference."""
+        return all(row.passed for row in self.rows) and any(row.runtime != "reference" for row in self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 parity failed, 3 nothing to compare, else the code of what stopped a runtime."""
+        failed = [row.exit_code for row in self.rows if not row.passed]
+        if not failed:
+            return 0 if self.passed else RuntimeUnavailableError.exit_code
+        return ParityError.exit_code if min(failed) <= ParityError.exit_code else max(failed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"passed": self.passed, **dataclasses.asdict(self)}

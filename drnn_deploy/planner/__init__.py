@@ -1,0 +1,1 @@
+"""Which graph suits a target, from a fitted cost model."""

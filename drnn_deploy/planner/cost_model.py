@@ -1,0 +1,175 @@
+"""What a graph costs, before it is made: time of a run on ONNX Runtime's CPU, time to build an engine and its size.
+
+Both are sums of counts times coefficients, which `python -m benchmarks.costs` fits to measurements on one machine and
+writes to cost_model.json beside this file, with how far off they are. On another machine all of them shift together,
+which leaves the order of the candidates nearly as it is.
+
+run    c . (1, operators, other nodes, folded steps of operators, multiply-adds of operators, multiply-adds of nodes,
+       gate values, bytes of state in and out)
+build  c . (1, operators, cells, cells ** p), each summed over the unrolled layers, p fitted as well: chains of hundreds
+       of steps take the compiler more than linear time
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_export.emitter.emit import Estimate, estimate
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.gates import GATES
+from drnn_models.spec import Cell, ModelSpec
+
+RUN_FEATURES = (
+    "run",
+    "operators",
+    "nodes",
+    "operator steps",
+    "operator multiply-adds",
+    "node multiply-adds",
+    "gate values",
+    "state bytes",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """What one run of a graph does.
+
+    `evaluations`: of cells, per sequence. `unrolled_cells`: of each unrolled run of a layer, the cells one after the
+    other; `operator_steps`: the same, summed over the operators. `gate_values`: elements that go through an activation.
+    `state_bytes`: in and out.
+    """
+
+    size: Estimate
+    evaluations: int
+    operators: int
+    unrolled_cells: tuple[int, ...]
+    operator_steps: int
+    operator_multiply_adds: int
+    node_multiply_adds: int
+    gate_values: int
+    state_bytes: int
+
+    @property
+    def depth(self) -> int:
+        """Cell evaluations one after the other."""
+        return sum(self.unrolled_cells) + self.operator_steps
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of matrix products, in all."""
+        return self.operator_multiply_adds + self.node_multiply_adds
+
+    def run_features(self) -> NDArray[np.float64]:
+        """In the order of `RUN_FEATURES`."""
+        nodes = self.size.nodes - self.operators
+        counts = (1, self.operators, nodes, self.operator_steps, self.operator_multiply_adds, self.node_multiply_adds)
+        return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
+
+    def build_features(self, power: float) -> NDArray[np.float64]:
+        """Of the time to build an engine."""
+        chains = np.array(self.unrolled_cells, np.float64)
+        return np.array([1, self.operators, chains.sum(), (chains**power).sum()], np.float64)
+
+    def engine_features(self) -> NDArray[np.float64]:
+        """Of an engine's size."""
+        return np.array([1, self.operators, sum(self.unrolled_cells), self.size.weight_bytes], np.float64)
+
+
+def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
+    """Count what a graph does. A dynamic batch counts as 1."""
+    batch, gates = request.batch or 1, len(GATES[spec.cell].torch)
+    head = spec.head.output_steps(request.steps) * spec.window * spec.hidden[-1] * spec.head.outputs
+    products = {True: 0, False: batch * head}  # by whether the run is an operator
+    operator_steps: list[int] = []
+    unrolled: list[int] = []
+    values = 0
+    for runs, features, hidden in zip(request.runs(spec), spec.layer_inputs(), spec.hidden, strict=True):
+        for cells, fold in runs:
+            rows = batch * cells * fold * gates * hidden
+            products[request.fuses(spec, cells)] += rows * (features + hidden)
+            values += rows
+            (operator_steps if request.fuses(spec, cells) else unrolled).append(cells)
+    if request.emission == "skewed":
+        wide, size = max(*spec.hidden, spec.input.width), max(spec.hidden)
+        columns = gates + int(spec.cell == "gru" and spec.reset == "after")
+        products[False] = batch * (head + spec.layers * (wide + size) * columns * size)
+        unrolled = [1]
+    states = request.state_shapes(spec).values()
+    return Workload(
+        size=estimate(spec, request),
+        evaluations=sum(cells * fold for runs in request.runs(spec) for cells, fold in runs),
+        operators=len(operator_steps),
+        unrolled_cells=tuple(unrolled),
+        operator_steps=sum(operator_steps),
+        operator_multiply_adds=products[True],
+        node_multiply_adds=products[False],
+        gate_values=values,
+        state_bytes=2 * 4 * sum(abs(math.prod(shape)) for shape in states),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Fitted coefficients of one kind of cell. Microseconds per run, seconds per build, bytes per engine.
+
+    `run_error`, `build_error`, `engine_error`: factor within which nine of ten measurements are of their estimates.
+    """
+
+    run: tuple[float, ...]
+    build: tuple[float, ...]
+    build_power: float
+    engine: tuple[float, ...]
+    run_error: float
+    build_error: float
+    engine_error: float
+
+    def run_microseconds(self, work: Workload) -> float:
+        """Of one run on ONNX Runtime's CPU, one thread."""
+        return float(work.run_features() @ np.array(self.run))
+
+    def build_seconds(self, work: Workload) -> float:
+        """Of TensorRT-RTX's builder, for one compute capability."""
+        return float(work.build_features(self.build_power) @ np.array(self.build))
+
+    def engine_bytes(self, work: Workload) -> float:
+        """Of TensorRT-RTX's engine, for one compute capability."""
+        return float(work.engine_features() @ np.array(self.engine))
+
+
+def load_costs(cell: Cell) -> Costs:
+    """The fitted coefficients of a kind of cell."""
+    entry: dict[str, Any] = _shipped()["cells"][cell]
+    lists = {name: tuple(entry[name]) for name in ("run", "build", "engine")}
+    return Costs(**{**entry, **lists})
+
+
+def build_seconds(spec: ModelSpec, request: GraphRequest) -> float:
+    """Estimated seconds to build an engine of a graph."""
+    return load_costs(spec.cell).build_seconds(workload(spec, request))
+
+
+def measured_on() -> str:
+    """The machine that the coefficients are of, in words."""
+    machine = _shipped()["machine"]
+    return f"{machine['processor']}, one thread, ONNX Runtime {machine['versions']['onnxruntime-gpu']}"
+
+
+@functools.cache
+def _shipped() -> dict[str, Any]:
+    try:
+        shipped: dict[str, Any] = json.loads(
+            (resources.files("drnn_deploy.planner") / "cost_model.json").read_text(encoding="utf-8")
+        )
+    except FileNotFoundError as error:
+        raise InputError("cost_model.json is not part of this installation", "Install drnn-deploy again.") from error
+    return shipped

@@ -1,0 +1,221 @@
+"""Which graph of a network suits a target: candidates with their cost, and one recommendation.
+
+The cost of a run is an estimated time on ONNX Runtime's CPU (`drnn_deploy.planner.cost_model`). No GPU has been
+measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that are
+launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
+them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, get_args
+
+from drnn_core.errors import InputError
+from drnn_core.types import Emission, Precision
+from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
+from drnn_export.emitter.emit import NODE_BUDGET
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import Checkpoint
+
+Target = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
+Goal = Literal["sequence", "latency", "throughput"]
+UNITS: dict[Target, str] = {"onnxruntime-cpu": "us", "onnxruntime-cuda": "nodes", "tensorrt": "kernels"}
+CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
+BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One graph that could be exported.
+
+    `cost`: of a run, in the target's unit. `wait`: steps for which a sample waits until the run that answers it.
+    `build_seconds`, `engine_bytes`: of a TensorRT engine for one compute capability.
+    """
+
+    request: GraphRequest
+    work: Workload
+    cost: float
+    wait: int
+    build_seconds: float
+    engine_bytes: float
+
+    @property
+    def name(self) -> str:
+        """As in tables and `Bundle.graph`: kind/emission."""
+        request = self.request
+        return f"{f'chunk{request.steps}' if request.form == 'chunk' else request.form}/{request.emission}"
+
+    @property
+    def cost_per_step(self) -> float:
+        """Of one time step of one sequence."""
+        return self.cost / self.request.steps / (self.request.batch or 1)
+
+    def latency(self, rate: float) -> float:
+        """Microseconds from a sample to its output at `rate` Hz, for a cost in microseconds; infinite where it lags."""
+        period = 1e6 / rate
+        return self.wait * period + self.cost if self.cost <= self.request.steps * period else float("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All candidates for a target and goal, the recommended one, and why it is."""
+
+    target: Target
+    goal: Goal
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+    reason: str
+
+
+def make_plan(
+    spec: ModelSpec,
+    target: Target,
+    goal: Goal,
+    *,
+    length: int | None = None,
+    rate: float | None = None,
+    batch: int | None = 1,
+    node_budget: int = NODE_BUDGET,
+) -> Plan:
+    """Compare graphs for a target and recommend one.
+
+    goal: `sequence` whole sequences of `length` steps in the least time; `latency` the earliest answer to every sample
+    of a stream (at `rate` Hz, where known); `throughput` the least time per step of a stream. Raises `InputError` for
+    an unknown target or goal, a missing length, a rate that is none, and where no graph stays within the limits.
+    """
+    for name, value, known in (("target", target, get_args(Target)), ("goal", goal, get_args(Goal))):
+        if value not in known:
+            raise InputError(f"there is no {name} {value!r}", f"Choose from: {', '.join(known)}.")
+    if rate is not None and not 0 < rate < float("inf"):
+        raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
+    costs = load_costs(spec.cell)
+    requests = [*_sequences(goal, length, batch), *_streams(spec, batch)]
+    candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _twin(c)]
+    allowed = [c for c in candidates if _fits(c, spec, target, goal, node_budget)]
+    if not allowed:
+        raise InputError(
+            f"no graph of this network stays within {node_budget:,} nodes and {BUILD_SECONDS:g} s of building",
+            "Give a larger --node-budget, or choose with --form and --emission.",
+        )
+    chosen = min(allowed, key=lambda c: _merit(c, target, goal, rate))
+    return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))
+
+
+def plan_checkpoint(
+    checkpoint: Checkpoint,
+    *,
+    target: Target = "onnxruntime-cpu",
+    goal: Goal = "sequence",
+    length: int | None = None,
+    rate: float | None = None,
+    batch: int | None = 1,
+    node_budget: int = NODE_BUDGET,
+) -> Plan:
+    """`make_plan` for a trained network, with the length and rate of its task where they are not given."""
+    options = checkpoint.task.get("options")
+    known = options.get("rate") if isinstance(options, dict) else None
+    rate = rate if rate is not None or not isinstance(known, int | float) else float(known)
+    length = task_length(checkpoint) if length is None else length
+    spec = checkpoint.dilated
+    return make_plan(spec, target, goal, length=length, rate=rate, batch=batch, node_budget=node_budget)
+
+
+def task_length(checkpoint: Checkpoint) -> int | None:
+    """Time steps of the sequences that the network was trained on, where the checkpoint says so."""
+    length = checkpoint.task.get("length")
+    return length if isinstance(length, int) else None
+
+
+def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: Target, node_budget: int) -> GraphRequest:
+    """The request with the emission that costs least on the target; none that answers late."""
+    costs = load_costs(spec.cell)
+    requests = [
+        dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch, request.precision)
+    ]
+    candidates = [_candidate(spec, each, target, costs) for each in requests]
+    goal: Goal = "sequence" if request.form == "sequence" else "throughput"
+    allowed = [c for c in candidates if _fits(c, spec, target, goal, node_budget)]
+    return min(allowed or candidates[:1], key=lambda c: _merit(c, target, goal, None)).request
+
+
+def _sequences(goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
+    if length is None:
+        if goal == "sequence":
+            raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+        return
+    for emission in _emissions(batch):
+        yield GraphRequest(length, batch, emission)
+
+
+def _streams(spec: ModelSpec, batch: int | None) -> Iterator[GraphRequest]:
+    for steps in (1, *CHUNKS):
+        for emission in _emissions(batch):
+            yield GraphRequest(steps, batch, emission, form="step" if steps == 1 else "chunk")
+        if steps == 1 and spec.layers > 1:
+            yield GraphRequest(1, batch, "skewed", form="step")
+
+
+def _emissions(batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
+    if precision == "bf16":
+        return ("unrolled",)
+    return ("fused",) if batch is None else ("fused", "unrolled", "mixed")
+
+
+def _candidate(spec: ModelSpec, request: GraphRequest, target: Target, costs: Costs) -> Candidate:
+    work = workload(spec, request)
+    cost = {
+        "onnxruntime-cpu": costs.run_microseconds(work),
+        "onnxruntime-cuda": float(work.size.nodes),
+        "tensorrt": float(sum(work.unrolled_cells) + work.operator_steps),
+    }[target]
+    wait = request.delay(spec) or request.steps - 1
+    return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))
+
+
+def _twin(candidate: Candidate) -> bool:
+    """Whether a mixed graph is the fused or the unrolled one."""
+    work = candidate.work
+    return candidate.request.emission == "mixed" and not (work.operators and work.unrolled_cells)
+
+
+def _fits(candidate: Candidate, spec: ModelSpec, target: Target, goal: Goal, node_budget: int) -> bool:
+    """Whether a graph serves the goal within the limits."""
+    request = candidate.request
+    if (request.form == "sequence") != (goal == "sequence"):
+        return False
+    if goal == "latency" and request.steps > 1 and spec.head.output_steps(request.steps) < request.steps:
+        return False  # it has no answer to most samples
+    if target == "tensorrt" and candidate.build_seconds > BUILD_SECONDS:
+        return False
+    return request.emission == "fused" or candidate.work.size.nodes <= node_budget
+
+
+def _merit(candidate: Candidate, target: Target, goal: Goal, rate: float | None) -> tuple[float, ...]:
+    """Less is better. Of equal kernels, those of unrolled steps: a loop has its own control beside them."""
+    loops = candidate.work.operator_steps if target == "tensorrt" else 0
+    if goal == "sequence":
+        return (candidate.cost, loops)
+    if goal == "latency" and rate is not None and target == "onnxruntime-cpu":
+        return (candidate.latency(rate), candidate.cost_per_step)
+    if goal == "latency":
+        return (candidate.wait, candidate.cost, loops)
+    return (candidate.cost_per_step, loops)
+
+
+def _reason(chosen: Candidate, target: Target, goal: Goal, rate: float | None) -> str:
+    unit = UNITS[target]
+    if goal == "sequence":
+        return f"the least cost of a sequence: {chosen.cost:,.0f} {unit}"
+    if goal == "throughput":
+        return f"the least cost of a step: {chosen.cost_per_step:,.3g} {unit}"
+    if rate is None or target != "onnxruntime-cpu":
+        return f"no sample waits for others, and of these graphs the least cost: {chosen.cost:,.0f} {unit}"
+    late = chosen.latency(rate)
+    if late == float("inf"):
+        return f"none keeps up with {rate:g} samples a second; the least cost of a step: {chosen.cost_per_step:,.3g} us"
+    return f"the earliest answer at {rate:g} samples a second: {late:,.0f} us after the sample"

@@ -1,0 +1,1 @@
+"""Results as text, Markdown, JUnit and HTML, also against an earlier report."""

@@ -1,0 +1,182 @@
+"""A parity report as one HTML page that needs nothing else: no network, no scripts."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from drnn_core.errors import InputError
+from drnn_deploy.parity.results import ParityReport, ParityRow
+from drnn_deploy.parity.task_results import task_table
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_deploy.reports.explanations import COLUMNS, details, table
+from drnn_deploy.reports.markdown import describe
+from drnn_deploy.reports.regressions import Regression
+from drnn_deploy.reports.text import derivation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from drnn_deploy.debug.explanation import Explanation
+
+_INK = "#010203"  # becomes the text's colour, whatever the reader's theme
+_MOST_PLOTS = 12  # of error growth; a page with more is no more readable
+
+
+def page(
+    reports: Mapping[str, ParityReport],
+    environment: Mapping[str, str],
+    worse: Sequence[Regression] = (),
+    baseline: str = "",
+    explanations: Mapping[str, Sequence[Explanation]] | None = None,
+) -> str:
+    """The page as text. baseline: the file that `worse` was found against, or "". explanations: by report's name.
+
+    Raises `InputError` where jinja2 or matplotlib is not installed. Names in bundles are escaped.
+    """
+    try:
+        import jinja2
+        import matplotlib as _  # noqa: F401
+    except ModuleNotFoundError as error:
+        what = f"the HTML page needs {error.name}, which is not installed"
+        raise InputError(what, "Type: pip install 'drnn-deploy[report]'") from error
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("drnn_deploy.reports", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    explained = explanations or {}
+    entries = [
+        {**_entry(name, report, number), "explanations": [_explanation(each) for each in explained.get(name, ())]}
+        for number, (name, report) in enumerate(reports.items())
+    ]
+    passed = not worse and all(report.passed for report in reports.values())
+    return templates.get_template("parity.html").render(
+        entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
+    )
+
+
+def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
+    """What the template shows of one report."""
+    header, tasks = task_table(report.tasks) if report.tasks else ([], [])
+    return {
+        "name": name,
+        "id": f"report-{number}",
+        "report": report,
+        "rows": [_row(row) for row in report.rows],
+        "failures": [
+            f"{row.runtime} {row.graph}: {describe(case)}"
+            for row in report.rows
+            for case in row.cases
+            if not case.passed
+        ],
+        "derivation": derivation(report),
+        "caveats": {row.runtime: row.caveat for row in report.rows if row.caveat},
+        "task_header": header,
+        "tasks": tasks,
+        "bars": _bars(report, number),
+        "curves": _curves(report, number),
+    }
+
+
+def _explanation(found: Explanation) -> dict[str, Any]:
+    return {
+        "name": f"{found.runtime} {found.graph}",
+        "verdict": found.verdict,
+        "header": COLUMNS if found.parts else (),
+        "rows": table(found) if found.parts else (),
+        "details": (*details(found), f"again: {found.command}"),
+    }
+
+
+def _row(row: ParityRow) -> dict[str, Any]:
+    worst = row.worst
+    absolute = None if worst is None else worst.absolute
+    return {
+        "cells": (row.runtime, row.graph, row.precision),
+        "figures": (
+            "-" if worst is None else "not finite" if absolute is None else f"{absolute:.1e}",
+            "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
+            "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
+            "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
+            "-" if row.seconds is None else f"{row.seconds:.2f}",
+        ),
+        "passed": row.passed,
+        "remark": row.error,
+    }
+
+
+def _bars(report: ParityReport, number: int) -> str:
+    """SVG: the largest error of every row, in noise, against the limit; "" where no row has numbers."""
+    rows = [row for row in report.rows if row.runtime != "reference" and row.worst and row.worst.in_noise is not None]
+    if not rows:
+        return ""
+    figure = _figure(9, 0.9 + 0.28 * len(rows))
+    with _style():
+        axes = figure.subplots()
+    values = [max(float(row.worst.in_noise or 0.0), 1e-3) for row in rows if row.worst]
+    colours = ["tab:green" if row.passed else "tab:red" for row in rows]
+    axes.barh([f"{row.runtime} {row.graph}" for row in rows], values, color=colours, height=0.7)
+    if report.tolerance.by_noise:
+        axes.axvline(report.tolerance.noise_multiple, color=_INK, linestyle="--", linewidth=1)
+    scale = "linear" if max(values) <= 3 * NOISE_MULTIPLE else "log"
+    axes.set(xlabel="largest error, in units of noise; dashed: the limit", xscale=scale)
+    axes.invert_yaxis()
+    return _svg(figure, f"bars{number}", "Largest error of every runtime and graph, in units of noise")
+
+
+def _curves(report: ParityReport, number: int) -> list[str]:
+    """SVGs: error over output steps of every golden case with several steps, a line for each runtime and graph."""
+    drawn: dict[tuple[str, str, float], list[tuple[str, Sequence[float | None]]]] = {}
+    for row in report.rows:
+        for case in row.cases:
+            if row.runtime != "reference" and len(case.growth) > 1:
+                key = (case.case, row.precision, case.limit)
+                drawn.setdefault(key, []).append((f"{row.runtime} {row.graph}", case.growth))
+    plots = []
+    for index, ((case_name, precision, limit), lines) in enumerate(list(drawn.items())[:_MOST_PLOTS]):
+        figure = _figure(9, 2.6 + 0.16 * len(lines))
+        with _style():
+            axes = figure.subplots()
+        for label, growth in lines:
+            shown = [max(value, 1e-12) if value is not None else float("nan") for value in growth]
+            axes.plot([i / (len(shown) - 1) for i in range(len(shown))], shown, marker=".", linewidth=1, label=label)
+        axes.axhline(limit, color=_INK, linestyle="--", linewidth=1)
+        axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
+        axes.set_title(f"{case_name} inputs, {precision}")
+        figure.legend(loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
+        plots.append(
+            _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")
+        )
+    return plots
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    with _style():
+        return Figure(figsize=(width, height), layout="constrained", facecolor="none")
+
+
+def _style(salt: str = "") -> AbstractContextManager[None]:
+    """The page's ink and text as text; identifiers that no other figure of the page has."""
+    from matplotlib import rc_context
+
+    inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt, **dict.fromkeys(inks, _INK)}
+    return rc_context(settings)
+
+
+def _svg(figure: Figure, salt: str, label: str) -> str:
+    """The figure for a page: text as text, colours of the page, identifiers of its own, a label for screen readers."""
+    buffer = io.StringIO()
+    for axes in figure.axes:
+        axes.set_facecolor("none")
+    with _style(salt):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)

@@ -1,0 +1,135 @@
+"""A parity report against an earlier one: what got worse by more than noise, even where all of it still passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from drnn_core.errors import InputError
+from drnn_core.plain_data import parse_json
+
+# The same versions on the same machine give the same bits. Another version or processor sums in another order, which
+# moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
+_MORE_NOISE, _TIMES_NOISE = 1.0, 2.0
+_TIMES_GAP, _LEAST_GAP = 2.0, 1e-4  # of a task's metric from its float64 reference
+_FIX = "Write one: drnn-parity BUNDLE --json FILE"
+Entry = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """One thing that got worse: `what`, a sentence with both figures, on `where`."""
+
+    where: str
+    what: str
+
+
+def parity_schema() -> dict[str, Any]:
+    """The JSON schema of what `drnn-parity --json` writes."""
+    schema: dict[str, Any] = json.loads(
+        (resources.files("drnn_deploy.reports") / "parity.schema.json").read_text(encoding="utf-8")
+    )
+    return schema
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """An earlier report of `drnn-parity --json`. Raises `InputError` for anything else."""
+    import jsonschema
+
+    try:
+        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        jsonschema.validate(found, parity_schema())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
+    except jsonschema.ValidationError as error:
+        what = f"{path} is no report of drnn-parity: {error.json_path}: {error.message:.200}"
+        raise InputError(what, _FIX) from error
+    if "error" in found:
+        raise InputError(f"{path} is of a check that did not get as far as numbers: {found['error']['message']}", _FIX)
+    return found
+
+
+def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:
+    """What is worse in `now` than in `before`, both as `drnn-parity --json` writes them.
+
+    Reports belong together by place, rows by runtime and graph, cases by name. slowdown: times that a row may take
+    longer; None: times do not count.
+    """
+    found: list[Regression] = []
+    if len(before["reports"]) != len(now["reports"]):
+        counts = f"{len(before['reports'])} bundles or checkpoints were checked, now {len(now['reports'])}"
+        found.append(Regression("the check", counts))
+    for old, new in zip(before["reports"], now["reports"], strict=False):
+        found += _of_report(old, new, slowdown)
+    return found
+
+
+def _of_report(before: Entry, now: Entry, slowdown: float | None) -> Iterator[Regression]:
+    rows = {_name(row): row for row in now["rows"]}
+    for old in before["rows"]:
+        name = _name(old)
+        if name not in rows:
+            yield Regression(name, "was checked, and is not any more")
+        else:
+            yield from _of_row(name, old, rows[name], slowdown)
+    tasks = {_task(result): result for result in now["tasks"]}
+    for old in before["tasks"]:
+        if _task(old) not in tasks:
+            yield Regression(_task(old), "the task was measured, and is not any more")
+        else:
+            yield from _of_task(_task(old), old, tasks[_task(old)])
+
+
+def _of_row(name: str, before: Entry, now: Entry, slowdown: float | None) -> Iterator[Regression]:
+    if before["passed"] and not now["passed"]:
+        yield Regression(name, f"passed, and fails now {now['error']}".rstrip())
+    cases = {case["case"]: case for case in now["cases"]}
+    for old in before["cases"]:
+        where = f"{name} on {old['case']} inputs"
+        if old["case"] not in cases:
+            if not now["error"]:
+                yield Regression(where, "was checked, and is not any more")
+            continue
+        then, found = _noises(old), _noises(cases[old["case"]])
+        if found > max(_TIMES_NOISE * then, then + _MORE_NOISE):
+            yield Regression(where, f"error grew from {then:.3g} to {found:.3g} noises")
+        if cases[old["case"]]["agreement"] < old["agreement"]:
+            shares = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
+            yield Regression(where, f"the share of the reference's predictions fell {shares}")
+    times = before["milliseconds"], now["milliseconds"]
+    if slowdown is not None and None not in times and times[1] > slowdown * times[0]:
+        yield Regression(name, f"takes {times[1]:.3g} ms, {times[1] / times[0]:.2g} times the {times[0]:.3g} ms before")
+
+
+def _of_task(name: str, before: Entry, now: Entry) -> Iterator[Regression]:
+    # Of n changed predictions, another order of summation makes n + sqrt(n) at most every few times.
+    if now["changed_predictions"] > before["changed_predictions"] + 2 * math.sqrt(before["changed_predictions"]):
+        yield Regression(
+            name, f"{now['changed_predictions']} predictions changed, {before['changed_predictions']} before"
+        )
+    for metric, old in before["metrics"].items():
+        if (new := now["metrics"].get(metric)) is None:
+            yield Regression(name, f"{metric} was measured, and is not any more")
+        elif _gap(new) > max(_TIMES_GAP * _gap(old), _LEAST_GAP * max(1.0, abs(new["reference"]))):
+            yield Regression(name, f"{metric} is {_gap(new):.3g} from float64's, {_gap(old):.3g} before")
+
+
+def _gap(metric: Entry) -> float:
+    return math.inf if metric["value"] is None else abs(metric["value"] - metric["reference"])
+
+
+def _noises(case: Entry) -> float:
+    return math.inf if case["in_noise"] is None else float(case["in_noise"])
+
+
+def _name(row: Entry) -> str:
+    return f"{row['runtime']} {row['graph']}"
+
+
+def _task(result: Entry) -> str:
+    return f"{result['runtime']} {result['graph']} on {result['task']} ({result['source']}, {result['sequences']})"

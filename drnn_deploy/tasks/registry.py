@@ -1,0 +1,31 @@
+"""The paper's tasks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drnn_core.errors import InputError
+from drnn_deploy.tasks.copy_memory import CopyMemory
+from drnn_deploy.tasks.pixel_mnist import PixelMnist
+from drnn_deploy.tasks.ptb_char import PtbChar
+from drnn_deploy.tasks.speaker_id import SpeakerId
+from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task, fits
+
+__all__ = ["IGNORED", "TASKS", "Batch", "Score", "Task", "fits", "make_task"]
+
+TASKS: dict[str, type[CopyMemory] | type[PixelMnist] | type[PtbChar] | type[SpeakerId]] = {
+    task.name: task for task in (CopyMemory, PixelMnist, PtbChar, SpeakerId)
+}
+
+
+def make_task(name: str, options: Mapping[str, Any]) -> Task:
+    """The task called `name` with its options. Raises `InputError` for an unknown name or option."""
+    if not isinstance(name, str) or name not in TASKS:
+        raise InputError(f"there is no task {name!r}", f"Choose one of: {', '.join(sorted(TASKS))}.")
+    if not isinstance(options, Mapping):
+        raise InputError(f"the options of task {name} must be a table, got {options!r}")
+    known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")
+    return TASKS[name](**options)

@@ -1,0 +1,1 @@
+"""Recipes, the training loop, experiments and the page of results."""

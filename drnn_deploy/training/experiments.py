@@ -1,0 +1,203 @@
+"""Experiments: named sets of trainings that belong together, and the result file that each training leaves.
+
+An experiment is a small TOML file: a task, changes to the task's recipe that all its runs share (`set`), and per run
+the changes of its own (`[runs]`), all of the form `key=value` that `drnn-deploy train --set` takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import platform
+import re
+import time
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from drnn_core.errors import InputError
+from drnn_core.files import replacing
+from drnn_core.plain_data import parse_json, parse_toml
+from drnn_deploy.datasets.features import frame_length
+from drnn_deploy.tasks.speaker_id import SpeakerId
+from drnn_deploy.training.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from drnn_deploy.training.loop import TrainingRun
+    from drnn_models.checkpoint import Checkpoint
+
+FigureKind = Literal["curves", "points", "none"]
+Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
+TRIVIAL = "averaged-spectrum"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """`recipes`: run name -> recipe, in the file's order. `metric` is what its table and figure compare.
+
+    `figure`: "curves" (validation over iterations), "points" (test metric per run against `x`) or "none".
+    `paper`: run name -> what others measured with this network, with its source. `trivial`: the classifier without any
+    memory that the runs are compared with, "" or "averaged-spectrum".
+    """
+
+    name: str
+    title: str
+    text: str
+    figure: FigureKind
+    metric: Metric
+    x: str
+    recipes: dict[str, Recipe]
+    paper: dict[str, str]
+    trivial: str
+
+
+def experiment_names() -> list[str]:
+    """The experiments that ship."""
+    files = (entry.name for entry in _shipped().iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def load_experiment(name: str) -> Experiment:
+    """A shipped experiment by its name, or one of the user's by its path (ending in .toml).
+
+    Raises `InputError` for a file that is none, naming what is wrong in it.
+    """
+    path: Traversable = Path(name) if name.endswith(".toml") else _shipped() / f"{name}.toml"
+    try:
+        table = parse_toml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the experiment {name}: {error}") from error
+    try:
+        return _experiment(Path(name).stem, table)
+    except InputError as error:
+        raise InputError(f"experiment {name}: {error.message}", error.fix) from error
+
+
+def _experiment(name: str, table: dict[str, Any]) -> Experiment:
+    kinds: dict[str, type] = {"task": str, "title": str, "text": str, "figure": str, "metric": str, "x": str}
+    kinds |= {"trivial": str, "set": list, "runs": dict, "paper": dict}
+    table = {"text": "", "figure": "none", "x": "", "trivial": "", "set": [], "paper": {}, **table}
+    for key, kind in kinds.items():
+        if not isinstance(table.get(key), kind):
+            raise InputError(f"entry {key!r} must be there and be a {kind.__name__}")
+    if unknown := sorted(set(table) - set(kinds)):
+        raise InputError(f"there is no entry {unknown[0]!r}", f"It has: {', '.join(kinds)}.")
+    for key, allowed in (("figure", get_args(FigureKind)), ("metric", get_args(Metric))):
+        if table[key] not in allowed:
+            raise InputError(f"{key} must be one of {', '.join(allowed)}, got {table[key]!r}")
+    if table["trivial"] not in ("", TRIVIAL) or (table["trivial"] and table["task"] != SpeakerId.name):
+        raise InputError(f"trivial must be {TRIVIAL!r}, for task {SpeakerId.name}, got {table['trivial']!r}")
+    if unknown := sorted(set(table["paper"]) - set(table["runs"])):
+        raise InputError(f"entry 'paper' names {unknown[0]!r}, which is not a run")
+    recipes = {}
+    for run, changes in table["runs"].items():
+        overrides = [*table["set"], *changes] if isinstance(changes, list) else []
+        if not (_NAME.fullmatch(run) and isinstance(changes, list) and all(isinstance(o, str) for o in overrides)):
+            raise InputError(f"run {run!r}: a run is a name of a-z, 0-9 and - with a list of texts key=value")
+        recipes[run] = load_recipe(table["task"], None, overrides)
+    paper = {run: str(value) for run, value in table["paper"].items()}
+    text = " ".join(table["text"].split())
+    shown = table["figure"], table["metric"], table["x"]
+    return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"])
+
+
+def _shipped() -> Traversable:
+    return resources.files("drnn_zoo") / "experiments"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a finished training leaves for the report: all but the weights.
+
+    `metrics`: of the test split. `log`: only the lines with a validation, as (iteration, training loss, seconds,
+    validation metrics).
+    """
+
+    recipe: dict[str, Any]
+    parameters: int
+    iterations: int
+    seconds: float
+    device: str
+    threads: int
+    versions: dict[str, str]
+    metrics: dict[str, float]
+    log: list[dict[str, Any]]
+
+
+def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
+    """The result of a training that is finished."""
+    import torch
+
+    return Result(
+        recipe=run.recipe.to_json(),
+        parameters=sum(math.prod(shape) for shape in run.recipe.spec.weight_shapes().values()),
+        iterations=run.iteration,
+        seconds=round(run.seconds, 1),
+        device=str(run.device),
+        threads=torch.get_num_threads(),
+        versions=checkpoint.provenance["versions"],
+        metrics=checkpoint.metrics,
+        log=[dataclasses.asdict(line) for line in run.log if line.validation],
+    )
+
+
+def trivial_result(experiment: Experiment) -> Result:
+    """What the experiment's classifier without memory gets, on the data of its first run.
+
+    Raises `InputError` where the data is missing.
+    """
+    import sklearn
+
+    from drnn_deploy.tasks.spectrum_classifier import averaged_spectrum_accuracy
+
+    recipe = next(iter(experiment.recipes.values()))
+    task = recipe.make_task()
+    assert isinstance(task, SpeakerId)  # the experiment's file was checked
+    started = time.monotonic()
+    accuracy = averaged_spectrum_accuracy(task)
+    return Result(
+        recipe=recipe.to_json(),
+        parameters=task.classes * (frame_length(task.rate) // 2 + 2),  # a weight per bin, and a bias
+        iterations=0,
+        seconds=round(time.monotonic() - started, 1),
+        device="cpu",
+        threads=1,
+        versions={"numpy": np.__version__, "scikit-learn": sklearn.__version__, "python": platform.python_version()},
+        metrics={"recording_accuracy": accuracy["test"]},
+        log=[],
+    )
+
+
+def result_path(folder: Path, experiment: str, run: str) -> Path:
+    """Where the result of a run lies."""
+    return folder / experiment / f"{run}.json"
+
+
+def save_result(path: Path, result: Result) -> None:
+    """Write it, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")
+
+
+def load_result(path: Path, recipe: Recipe) -> Result | None:
+    """The result of a run, None where there is none. Raises `InputError` for one that is not of this recipe."""
+    try:
+        data = parse_json(path.read_text(encoding="utf-8"))
+        result = Result(**data)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
+    if not recipe.is_in(result.recipe):
+        raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
+    return result

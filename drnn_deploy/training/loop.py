@@ -1,0 +1,221 @@
+"""The training loop that every task shares: seeded, resumable after any interruption, one checkpoint at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from drnn_core.errors import InputError
+from drnn_deploy.tasks import IGNORED, Score, Task
+from drnn_deploy.training.recipe import Recipe
+from drnn_models.baseline_modules import Network, make_network
+from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
+
+STATE_FORMAT = "drnn-deploy-training/1"
+_SAVE_SECONDS = 60.0
+_LOG_EVERY = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """One line of the training log. `loss`: mean training cross-entropy since the last line, nats."""
+
+    iteration: int
+    loss: float
+    seconds: float  # of training so far, over all interrupted runs
+    validation: dict[str, float] | None = None
+
+
+@dataclasses.dataclass
+class TrainingRun:
+    """A training in progress; everything that a later process needs to go on is in `save`'s file."""
+
+    recipe: Recipe
+    device: torch.device
+    model: Network
+    optimizer: torch.optim.Optimizer
+    iteration: int = 0
+    seconds: float = 0.0
+    log: list[Progress] = dataclasses.field(default_factory=list)
+    losses: list[torch.Tensor] = dataclasses.field(default_factory=list)  # since the last line of the log
+
+    @classmethod
+    def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
+        """A fresh run: weights from the recipe's seed."""
+        torch.manual_seed(recipe.seed)
+        model = make_network(recipe.spec).to(device)
+        rate = recipe.training.learning_rate
+        optimizer: torch.optim.Optimizer
+        if recipe.training.optimizer == "adam":
+            optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+        else:
+            optimizer = torch.optim.RMSprop(model.parameters(), lr=rate, alpha=0.9)
+        return cls(recipe, torch.device(device), model, optimizer)
+
+    @classmethod
+    def resume(cls, path: Path, recipe: Recipe, device: str = "cpu") -> TrainingRun:
+        """Go on from `save`'s file. Raises `InputError` where it is of another recipe or damaged."""
+        data = load_plain(path)
+        if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
+            raise InputError(f"{path} is not a training state", "Delete it to train from the start.")
+        if not recipe.is_in(data.get("recipe")):
+            raise InputError(
+                f"{path} belongs to a training with other settings",
+                "Choose another --output, or the settings it was started with.",
+            )
+        run = cls.start(recipe, device)
+        try:
+            run.model.load_state_dict(data["model"])
+            run.optimizer.load_state_dict(data["optimizer"])
+            run.iteration, run.seconds = int(data["iteration"]), float(data["seconds"])
+            run.log = [Progress(**line) for line in data["log"]]
+            run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(f"{path} is a damaged training state", "Delete it to train from the start.") from error
+        return run
+
+    def save(self, path: Path) -> None:
+        """Write the state, whole or not at all. Raises `InputError` where it cannot be written."""
+        state = {
+            "format": STATE_FORMAT,
+            "recipe": self.recipe.to_json(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "log": [dataclasses.asdict(line) for line in self.log],
+            "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
+        }
+        save_plain(path, state)
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last line of the log says that the recipe's goal is reached."""
+        metrics = self.log[-1].validation if self.log else None
+        return metrics is not None and metrics["cross_entropy"] < self.recipe.training.stop_below
+
+    @property
+    def finite(self) -> bool:
+        """Whether every weight, and every loss since the last line of the log, is a number."""
+        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *self.losses))
+
+
+def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
+    """Train to the end of the recipe, or until solved, yielding a log line every few iterations.
+
+    The state is saved every minute, and when the caller stops early (close, exception, Ctrl-C). Raises `InputError`
+    where the loss stops being a number.
+    """
+    recipe, task = run.recipe, run.recipe.make_task()
+    started = time.monotonic() - run.seconds
+    saved_at = time.monotonic()
+    try:
+        while not run.solved and (run.losses or run.iteration < recipe.training.iterations):
+            evaluate_now = run.iteration % recipe.training.evaluate_every == 0
+            at_the_end = run.iteration == recipe.training.iterations
+            if not run.losses or not (evaluate_now or at_the_end or run.iteration % _LOG_EVERY == 0):
+                with _whole():
+                    run.losses.append(_step(run, task))
+                    run.iteration += 1
+                run.seconds = time.monotonic() - started
+                continue
+            loss = float(torch.stack(run.losses).mean())
+            if not run.finite:
+                raise InputError(
+                    f"the training diverged: the loss is {loss} at iteration {run.iteration}",
+                    "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",
+                )
+            metrics = evaluate(run.model, task, "validation") if evaluate_now else None
+            with _whole():
+                run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
+                run.losses.clear()
+            yield run.log[-1]
+            if time.monotonic() - saved_at > _SAVE_SECONDS:
+                run.save(state)
+                saved_at = time.monotonic()
+    finally:
+        if run.finite:
+            run.save(state)
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is through: from half a step no training goes on as if uninterrupted."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _step(run: TrainingRun, task: Task) -> torch.Tensor:
+    """One optimizer step; the detached loss."""
+    training = run.recipe.training
+    if training.schedule == "cosine":
+        rate = 0.5 * training.learning_rate * (1 + math.cos(math.pi * run.iteration / training.iterations))
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+    batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
+    inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+        outputs = run.model(inputs)
+    loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+    run.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
+    run.optimizer.step()
+    return loss.detach()
+
+
+def evaluate(
+    model: Network, task: Task, split: str, *, size: int = 500, tick: Callable[[int], None] = lambda _: None
+) -> dict[str, float]:
+    """Cross-entropy and accuracy over a whole split; `tick` is told the sequences done after each batch."""
+    score = Score()
+    device = model.head.weight.device
+    with torch.inference_mode():
+        for batch in task.batches(split, size):
+            outputs = model(torch.from_numpy(batch.inputs).to(device)).cpu().numpy()
+            score.add(outputs, batch)
+            tick(len(batch.inputs))
+    return task.metrics(score)
+
+
+def finished_checkpoint(run: TrainingRun) -> Checkpoint:
+    """The trained network with its test metrics, recipe and versions, and the task's examples."""
+    task = run.recipe.make_task()
+    weights = {name: value.detach().cpu().numpy() for name, value in run.model.state_dict().items()}
+    provenance: dict[str, Any] = {
+        "recipe": run.recipe.to_json(),
+        "iterations": run.iteration,
+        "training_seconds": round(run.seconds, 1),
+        "device": str(run.device),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+    }
+    return Checkpoint(
+        spec=run.recipe.spec,
+        weights=weights,
+        task={"name": run.recipe.task, "length": task.length, "options": run.recipe.data},
+        metrics=evaluate(run.model, task, "test"),
+        provenance=provenance,
+        examples=task.examples(),
+    )

@@ -1,0 +1,160 @@
+"""Recipes: the small TOML files that say what to train and how. One is enough to train a model again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from drnn_core.errors import InputError, SpecError
+from drnn_core.plain_data import PlainDataError, parse_toml
+from drnn_deploy.tasks import Task, fits, make_task
+from drnn_models.baseline_specs import NetworkSpec, read_spec
+
+_LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the weights are found. `schedule` "cosine" takes the learning rate to zero over the run.
+
+    `precision` "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss in float32.
+    """
+
+    iterations: int
+    batch: int = 128
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = 1.0
+    evaluate_every: int = 500
+    stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch", "evaluate_every"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise InputError(f"training.{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 < value <= _LARGEST_RATE:
+                raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
+        if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
+            raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
+        choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"training.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A task with its options, a network for it, how to train it, and the seed of it all."""
+
+    task: str
+    data: dict[str, Any]
+    spec: NetworkSpec
+    training: Training
+    seed: int
+
+    def make_task(self) -> Task:
+        """The task, with this recipe's data options."""
+        return make_task(self.task, self.data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, equal for equal recipes."""
+        plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "spec": self.spec.to_json()}))
+        return plain
+
+    def is_in(self, data: object) -> bool:
+        """Whether `data` is `to_json`'s form of this recipe, perhaps from before some entry with a default was new."""
+        try:
+            entries: dict[str, Any] = {**data}  # type: ignore[dict-item]
+            spec, training = read_spec(entries["spec"]), Training(**entries["training"])
+            return self == Recipe(**{**entries, "spec": spec, "training": training})
+        except (InputError, KeyError, TypeError):
+            return False
+
+
+def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file (default: the one shipped for the task) and apply `key=value` overrides (TOML values).
+
+    Raises `InputError` for a file, key or value that does not make a recipe.
+    """
+    text = _read(config) if config else _shipped(task)
+    where = str(config or f"the recipe of {task}")
+    try:
+        table = parse_toml(text)
+        for override in overrides:
+            _override(table, override)
+    except ValueError as error:
+        raise InputError(f"{where} is not valid TOML: {error}") from error
+    table.setdefault("task", task)
+    if table["task"] != task:
+        raise InputError(f"{where} is for task {table['task']!r}, not {task!r}")
+    return _recipe(table)
+
+
+def _recipe(table: dict[str, Any]) -> Recipe:
+    if unknown := sorted(set(table) - {"task", "seed", "data", "model", "training"}):
+        raise InputError(f"a recipe has no entry {unknown[0]!r}")
+    for name in ("data", "model", "training"):
+        if not isinstance(table.setdefault(name, {}), dict):
+            raise InputError(f"recipe entry {name!r} must be a table")
+    seed = table.get("seed", 1)
+    if type(seed) is not int or not 0 <= seed < 1 << 32:
+        raise InputError(f"seed must be a whole number from 0 to {(1 << 32) - 1}, got {seed!r}")
+    task = make_task(table["task"], table["data"])
+    edges = {"input": dataclasses.asdict(task.input), "head": dataclasses.asdict(task.head)}
+    try:
+        spec = read_spec({**edges, **table["model"]})
+    except SpecError as error:
+        raise InputError(f"recipe entry 'model': {error.message.replace('spec.', 'model.')}", error.fix) from error
+    if not fits(task, spec.input, spec.head):
+        raise InputError(
+            f"recipe entry 'model': input {spec.input} or head {spec.head} does not fit task {task.name}",
+            "Leave model.head out, and of model.input all but embedding: the task sets them.",
+        )
+    try:
+        training = Training(**table["training"])
+    except TypeError as error:
+        raise InputError(f"recipe entry 'training': {error}".replace("Training.__init__() ", "")) from error
+    return Recipe(table["task"], table["data"], spec, training, seed)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"--set {override!r} is not of the form key=value", "For example: --set training.batch=64")
+    try:
+        value = parse_toml(f"value = {text}")["value"]
+    except PlainDataError as error:
+        raise InputError(f"--set {path.strip()}: {error}") from error
+    except ValueError:
+        value = text  # a bare word is a string
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise InputError(f"--set {override!r}: {parent!r} is not a table")
+    table[last] = value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the recipe {path}: {error}") from error
+
+
+def _shipped(task: str) -> str:
+    zoo = resources.files("drnn_zoo")
+    recipe = zoo / task / "recipe.toml"
+    if not recipe.is_file():
+        known = sorted(folder.name for folder in zoo.iterdir() if (folder / "recipe.toml").is_file())
+        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
+    return recipe.read_text(encoding="utf-8")

@@ -1,0 +1,192 @@
+"""The results page: every table and figure of it comes from the result files of the experiments.
+
+One section per experiment; a run that has no result yet is listed as not trained. The mean recurrent lengths are
+computed from the specs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drnn_core.files import replacing
+from drnn_deploy.training.experiments import Experiment, Metric, Result, load_result, result_path
+from drnn_models.baseline_specs import SkipSpec
+from drnn_models.path_lengths import mean_recurrent_length
+from drnn_models.spec import Continuous, Head, ModelSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_LAYERS = 10
+_METRICS: dict[Metric, tuple[str, str]] = {  # name in tables and axes, number format
+    "accuracy": ("accuracy", "{:.2%}"),
+    "recording_accuracy": ("accuracy per recording", "{:.2%}"),
+    "cross_entropy": ("cross-entropy, nats", "{:.4f}"),
+    "bits_per_character": ("bits per character", "{:.3f}"),
+}
+_HEAD = """# Results
+
+Written by `drnn-deploy report`, from the result files of the trainings that `drnn-deploy experiment` runs. Each result
+holds its whole recipe, seed and versions. Accuracies and cross-entropies are of the test split, with the last weights
+of the run: no run was selected by them. "Time" is of the whole training on the device named, which it shared with
+other work: it is what the run took, and no benchmark.
+"""
+_MEMORY = """Computed here from the definition in `drnn_models.path_lengths`: edges of the shortest path from an input
+to an output so many steps later, averaged over the lags. Dilated: dilations 1, 2, 4, ...; skip: edges of 1 and of
+the longest lag in every layer; plain: dilations 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """An experiment with the results that are there, by run name."""
+
+    experiment: Experiment
+    results: dict[str, Result]
+    trivial: Result | None
+
+
+def load_section(experiment: Experiment, folder: Path) -> Section:
+    """Gather an experiment's results from `folder`. Raises `InputError` for a result that does not fit."""
+    found = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
+    base = next(iter(experiment.recipes.values()))
+    path = result_path(folder, experiment.name, experiment.trivial)
+    trivial = load_result(path, base) if experiment.trivial else None
+    return Section(experiment, {run: result for run, result in found.items() if result}, trivial)
+
+
+def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
+    """Write `results.md` and `figures/*.svg` into `folder`; the same results give the same bytes."""
+    drawings: dict[str, Callable[[Axes], None]] = {"mean-recurrent-length": draw_mean_recurrent_length}
+    for section in sections:
+        if section.experiment.figure != "none" and section.results:
+            draw = draw_curves if section.experiment.figure == "curves" else draw_points
+            drawings[section.experiment.name] = _bound(draw, section)
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for name, drawing in drawings.items():
+        _save(figures / f"{name}.svg", drawing)
+    page = folder / "results.md"
+    with replacing(page) as temporary:
+        temporary.write_text(markdown(sections), encoding="utf-8")
+    return [page, *(figures / f"{name}.svg" for name in drawings)]
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """The page, with links to the figures."""
+    parts = [_HEAD, *(_section(section) for section in sections), _memory_section()]
+    return "\n".join(parts)
+
+
+def _section(section: Section) -> str:
+    experiment = section.experiment
+    label, number = _METRICS[experiment.metric]
+    paper = bool(experiment.paper)
+    rows = [["network", "parameters", f"test {label}", "iterations", "time", *(["others' figure"] if paper else [])]]
+    for run, recipe in experiment.recipes.items():
+        result = section.results.get(run)
+        cells = [run.replace("-", " "), "", "not trained yet", f"{recipe.training.iterations:,} planned", ""]
+        if result:
+            value = f"**{number.format(result.metrics[experiment.metric])}**".replace("%", " %")
+            done = f"{result.iterations:,}" + (" (solved)" if result.iterations < recipe.training.iterations else "")
+            cells = [cells[0], f"{result.parameters:,}", value, done, _time(result)]
+        rows.append(cells + ([experiment.paper.get(run, "")] if paper else []))
+    if section.trivial:
+        value = number.format(section.trivial.metrics[experiment.metric]).replace("%", " %")
+        name = f"{experiment.trivial.replace('-', ' ')}, no network"
+        rows.append([name, f"{section.trivial.parameters:,}", f"**{value}**", "-", "-", *([""] if paper else [])])
+    text = [f"## {experiment.title}", experiment.text, _table(rows)]
+    if experiment.figure != "none" and section.results:
+        text.append(f"![{experiment.title}](figures/{experiment.name}.svg)")
+    return "\n\n".join(part for part in text if part) + "\n"
+
+
+def _time(result: Result) -> str:
+    threads = f", {result.threads} thread{'s' if result.threads > 1 else ''}" if result.device == "cpu" else ""
+    return f"{result.seconds / 60:.0f} min ({result.device}{threads})"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def draw_curves(section: Section, axes: Axes) -> None:
+    """The validation metric over iterations, one line a run, and the level of guessing."""
+    experiment = section.experiment
+    for run, result in section.results.items():
+        points = [(line["iteration"], line["validation"][experiment.metric]) for line in result.log]
+        axes.plot([x for x, _ in points], [y for _, y in points], label=run.replace("-", " "), linewidth=1.2)
+    classes = next(iter(experiment.recipes.values())).make_task().classes
+    guess = math.log(classes) if experiment.metric == "cross_entropy" else 1 / classes
+    if experiment.metric != "bits_per_character":
+        axes.axhline(guess, color="grey", linestyle=":", label="guessing")
+    axes.set(xlabel="iteration", ylabel=f"validation {_METRICS[experiment.metric][0]}")
+    axes.legend()
+
+
+def draw_points(section: Section, axes: Axes) -> None:
+    """The test metric of each run against the number that its name ends with."""
+    experiment = section.experiment
+    points = [(_number(run), result.metrics[experiment.metric]) for run, result in section.results.items()]
+    axes.plot([x for x, _ in points], [y for _, y in points], marker="o")
+    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=[x for x, _ in points])
+
+
+def _number(run: str) -> int:
+    match = re.search(r"(\d+)$", run)
+    return int(match[1]) if match else 0
+
+
+def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
+    """Of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN, over lags 1 to m = 2^(layers-1)."""
+    period = 2 ** (layers - 1)
+
+    def stack(dilations: Sequence[int]) -> ModelSpec:
+        return ModelSpec("rnn", (1,) * layers, tuple(dilations), Continuous(1), Head("last", 1), fusion=False)
+
+    dilated, skip, plain = [2**layer for layer in range(layers)], [period] * layers, [1] * layers
+    return (
+        mean_recurrent_length(stack(dilated), period),
+        mean_recurrent_length(SkipSpec(stack(skip)), period),
+        mean_recurrent_length(stack(plain), period),
+    )
+
+
+def draw_mean_recurrent_length(axes: Axes) -> None:
+    """Over the number of layers."""
+    layers = range(1, _MOST_LAYERS + 1)
+    lengths = [mean_recurrent_lengths(count) for count in layers]
+    for name, column in zip(("dilated", "skip", "plain"), zip(*lengths, strict=True), strict=True):
+        axes.plot(layers, column, marker="o", label=f"{name} RNN")
+    axes.set(xlabel="layers", ylabel="mean recurrent length", yscale="log")
+    axes.legend()
+
+
+def _memory_section() -> str:
+    rows = [["layers", "lags 1 to", "dilated RNN", "skip RNN", "plain RNN"]]
+    for layers in range(2, _MOST_LAYERS + 1):
+        found = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
+        rows.append([str(layers), str(2 ** (layers - 1)), *found])
+    link = "![mean recurrent length](figures/mean-recurrent-length.svg)"
+    return "\n\n".join(["## Mean recurrent length", _MEMORY, _table(rows), link]) + "\n"
+
+
+def _bound(draw: Callable[[Section, Axes], None], section: Section) -> Callable[[Axes], None]:
+    return lambda axes: draw(section, axes)
+
+
+def _save(path: Path, draw: Callable[[Axes], None]) -> None:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "drnn-deploy", "svg.fonttype": "none"}):  # the same bytes each time
+        figure: Figure = Figure(figsize=(7, 4), layout="constrained")
+        draw(figure.subplots())
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})

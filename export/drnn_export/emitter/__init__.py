@@ -1,0 +1,1 @@
+"""A `GraphRequest` becomes an ONNX model, node by node."""

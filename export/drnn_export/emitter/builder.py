@@ -1,0 +1,181 @@
+"""A thin layer over onnx.helper: unique readable names, constants, no dead nodes, and a finished, checked model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from drnn_core.types import Precision, TensorInfo
+from drnn_export.emitter.precision import retyped
+
+OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
+IR_VERSION = 7  # the one that came with opset 13
+DYNAMIC_BATCH = "batch"
+
+
+class GraphBuilder:
+    """Collects nodes and constants in order; names follow the layer and step, such as `l3/t017/gates`."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
+        self._reshaped: dict[str, str] = {}  # what a reshape reshapes
+        self._shapes: dict[str, tuple[int, ...]] = {}  # where known
+
+    def shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Make the shape of a graph's input known."""
+        self._shapes[name] = shape
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add an initialiser once; the same name must always hold the same value."""
+        held = self._constants.get(name)
+        if held is None:
+            self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        elif tuple(held.dims) != value.shape:
+            raise ValueError(f"constant {name!r} has two shapes: {tuple(held.dims)} and {value.shape}")
+        return name
+
+    def node(
+        self, operator: str, inputs: Sequence[str], name: str, *, output: str | None = None, **attributes: Any
+    ) -> str:
+        """Add a node with one output, called like the node unless `output` says otherwise; returns the output."""
+        output = output or name
+        self._add(operator, inputs, [output], name, attributes)
+        return output
+
+    def nodes(
+        self, operator: str, inputs: Sequence[str], name: str, labels: Sequence[str], **attributes: Any
+    ) -> list[str]:
+        """Add a node with several outputs, `name/label` each; an empty label leaves an optional output out."""
+        outputs = [f"{name}/{label}" if label else "" for label in labels]
+        self._add(operator, inputs, outputs, name, attributes)
+        return outputs
+
+    def split(self, value: str, sizes: Sequence[int], name: str, labels: Sequence[str], axis: int) -> list[str]:
+        """Split `value` into parts of `sizes` along `axis`; returns the outputs, `name/label` each."""
+        lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
+        return self.nodes("Split", [value, lengths], name, labels, axis=axis)
+
+    def _add(
+        self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: dict[str, Any]
+    ) -> None:
+        made = [self._attribute(*pair) for pair in sorted(attributes.items())]
+        self._nodes.append(onnx.NodeProto(op_type=operator, input=inputs, output=outputs, name=name, attribute=made))
+
+    def _attribute(self, name: str, value: Any) -> onnx.AttributeProto:
+        """An attribute, made once for the thousands of steps that carry the same one."""
+        key = (name, repr(value))
+        if key not in self._attributes:
+            self._attributes[key] = helper.make_attribute(name, value)
+        return self._attributes[key]
+
+    def reshape(self, value: str, shape: tuple[int, ...], name: str, *, keep: bool = False) -> str:
+        """Reshape; one axis may be -1. What is known to have the shape already stays as it is, unless `keep` says that
+        the node must be there; of reshapes of reshapes, only the last counts (see `live_nodes`).
+        """
+        source = self._reshaped.get(value, value)
+        for known in (value, source):
+            if self._shapes.get(known) == shape and not keep:
+                return known
+        sizes = self.constant(f"shape_{'_'.join(map(str, shape))}", _int64(shape))
+        output = self.node("Reshape", [source, sizes], name)
+        self._reshaped[output], self._shapes[output] = source, shape
+        return output
+
+    def origin(self, value: str) -> str:
+        """What a value is a reshape of; itself where it is none."""
+        return self._reshaped.get(value, value)
+
+    def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
+        """`value[start:stop:step]` along one axis."""
+        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
+        return self.node("Slice", [value, *bounds], name)
+
+    def gather(
+        self, value: str, indices: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None
+    ) -> str:
+        """`value[indices]` along one axis."""
+        return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, output=output, axis=axis)
+
+    def pad(self, value: str, before: int, after: int, name: str) -> str:
+        """Zeros before and after along the first of three axes."""
+        return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
+
+    def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes that reach an output, in order."""
+        needed, live = set(outputs), []
+        for node in reversed(self._nodes):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+                live.append(node)
+        return live[::-1]
+
+    def finished(
+        self, outputs: Sequence[str], precision: Precision
+    ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """The live nodes in a precision, and the constants that they use, in the order of their making."""
+        nodes, constants = retyped(self.live_nodes(outputs), self._constants, precision)
+        used = {name for node in nodes for name in node.input}
+        return nodes, [constant for name, constant in constants.items() if name in used]
+
+    def model(
+        self,
+        inputs: Sequence[tuple[str, int, Sequence[int | None]]],
+        outputs: Sequence[tuple[str, int, Sequence[int | None]]],
+        metadata: dict[str, str],
+        producer_version: str,
+        precision: Precision = "fp32",
+    ) -> onnx.ModelProto:
+        """The finished model with every edge's shape, checked in full.
+
+        inputs, outputs: (name, TensorProto type, shape with None for the dynamic batch).
+        """
+        nodes, constants = self.finished([name for name, _, _ in outputs], precision)
+        graph = helper.make_graph(
+            nodes,
+            "drnn",
+            [_value_info(*value) for value in inputs],
+            [_value_info(*value) for value in outputs],
+            constants,
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="drnn-deploy",
+            producer_version=producer_version,
+        )
+        helper.set_model_props(model, metadata)
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(model)
+        return model
+
+
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """Name, type and shape of a value whose type and rank are known, with -1 for sizes that are not."""
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return TensorInfo(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+
+
+def _value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
+    dims = [DYNAMIC_BATCH if size is None else size for size in shape]
+    return helper.make_tensor_value_info(name, kind, dims)
+
+
+def _int64(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
+def _runs(sizes: Sequence[int]) -> list[str]:
+    """Sizes for a name: 784 ones become "784x1"."""
+    return [f"{len(sizes)}x{sizes[0]}"] if len(set(sizes)) == 1 else [str(size) for size in sizes]
+
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

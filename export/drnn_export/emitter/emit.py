@@ -1,0 +1,216 @@
+"""Weights and spec to an ONNX model: emitted node by node, nothing traced, no torch.
+
+input (B, T, C) -> time-major -> layers (`drnn_export.emitter.layers`) -> window -> linear -> output
+
+Forms with state have inputs `state_l0_h`, ... (B, d, H) beside it, and outputs `next_state_l0_h`, ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import onnx
+
+from drnn_core.errors import InputError
+from drnn_core.version import package_version
+from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
+from drnn_export.emitter.cells import LayerWeights, cell_nodes
+from drnn_export.emitter.layers import sequence_layer, stateful_layer
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.skew import skewed_layers
+from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.weights import Weights, check_weights
+
+GRAPH_FORMAT = "drnn-deploy-graph/1"
+INPUT, OUTPUT = "input", "output"
+NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
+_COUNTABLE = 20  # times the budget: beyond it a lower bound of the node count says enough
+_PROTOBUF_LIMIT = 2**31 - 1
+_BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
+Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None for the dynamic batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter.
+
+    `weight_bytes`: of all constants.
+
+    Of graphs far beyond any budget only the nodes of the cells are counted.
+    """
+
+    cells: int
+    nodes: int
+    weight_bytes: int
+    file_bytes: int
+
+
+def state_name(name: str) -> str:
+    """The graph input of a state of `ModelSpec.state_shapes`."""
+    return f"state_{name}"
+
+
+def next_state_name(name: str) -> str:
+    """The graph output of a state."""
+    return f"next_state_{name}"
+
+
+def emit(
+    spec: ModelSpec, weights: Weights, request: GraphRequest, *, node_budget: int = NODE_BUDGET
+) -> onnx.ModelProto:
+    """Emit one graph.
+
+    Input `input`: (B, T, C) float32 or (B, T) int64 tokens. Output `output`: float32, as `ModelSpec.head` says; of a
+    chunk it is that of its own steps. States: see `GraphRequest.state_shapes`. The same arguments give the same bytes.
+    Raises `InputError` where the weights do not fit the spec or the graph would be over the node budget.
+    """
+    g, size = _build(spec, check_weights(spec, weights), request)
+    _check(size, request, node_budget)
+    inputs, outputs = edges(spec, request)
+    described = {
+        "drnn.format": GRAPH_FORMAT,
+        "drnn.form": request.form,
+        "drnn.delay": str(request.delay(spec)),
+        "drnn.precision": request.precision,
+        "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
+    }
+    return g.model(inputs, outputs, described, package_version(), request.precision)
+
+
+def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
+    """Inputs and outputs of the graph, states last."""
+    tokens, batch = isinstance(spec.input, Tokens), request.batch
+    given = (batch, request.steps) if tokens else (batch, request.steps, spec.input.width)
+    steps = spec.head.output_steps(request.steps)
+    returned = (batch, spec.head.outputs) if spec.head.kind == "last" else (batch, steps, spec.head.outputs)
+    inputs: list[Value] = [(INPUT, INT64 if tokens else FLOAT, given)]
+    outputs: list[Value] = [(OUTPUT, FLOAT, returned)]
+    for name, (_, *shape) in request.state_shapes(spec).items():
+        inputs.append((state_name(name), FLOAT, (batch, *shape)))
+        outputs.append((next_state_name(name), FLOAT, (batch, *shape)))
+    return inputs, outputs
+
+
+def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
+    """What `emit` will make of this request, from the shapes alone."""
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    return _build(spec, zeros, request)[1]
+
+
+def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
+    """The tensors between the parts of a graph: what the first layer reads, and what each layer gives.
+
+    All are time-major rows (steps, B, features) in some shape, of form `sequence` with padding at the end. Emission
+    `skewed` has one for all layers: (B, layers, widest H).
+    """
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    return _network(GraphBuilder(), spec, zeros, request)
+
+
+def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
+    """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
+    cells = sum(layer.cells for layer in request.plan(spec).layers)
+    weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
+    nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0  # a mixed layer has few
+    g = GraphBuilder()
+    if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
+        _network(g, spec, weights, request)
+        live, constants = g.finished([name for name, _, _ in edges(spec, request)[1]], request.precision)
+        nodes, weight_bytes = len(live), sum(len(constant.raw_data) for constant in constants)
+    return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
+
+
+def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
+    if size.file_bytes > _PROTOBUF_LIMIT:
+        raise InputError(
+            f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
+            "Use smaller layers or a smaller vocabulary.",
+        )
+    if request.emission == "unrolled" and size.nodes > node_budget:
+        raise InputError(
+            f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
+            f"over the budget of {node_budget:,}",
+            f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
+        )
+
+
+def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> list[str]:
+    """All nodes; returns the tensors of `boundaries`."""
+    plan = request.plan(spec)
+    layers = [LayerWeights.of(spec, weights, index) for index in range(spec.layers)]
+    x, length, stop = _time_major(g, spec, weights, request), request.steps, plan.layers[-1].steps
+    names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
+    for name, shape in request.state_shapes(spec).items():
+        g.shape(state_name(name), shape)
+    between = [g.origin(x)]
+    if request.form == "sequence":
+        for layer, layer_plan in zip(layers, plan.layers, strict=True):
+            x, length = sequence_layer(g, spec, layer, layer_plan, request, x, length)
+            between.append(g.origin(x))
+        missing = spec.head.output_steps(request.steps) + spec.window - 1 - plan.head_steps
+        if missing:  # the window of the first outputs reaches to before the sequence
+            x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
+    elif request.emission == "skewed":
+        x, every = skewed_layers(g, spec, layers, request, x, names)
+        between.append(every)
+    else:
+        for layer, dilation in zip(layers, spec.dilations, strict=True):
+            states = [pair for name, pair in names.items() if name.startswith(f"{layer.name}_")]
+            x = stateful_layer(g, spec, layer, request, dilation, x, states)
+            between.append(g.origin(x))
+    if request.form != "sequence" and spec.window > 1:
+        x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
+        stop = length
+    _head(g, spec, weights, x, stop, length, spec.head.output_steps(request.steps))
+    return between
+
+
+def _time_major(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> str:
+    """(B, T, C) or tokens (B, T) -> (T, B, C)."""
+    tokens = isinstance(spec.input, Tokens)
+    if 1 in (request.steps, request.batch):
+        x = g.reshape(INPUT, (request.steps, request.rows, *(() if tokens else (spec.input.width,))), "time_major")
+    else:
+        x = g.node("Transpose", [INPUT], "time_major", perm=[1, 0] if tokens else [1, 0, 2])
+    if not isinstance(spec.input, Tokens):
+        return x
+    if spec.input.embedding is not None:
+        return g.node("Gather", [g.constant("embedding/table", weights["embedding.weight"]), x], "embedding", axis=0)
+    depth = g.constant("one_hot/depth", np.array(spec.input.vocabulary, np.int64))
+    values = g.constant("one_hot/values", np.array([0, 1], np.float32))
+    return g.node("OneHot", [x, depth, values], "one_hot", axis=-1)
+
+
+def _fusion_memory(g: GraphBuilder, spec: ModelSpec, request: GraphRequest, top: str) -> str:
+    """top: (n, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
+    before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
+    joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
+    last = g.take(joined, length - (spec.window - 1), length, 1, "fusion/last")
+    g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
+    return joined
+
+
+def _head(g: GraphBuilder, spec: ModelSpec, weights: Weights, top: str, stop: int, length: int, steps: int) -> None:
+    """top: (length, B, H), of which the rows before `stop` count. Ends in `output`, for the last `steps` steps."""
+    window, features = spec.window, spec.hidden[-1]
+    weight, bias = weights["head.weight"], g.constant("head/B", weights["head.bias"])
+    first = stop - (steps + window - 1)
+    if window > 1:
+        indices = first + np.arange(steps)[:, None] + np.arange(window)
+        top = g.gather(top, indices, "head/window")  # (k, window, B, H)
+        top = g.node("Transpose", [top], "head/batch_first", perm=[2, 0, 1, 3])  # (B, k, window, H)
+    elif first > 0 or stop < length:
+        top = g.take(top, first, stop, 1, "head/select")  # (k, B, H)
+    if spec.head.kind == "last":
+        rows = g.reshape(top, (-1, window * features), "head/rows")
+        g.node("Gemm", [rows, g.constant("head/W", weight), bias], "head/linear", output=OUTPUT, transB=1)
+        return
+    if window > 1:
+        top = g.reshape(top, (-1, steps, window * features), "head/rows")
+    else:
+        top = g.node("Transpose", [top], "head/batch_first", perm=[1, 0, 2])
+    product = g.node("MatMul", [top, g.constant("head/W", weight.T)], "head/product")
+    g.node("Add", [product, bias], "head/linear", output=OUTPUT)

@@ -1,0 +1,144 @@
+"""A float32 graph retyped: matrix products in float16 or bfloat16, or with int8 weights; all else stays float32.
+
+1. A product (MatMul, Gemm) reads its operands rounded to the narrow type and gives its result rounded to it; what a
+   Gemm adds is added in float32 afterwards. So biases, gates, nonlinearities, the LSTM's cell state and every state
+   that goes in and out are float32, and no error is carried from step to step but through h.
+2. An operator (RNN, GRU, LSTM) has all its inputs and outputs in float16, its inside too: that is how it is defined.
+   In bfloat16 there is none: NVIDIA's parser refuses the GRU.
+3. With int8 weights, constant matrices of products and operators are int8 with one scale per output (symmetric,
+   largest value at 127), and a DequantizeLinear before their use. Biases stay float32.
+
+Inputs and outputs of the graph keep their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from drnn_core.types import Precision
+from drnn_runtimes.reference.low_precision import quantised
+
+_TYPES: dict[Precision, tuple[int, Any]] = {
+    "fp16": (TensorProto.FLOAT16, np.float16),
+    "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
+}
+_OPERATORS = {"RNN", "GRU", "LSTM"}
+Constants = dict[str, onnx.TensorProto]
+
+
+def retyped(
+    nodes: Sequence[onnx.NodeProto], constants: Mapping[str, onnx.TensorProto], precision: Precision
+) -> tuple[list[onnx.NodeProto], Constants]:
+    """The nodes and constants of the same graph in another precision; "fp32" is the graph as it is."""
+    if precision == "fp32":
+        return list(nodes), dict(constants)
+    pass_ = _Int8(constants) if precision == "int8" else _Narrow(constants, *_TYPES[precision])
+    for node in nodes:
+        pass_.add(node)
+    used = {name for node in pass_.nodes for name in node.input}
+    return pass_.nodes, {name: value for name, value in pass_.constants.items() if name in used}
+
+
+class _Narrow:
+    """Rules 1 and 2."""
+
+    def __init__(self, constants: Mapping[str, onnx.TensorProto], kind: int, dtype: Any) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants = dict(constants)
+        self._kind, self._dtype = kind, dtype
+        self._narrow: dict[str, str] = {}  # value -> the same in the narrow type
+
+    def add(self, node: onnx.NodeProto) -> None:
+        """Add what the node becomes."""
+        if node.op_type == "Gemm":
+            self._gemm(node)
+        elif node.op_type == "MatMul":
+            self._product(node.name, list(node.input), node.output[0])
+        elif node.op_type in _OPERATORS:
+            self._operator(node)
+        else:
+            self.nodes.append(node)
+
+    def _gemm(self, node: onnx.NodeProto) -> None:
+        left, right, added = node.input
+        if any(attribute.name == "transB" and attribute.i for attribute in node.attribute):
+            right = self._transposed(right)
+        product = f"{node.name}/product"
+        self._product(product, [left, right], product)
+        self.nodes.append(helper.make_node("Add", [product, added], [node.output[0]], node.name))
+
+    def _product(self, name: str, inputs: list[str], output: str) -> None:
+        rounded = f"{name}/rounded"
+        self.nodes.append(helper.make_node("MatMul", [self._rounded(value) for value in inputs], [rounded], rounded))
+        self._cast(rounded, output, TensorProto.FLOAT, f"{name}/wide")
+
+    def _operator(self, node: onnx.NodeProto) -> None:
+        changed = onnx.NodeProto()
+        changed.CopyFrom(node)
+        outputs = [f"{name}/rounded" if name else "" for name in node.output]
+        del changed.input[:], changed.output[:]
+        changed.input.extend(self._rounded(name) if name else "" for name in node.input)
+        changed.output.extend(outputs)
+        self.nodes.append(changed)
+        for narrow, name in zip(outputs, node.output, strict=True):
+            if name:
+                self._cast(narrow, name, TensorProto.FLOAT, f"{name}/wide")
+
+    def _rounded(self, value: str) -> str:
+        if value not in self._narrow:
+            name = f"{value}/narrow"
+            if value in self.constants:
+                array = numpy_helper.to_array(self.constants[value]).astype(self._dtype)
+                self.constants[name] = numpy_helper.from_array(array, name)
+            else:
+                self._cast(value, name, self._kind, name)
+            self._narrow[value] = name
+        return self._narrow[value]
+
+    def _transposed(self, constant: str) -> str:
+        name = f"{constant}/transposed"
+        array = numpy_helper.to_array(self.constants[constant])
+        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array.T), name)
+        return name
+
+    def _cast(self, value: str, output: str, kind: int, name: str) -> None:
+        self.nodes.append(helper.make_node("Cast", [value], [output], name, to=kind))
+
+
+class _Int8:
+    """Rule 3."""
+
+    def __init__(self, constants: Mapping[str, onnx.TensorProto]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants = dict(constants)
+        self._wide: dict[str, str] = {}  # constant -> what dequantises to it
+
+    def add(self, node: onnx.NodeProto) -> None:
+        """Add what the node becomes."""
+        changed = onnx.NodeProto()
+        changed.CopyFrom(node)
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        for place in {"MatMul": [1], "Gemm": [1]}.get(node.op_type, [1, 2] if node.op_type in _OPERATORS else []):
+            name = node.input[place]
+            if name in self.constants:
+                rank = len(self.constants[name].dims)
+                changed.input[place] = self._quantised(name, rank - 2 if rank == 3 or transposed else rank - 1)
+        self.nodes.append(changed)
+
+    def _quantised(self, name: str, axis: int) -> str:
+        """axis: of the outputs, each of which has a scale."""
+        if name not in self._wide:
+            values, scale = quantised(numpy_helper.to_array(self.constants[name]), axis)
+            for label, array in (("int8", values), ("scale", scale)):
+                self.constants[f"{name}/{label}"] = numpy_helper.from_array(array, f"{name}/{label}")
+            wide = f"{name}/dequantised"
+            inputs = [f"{name}/int8", f"{name}/scale"]
+            self.nodes.append(helper.make_node("DequantizeLinear", inputs, [wide], wide, axis=axis))
+            self._wide[name] = wide
+        return self._wide[name]

@@ -1,0 +1,128 @@
+"""What to emit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+from drnn_core.errors import InputError
+from drnn_core.types import Emission, Form, Precision
+from drnn_export.emitter.cells import cell_nodes
+from drnn_models.cone import ConePlan, plan_cone
+from drnn_models.spec import ModelSpec
+
+MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphRequest:
+    """One graph.
+
+    `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emissions `fused` and
+    `skewed`). `emission`: one ONNX operator per layer; per-step nodes; `mixed`, whichever suits the layer; `skewed`
+    (form `step`), see `drnn_export.emitter.skew`. `prune`: compute only what reaches the output (form `sequence`).
+    `form`: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step.
+    `ring`: of a delay line longer than the chunk, only the rows that change go in and out; the session keeps the rest.
+    `precision`: of matrix products, see `drnn_export.emitter.precision`.
+    """
+
+    steps: int
+    batch: int | None = 1
+    emission: Emission = "fused"
+    prune: bool = True
+    form: Form = "sequence"
+    ring: bool = False
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or (self.batch is not None and self.batch < 1):
+            raise InputError(f"steps and batch must be at least 1, got {self.steps} and {self.batch}")
+        choices = (
+            ("emission", self.emission, Emission),
+            ("form", self.form, Form),
+            ("precision", self.precision, Precision),
+        )
+        for name, value, allowed in choices:
+            if value not in get_args(allowed):
+                raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        if self.batch is None and self.emission in ("unrolled", "mixed"):
+            raise InputError(
+                f"a graph of emission {self.emission} has static shapes and cannot take a dynamic batch",
+                "Ask for emission fused, or for one fixed batch.",
+            )
+        if self.emission == "skewed" and (self.form != "step" or self.ring):
+            raise InputError(
+                "emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring."
+            )
+        if self.precision == "bf16" and self.emission in ("fused", "mixed"):
+            raise InputError(
+                "there are no recurrent operators of bfloat16 to emit: NVIDIA's parser refuses them",
+                "Ask for emission unrolled, or for precision fp16.",
+            )
+        if self.emission == "skewed" and self.precision == "int8":
+            raise InputError(
+                "a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16."
+            )
+        if self.form == "step" and self.steps != 1:
+            raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")
+        if self.form == "sequence" and self.ring:
+            raise InputError("form sequence has no state, and so no rings", "Ask for form chunk or step.")
+        if self.form != "sequence" and self.prune:
+            object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output
+
+    @property
+    def rows(self) -> int:
+        """The batch as an axis of a reshape: -1 where it is dynamic."""
+        return -1 if self.batch is None else self.batch
+
+    def fuses(self, spec: ModelSpec, cells: int) -> bool:
+        """Whether a layer's run of `cells` steps, one after the other, is one operator."""
+        if self.emission == "mixed":
+            return cells * cell_nodes(spec) > MIXED_NODES
+        return self.emission == "fused"
+
+    def delay(self, spec: ModelSpec) -> int:
+        """Steps between an input and its output."""
+        return spec.layers - 1 if self.emission == "skewed" else 0
+
+    def plan(self, spec: ModelSpec) -> ConePlan:
+        """The steps that each layer computes."""
+        return plan_cone(spec, self.steps, prune=self.prune)
+
+    def runs(self, spec: ModelSpec) -> list[list[tuple[int, int]]]:
+        """For each layer, the (cells, fold) of its runs: steps one after the other, and rows of a step per sequence.
+
+        A chunk's steps that fill no folded step are a run of their own.
+        """
+        if self.form == "sequence":
+            return [[(layer.cells, layer.fold)] for layer in self.plan(spec).layers]
+        divided = [(divmod(self.steps, dilation), dilation) for dilation in spec.dilations]
+        return [[(full, d)] * (full > 0) + [(1, rest)] * (rest > 0) for (full, rest), d in divided]
+
+    def state_shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+        """Name -> (B, rows, H) of every state that goes in and out; B is -1 where it is dynamic.
+
+        With `ring`, a delay line longer than the chunk takes part with its oldest `steps` rows only. Emission `skewed`
+        packs all delay lines into one state.
+        """
+        if self.form == "sequence":
+            return {}
+        shapes = spec.state_shapes(self.rows)
+        if self.emission == "skewed":
+            return packed_shapes(spec, self.rows)
+        if self.ring:
+            for name, (batch, length, hidden) in shapes.items():
+                if name != "fusion":
+                    shapes[name] = (batch, min(length, self.steps), hidden)
+        return shapes
+
+
+def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
+    """States of emission `skewed`: the delay lines of all layers one after the other, (B, sum of dilations, widest H).
+
+    `started` (B, layers, 1) is 1 for the layers that the first step of the sequence has reached, 0 before that.
+    """
+    rows = (batch, sum(spec.dilations), max(spec.hidden))
+    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in ("hc" if spec.cell == "lstm" else "h")}
+    shapes["started"] = (batch, spec.layers, 1)
+    return shapes | {name: shape for name, shape in spec.state_shapes(batch).items() if name == "fusion"}

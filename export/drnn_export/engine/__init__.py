@@ -1,0 +1,1 @@
+"""An ONNX file becomes a TensorRT engine, in a worker process."""

@@ -1,0 +1,70 @@
+"""Engines that were built before, so that the same export builds once.
+
+An entry is an engine with its sidecar, KEY.engine and KEY.engine.json; the key is a digest of everything that decides
+what the builder makes. An entry is used only if its own description and bytes are what they should be; a damaged or
+foreign one is removed, and the engine is built again. The oldest entries go where the cache would grow beyond 2 GiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drnn_core.errors import DeployError, InputError
+from drnn_core.files import replacing, sha256
+from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path
+
+MOST_BYTES = 2 << 30
+
+
+def cache_key(identity: Mapping[str, Any]) -> str:
+    """identity: of plain JSON types; what the builder, the graph and the machine are."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def take(cache: Path, key: str, onnx_sha256: str, engine: Path) -> Sidecar | None:
+    """Copy the entry's engine to `engine` and return its sidecar, or None where there is no good one."""
+    entry = cache / f"{key}.engine"
+    if not entry.is_file():
+        return None
+    try:
+        sidecar = Sidecar.read(sidecar_path(entry))
+        if sidecar.onnx_sha256 == onnx_sha256 and sidecar.engine_sha256 == sha256(entry):
+            shutil.copyfile(entry, engine)
+            return sidecar
+    except (DeployError, OSError):
+        pass  # as good as another engine's: see below
+    _remove(entry)
+    return None
+
+
+def keep(cache: Path, key: str, engine: Path, sidecar: Sidecar) -> None:
+    """Add an engine; a cache that cannot be written to is left alone."""
+    entry = cache / f"{key}.engine"
+    with contextlib.suppress(InputError, OSError):
+        with replacing(sidecar_path(entry)) as described:
+            sidecar.write(described)
+        with replacing(entry) as copy:
+            shutil.copyfile(engine, copy)
+        _shrink(cache)
+
+
+def _shrink(cache: Path) -> None:
+    entries = sorted(cache.glob("*.engine"), key=lambda entry: entry.stat().st_mtime)
+    size = sum(entry.stat().st_size for entry in entries)
+    for entry in entries[:-1]:
+        if size <= MOST_BYTES:
+            return
+        size -= entry.stat().st_size
+        _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    with contextlib.suppress(OSError):
+        entry.unlink(missing_ok=True)
+        sidecar_path(entry).unlink(missing_ok=True)

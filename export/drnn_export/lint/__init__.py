@@ -1,0 +1,1 @@
+"""What TensorRT's parsers will make of any ONNX file."""

@@ -1,0 +1,262 @@
+"""An ONNX graph as the lint rules see it: each node with what is known of its tensors, subgraphs included."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drnn_core.errors import InputError
+from drnn_export.lint.tables import Finding, Severity
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+_SMALL = 1 << 16  # bytes; of larger weights only type and shape are kept, since inference copies the whole model
+_NEVER_CONSTANT = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+_FOLDED = ("Constant", "Identity", "Cast")  # whose outputs are weights to the parsers where their inputs are
+_PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+def load_graph(path: Path, fix: str) -> onnx.ModelProto:
+    """The model in a file, without its external data. Raises `InputError`, with `fix`, for what is not one."""
+    try:
+        return parse_graph(path.read_bytes(), path, fix)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory", fix) from error
+
+
+def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
+    """The model in `data`, which was read from `path`. Raises `InputError`, with `fix`, for what is not one."""
+    import onnx
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
+        raise InputError(f"{path} is not an ONNX model, or was cut short", fix) from error
+    if not model.graph.output:  # which come last in a file
+        raise InputError(f"{path} holds no graph: the file is empty or was cut short", fix)
+    if _has_broken_text(model):
+        raise InputError(f"{path} has names that are not UTF-8: it is damaged", fix)
+    return model
+
+
+def _has_broken_text(message: Any) -> bool:
+    """Whether a string of the message is not UTF-8; protobuf hands such a string over as bytes."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value
+        if field.type == field.TYPE_STRING and any(isinstance(entry, bytes) for entry in values):
+            return True
+        if field.type == field.TYPE_MESSAGE and any(_has_broken_text(entry) for entry in values):
+            return True
+    return False
+
+
+@functools.cache
+def type_name(number: int) -> str:
+    """ONNX's name of a tensor type, for example "FLOAT16"; of an unknown one, its number."""
+    import onnx
+
+    known = number in onnx.TensorProto.DataType.values()
+    return onnx.TensorProto.DataType.Name(number) if known else f"type {number}"
+
+
+def without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which weights of more than 64 kB have a type and a shape only."""
+    import onnx
+
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    for tensor in small.graph.initializer:
+        if tensor.ByteSize() > _SMALL:
+            for payload in _PAYLOADS:
+                tensor.ClearField(payload)
+    return small
+
+
+def with_inferred_types(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with what ONNX infers of types and shapes, or as it is where the inference gives up."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # whatever a hostile graph provokes; the rules do without what is not known
+        return model
+
+
+class Scope:
+    """The tensors that the nodes of one graph can name: its own, and those of the graphs around it."""
+
+    def __init__(self, graph: onnx.GraphProto, outer: Scope | None = None) -> None:
+        # `outputs` and `free_inputs`: what the caller of the network gets and gives; empty for a subgraph
+        self._outer = outer
+        self._values = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._producers: dict[str, onnx.NodeProto] = {name: n for n in graph.node for name in n.output if name}
+        self._constants = dict.fromkeys(self._initializers, True)  # name -> whether it is like a weight
+        self.outputs = frozenset(value.name for value in graph.output) if outer is None else frozenset[str]()
+        self.free_inputs = frozenset(value.name for value in graph.input) if outer is None else frozenset[str]()
+        self.names = {*(value.name for value in graph.input), *self._initializers, *self._producers}
+        for node in graph.node:
+            if self._folds(node):
+                weights = node.op_type in _FOLDED and all(self.is_constant(name, weights=True) for name in node.input)
+                self._constants.update(dict.fromkeys(node.output, weights))
+
+    def sees(self, name: str) -> bool:
+        """Whether `name` is a tensor of this graph or of one around it."""
+        return name in self.names or (self._outer is not None and self._outer.sees(name))
+
+    def type_of(self, name: str) -> str | None:
+        """The type of a tensor by its ONNX name; None where it is not known or not a dense tensor."""
+        if name in self._initializers:
+            return type_name(self._initializers[name].data_type)
+        if name not in self.names:
+            return None if self._outer is None else self._outer.type_of(name)
+        number = self._values[name].tensor_type.elem_type if name in self._values else 0
+        return type_name(number) if number else None
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a tensor, -1 for a free axis; None where not even the number of axes is known."""
+        if name in self._initializers:
+            return tuple(self._initializers[name].dims)
+        if name not in self.names:
+            return None if self._outer is None else self._outer.shape_of(name)
+        if name not in self._values or not self._values[name].tensor_type.HasField("shape"):
+            return None
+        return shape_of(self._values[name])
+
+    def producer_of(self, name: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor, or None."""
+        if name in self._producers:
+            return self._producers[name]
+        return None if name in self.names or self._outer is None else self._outer.producer_of(name)
+
+    def is_constant(self, name: str, *, weights: bool = False) -> bool:
+        """Whether a builder can know the tensor's value: it is computed from initialisers and from fixed shapes.
+
+        With `weights`, whether it is an initialiser to the parsers too, which compute next to nothing themselves.
+        """
+        if name in self.names:
+            return self._constants.get(name, False) if weights else name in self._constants
+        return self._outer is not None and self._outer.is_constant(name, weights=weights)
+
+    def is_weight(self, name: str) -> bool:
+        """Whether the tensor is an initialiser."""
+        if name in self.names:
+            return name in self._initializers
+        return self._outer is not None and self._outer.is_weight(name)
+
+    def value_of(self, name: str) -> NDArray[np.generic] | None:
+        """The value of an initialiser or of a Constant node; None where it has to be computed or is damaged."""
+        from onnx import numpy_helper
+
+        if name not in self.names:
+            return None if self._outer is None else self._outer.value_of(name)
+        tensor: Any = self._initializers.get(name)
+        if tensor is None and name in self._producers and self._producers[name].op_type == "Constant":
+            tensor = next((a.t for a in self._producers[name].attribute if a.name == "value"), None)
+        if tensor is None:
+            return None
+        try:
+            value: NDArray[np.generic] = numpy_helper.to_array(tensor)
+        except Exception:  # external, of a wrong size, of an unknown type
+            return None
+        return value
+
+    def _folds(self, node: onnx.NodeProto) -> bool:
+        if node.op_type in _NEVER_CONSTANT or any(a.HasField("g") for a in node.attribute):
+            return False
+        if node.op_type in ("Shape", "Size") and node.input:
+            shape = self.shape_of(node.input[0])
+            return shape is not None and -1 not in shape
+        inputs = [name for name in node.input if name]
+        return all(self.is_constant(name) for name in inputs) and bool(inputs or node.op_type == "Constant")
+
+
+def shape_of(kind: onnx.TypeProto) -> tuple[int, ...]:
+    """The declared axes of a tensor type, -1 for a free one."""
+    return tuple(a.dim_value if a.HasField("dim_value") else -1 for a in kind.tensor_type.shape.dim)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A node and the scope that it stands in. `name`: the node's own, or its number in the file."""
+
+    node: onnx.NodeProto
+    scope: Scope
+    name: str
+
+    def input(self, index: int) -> str:
+        """The name of an input (from 0); empty where it is left out."""
+        return str(self.node.input[index]) if index < len(self.node.input) else ""
+
+    def attribute(self, name: str) -> Any:
+        """An attribute's value, strings as str; None where it is missing or is no number, string or list of these."""
+        for attribute in self.node.attribute:
+            if attribute.name == name:
+                return attribute_value(attribute)
+        return None
+
+    def has(self, name: str) -> bool:
+        """Whether the attribute is there."""
+        return any(attribute.name == name for attribute in self.node.attribute)
+
+    def output_types(self) -> list[str]:
+        """The types of the outputs, where they are known."""
+        return [kind for name in self.node.output if (kind := self.scope.type_of(name)) is not None]
+
+    def found(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
+        """A finding about this node."""
+        return Finding(severity, rule, self.name, self.node.op_type, what, fix)
+
+    def error(self, rule: str, what: str, fix: str) -> Finding:
+        """An error about this node."""
+        return self.found("error", rule, what, fix)
+
+
+def attribute_value(attribute: onnx.AttributeProto) -> Any:
+    """A number, a string, or a list of these; None for anything else."""
+    kinds = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
+    if attribute.type not in kinds:
+        return None
+    value = getattr(attribute, kinds[attribute.type])
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, int | float):
+        return value
+    return [entry.decode("utf-8", "replace") if isinstance(entry, bytes) else entry for entry in value]
+
+
+def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") -> Iterator[Site]:
+    """Every node, those of subgraphs after the node that holds them. A branch that is never taken is left out."""
+    scope = Scope(graph, outer)
+    for index, node in enumerate(graph.node):
+        site = Site(node, scope, f"{prefix}{node.name or f'#{index}'}")
+        yield site
+        for body in live_subgraphs(site):
+            yield from sites(body, scope, f"{site.name}/")
+
+
+def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph and all graphs inside it, those of branches that are never taken too."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from subgraphs(inner)
+
+
+def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:
+    """The subgraphs of a node; of an If whose condition is a constant, only the branch that is taken."""
+    graphs = {attribute.name: attribute.g for attribute in site.node.attribute if attribute.HasField("g")}
+    if site.node.op_type == "If" and (condition := site.scope.value_of(site.input(0))) is not None:
+        taken = "then_branch" if condition.any() else "else_branch"
+        graphs = {name: graph for name, graph in graphs.items() if name == taken}
+    graphs_in_lists = [graph for attribute in site.node.attribute for graph in attribute.graphs]
+    return [*graphs.values(), *graphs_in_lists]

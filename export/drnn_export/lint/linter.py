@@ -1,0 +1,199 @@
+"""What NVIDIA's ONNX parsers will make of a graph, said without them: a static check of any ONNX file.
+
+`lint_file` reads a file, `lint_model` takes a model. Both look up `tables.toml`, which says where its facts are
+from, and run the rules of `weight_rules`, `node_rules` and `operator_rules`. Nothing of the file is trusted.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drnn_core.plain_data import MAX_DEPTH
+from drnn_export.lint.functions import function_size
+from drnn_export.lint.gpu_rules import generation_findings
+from drnn_export.lint.graph_view import (
+    Site,
+    load_graph,
+    shape_of,
+    sites,
+    subgraphs,
+    type_name,
+    with_inferred_types,
+    without_large_weights,
+)
+from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
+from drnn_export.lint.tables import TARGETS, Finding, Severity, Table, Target, load_table
+from drnn_export.lint.weight_rules import weight_findings
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = [
+    "MISREAD",
+    "TARGETS",
+    "UNBUILDABLE",
+    "Finding",
+    "Severity",
+    "Target",
+    "lint_file",
+    "lint_model",
+    "load_table",
+]
+
+UNBUILDABLE = frozenset({"compute-capability"})  # refused in words that do not help
+MISREAD = frozenset({"layout", "float64", "domain", "uint8-quantisation"})  # accepted in silence, computed differently
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A model whose functions are written out and whose types are inferred, or why that cannot be done."""
+
+    graph: onnx.GraphProto
+    sites: tuple[Site, ...] = ()
+    problem: str = ""
+
+
+def lint_file(
+    path: Path, targets: Sequence[Target] = TARGETS, capabilities: Sequence[str] = ()
+) -> dict[Target, tuple[Finding, ...]]:
+    """Findings for each target, errors first. capabilities: of GPUs that it must also run on, for example "7.5".
+
+    Raises `InputError` for a file that cannot be read or is not an ONNX model.
+    """
+    if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
+        return {target: (_file_size(load_table(target)),) for target in targets}
+    model = load_graph(path, "Give the path of an .onnx file.")
+    prepared = _prepare(model)
+    return {target: _lint(model, prepared, load_table(target), path.parent, capabilities) for target in targets}
+
+
+def lint_model(
+    model: onnx.ModelProto, target: Target, folder: Path, capabilities: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """Findings for one target, errors first. `folder`: where external data is looked for."""
+    return _lint(model, _prepare(model), load_table(target), folder, capabilities)
+
+
+def _lint(
+    model: onnx.ModelProto, prepared: _Prepared, table: Table, folder: Path, capabilities: Sequence[str]
+) -> tuple[Finding, ...]:
+    if prepared.problem:
+        return (_about_file("error", "functions", prepared.problem, "Write the functions out"),)
+    findings = [*_versions(model, table), *_edges(model.graph, table)]
+    for graph in subgraphs(model.graph):
+        findings += weight_findings(graph, table, folder)
+    findings += _wiring(prepared)
+    for site in prepared.sites:
+        findings += node_findings(site, table)
+    findings += generation_findings(prepared.sites, table.target, capabilities)
+    findings += _node_count(len(prepared.sites), table)
+    return tuple(sorted(findings, key=lambda finding: finding.severity))  # stable: in the order of the graph
+
+
+def _prepare(model: onnx.ModelProto) -> _Prepared:
+    small = without_large_weights(model)
+    problem = ""
+    if small.functions:
+        small, problem = _written_out(small)
+    if problem:
+        return _Prepared(small.graph, problem=problem)
+    graph = with_inferred_types(small).graph
+    return _Prepared(graph, tuple(sites(graph)))
+
+
+def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """The model without model-local functions, or why that cannot be done."""
+    import onnx.inliner
+
+    limit = load_table(TARGETS[0]).limits.function_nodes
+    size = function_size(model, limit)
+    if size is None:
+        return model, (
+            f"a model-local function calls itself, or calls are more than {MAX_DEPTH} deep, which crashes the parser"
+        )
+    if size > limit:
+        return model, f"model-local functions stand for more than {limit:,} nodes"
+    try:
+        return onnx.inliner.inline_local_functions(model), ""
+    except Exception as error:  # it has no exceptions of its own
+        return model, f"model-local functions cannot be written out: {' '.join(str(error).split())[:200]}"
+
+
+def _about_file(severity: Severity, rule: str, what: str, fix: str) -> Finding:
+    return Finding(severity, rule, "", "", what, fix)
+
+
+def _file_size(table: Table) -> Finding:
+    what = f"the file is over the {table.limits.file_bytes + 1:,} bytes that protobuf, and so every parser, can read"
+    return _about_file("error", "file-size", what, "Save the weights as external data")
+
+
+def _versions(model: onnx.ModelProto, table: Table) -> Iterator[Finding]:
+    """Versions outside the documented ones: the parsers go on, with the operators as they know them."""
+    lowest, highest = table.opsets
+    for opset in model.opset_import:
+        if opset.domain in STANDARD_DOMAINS and not lowest <= opset.version <= highest:
+            what = f"opset {opset.version} is outside {lowest} to {highest}, which is what is documented"
+            yield _about_file("warning", "opset", what, f"Export it with opset {min(highest, 20)}")
+    if model.ir_version > table.ir_version:
+        what = f"IR version {model.ir_version} is above {table.ir_version}, that of the ONNX it is built with"
+        yield _about_file("warning", "ir-version", what, f"Save it with ir_version={table.ir_version}")
+
+
+def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
+    """Inputs and outputs of the network."""
+    inputs = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    free: list[str] = []
+    for value in (*graph.input, *graph.output):
+        if value.name not in inputs and value.type.WhichOneof("value") is None:
+            continue  # an output may leave its type to what makes it
+        if not value.type.HasField("tensor_type"):
+            what = f"{value.name!r} is no dense tensor"
+            yield _about_file("error", "type", what, "Give the network tensors only")
+            continue
+        kind, shape = type_name(value.type.tensor_type.elem_type), shape_of(value.type)
+        if kind == "DOUBLE" and value.name in inputs:
+            what = f"{value.name!r} is float64, which TensorRT computes in float32"
+            yield _about_file("error", "float64", what, "Use float32")
+        elif kind not in table.types and not (kind == "UNDEFINED" and value.name not in inputs):
+            yield _about_file("error", "type", f"{value.name!r} is {kind}, a type that is not there", "Cast it")
+        if len(shape) > table.limits.rank:
+            what = f"{value.name!r} has {len(shape)} axes, and a tensor has at most {table.limits.rank}"
+            yield _about_file("error", "rank", what, "Join axes")
+        if value.name in inputs:
+            free += [f"{value.name!r} axis {axis}" for axis, size in enumerate(shape) if size < 0]
+    if free:
+        what = f"{len(free)} free axes of the inputs: {', '.join(free[:4])}{', ...' if len(free) > 4 else ''}"
+        yield _about_file("warning", "free-axis", what, "Give smallest, usual and largest sizes when building")
+
+
+def _wiring(prepared: _Prepared) -> Iterator[Finding]:
+    """Names: each written once, and read only where something writes it."""
+    graph = prepared.graph
+    for site in prepared.sites:
+        for name in site.node.input:
+            if name and not site.scope.sees(name):
+                yield site.error("wiring", f"nothing makes its input {name!r}", "Export the graph again")
+    for body in subgraphs(graph):
+        written = collections.Counter(name for node in body.node for name in node.output if name)
+        for name, times in written.items():
+            if times > 1:
+                what = f"{times} nodes make {name!r}"
+                yield _about_file("error", "wiring", what, "Export the graph again")
+    made = {name for node in graph.node for name in node.output}
+    made |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    for value in graph.output:
+        if value.name not in made:
+            yield _about_file("error", "wiring", f"nothing makes the output {value.name!r}", "Export the graph again")
+
+
+def _node_count(count: int, table: Table) -> Iterator[Finding]:
+    limits = table.limits
+    if count > limits.nodes:
+        seconds = (count / limits.nodes_in_one_second) ** 1.5
+        what = f"{count:,} nodes: compiling may take {seconds:,.0f} s and, for gated cells, several times that"
+        yield _about_file("warning", "nodes", what, "Unroll fewer steps, or use one operator for each layer")

@@ -1,0 +1,172 @@
+"""The lint rules for one node: each looks at a node and yields what the target makes of it.
+
+Sources: `tables.toml`, onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), and what TensorRT-RTX
+1.7.1 was seen to do (tests/export/lint/test_linter.py repeats it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drnn_export.lint.graph_view import Site
+from drnn_export.lint.operator_rules import OPERATOR_RULES
+from drnn_export.lint.tables import AttributeRule, Finding, Severity, Table
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+_TYPED_BY_OUTPUT = (
+    *("BlackmanWindow", "Constant", "ConstantOfShape", "EyeLike", "HammingWindow", "HannWindow", "If", "Loop"),
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Scan"),
+)
+_DATA_INPUT = {"OneHot": 2, "Where": 1}  # of the others the first
+
+
+def node_findings(site: Site, table: Table) -> Iterator[Finding]:
+    """What every rule says of one node; of an operator that the target does not know, only that."""
+    known = list(_unknown(site, table))
+    yield from known
+    if not any(finding.rule == "operator" for finding in known):
+        for rule in (*_RULES, *OPERATOR_RULES.get(site.node.op_type, ())):
+            yield from rule(site, table)
+
+
+def _unknown(site: Site, table: Table) -> Iterator[Finding]:
+    """The parsers look an operator up by its name alone, whatever its domain."""
+    name, domain = site.node.op_type, site.node.domain
+    if name not in table.operators:
+        of = f" of domain {domain}" if domain not in STANDARD_DOMAINS else ""
+        fix = "Write it with other operators, or give the parser a plugin of that name"
+        yield site.error("operator", f"there is no operator {name}{of}", fix)
+    elif domain not in STANDARD_DOMAINS and table.operators[name] is not None:
+        what = f"of domain {domain} is read as ONNX's own {name}, since the parser does not look at the domain"
+        yield site.error("domain", what, "Write it with ONNX's operators, or under a name that no ONNX operator has")
+
+
+def _types(site: Site, table: Table) -> Iterator[Finding]:
+    operator = site.node.op_type
+    taken = table.operators[operator]
+    if taken is None:
+        return
+    for kind in dict.fromkeys(_data_types(site)):
+        if kind in taken or kind == "DOUBLE" or kind not in table.types or _is_uint8_quantised(site, kind):
+            continue
+        severity: Severity = table.unlisted_quantised if kind in table.quantised else "error"
+        fix = (
+            "Quantise with QuantizeLinear and DequantizeLinear around it"
+            if kind in table.quantised
+            else "Cast before it"
+        )
+        yield site.found(severity, "type", f"{operator} does not take {kind}", fix)
+    if "UINT8" in site.output_types() and operator not in ("QuantizeLinear", "Constant") and not _leaves_network(site):
+        what = "UINT8 is for inputs and outputs of the network only"
+        yield site.error("type", what, "Cast it to INT32 or a floating-point type")
+
+
+def _leaves_network(site: Site) -> bool:
+    return any(name in site.scope.outputs for name in site.node.output)
+
+
+def _data_types(site: Site) -> list[str]:
+    """The types of a node's data, where they are known."""
+    operator = site.node.op_type
+    kinds = [] if operator in _TYPED_BY_OUTPUT else [site.scope.type_of(site.input(_DATA_INPUT.get(operator, 0)))]
+    if operator in _TYPED_BY_OUTPUT or operator in ("Cast", "CastLike"):
+        kinds += site.output_types()
+    return [kind for kind in kinds if kind is not None]
+
+
+def _is_uint8_quantised(site: Site, kind: str) -> bool:
+    """What QuantizeLinear makes of UINT8 is INT8 to the parser, which `_uint8` reports."""
+    maker = site.scope.producer_of(site.input(0))
+    return kind == "UINT8" and maker is not None and maker.op_type == "QuantizeLinear"
+
+
+def _unknown_type(site: Site, table: Table) -> Iterator[Finding]:
+    for kind in dict.fromkeys(site.output_types()):
+        if kind not in table.types:
+            what = f"{site.node.op_type} makes {kind}, a type that is not there"
+            yield site.error("type", what, "Use another type, for example INT32 or FLOAT")
+
+
+def _float64(site: Site, table: Table) -> Iterator[Finding]:
+    if site.node.op_type in ("Cast", "Constant", "ConstantOfShape", "EyeLike") and "DOUBLE" in site.output_types():
+        what = "makes float64, which TensorRT computes in float32"
+        yield site.error("float64", what, "Use float32")
+
+
+def _uint8(site: Site, table: Table) -> Iterator[Finding]:
+    if site.node.op_type == "QuantizeLinear" and "UINT8" in site.output_types():
+        what = "quantises to UINT8, which TensorRT reads as INT8: values above 127 steps are cut off"
+        yield site.error("uint8-quantisation", what, "Quantise to INT8, with a zero point of type INT8 and value 0")
+
+
+def _quantised_weights(site: Site, table: Table) -> Iterator[Finding]:
+    """The compiler takes a constant of a quantised type next to QuantizeLinear and DequantizeLinear only."""
+    if site.node.op_type.endswith(("QuantizeLinear", "DequantizeLinear")):
+        return
+    for name in site.node.input:
+        if site.scope.is_weight(name) and site.scope.type_of(name) in table.quantised:
+            what = f"weights {name!r} of type {site.scope.type_of(name)} may only go to a DequantizeLinear"
+            yield site.error("type", what, "Put a DequantizeLinear between them")
+
+
+def _attributes(site: Site, table: Table) -> Iterator[Finding]:
+    for rule in table.attributes.get(site.node.op_type, ()):
+        if not rule.allowed and site.has(rule.attribute):
+            what = f"the attribute {rule.attribute} is not taken"
+            yield site.error("attribute", what, "Leave it out")
+        elif rule.allowed and (odd := _not_allowed(site, rule)):
+            allowed = ", ".join(str(value) for value in rule.allowed)
+            what = f"{rule.attribute}={odd[0]} is not among what is taken: {allowed}"
+            yield site.error("attribute", what, f"Use {rule.attribute}={rule.allowed[0]}")
+
+
+def _not_allowed(site: Site, rule: AttributeRule) -> list[int | float | str]:
+    value = site.attribute(rule.attribute)
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [entry for entry in values if entry not in rule.allowed]
+
+
+def _inputs(site: Site, table: Table) -> Iterator[Finding]:
+    for rule in table.inputs.get(site.node.op_type, ()):
+        name = site.input(rule.input)
+        if name and not _is_as_asked(site, name, rule.must_be):
+            what = f"input {rule.input} ({name!r}) must be {_MUST_BE.get(rule.must_be, rule.must_be)}"
+            yield site.error("input", what, _MEND.get(rule.must_be, "Reshape it"))
+
+
+_MUST_BE = {
+    "constant": "known when the engine is built",
+    "weights": "an initialiser",
+    "zero": "a constant of zeros",
+    "absent": "left out",
+    "static": "without free axes",
+}
+_MEND = {
+    "constant": "Make it an initialiser",
+    "weights": "Make it an initialiser",
+    "zero": "Make it an initialiser of zeros",
+    "absent": "Write the operator out with others",
+    "static": "Fix its shape",
+}
+
+
+def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
+    if must_be in ("constant", "weights"):
+        return site.scope.is_constant(name, weights=must_be == "weights")
+    if must_be == "zero":
+        value = site.scope.value_of(name)
+        return site.scope.is_constant(name) and (value is None or not value.astype(bool).any())
+    shape = site.scope.shape_of(name)
+    if must_be == "static":
+        return shape is None or -1 not in shape
+    return must_be != "absent" and (shape is None or len(shape) == int(must_be.removeprefix("rank ")))
+
+
+def _outputs(site: Site, table: Table) -> Iterator[Finding]:
+    most = table.outputs.get(site.node.op_type)
+    if most is not None and any(site.node.output[most:]):
+        what = "only the first of its outputs is there"
+        yield site.error("output", what, "Remove the others, or compute them with other operators")
+
+
+_RULES = (_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _inputs, _outputs)

@@ -1,0 +1,154 @@
+"""The lint rules for single operators: recurrence, control flow, and those that a table cannot say.
+
+Sources: onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), and what TensorRT-RTX 1.7.1 was seen to do
+(tests/export/lint/test_linter.py repeats it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from drnn_export.lint.graph_view import Site, shape_of
+from drnn_export.lint.tables import Finding, Table
+
+_Rule = Callable[[Site, Table], Iterator[Finding]]
+
+_SHAPES = {  # inputs whose values decide a shape
+    **dict.fromkeys(("Expand", "Reshape", "Tile", "TopK", "CumSum"), (1,)),
+    **{"ConstantOfShape": (0,), "Pad": (1, 3), "Range": (0, 1, 2), "Resize": (3,), "Slice": (1, 2, 3, 4)},
+}
+
+
+def _layout(site: Site, table: Table) -> Iterator[Finding]:
+    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says."""
+    if site.attribute("layout") == 1:
+        what = "has layout=1, which TensorRT reads as time-major"
+        yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
+
+
+def _activations(site: Site, table: Table) -> Iterator[Finding]:
+    names = site.attribute("activations")
+    if not isinstance(names, list):
+        return
+    directions = 2 if site.attribute("direction") == "bidirectional" else 1
+    count = table.activations_per_direction[site.node.op_type]
+    if unknown := [name for name in names if name not in table.activations]:
+        known = ", ".join(sorted(table.activations))
+        yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {known}")
+    elif len(names) != count * directions:
+        what = f"{len(names)} activations are given for {directions} direction(s) of {count}"
+        yield site.error("activation", what, "Give one for each gate and direction")
+    elif names[:count] != names[-count:]:
+        what = "both directions of a bidirectional layer must have the same activations"
+        yield site.error("activation", what, "Use the same activations, or two layers of one direction")
+
+
+def _mod(site: Site, table: Table) -> Iterator[Finding]:
+    kind = site.scope.type_of(site.input(0))
+    if kind not in (None, "INT32", "INT64") and not site.attribute("fmod"):
+        yield site.error("attribute", f"fmod=0 is for INT32 and INT64, not for {kind}", "Use fmod=1")
+
+
+def _top_k(site: Site, table: Table) -> Iterator[Finding]:
+    value = site.scope.value_of(site.input(1))
+    if value is not None and value.dtype.kind == "i" and value.size == 1 and value.max() > table.largest_k:
+        yield site.error("input", f"k is over {table.largest_k}", "Ask for fewer")
+
+
+def _range(site: Site, table: Table) -> Iterator[Finding]:
+    free = [name for name in site.node.input if not site.scope.is_constant(name)]
+    if free and site.scope.type_of(site.input(0)) == "FLOAT":
+        what = f"{free[0]!r} must be known when the engine is built, for a range of FLOAT"
+        yield site.error("input", what, "Make it an initialiser, or count in INT64 and cast")
+
+
+def _einsum(site: Site, table: Table) -> Iterator[Finding]:
+    equation = site.attribute("equation")
+    if isinstance(equation, str) and (odd := sorted(set(equation) - set("abcdefghijklmnopqrstuvwxyz->., "))):
+        what = f"the equation has {odd[0]!r}, and TensorRT takes the letters a to z only"
+        yield site.error("attribute", what, "Rename the axes in lower case")
+
+
+def _resize(site: Site, table: Table) -> Iterator[Finding]:
+    if site.input(2) and not site.scope.is_constant(site.input(2)):
+        yield site.error("input", "scales must be known when the engine is built", "Make them an initialiser")
+    mode = site.attribute("coordinate_transformation_mode"), site.attribute("nearest_mode")
+    if mode[0] == "tf_half_pixel_for_nn" and mode[1] not in (None, "round_prefer_floor"):
+        yield site.error("attribute", f"nearest_mode={mode[1]} is not taken with {mode[0]}", "Use round_prefer_floor")
+
+
+def _attention(site: Site, table: Table) -> Iterator[Finding]:
+    if site.input(3) and site.attribute("is_causal"):
+        yield site.error("attribute", "is_causal=1 is not taken with a mask", "Put the causal part into the mask")
+    widths = [shape[-1] for name in (site.input(1), site.input(2)) if (shape := site.scope.shape_of(name))]
+    if len(set(widths)) > 1 and -1 not in widths:
+        yield site.error("input", f"K and V are of different widths, {widths[0]} and {widths[1]}", "Pad one of them")
+    what = "sizes and types without a kernel of their own are refused by the compiler"
+    yield site.found("warning", "attention", what, "Build an engine early, or write attention as two products")
+
+
+def _if(site: Site, table: Table) -> Iterator[Finding]:
+    branches = {a.name: a.g for a in site.node.attribute if a.HasField("g")}
+    if len(branches) != 2 or site.scope.value_of(site.input(0)) is not None:
+        return
+    first, second = (graph.output for graph in branches.values())
+    if len(first) != len(second):
+        yield site.error("branches", "the branches have different numbers of outputs", "Give both the same outputs")
+    for one, other in zip(first, second, strict=False):
+        sides = [value.type for value in (one, other) if value.type.tensor_type.HasField("shape")]
+        if len(sides) == 2 and len(shape_of(sides[0])) != len(shape_of(sides[1])):
+            what = f"output {one.name!r} has a different number of axes in the other branch"
+            yield site.error("branches", what, "Reshape it to the same number of axes")
+
+
+def _loop(site: Site, table: Table) -> Iterator[Finding]:
+    """A Loop without a condition: the parser does not register the condition that the body is given."""
+    body = next((a.g for a in site.node.attribute if a.name == "body"), None)
+    if body is None or site.input(1) or len(body.input) < 2:
+        return
+    if any(body.input[1].name in node.input for node in body.node):
+        what = "it has no condition, and its body reads the condition, which the parser then does not know"
+        yield site.error("loop-condition", what, "Give it an initialiser of value true as its condition")
+
+
+def _one_row_gru(site: Site, table: Table) -> Iterator[Finding]:
+    shape = site.scope.shape_of(site.input(0))
+    if shape and len(shape) == 3 and shape[1] == 1 and not site.attribute("linear_before_reset"):
+        yield from _one_row(site, table)
+
+
+def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
+    states = [site.scope.shape_of(name) for name in site.node.output]
+    if any(state and len(state) == 2 and state[0] == 1 for state in states):
+        yield from _one_row(site, table)
+
+
+def _one_row(site: Site, table: Table) -> Iterator[Finding]:
+    """Seen with four hidden units, for GRU and for Scan of gated cells, and not with eight."""
+    if table.target == "tensorrt-rtx":
+        what = "a recurrence of one row, for which the compiler has been seen not to end at small widths"
+        yield site.found("warning", "one-row", what, "Build with a time limit, or with a batch of two")
+
+
+def _shape_input(site: Site, table: Table) -> Iterator[Finding]:
+    names = [site.input(index) for index in _SHAPES.get(site.node.op_type, ())]
+    for name in dict.fromkeys(name for name in names if name in site.scope.free_inputs):
+        what = f"input {name!r} of the network decides a shape"
+        yield site.found("warning", "shape-input", what, "Give its range of values when building")
+
+
+OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {
+    **dict.fromkeys(_SHAPES, (_shape_input,)),
+    "Attention": (_attention,),
+    "Einsum": (_einsum,),
+    "GRU": (_layout, _activations, _one_row_gru),
+    "If": (_if,),
+    "LSTM": (_layout, _activations),
+    "Loop": (_loop, _one_row_state),
+    "Mod": (_mod,),
+    "RNN": (_layout, _activations),
+    "Range": (_range, _shape_input),
+    "Resize": (_resize, _shape_input),
+    "Scan": (_one_row_state,),
+    "TopK": (_top_k, _shape_input),
+}

@@ -1,0 +1,141 @@
+"""The tables of `tables.toml`: what the ONNX parser of each TensorRT target takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+Target = Literal["tensorrt-10.3", "tensorrt-11", "tensorrt-rtx"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+Severity = Literal["error", "warning"]
+
+_Rule = TypeVar("_Rule")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that a target makes of a graph.
+
+    `severity`: error, the engine cannot be built or computes something else; warning, works with a caveat. `node` and
+    `operator` are empty where the finding is about the file. `what` and `fix`: one sentence each, without a full stop.
+    """
+
+    severity: Severity
+    rule: str
+    node: str
+    operator: str
+    what: str
+    fix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeRule:
+    """Every element of `attribute` must be among `allowed`; where that is empty, the attribute must be left out."""
+
+    attribute: str
+    allowed: tuple[int | float | str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class InputRule:
+    """Input number `input` (from 0), where it is given, must be what `must_be` says, see the data file."""
+
+    input: int
+    must_be: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Sizes. `rank`: axes. `file_bytes`: of a protobuf file. `nodes`: above it compiling takes seconds and more."""
+
+    rank: int
+    file_bytes: int
+    nodes: int
+    nodes_in_one_second: int
+    function_nodes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What one target takes. Types go by their ONNX names, for example "FLOAT16".
+
+    `operators`: name -> types of its data, None where they are not known. `opsets`: lowest and highest documented.
+    `unlisted_quantised`: severity of a quantised type that the operator's row does not list.
+    """
+
+    target: Target
+    title: str
+    rules_from: str
+    opsets: tuple[int, int]
+    ir_version: int
+    unlisted_quantised: Severity
+    types: frozenset[str]
+    quantised: frozenset[str]
+    operators: Mapping[str, frozenset[str] | None]
+    attributes: Mapping[str, tuple[AttributeRule, ...]]
+    inputs: Mapping[str, tuple[InputRule, ...]]
+    outputs: Mapping[str, int]
+    activations: frozenset[str]
+    activations_per_direction: Mapping[str, int]
+    largest_k: int
+    limits: Limits
+
+
+@functools.cache
+def load_table(target: Target) -> Table:
+    """The table of one target, from the data file of this package."""
+    data = _data()
+    about = data["targets"][target]
+    return Table(
+        target=target,
+        title=about["title"],
+        rules_from=about["rules_from"],
+        opsets=(about["opsets"][0], about["opsets"][1]),
+        ir_version=about["ir_version"],
+        unlisted_quantised=about["unlisted_types"],
+        types=frozenset(data["types"]["known"]) - frozenset(data["types"]["absent"].get(target, ())),
+        quantised=frozenset(data["types"]["quantised"]),
+        operators=_operators(data, target),
+        attributes=_by_operator(
+            [(row, AttributeRule(row["attribute"], tuple(row["allowed"]))) for row in data["attributes"]], target
+        ),
+        inputs=_by_operator([(row, InputRule(row["input"], row["must_be"])) for row in data["inputs"]], target),
+        outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
+        activations=frozenset(data["recurrent"]["activations"]),
+        activations_per_direction=data["recurrent"]["per_direction"],
+        largest_k=data["topk"]["largest_k"][target],
+        limits=Limits(**data["limits"]),
+    )
+
+
+@functools.cache
+def _data() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("tables.toml").read_text(encoding="utf-8"))
+
+
+def _operators(data: Mapping[str, Any], target: Target) -> dict[str, frozenset[str] | None]:
+    table = {name: frozenset(row["types"]) or None for row in data["operators"] for name in row["names"]}
+    changes = data["changes"][target]
+    for name in changes["absent"]:
+        del table[name]
+    for row in changes["take"]:
+        for name in row["names"]:
+            table[name] = (table[name] or frozenset()) | frozenset(row["types"])
+    for row in changes["refuse"]:
+        for name in row["names"]:
+            table[name] = (table[name] or frozenset()) - frozenset(row["types"])
+    return table
+
+
+def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: Target) -> dict[str, tuple[_Rule, ...]]:
+    """Operator -> the rules that hold for it on `target`."""
+    found: dict[str, tuple[_Rule, ...]] = {}
+    for row, rule in rows:
+        if target in row.get("targets", TARGETS):
+            for name in row["operators"]:
+                found[name] = (*found.get(name, ()), rule)
+    return found

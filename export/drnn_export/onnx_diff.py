@@ -1,0 +1,258 @@
+"""Two graphs of one network compared by name: what a file holds against what the emitter makes of the weights.
+
+1. Edges: inputs and outputs by name, type, shape and order.
+2. Constants of the same name: type, shape and values.
+3. Nodes with the same first output, or else of the same name: operator, attributes, inputs and outputs.
+
+Names say to which part of the network a difference belongs (`drnn_export.emitter.emit`); what has no such name, as
+constants that several nodes share, belongs to the nodes that read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from drnn_core.types import TensorInfo
+from drnn_export.emitter.builder import tensor_info
+
+EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
+_SHOWN = 12  # values of a small constant
+_PARTS = (
+    (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
+    (re.compile(r"head/|output$|output/"), "head"),
+    (re.compile(r"(?:next_)?(?:state_)?fusion"), "fusion"),
+    (re.compile(r"skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
+    (re.compile(r"time_major|embedding|one_hot|input$|input/"), "input"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """parts: of the network, that it is in. where: the node, constant or edge. what: the rest of the sentence.
+
+    position: of the first node that it touches, in the file's order; edges have -1.
+    """
+
+    parts: tuple[str, ...]
+    where: str
+    what: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.what}"
+
+
+def part_of(name: str) -> str:
+    """The part of the network that a name of the emitter belongs to: `layer 3`, or "" for shared constants."""
+    for pattern, part in _PARTS:
+        if match := pattern.match(name):
+            return part.format(*match.groups())
+    return ""
+
+
+def edge_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
+    """Rule 1."""
+    return [
+        *_edges("input", found.graph.input, right.graph.input),
+        *_edges("output", found.graph.output, right.graph.output),
+    ]
+
+
+def narrower_types(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
+    """The types under 32 bits that a graph's constants or casts have and the right graph's have not."""
+    have, want = ({*_constant_types(model), *_cast_types(model)} for model in (found, right))
+    return sorted(str(kind) for kind in have - want if kind.itemsize < np.dtype(np.float32).itemsize)
+
+
+def differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
+    """Rules 2 and 3, in the order of the file's nodes; what only the right graph has comes last."""
+    graph = _Graph(found)
+    every = [*_constants(graph, _Graph(right)), *_nodes(graph, _Graph(right))]
+    return sorted(every, key=lambda difference: difference.position)
+
+
+class _Graph:
+    """A graph by names."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.order = list(model.graph.node)
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.nodes = {_key(node): (place, node) for place, node in enumerate(self.order)}
+        self.readers: dict[str, list[int]] = {}
+        for place, node in enumerate(self.order):
+            for name in node.input:
+                self.readers.setdefault(name, []).append(place)
+
+    def parts(self, place: int) -> tuple[str, ...]:
+        """Of a node: its own part, else that of what reads it, nearest first."""
+        seen, waiting = set(), [place]
+        for current in waiting:  # which grows
+            node = self.order[current]
+            if part := next(filter(None, map(part_of, (*node.output, node.name))), ""):
+                return (part,)
+            for name in node.output:
+                waiting += [reader for reader in self.readers.get(name, []) if reader not in seen]
+                seen.update(self.readers.get(name, []))
+        return ()
+
+
+def _key(node: onnx.NodeProto) -> str:
+    return next(filter(None, node.output), node.name)
+
+
+def _shown(node: onnx.NodeProto) -> str:
+    kinds = [
+        _numpy_type(attribute.i) for attribute in node.attribute if (node.op_type, attribute.name) == ("Cast", "to")
+    ]
+    return f"node {node.name or _key(node)} ({' to '.join([node.op_type, *map(str, kinds)])})"
+
+
+def _numpy_type(kind: int) -> np.dtype[Any]:
+    """NumPy's type of a type of onnx; that of objects for one that there is not."""
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(kind))
+    except KeyError:
+        return np.dtype(object)
+
+
+def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
+    return (_numpy_type(tensor.data_type) for tensor in model.graph.initializer)
+
+
+def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
+
+
+def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
+    have, want = ({value.name: _edge(value) for value in values} for values in (found, right))
+    extra = [name for name in have if name not in want]
+    for name, tensor in want.items():
+        parts = tuple(filter(None, [part_of(name)]))
+        if name not in have:
+            instead = f"; in its place is {extra.pop(0)!r}" if extra else ""
+            yield Difference(parts, f"{side} {name!r}", f"is missing{instead}", -1)
+        elif have[name].dtype != tensor.dtype:
+            yield Difference(parts, f"{side} {name!r}", f"is {have[name].dtype}, should be {tensor.dtype}", -1)
+        elif have[name].shape != tensor.shape:
+            shapes = f"{list(have[name].shape)}, should be {list(tensor.shape)}"
+            yield Difference(parts, f"{side} {name!r}", f"has the shape {shapes}", -1)
+    for name in extra:
+        yield Difference((), f"{side} {name!r}", "should not be there", -1)
+    if set(have) == set(want) and list(have) != list(want):
+        moved = next(name for name, other in zip(have, want, strict=True) if name != other)
+        yield Difference(
+            (), f"{side} {moved!r}", f"is out of order: they are {_list(have)}, should be {_list(want)}", -1
+        )
+
+
+def _edge(value: onnx.ValueInfoProto) -> TensorInfo:
+    try:
+        return tensor_info(value)
+    except KeyError:  # of a type that onnx has no name for, or a sequence, map or optional value
+        return TensorInfo(value.name, "no tensor", ())
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    return ", ".join(names)
+
+
+def _constants(found: _Graph, right: _Graph) -> Iterator[Difference]:
+    for name, tensor in right.constants.items():
+        if name not in found.constants or found.constants[name].SerializeToString() == tensor.SerializeToString():
+            continue
+        have, want = _array(found.constants[name]), numpy_helper.to_array(tensor)
+        if have.dtype == want.dtype and np.array_equal(have, want):
+            continue
+        readers = found.readers.get(name, [])
+        own = _own_parts(name, have, want)
+        parts = own or tuple(dict.fromkeys(part for place in readers for part in found.parts(place)))
+        yield Difference(parts, f"initializer {name}", _values(have, want), min(readers, default=len(found.order)))
+
+
+def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+    """The values; of what holds none that can be read, an empty array of objects."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception:  # a file may say anything: an unknown type, too few bytes, another file
+        return np.zeros(0, object)
+
+
+def _own_parts(name: str, have: NDArray[Any], want: NDArray[Any]) -> tuple[str, ...]:
+    """By the constant's name; of weights that are stacked by layer, the layers that differ."""
+    part = part_of(name)
+    if part == EVERY_LAYER and have.shape == want.shape and name.endswith(("/W", "/B")):
+        return tuple(f"layer {layer}" for layer in range(len(want)) if not np.array_equal(have[layer], want[layer]))
+    return (part,) if part else ()
+
+
+def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
+    if have.dtype == object:
+        return "holds nothing that can be read"
+    if have.dtype != want.dtype:
+        return f"is {have.dtype}, should be {want.dtype}"
+    if have.shape != want.shape:
+        return f"has the shape {list(have.shape)}, should be {list(want.shape)}"
+    if want.dtype.kind == "i" and want.size <= _SHOWN:
+        return f"is {have.tolist()}, should be {want.tolist()}"
+    places = np.argwhere(have != want)
+    first = tuple(int(index) for index in places[0])
+    value, should = float(have[first]), float(want[first])
+    source = "" if want.dtype.kind == "i" else " from the weights"
+    example = f"first at {list(first)}: {value:.6g}, should be {should:.6g}"
+    return f"differs{source} in {len(places)} of {want.size} values, {example}"
+
+
+def _nodes(found: _Graph, right: _Graph) -> Iterator[Difference]:
+    renamed = _same_name_only(found, right)
+    for key, (place, node) in found.nodes.items():
+        other = key if key in right.nodes else renamed.get(key)
+        if other is None:
+            yield Difference(found.parts(place), _shown(node), "should not be there", place)
+        elif what := _changes(node, right.nodes[other][1]):
+            yield Difference(found.parts(place), _shown(node), what, place)
+    for key, (place, node) in right.nodes.items():
+        if key not in found.nodes and key not in renamed.values():
+            yield Difference(right.parts(place), _shown(node), "is missing", len(found.order))
+
+
+def _same_name_only(found: _Graph, right: _Graph) -> dict[str, str]:
+    """Keys of nodes that have their name in common, and not their first output: a node that gives another tensor."""
+    by_name = {node.name: key for key, (_, node) in right.nodes.items() if node.name and key not in found.nodes}
+    return {key: by_name[node.name] for key, (_, node) in found.nodes.items()
+            if key not in right.nodes and node.name in by_name}  # fmt: skip
+
+
+def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
+    """The first of a node's differences, or ""."""
+    if have.op_type != want.op_type:
+        return f"should be {want.op_type}"
+    values = [{attribute.name: _attribute(attribute) for attribute in node.attribute} for node in (have, want)]
+    for name in sorted({*values[0], *values[1]}):
+        got, should = (side.get(name, "not there") for side in values)
+        if got != should:
+            return f"has the attribute {name} {got}, should be {should}"
+    for what, sides in (("input", (have.input, want.input)), ("output", (have.output, want.output))):
+        got_names, names = (list(side) for side in sides)
+        for index in range(max(len(got_names), len(names))):
+            got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
+            if got != should:
+                return f"has the {what} {index} {got or 'left out'}, should be {should or 'left out'}"
+    return ""
+
+
+def _attribute(attribute: onnx.AttributeProto) -> str:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
+        return str([entry.decode(errors="replace") for entry in value])
+    return str(list(value)) if not isinstance(value, int | float | str) else str(value)

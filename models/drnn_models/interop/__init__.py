@@ -1,0 +1,1 @@
+"""Weights of other projects become a `ModelSpec` and weights of ours."""

@@ -1,0 +1,136 @@
+"""How well a network can remember: path lengths, mean recurrent length, and what a sequence costs. Needs no torch.
+
+The path from the input at time i to the output at time i + n climbs through every layer once and crosses n steps along
+recurrent edges, each of which is one layer's dilation long. The fewer edges, the easier the gradient's way (Chang et
+al. 2017, section 3; the mean over n is their mean recurrent length). The fusion layer, where there is one, is one more
+edge and may cross up to d_0 - 1 steps. A skip RNN has edges of one step in every layer as well; a CNN's layer crosses
+either nothing or its dilation, once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
+from drnn_models.cone import plan_cone
+from drnn_models.spec import ModelSpec
+
+_LONGEST = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryReport:
+    """A network on sequences of `length` steps.
+
+    `mean_recurrent_length`: mean path length over lags 1 to the largest dilation; infinite where a lag has no path.
+    `longest_path`: the longest of the shortest paths from any step that reaches the last output. `reachable`: share of
+    the steps that do. `sequential_cells`: cell evaluations one after the other, folded. `evaluations`: cell evaluations
+    per sequence, with and without cone pruning. `multiply_adds`: of matrix products per sequence, pruned.
+    """
+
+    length: int
+    parameters: int
+    mean_recurrent_length: float
+    longest_path: int
+    reachable: float
+    sequential_cells: int
+    evaluations: int
+    evaluations_unpruned: int
+    multiply_adds: int
+
+
+def path_lengths(spec: NetworkSpec, longest: int) -> NDArray[np.float64]:
+    """Edges of the shortest path for every lag 0 .. `longest`; infinity where no path has this lag.
+
+    Raises `InputError` for a `longest` below 0 or over a million.
+    """
+    if not 0 <= longest <= _LONGEST:
+        raise InputError(f"the longest lag must be from 0 to {_LONGEST:,}, got {longest:,}")
+    edges = np.full(longest + 1, math.inf)
+    if isinstance(spec, ConvSpec):
+        edges[0] = len(spec.dilations)
+        for dilation in spec.dilations:
+            edges = np.minimum(edges, _delayed(edges, dilation))
+        return edges
+    stack = spec.stack if isinstance(spec, SkipSpec) else spec
+    edges[0] = stack.layers
+    for dilation in sorted({*stack.dilations, *((1,) if isinstance(spec, SkipSpec) else ())}):
+        for lag in range(dilation, longest + 1):
+            edges[lag] = min(edges[lag], edges[lag - dilation] + 1)
+    if stack.window > 1:
+        edges = 1 + np.min([_delayed(edges, offset) for offset in range(min(stack.window, longest + 1))], axis=0)
+    return edges
+
+
+def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float:
+    """The mean path length over lags 1 .. `period`, by default the largest dilation (the paper's memory capacity)."""
+    stack = spec.stack if isinstance(spec, SkipSpec) else spec
+    return float(path_lengths(spec, period or max(stack.dilations))[1:].mean())
+
+
+def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
+    """Everything a `MemoryReport` says. Raises `InputError` for a length below 1 or over a million."""
+    if length < 1:
+        raise InputError(f"length must be at least 1, got {length}")
+    lags = path_lengths(spec, length - 1)
+    reached = lags[np.isfinite(lags)]
+    work = _work(spec, length)
+    return MemoryReport(
+        length=length,
+        parameters=sum(math.prod(shape) for shape in spec.weight_shapes().values()),
+        mean_recurrent_length=mean_recurrent_length(spec),
+        longest_path=int(reached.max()),
+        reachable=len(reached) / length,
+        sequential_cells=work.sequential,
+        evaluations=work.evaluations,
+        evaluations_unpruned=work.unpruned,
+        multiply_adds=work.multiply_adds,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    sequential: int
+    evaluations: int
+    unpruned: int
+    multiply_adds: int
+
+
+def _work(spec: NetworkSpec, length: int) -> _Work:
+    shapes = spec.weight_shapes()
+    stack = spec.stack if isinstance(spec, SkipSpec) else spec
+    steps = [length] * len(stack.dilations)
+    sequential = len(steps) if isinstance(spec, ConvSpec) else sum(steps)
+    if isinstance(spec, ModelSpec):
+        plan = plan_cone(spec, length).layers
+        steps, sequential = [layer.steps for layer in plan], sum(layer.cells for layer in plan)
+    total = spec.head.output_steps(length) * math.prod(shapes["head.weight"])
+    for name, shape in shapes.items():
+        if name.startswith("layers.") and "weight" in name:
+            total += steps[int(name.split(".")[1])] * math.prod(shape)
+    return _Work(sequential, sum(steps), length * len(steps), total)
+
+
+def doubling_stacks(length: int, *, first: int = 1) -> list[tuple[int, ...]]:
+    """The dilations `first`, 2 * `first`, ... of 1, 2, 3, ... layers, until one is as long as the sequence."""
+    if length < 1 or first < 1:
+        raise InputError(f"length and first dilation must be at least 1, got {length} and {first}")
+    layers = 1 + max(0, math.ceil(math.log2(length / first)))
+    return [tuple(first << layer for layer in range(count)) for count in range(1, layers + 1)]
+
+
+def suggest(reports: list[MemoryReport]) -> int:
+    """Which of several stacks, smallest first: the smallest with the shortest longest path.
+
+    For 784 and 1,020 steps this is the paper's own choice of nine layers, 1 to 256.
+    """
+    return min(range(len(reports)), key=lambda index: reports[index].longest_path)
+
+
+def _delayed(edges: NDArray[np.float64], offset: int) -> NDArray[np.float64]:
+    return np.concatenate([np.full(min(offset, len(edges)), math.inf), edges[: max(0, len(edges) - offset)]])

@@ -1,0 +1,269 @@
+"""Bundles: the folder that an export writes and every runtime reads. Needs no torch.
+
+model.onnx, ...     graphs, one per form and emission
+engines/            TensorRT engines, each with its sidecar
+weights.safetensors the weights in torch's gate order, for the reference and torch runtimes
+golden.npz          inputs, float64 outputs and float32 noise of every golden case
+parity.json         what the parity run at export found
+manifest.json       what all of these are, with the sha256 of each
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import EngineError, InputError
+from drnn_core.files import sha256
+from drnn_core.plain_data import parse_json
+from drnn_core.types import Emission, Form, Precision, TensorInfo
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights, check_weights
+
+FORMAT = "drnn-deploy-bundle/1"
+MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
+_REBUILD = "Export it again: drnn-export model.pt --output DIR"
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphInfo:
+    """One ONNX graph of a bundle. `batch`: None where the graph takes any batch.
+
+    `states`: (input, output) names. `ring`: of a delay line longer than the chunk, only what changes goes in and out.
+    `delay`: steps between an input and its output. `profile`: smallest, usual and largest batch of a graph that takes
+    any, for which engines are built and which are checked.
+    """
+
+    file: str
+    form: Form
+    emission: Emission
+    pruned: bool
+    steps: int
+    batch: int | None
+    precision: Precision
+    opset: int
+    nodes: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    states: tuple[tuple[str, str], ...] = ()
+    ring: bool = False
+    delay: int = 0
+    profile: tuple[int, int, int] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it computes, whatever the emission: sequence, step, or chunk with its length, for example chunk32."""
+        return f"chunk{self.steps}" if self.form == "chunk" else self.form
+
+    @property
+    def name(self) -> str:
+        """Short name, as in tables: kind/emission, for example sequence/fused, and the precision unless it is fp32."""
+        return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineInfo:
+    """One engine of a bundle: its file, its sidecar, the graph it was built from, and the runtime that loads it."""
+
+    file: str
+    sidecar: str
+    graph: str
+    runtime: str
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenCase:
+    """Inputs with what the float64 reference makes of them.
+
+    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
+    graphs with state, (N, T, outputs): what the head makes of every step.
+    noise: of float32 on these inputs, see `drnn_deploy.exporter.golden`; narrow_noise: of other precisions. targets:
+    true classes of real data.
+    """
+
+    name: str
+    inputs: NDArray[np.generic]
+    outputs: NDArray[np.float64]
+    noise: float
+    targets: NDArray[np.int64] | None = None
+    source: str = ""
+    stream: bool = False
+    narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def noise_of(self, precision: Precision) -> float:
+        """The noise of a precision. Raises `InputError` where the bundle was exported without it."""
+        if precision == "fp32":
+            return self.noise
+        if precision not in self.narrow_noise:
+            raise InputError(f"the golden data says nothing of {precision}", _REBUILD)
+        return self.narrow_noise[precision]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose files are what its manifest says."""
+
+    folder: Path
+    spec: ModelSpec
+    task: dict[str, Any]
+    graphs: tuple[GraphInfo, ...]
+    engines: tuple[EngineInfo, ...]
+    files: dict[str, str]  # relative path -> sha256
+    versions: dict[str, str]
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+        """Read a bundle and (with `verify`) compare every file's sha256 with the manifest.
+
+        Raises `InputError` for a missing, damaged or hand-edited manifest or file, `EngineError` for an engine's.
+        """
+        manifest = _read_manifest(folder)
+        bundle = cls(
+            folder=folder,
+            spec=_spec(folder, manifest),
+            task=manifest["task"],
+            graphs=tuple(_graph(entry) for entry in manifest["graphs"]),
+            engines=tuple(EngineInfo(**entry) for entry in manifest["engines"]),
+            files={name: entry["sha256"] for name, entry in manifest["files"].items()},
+            versions=manifest["versions"],
+        )
+        bundle._check_files(verify)
+        return bundle
+
+    def path(self, name: str) -> Path:
+        """Absolute path of a file of the bundle."""
+        return self.folder / name
+
+    def graph(self, name: str) -> GraphInfo:
+        """The graph called `name`: a file, form, kind, or kind/emission. Raises `InputError` where there is none."""
+        for graph in self.graphs:
+            if name in (graph.file, graph.name, graph.kind, graph.form):
+                return graph
+        known = ", ".join(graph.name for graph in self.graphs)
+        raise InputError(f"{self.folder} has no graph {name!r}", f"It has: {known}.")
+
+    @functools.cached_property
+    def weights(self) -> Weights:
+        """The weights, in torch's gate order. Raises `InputError` where the file does not fit the spec."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return check_weights(self.spec, load_file(self.path(WEIGHTS)))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", _REBUILD) from error
+        except InputError as error:
+            raise InputError(f"{self.path(WEIGHTS)}: {error.message}", _REBUILD) from error
+
+    @functools.cached_property
+    def golden(self) -> tuple[GoldenCase, ...]:
+        """The golden cases. Raises `InputError` where the file is damaged."""
+        path = self.path(GOLDEN)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                index = parse_json(str(arrays["index"]))
+                cases = tuple(
+                    GoldenCase(
+                        name=entry["name"],
+                        inputs=arrays[f"{entry['name']}.inputs"],
+                        outputs=arrays[f"{entry['name']}.outputs"],
+                        noise=float(entry["noise"]),
+                        targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
+                        source=entry["source"],
+                        stream=entry["stream"],
+                        narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
+                    )
+                    for entry in index
+                )
+                if not cases or not all(map(_is_whole, cases)):
+                    raise ValueError("a case is missing, misshapen or not finite")
+                return cases
+        except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
+            raise InputError(f"cannot read {path}: {error}", _REBUILD) from error
+
+    def _check_files(self, verify: bool) -> None:
+        of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
+        named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
+        if unlisted := sorted(named - set(self.files)):
+            raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", _REBUILD)
+        for name, expected in self.files.items():
+            path, damaged = self.path(name), EngineError if name in of_engines else InputError
+            if not path.is_file():
+                raise damaged(f"{path} is missing from the bundle", _REBUILD)
+            if verify and sha256(path) != expected:
+                raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON schema of `manifest.json`."""
+    schema: dict[str, Any] = json.loads(
+        (resources.files("drnn_runtimes.bundle") / "manifest.schema.json").read_text(encoding="utf-8")
+    )
+    return schema
+
+
+def manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    """Sha256 of a manifest's entries, `checksum` aside: it shows edits and damage, not forgery."""
+    entries = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    import jsonschema
+
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
+        )
+    try:
+        manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        jsonschema.validate(manifest, manifest_schema())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}", _REBUILD) from error
+    except jsonschema.ValidationError as error:
+        raise InputError(f"{path}: {error.json_path}: {error.message}", _REBUILD) from error
+    for name in manifest["files"]:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
+    if manifest["checksum"] != manifest_checksum(manifest):
+        raise InputError(f"{path} was changed after the export: its checksum differs", _REBUILD)
+    return manifest
+
+
+def _spec(folder: Path, manifest: Mapping[str, Any]) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(manifest["spec"])
+    except InputError as error:
+        raise InputError(f"{folder / MANIFEST}: {error.message}", _REBUILD) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}")
+
+
+def _is_whole(case: GoldenCase) -> bool:
+    """Whether a comparison with the case means something."""
+    outputs = case.outputs
+    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    noises = (case.noise, *case.narrow_noise.values())
+    return bool(fits and np.isfinite(outputs).all() and all(0 <= noise < float("inf") for noise in noises))
+
+
+def _graph(entry: Mapping[str, Any]) -> GraphInfo:
+    tensors = {
+        side: tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in entry[side])
+        for side in ("inputs", "outputs")
+    }
+    states = tuple((name, after) for name, after in entry["states"])
+    profile = None if entry["profile"] is None else tuple(entry["profile"])
+    return GraphInfo(**{**entry, **tensors, "states": states, "profile": profile})

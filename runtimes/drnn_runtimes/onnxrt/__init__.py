@@ -1,0 +1,1 @@
+"""ONNX Runtime, on each of its providers."""

@@ -1,0 +1,1 @@
+"""The float64 oracle, and the same loop in emulated precisions."""

@@ -1,0 +1,72 @@
+"""What a precision does to a network: the reference's loop with the roundings of `drnn_export.emitter.precision`."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.types import Precision
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights
+from drnn_runtimes.reference.loop import Array, Product, Reference, run_reference
+
+_FLOAT32 = float(np.finfo(np.float32).eps)
+_TYPES = {"fp16": (np.float16, 2.0**-10), "bf16": (ml_dtypes.bfloat16, 2.0**-7)}  # with the spacing of numbers at 1
+
+
+def rounding_noise(
+    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], reference: Reference, precision: Precision
+) -> float:
+    """The largest error that a precision, other than fp32, makes on these inputs: see `Reference.noise`.
+
+    inputs: (B, T, C) or tokens (B, T). reference: of the same inputs, in float64.
+    """
+    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, spacing(precision))
+
+
+def spacing(precision: Precision) -> float:
+    """Of the numbers at 1, in the narrowest type that a precision's products have."""
+    return _FLOAT32 if precision in ("fp32", "int8") else _TYPES[precision][1]
+
+
+def narrow_reference(
+    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
+) -> Reference:
+    """The reference's loop with the roundings of a precision. inputs: (B, T, C) or tokens (B, T)."""
+    if precision == "int8":
+        return run_reference(spec, dequantised(weights), inputs, traced=traced)
+    product = np.matmul if precision == "fp32" else rounding_product(_TYPES[precision][0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
+
+
+def dequantised(weights: Weights) -> Weights:
+    """The weights as int8 graphs see them: every matrix but the embedding rounded, one scale for each output."""
+    found = dict(weights)
+    for name, value in weights.items():
+        if value.ndim == 2 and not name.startswith("embedding"):
+            values, scale = quantised(value, axis=0)
+            found[name] = values.astype(np.float32) * scale[:, None]
+    return found
+
+
+def rounding_product(kind: type) -> Product:
+    """The product with both operands and the result rounded to `kind`, and accumulated in float32."""
+
+    def rounded(x: Array) -> Array:
+        narrow: Array = x.astype(kind).astype(np.float32)
+        return narrow
+
+    return lambda x, w: rounded(rounded(x) @ rounded(w))
+
+
+def quantised(matrix: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric int8 with one scale for each index of `axis`: (int8 of the same shape, float32 (n,)).
+
+    The largest value of an index is at 127; matrix is about int8 * scale, within half a scale.
+    """
+    others = tuple(each for each in range(matrix.ndim) if each != axis)
+    scale = np.maximum(np.abs(matrix).max(axis=others) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    shape = [-1 if each == axis else 1 for each in range(matrix.ndim)]
+    return np.clip(np.round(matrix / scale.reshape(shape)), -127, 127).astype(np.int8), scale

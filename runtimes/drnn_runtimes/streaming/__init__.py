@@ -1,0 +1,1 @@
+"""State between chunks: delay lines, buffers, save and restore."""

@@ -1,0 +1,75 @@
+"""What a stream remembers, as a value and as a file: the same whatever runtime, chunk length or form it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_core.files import writing
+from drnn_core.plain_data import parse_json
+
+FORMAT = "drnn-deploy-stream/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamState:
+    """`model`: fingerprint of the network. `steps`: computed so far. `waiting`: samples (B, k, ...) of no chunk yet.
+
+    `lines`: name of `ModelSpec.state_shapes` -> delay line (B, d, H) float32, oldest first. A stream with a delay has
+    its layers at different steps, and packed states of other names that only such streams take.
+    """
+
+    model: str
+    steps: int
+    waiting: NDArray[np.generic]
+    lines: dict[str, NDArray[np.generic]]
+
+    def check(self, model: str, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
+        """Raise `InputError` unless the state is of this model, of this batch, and of delay lines of these shapes."""
+        if self.model != model:
+            raise InputError(
+                "the state was saved with another model", "Use the bundle that it was saved with, or reset."
+            )
+        if len(self.waiting) != batch:
+            raise InputError(f"the state is of a batch of {len(self.waiting)}, the stream has {batch}")
+        if set(self.lines) != set(shapes):
+            raise InputError(
+                "one of the state and the stream is skewed, its layers at different steps, and the other is not",
+                "Use the graph that the state was saved with, or reset.",
+            )
+        if {name: line.shape for name, line in self.lines.items()} != shapes:
+            raise InputError("the state's delay lines have other shapes than the model's", "Save it again.")
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
+        about = {"format": FORMAT, "model": self.model, "steps": self.steps, "lines": list(self.lines)}
+        with writing(path) as buffer:
+            np.savez(buffer, about=np.array(json.dumps(about)), waiting=self.waiting, **_keyed(self.lines))  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> StreamState:
+        """Read `save`'s file. Raises `InputError` for anything else."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                about = parse_json(str(arrays["about"]))
+                if about["format"] != FORMAT:
+                    raise ValueError(f"its format is {about['format']!r}")
+                lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}
+                state = cls(str(about["model"]), int(about["steps"]), arrays["waiting"], lines)
+        except Exception as error:  # zipfile, json and NumPy each raise their own on damaged files
+            raise InputError(
+                f"{path} cannot be read as a stream's state: {error}", "Start anew, or save it again."
+            ) from error
+        if not all(line.dtype == np.float32 and np.isfinite(line).all() for line in state.lines.values()):
+            raise InputError(f"{path} holds a state that is not finite float32", "Start anew, or save it again.")
+        return state
+
+
+def _keyed(lines: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    return {f"line_{name}": line for name, line in lines.items()}

@@ -1,0 +1,270 @@
+"""Streams: a network that reads samples as they come, in pieces of any length, and never loses its place.
+
+A stream owns the states of its batch of sequences and the samples that do not fill a chunk yet. Many streams share one
+loaded session. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError
+from drnn_models.spec import Tokens
+from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
+from drnn_runtimes.session import Session
+from drnn_runtimes.streaming.buffers import Lines, Rings
+from drnn_runtimes.streaming.state import StreamState
+
+
+class Stream:
+    """`batch` sequences that are fed in step; see `Streaming.stream`. One thread at a time."""
+
+    def __init__(self, session: Session, bundle: Bundle, graph: GraphInfo, batch: int = 1) -> None:
+        """Start at the zero state. Raises `InputError` for a graph without state, or of another static batch."""
+        if not graph.states:
+            raise InputError(f"{graph.name} has no state to stream with", "Export a chunk: drnn-export --form chunk")
+        if batch < 1 or graph.batch not in (None, batch):
+            raise InputError(
+                f"{graph.name} takes a batch of {graph.batch}, got {batch}", f"Export it with --batch {batch}."
+            )
+        self._spec, self._graph, self._batch = bundle.spec, graph, batch
+        self._rate = (
+            bundle.task.get("options", {}).get("rate") if isinstance(bundle.task.get("options"), dict) else None
+        )
+        self._model = fingerprint(bundle)
+        (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
+        self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
+        self._finite = np.zeros(self._input.shape, np.bool_)
+        self._waiting = self._steps = 0
+        self._late = graph.delay  # runs until every row must have an answer
+        self._in_use = threading.Lock()
+        self._closed = False
+        self._memory = (Rings if graph.ring else Lines)(session, bundle.spec, graph, self._input)
+
+    @property
+    def steps(self) -> int:
+        """Time steps that have been computed since the start."""
+        return self._steps
+
+    @property
+    def waiting(self) -> int:
+        """Samples that wait for the chunk to be full."""
+        return self._waiting
+
+    @property
+    def chunk(self) -> int:
+        """Steps of one run of the graph."""
+        return self._graph.steps
+
+    @property
+    def delay(self) -> int:
+        """Steps between a sample and its output."""
+        return self._graph.delay
+
+    def push(self, samples: NDArray[np.generic], *, rate: int | None = None) -> NDArray[np.generic]:
+        """Feed samples (B, k, C) float32, or tokens (B, k) int64, k >= 0; what fills no chunk waits.
+
+        Returns the outputs (B, m, outputs) of the chunks that became full: with head `sequence` one for each step, with
+        `last` one for each chunk, with `last_k` min(k, n) for each; m may be 0. With a delay the first outputs come
+        that many steps late, and those of a row that was reset by itself are NaN until then. `rate`: the samples' rate
+        in Hz, which is compared with the model's. Raises `InputError`, with nothing taken in, for samples of another
+        type, shape or rate, for NaN and infinity and tokens beyond the vocabulary, for a closed stream, and for a
+        second thread.
+        """
+        with self._exclusive():
+            self._check(samples, rate)
+            return self._feed(samples)
+
+    def finish(self) -> NDArray[np.generic]:
+        """End the sequences: the outputs that are still to come of what was pushed; then all start again from zero.
+
+        These are the late ones of a graph with a delay, and with head `sequence` those of the samples that wait. Raises
+        `InputError` where samples wait with another head, which looks at whole chunks.
+        """
+        with self._exclusive():
+            waiting = self._waiting
+            if waiting and self._spec.head.kind != "sequence":
+                what = (
+                    f"{waiting} samples wait for a chunk of {self._graph.steps}, whose end head {self._spec.head.kind}"
+                )
+                raise InputError(f"{what} answers for", "Push the rest of the chunk first, or export form step.")
+            more = self._graph.delay + (self._graph.steps - waiting if waiting else 0)
+            shape = (self._batch, more, *self._input.shape[2:])
+            outputs = self._feed(np.zeros(shape, self._input.dtype))
+            self._start(np.arange(self._batch))
+            self._waiting = self._steps = 0
+            return outputs[:, :waiting] if waiting else outputs
+
+    def reset(self, rows: Sequence[int] | None = None) -> None:
+        """Start again from the zero state: all sequences, or only some rows of the batch.
+
+        Raises `InputError` for rows that are not there, and for some rows while samples wait.
+        """
+        with self._exclusive():
+            if rows is None:
+                self._waiting = self._steps = 0
+            elif self._waiting:
+                what = f"{self._waiting} samples wait for a chunk of {self._graph.steps}"
+                raise InputError(
+                    f"{what}: rows can start between chunks only",
+                    "Push the rest of the chunk first, or export form step.",
+                )
+            chosen = np.arange(self._batch) if rows is None else np.asarray(rows, np.int64)
+            if chosen.size and not 0 <= chosen.min() <= chosen.max() < self._batch:
+                raise InputError(f"rows are 0 to {self._batch - 1}, got {chosen.tolist()}")
+            self._start(chosen)
+
+    def state(self) -> StreamState:
+        """A copy of everything that the stream remembers, for another stream of the same model to go on with."""
+        with self._exclusive():
+            waiting = self._input[:, : self._waiting].copy()
+            return StreamState(self._model, self._steps, waiting, self._memory.lines())
+
+    def restore(self, state: StreamState) -> None:
+        """Go on where `state` was taken, perhaps on another runtime or with another chunk length.
+
+        Raises `InputError`, with nothing changed, for a state of another model or batch, or with more waiting samples
+        than fit this graph's chunk.
+        """
+        with self._exclusive():
+            shapes = {name: line.shape for name, line in self._memory.lines().items()}
+            state.check(self._model, shapes, self._batch)
+            if state.waiting.shape[1] >= self._graph.steps:
+                what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
+                raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
+            self._memory.set_lines(state.lines)
+            self._late = self._graph.delay
+            self._waiting, self._steps = state.waiting.shape[1], state.steps
+            self._input[:, : self._waiting] = state.waiting
+
+    def save_state(self, path: Path) -> None:
+        """Write `state()` to a file, whole or not at all."""
+        self.state().save(path)
+
+    def load_state(self, path: Path) -> None:
+        """`restore` from a file; also raises `InputError` for one that is damaged or no state."""
+        self.restore(StreamState.load(path))
+
+    def close(self) -> None:
+        """End the stream; it takes no more samples."""
+        self._closed = True
+
+    def _exclusive(self) -> _Exclusive:
+        if self._closed:
+            raise InputError("the stream is closed", "Open another one.")
+        return _Exclusive(self._in_use)
+
+    def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        done, outputs = 0, []
+        while done < samples.shape[1]:
+            taken = min(self._graph.steps - self._waiting, samples.shape[1] - done)
+            self._input[:, self._waiting : self._waiting + taken] = samples[:, done : done + taken]
+            self._waiting, done = self._waiting + taken, done + taken
+            if self._waiting == self._graph.steps:
+                outputs.append(self._answer(self._memory.run()))
+                self._waiting, self._steps = 0, self._steps + self._graph.steps
+        if len(outputs) == 1:
+            return outputs[0]
+        empty = np.zeros((self._batch, 0, self._spec.head.outputs), np.float32)
+        return np.concatenate(outputs or [empty], axis=1)
+
+    def _answer(self, found: NDArray[np.generic]) -> NDArray[np.generic]:
+        """(B, outputs) or (B, k, outputs) of one chunk -> a copy (B, k, outputs) of what answers a step: k may be 0."""
+        answer: NDArray[np.generic] = found.copy() if found.ndim == 3 else found[:, None].copy()
+        if self._late:
+            self._late -= 1
+            started = self._memory.started()
+            answer[~started] = np.nan
+            return answer if started.any() else answer[:, :0]
+        return answer
+
+    def _start(self, rows: NDArray[np.int64]) -> None:
+        lines = self._memory.lines()
+        for line in lines.values():
+            line[rows] = 0
+        self._memory.set_lines(lines)
+        self._late = self._graph.delay
+
+    def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
+        wanted = self._input
+        if not (
+            samples.dtype == wanted.dtype
+            and samples.ndim == wanted.ndim
+            and samples.shape[0] == wanted.shape[0]
+            and samples.shape[2:] == wanted.shape[2:]
+        ):
+            shape = ", ".join(map(str, (wanted.shape[0], "k", *wanted.shape[2:])))
+            raise InputError(f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}")
+        if rate is not None and self._rate is not None and rate != self._rate:
+            raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")
+        if isinstance(self._spec.input, Tokens):
+            if samples.size and not 0 <= samples.min() <= samples.max() < self._spec.input.vocabulary:
+                raise InputError(f"tokens must be 0 to {self._spec.input.vocabulary - 1}")
+        elif not self._all_finite(samples):
+            raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+
+    def _all_finite(self, samples: NDArray[np.generic]) -> bool:
+        steps, count = self._finite.shape[1], samples.shape[1]
+        for start in range(0, count, steps):
+            found = self._finite[:, : min(steps, count - start)]
+            if not np.isfinite(samples[:, start : start + steps], out=found).all():
+                return False
+        return True
+
+
+class _Exclusive:
+    """Holds a lock inside a `with` and refuses a second thread; contextlib's generator would cost every step more."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InputError("another thread is using the stream", "Give each thread a stream of its own.")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def fingerprint(bundle: Bundle) -> str:
+    """The same for bundles of the same network, whatever their graphs."""
+    described = json.dumps([bundle.files[WEIGHTS], bundle.spec.to_json()], sort_keys=True)
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+class Streaming:
+    """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`), and what most have in common."""
+
+    runs_any_graph = False
+    caveat = ""
+
+    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+        """See `Runtime.load`."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
+        """Load a graph with state and stream through it; leaving the context closes both.
+
+        form: name, kind or form of the graph; None takes the first that has a state. batch: sequences that are fed in
+        step; None takes the graph's, or 1. To share one loaded graph among streams, `load` it and make a `Stream` for
+        each. Raises `InputError` for a bundle without such a graph, and what `load` raises.
+        """
+        graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
+        if graph is None:
+            raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
+        with self.load(bundle, graph) as session:
+            stream = Stream(session, bundle, graph, batch or graph.batch or 1)
+            try:
+                yield stream
+            finally:
+                stream.close()

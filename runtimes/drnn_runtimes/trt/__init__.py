@@ -1,0 +1,1 @@
+"""TensorRT engines, through either of NVIDIA's two Python modules."""

@@ -1,0 +1,120 @@
+"""Runs a bundle's TensorRT engines, with either of NVIDIA's modules: tensorrt or tensorrt-rtx. GPU only.
+
+An engine is compared with this machine through its sidecar before NVIDIA's Runtime sees it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+from drnn_core import gpu
+from drnn_core.errors import EngineError, RuntimeUnavailableError
+from drnn_core.gpu import Flavour, Gpu, TensorRTModule
+from drnn_core.types import Availability
+from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
+from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.trt.session import TensorRTSession
+from drnn_runtimes.trt.sidecar import REBUILD, Sidecar, this_platform
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What decides whether an engine loads here; the words are the sidecar's."""
+
+    flavour: str
+    version: str
+    platform: str
+    compute_capability: str
+
+
+def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, onnx_sha256: str) -> str:
+    """One sentence on why the engine must not be loaded, or "". The digests are those of the bundle's own files."""
+    if sidecar.engine_sha256 != engine_sha256:
+        return "the engine is not the file that its sidecar describes: its sha256 differs"
+    if sidecar.onnx_sha256 != onnx_sha256:
+        return f"the engine was built from another {sidecar.onnx} than the bundle's: its sha256 differs"
+    return sidecar.mismatch(**dataclasses.asdict(machine))
+
+
+class TensorRTRuntime(Streaming):
+    """See `drnn_runtimes.runtime.Runtime`. flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name."""
+
+    reads_graph = True
+
+    def __init__(self, flavour: Flavour) -> None:
+        self._flavour = flavour
+
+    @property
+    def name(self) -> str:
+        """The flavour."""
+        return self._flavour
+
+    def availability(self) -> Availability:
+        """Usable with NVIDIA's module, a driver and a GPU."""
+        module, device = gpu.tensorrt_module(self._flavour), gpu.gpu()
+        if module.loaded is None:
+            return Availability(False, module.reason, f"Install it: pip install {module.packages}")
+        if device is None:
+            return Availability(
+                False,
+                f"{module.title} {module.version} runs on a GPU only, and {gpu.gpu_reason()}",
+                "Run on a machine with an NVIDIA GPU, its driver and cuda-bindings, or choose another runtime.",
+            )
+        where = f"{device.name} (compute capability {device.compute_capability}, {device.driver})"
+        return Availability(True, f"{module.title} {module.version}, {where}")
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """Says so where the bundle has no engine for the graph; one that does not fit here is `load`'s to refuse."""
+        if self._engine(bundle, graph) is None:
+            return f"the bundle has no {self.name} engine for {graph.file}"
+        return ""
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTSession]:
+        """Open a session on the GPU; leaving the context frees its memory there.
+
+        Raises `RuntimeUnavailableError` without NVIDIA's module or a GPU, `EngineError` where the bundle has no engine
+        for the graph, the engine does not fit this machine, or the GPU does not take it.
+        """
+        module, device = self._required()
+        data, sidecar = self._fitting_engine(bundle, graph, module, device)
+        session = TensorRTSession(graph, sidecar.batch)
+        with contextlib.closing(session):
+            session.open(module.loaded, data, sidecar.version_compatible)
+            yield session
+
+    def _engine(self, bundle: Bundle, graph: GraphInfo) -> EngineInfo | None:
+        fitting = (engine for engine in bundle.engines if (engine.runtime, engine.graph) == (self.name, graph.file))
+        return next(fitting, None)
+
+    def _required(self) -> tuple[TensorRTModule, Gpu]:
+        available, module, device = self.availability(), gpu.tensorrt_module(self._flavour), gpu.gpu()
+        if not available.usable or device is None:
+            raise RuntimeUnavailableError(f"runtime {self.name}: {available.detail}", available.fix)
+        return module, device
+
+    def _fitting_engine(
+        self, bundle: Bundle, graph: GraphInfo, module: TensorRTModule, device: Gpu
+    ) -> tuple[bytes, Sidecar]:
+        """The engine's bytes and its sidecar, once nothing speaks against loading it."""
+        engine = self._engine(bundle, graph)
+        if engine is None:
+            raise EngineError(f"{bundle.folder}: {self.unsupported(bundle, graph)}", REBUILD)
+        sidecar = Sidecar.read(bundle.path(engine.sidecar))
+        path = bundle.path(engine.file)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise EngineError(f"cannot read the engine {path}: {error.strerror or error}", REBUILD) from error
+        problem = engine_problem(
+            sidecar,
+            Machine(self.name, module.version, this_platform(), device.compute_capability),
+            engine_sha256=hashlib.sha256(data).hexdigest(),
+            onnx_sha256=bundle.files[graph.file],
+        )
+        if problem:
+            raise EngineError(f"{path}: {problem}", REBUILD)
+        return data, sidecar

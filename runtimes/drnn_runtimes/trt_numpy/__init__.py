@@ -1,0 +1,1 @@
+"""A NumPy interpreter of NVIDIA's `INetworkDefinition`."""

@@ -1,0 +1,41 @@
+"""Children of the tests of `benchmarks.gpu.run`: parts that end in every way a driver can end them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from benchmarks.gpu import worker
+from benchmarks.gpu.plan import Setting
+from benchmarks.gpu.worker import Row
+from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
+from drnn_core.worker_process import answer
+
+
+def stand_in(setting: Setting, part: str) -> Row:
+    end = part.rpartition("/")[2]
+    if part == "runtimes":
+        return {"status": "ok", "blocked": {"absent": {"status": "missing", "reason": "it is not installed"}}}
+    if end == "abort":
+        os.abort()
+    if end == "leave":
+        os._exit(0)
+    if end == "hang":
+        time.sleep(60)
+    if end == "refused":
+        raise EngineError("no compute capability 9.0", "Use another GPU.")
+    if end == "elsewhere":
+        raise RuntimeUnavailableError("3 nodes did not land on the GPU")
+    if end == "bad":
+        raise InputError("cannot read /home/someone/secret/model.onnx")
+    if end == "broken":
+        raise ValueError("in /usr/lib/python3/some.py: see https://example.org/a/page")
+    if end == "odd":
+        return {"status": "splendid"}
+    return {"status": "ok", "seen": [setting.device, setting.quick, setting.work.name], "file": "/a/b/c.bin"}
+
+
+worker.run_part = stand_in
+
+if __name__ == "__main__":
+    answer(worker.reply)

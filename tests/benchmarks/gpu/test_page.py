@@ -1,0 +1,174 @@
+"""docs/gpu.md: the committed page is what the results say, and made-up results fill every table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gpu import check
+from benchmarks.gpu.check import load_results, main
+from benchmarks.gpu.page import PAGE, page
+from benchmarks.measure import RESULTS
+
+
+def times(median: float) -> dict[str, float]:
+    return {
+        "median": median,
+        "p95": 1.1 * median,
+        "p99": 1.2 * median,
+        "noise_low": 0.99 * median,
+        "noise_high": 1.01 * median,
+        "runs": 300,
+    }
+
+
+def parity_row(graph: str, precision: str, noise: float | None, *, passed: bool = True) -> dict[str, Any]:
+    error = None if noise is None else noise * 1e-6
+    return {"graph": graph, "precision": precision, "error": error, "in_noise": noise, "passed": passed}
+
+
+def made_up(**parts: dict[str, Any]) -> dict[str, Any]:
+    """A result that no GPU ever gave."""
+    return {
+        "device": {
+            "name": "Made-up GPU",
+            "compute_capability": "1.0",
+            "driver": "123.45",
+            "cuda": "CUDA 0.1",
+            "kind": "cuda",
+        },
+        "machine": {"processor": "Made-up CPU", "cores": 4, "python": "3.12.0", "versions": {"torch": "9.9"}},
+        "packages": {"tensorrt": "99.1"},
+        "date": "2001-02-03",
+        "quick": True,
+        "parts": [{"part": name.replace("__", "/").replace("_", "-"), **part} for name, part in parts.items()],
+    }
+
+
+RESULT = made_up(
+    runtimes={"status": "ok"},
+    parity__some_net__torch_cuda={
+        "status": "ok",
+        "rows": [parity_row("sequence", "fp32", 1.5), parity_row("chunk32", "fp32", 2.5)],
+    },
+    parity__some_net__tensorrt={
+        "status": "failed",
+        "reason": "1 of 2 graphs; step/unrolled:\nerror | big",
+        "rows": [parity_row("sequence/fused", "fp16", 0.5), parity_row("step/unrolled", "fp16", None, passed=False)],
+    },
+    engines__some_net__tensorrt={
+        "status": "ok",
+        "engines": [
+            {
+                "graph": "sequence/fused",
+                "flavour": "tensorrt",
+                "status": "ok",
+                "build_seconds": 12.34,
+                "engine_bytes": 2_500_000,
+                "kernels": 17,
+            },
+            {"graph": "step/unrolled", "flavour": "tensorrt", "status": "refused", "reason": "no kernel"},
+        ],
+    },
+    latency__gru__torch_pruned={
+        "status": "ok",
+        "steps": 784,
+        "rows": [
+            {"batch": batch, "precision": "fp32", "milliseconds": {"torch-cudnn": times(8), "torch-pruned": times(4)}}
+            for batch in (1, 32)
+        ],
+    },
+    latency__gru__tensorrt={
+        "status": "ok",
+        "steps": 784,
+        "rows": [{"batch": 32, "precision": "fp16", "milliseconds": {"torch-cudnn": times(8), "tensorrt": times(0.5)}}],
+    },
+    stream__gru__torch_cuda={
+        "status": "ok",
+        "rows": [{"form": "step", "chunk": 1, "milliseconds": {"torch-cuda": times(2)}}],
+    },
+    stream__gru__tensorrt={
+        "status": "ok",
+        "rows": [
+            {"form": form, "chunk": steps, "milliseconds": {"torch-cuda": times(2), "tensorrt": times(0.25)}}
+            for form, steps in (("step", 1), ("chunk", 32))
+        ],
+    },
+    graph__gru__tensorrt={
+        "status": "ok",
+        "rows": [{"batch": 1, "milliseconds": {"kernels": times(3), "graph": times(1)}}],
+    },
+    graph__gru__torch={"status": "missing", "reason": "PyTorch finds no CUDA device"},
+    graph__lstm__torch={"status": "missing", "reason": "PyTorch finds no CUDA device"},
+)
+
+
+def test_page_in_the_repository_is_what_the_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "PAGE", tmp_path / "gpu.md")
+    assert main(["--render"]) == 0
+    assert (tmp_path / "gpu.md").read_text() == PAGE.read_text() == page(load_results(RESULTS))
+
+
+def test_without_a_result_the_page_says_so_and_what_follows() -> None:
+    text = page([])
+    assert "No result of a GPU is recorded" in text
+    assert "That TensorRT builds engines, and that they compute" in text
+    assert "Any latency on a GPU" in text
+    assert text.count("\n- ") == 10
+    assert "|" not in text
+
+
+def test_what_a_result_verifies_is_no_longer_listed_and_the_rest_is() -> None:
+    text = page([RESULT])
+    assert "No result of a GPU" not in text
+    gone = ("PyTorch on CUDA", "That a stream", "That an engine can be replayed", "Any latency")
+    left = (
+        "That TensorRT builds",
+        "That engines of TensorRT-RTX",
+        "CUDA provider",
+        "That PyTorch can replay",
+        "bfloat16",
+    )
+    listed = text.partition("## Not verified")[2].partition("## Made-up GPU")[0]
+    assert [claim in listed for claim in gone] == [False] * 4
+    assert [claim in listed for claim in left] == [True] * 5
+
+
+def test_bfloat16_counts_where_a_row_of_it_passed_on_a_gpu() -> None:
+    found = made_up(parity__n__onnxruntime_cuda={"status": "ok", "rows": [parity_row("step/unrolled", "bf16", 1.0)]})
+    assert "bfloat16" not in page([found]).partition("## Made-up GPU")[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Compute capability 1.0, driver 123.45 (CUDA 0.1);",
+        "torch 9.9, tensorrt 99.1;",
+        "2001-02-03, --quick: short measurements. TF32 was off.",
+        "| some-net | torch-cuda | fp32 | 2 | 2.5e-06 | 2.50 | passed |",
+        "| some-net | tensorrt | fp16 | 2 | - | - | **failed**: step/unrolled |",
+        "| some-net | tensorrt | sequence/fused | 12.3 s | 2.5 MB | 17 |",
+        "| some-net | tensorrt | step/unrolled | refused: no kernel | | |",
+        "| GRU | batch 1 | batch 32 |",
+        "| torch-cudnn | 8 (8.8, 9.6; 7.92 to 8.08) | 8 (8.8, 9.6; 7.92 to 8.08) |",
+        "| torch-pruned, fp32 | 4 (4.4, 4.8; 3.96 to 4.04), 2 x | 4 (4.4, 4.8; 3.96 to 4.04), 2 x |",
+        "| tensorrt, fp16 | - | 0.5 (0.55, 0.6; 0.495 to 0.505), 16 x |",
+        "| GRU | torch-cuda | 2 (2.2, 2.4; 1.98 to 2.02) | - |",
+        "| GRU | tensorrt | 0.25 (0.275, 0.3; 0.247 to 0.253), 8 x | 0.25 (0.275, 0.3; 0.247 to 0.253), 8 x |",
+        "| GRU | tensorrt | 1 | 3 (3.3, 3.6; 2.97 to 3.03) | 1 (1.1, 1.2; 0.99 to 1.01), 3 x |",
+        "- failed: `parity/some-net/tensorrt`: 1 of 2 graphs; step/unrolled: error / big",
+        "- missing: `graph/gru/torch`, `graph/lstm/torch`: PyTorch finds no CUDA device",
+    ],
+)
+def test_tables_hold_what_was_measured(line: str) -> None:
+    assert line in page([RESULT]).splitlines()
+
+
+def test_results_of_a_cpu_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "gpu-a.json").write_text(json.dumps(RESULT))
+    tested = {**RESULT, "device": {**RESULT["device"], "kind": "cpu"}}
+    (tmp_path / "gpu-b.json").write_text(json.dumps(tested))
+    assert load_results(tmp_path) == [RESULT]

@@ -1,0 +1,31 @@
+"""docs/precision.md is what the measured results say, and those hold what the page promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = REPOSITORY / "benchmarks" / "results"
+
+
+def test_page_is_what_the_results_say() -> None:
+    from benchmarks.precision import page
+
+    result = json.loads((RESULTS / "precision.json").read_text(encoding="utf-8"))
+    assert (REPOSITORY / "docs" / "precision.md").read_text(encoding="utf-8") == page(result)
+
+
+def test_every_precision_of_every_task_is_within_its_noise() -> None:
+    rows = json.loads((RESULTS / "precision.json").read_text(encoding="utf-8"))["rows"]
+    assert len({(row["task"], row["precision"]) for row in rows}) == len(rows) == 16
+    assert all(row["passed"] and row["in_noise"] <= NOISE_MULTIPLE for row in rows)
+
+
+def test_products_alone_are_no_worse_than_with_an_lstms_cell_state_in_float16() -> None:
+    rows = json.loads((RESULTS / "narrower.json").read_text(encoding="utf-8"))["rows"]
+    lstm = [row["errors"] for row in rows if (row["cell"], row["type"]) == ("lstm", "fp16")]
+    assert len(lstm) == 2
+    assert all(1.2 * errors["products"] < errors["and cell state"] for errors in lstm)

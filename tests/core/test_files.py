@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drnn_core.errors import InputError
+from drnn_core.files import replacing, replacing_folder, writing
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_file_appears_whole_with_its_folders(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "deep" / "file.txt"
+    with replacing(target) as temporary:
+        temporary.write_text("new", encoding="utf-8")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+    assert target.read_text(encoding="utf-8") == "new"
+    assert names(tmp_path) == ["new", "new/deep", "new/deep/file.txt"]
+
+
+@pytest.fixture(params=[0o022, 0o077, 0o002, 0o000])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_permissions_are_those_of_the_users_umask(tmp_path: Path, umask: int) -> None:
+    with replacing(tmp_path / "file.txt"):
+        pass
+    with replacing_folder(tmp_path / "bundle"):
+        pass
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_a_buffer_is_closed_whether_or_not_it_could_be_written(tmp_path: Path) -> None:
+    """One that lives on with its content borrowed is an error whenever it happens to be destroyed."""
+    kept: list[io.BytesIO] = []
+    for target in (tmp_path / "file", tmp_path / "file" / "below.it"):
+        with contextlib.suppress(InputError), writing(target) as buffer:
+            buffer.write(b"whole")
+            kept.append(buffer)
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert [buffer.closed for buffer in kept] == [True, True]
+
+
+def test_a_disk_that_fills_up_leaves_no_borrowed_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path, data: bytes) -> None:
+        view = memoryview(data)  # as `Path.write_bytes` has it, where the traceback keeps it alive
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), view)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left") as raised, writing(tmp_path / "file") as buffer:
+        buffer.write(b"whole")
+    assert raised.value.__cause__ is not None
+    assert buffer.closed
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
+def test_file_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "file.txt"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(error), replacing(target) as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        raise error("no")
+    assert target.read_text(encoding="utf-8") == "old"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "deep" / "bundle"
+    with replacing_folder(target) as temporary:
+        (temporary / "a").write_text("a", encoding="utf-8")
+        assert not target.exists()
+    assert names(tmp_path) == ["new", "new/deep", "new/deep/bundle", "new/deep/bundle/a"]
+
+
+def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
+    with replacing_folder(tmp_path / "bundle") as temporary:
+        (temporary / "new").write_text("new", encoding="utf-8")
+        assert names(tmp_path / "bundle") == ["old"]
+    assert names(tmp_path) == ["bundle", "bundle/new"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
+def test_folder_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
+    with pytest.raises(error), replacing_folder(tmp_path / "bundle") as temporary:
+        (temporary / "new").write_text("half", encoding="utf-8")
+        raise error("no")
+    assert names(tmp_path) == ["bundle", "bundle/old"]
+
+
+def test_parents_made_for_a_folder_go_when_writing_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"), replacing_folder(tmp_path / "new" / "deep" / "bundle"):
+        raise ValueError("no")
+    assert names(tmp_path) == []
+
+
+def test_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
+    rename = Path.rename
+
+    def fails_for_the_new_one(self: Path, target: Path) -> Path:
+        if (self / "new").exists():
+            no_space()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
+    with pytest.raises(InputError, match="No space left"), replacing_folder(tmp_path / "bundle") as temporary:
+        (temporary / "new").write_text("new", encoding="utf-8")
+    assert names(tmp_path) == ["bundle", "bundle/old"]
+
+
+@pytest.mark.parametrize("context", [replacing, replacing_folder])
+def test_place_below_a_file_is_explained(tmp_path: Path, context: type) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"cannot write .*target") as refusal, context(tmp_path / "file" / "target"):
+        pytest.fail("nothing can be written there")
+    assert "--output" in refusal.value.fix
+    assert names(tmp_path) == ["file"]
+
+
+def test_file_does_not_replace_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    with pytest.raises(InputError, match="Is a directory"), replacing(tmp_path / "target") as temporary:
+        temporary.write_text("new", encoding="utf-8")
+    assert names(tmp_path) == ["target"]
+
+
+def test_full_disk_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No space left") as refusal, replacing(tmp_path / "file") as temporary:
+        temporary.write_text("half", encoding="utf-8")
+        no_space()
+    assert "free space" in refusal.value.fix
+    assert names(tmp_path) == []

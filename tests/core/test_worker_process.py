@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from drnn_core.worker_process import ChildError, ask
+
+STAND_IN = "tests.core.worker_stand_in"
+
+
+def running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_reply_is_what_the_child_returns_whatever_it_prints() -> None:
+    reply = ask(STAND_IN, {"do": "reply", "text": "\u00e9"}, 30)
+    assert reply["request"] == {"do": "reply", "text": "\u00e9"}
+    assert {str(Path(entry).absolute()) for entry in sys.path} <= set(reply["path"])
+
+
+def test_a_crash_is_told_with_its_signal_and_last_words() -> None:
+    with pytest.raises(ChildError, match="killed by SIGABRT\nabout to end") as error:
+        ask(STAND_IN, {"do": "abort"}, 30)
+    assert not error.value.late
+
+
+def test_an_exception_is_told_with_its_last_line() -> None:
+    with pytest.raises(ChildError, match=r"exit code 1\n(.*\n)*ValueError: words of the error"):
+        ask(STAND_IN, {"do": "raise"}, 30)
+
+
+def test_a_child_that_ends_well_but_says_nothing_has_not_answered() -> None:
+    with pytest.raises(ChildError, match="ended without a reply: exit code 0"):
+        ask(STAND_IN, {"do": "exit"}, 30)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_a_late_child_is_killed_with_what_it_started(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(ChildError, match=r"no answer after 1\.5 s") as error:
+        ask(STAND_IN, {"do": "hang", "file": str(tmp_path / "pids")}, 1.5)
+    assert error.value.late
+    assert time.monotonic() - started < 10
+    processes = (tmp_path / "pids").read_text(encoding="utf-8").split()
+    assert len(processes) == 2
+    deadline = time.monotonic() + 5
+    while any(map(running, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(running, processes))
+
+
+def test_a_grandchild_that_goes_on_does_not_hold_up_the_reply() -> None:
+    started = time.monotonic()
+    ask(STAND_IN, {"do": "leave"}, 30)
+    assert time.monotonic() - started < 4

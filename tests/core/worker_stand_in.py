@@ -1,0 +1,36 @@
+"""A child for the tests of `drnn_core.worker_process`: what the request's "do" says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from drnn_core.worker_process import answer
+
+
+def reply(request: Mapping[str, Any]) -> dict[str, Any]:
+    what = request["do"]
+    if what == "abort":
+        sys.stderr.write("about to end\n")
+        os.abort()
+    if what == "exit":
+        sys.exit(0)
+    if what == "raise":
+        raise ValueError("words of the error")
+    if what == "hang":
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        with open(request["file"], "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{os.getpid()} {sleeper.pid}")
+        time.sleep(60)
+    if what == "leave":  # a grandchild that goes on, with this process's standard error
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
+    sys.stdout.write("not part of the reply\n")
+    return {"request": dict(request), "path": sys.path}
+
+
+if __name__ == "__main__":
+    answer(reply)

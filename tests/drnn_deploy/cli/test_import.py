@@ -1,0 +1,272 @@
+"""`drnn-deploy import`: the files people have, what is written and shown, and one message for each that is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.interop.state_dict import read_state_dict
+from drnn_models.spec import Continuous, Head, ModelSpec
+from tests.models.interop.foreign_states import FIXTURES, drnn
+
+Command = Callable[..., Any]  # see conftest
+ZALANDO = FIXTURES / "zalando-gru-copy.pt"
+
+
+class Bomb:
+    """Unpickled without care, it creates a folder."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in drnn().items()}
+
+
+def saved(path: Path, data: object) -> Path:
+    torch.save(data, path)
+    return path
+
+
+def test_original_is_written_and_shown(command: Command, tmp_path: Path) -> None:
+    model = tmp_path / "model.pt"
+    ran = command("drnn-deploy", "import", ZALANDO, "--layout", "zalando", "--output", model)
+    assert (ran.code, ran.err) == (0, "")
+    rows = {tuple(line.strip("│ ").split("│")) for line in ran.out.splitlines() if "│" in line}
+    assert len(rows) == 18
+    assert ("layers.2.bias_hh_l0", "12", "drnn.cells.2.bias_hh_l0") in {tuple(map(str.strip, row)) for row in rows}
+    assert "network  gru, hidden [4, 4, 4, 4], dilations [1, 2, 4, 8]" in ran.out
+    assert f"next: drnn-export {model} --length STEPS" in ran.out
+    checkpoint = load_checkpoint(model)
+    assert checkpoint.provenance == {
+        "imported_from": "zalando",
+        "file": "zalando-gru-copy.pt",
+        "options": {"activation": "tanh", "head": "sequence"},
+    }
+    with np.load(ZALANDO.with_suffix(".npz")) as stored, torch.inference_mode():
+        found = checkpoint.network()(torch.from_numpy(stored["inputs_13"])).numpy()
+        np.testing.assert_allclose(found, stored["outputs_13"], rtol=0, atol=1e-6)
+
+
+def test_imported_network_is_exported_and_passes(command: Command, tmp_path: Path) -> None:
+    model = tmp_path / "model.pt"
+    assert command("drnn-deploy", "import", ZALANDO, "--layout", "zalando", "--output", model).code == 0
+    words = ("--output", tmp_path / "bundle", "--engine", "none", "--runtime", "onnxruntime-cpu", "--length", 13)
+    assert command(model, *words).code == 0
+
+
+def test_dilations_come_from_the_file_where_it_says_them(command: Command, tmp_path: Path) -> None:
+    model, file = tmp_path / "model.pt", FIXTURES / "neuralforecast-lstm.safetensors"
+    words = ("--layout", "neuralforecast", "--ignore", "context_adapter.*", "--ignore", "mlp_decoder.*")
+    ran = command("drnn-deploy", "import", file, *words, "--head", "last", "--output", model)
+    assert ran.code == 0
+    assert load_checkpoint(model).spec == ModelSpec(
+        "lstm", (4, 4, 4), (4, 5, 1), Continuous(2), Head("last", 4), fusion=False
+    )
+    assert "note     dilations are those that the file says" in ran.out
+    assert "ignored  mlp_decoder.layers.3.weight" in ran.out
+    assert "(identity)" in ran.out
+    ran = command("drnn-deploy", "import", file, *words, "--dilations", "1, 2,4", "--output", model, "--force")
+    assert ran.code == 0
+    assert load_checkpoint(model).dilated.dilations == (1, 2, 4)
+
+
+@pytest.mark.parametrize("metadata", [
+    {}, {"hyper_parameters": "{"}, {"hyper_parameters": "[]"}, {"hyper_parameters": '{"dilations": [[1, 2, 4], [8]]}'},
+    {"hyper_parameters": '{"dilations": 3}'}, {"hyper_parameters": "[" * 100_000},
+    {"hyper_parameters": '{"dilations": ["124"]}'},
+])  # fmt: skip
+def test_file_that_does_not_say_the_dilations(tmp_path: Path, metadata: dict[str, str]) -> None:
+    save_file(tensors(), tmp_path / "weights.safetensors", metadata)
+    assert read_state_dict(tmp_path / "weights.safetensors").dilations is None
+
+
+@pytest.mark.parametrize("container", [None, "state_dict", "model_state_dict", "model"])
+def test_state_dict_alone_or_in_a_training_checkpoint(command: Command, tmp_path: Path, container: str | None) -> None:
+    data: Any = {container: tensors(), "epoch": 3, "optimizer": {"state": {}}} if container else tensors()
+    file = saved(tmp_path / "weights.pt", data)
+    assert command("drnn-deploy", "import", file, "--layout", "zalando", "--output", tmp_path / "model.pt").code == 0
+    weights = load_checkpoint(tmp_path / "model.pt").weights
+    np.testing.assert_array_equal(weights["layers.1.weight_hh_l0"], drnn()["cells.1.weight_hh_l0"])
+    np.testing.assert_array_equal(weights["head.weight"], drnn()["linear.weight"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_safetensors_of_any_floating_type(tmp_path: Path, dtype: torch.dtype) -> None:
+    save_file({name: value.to(dtype) for name, value in tensors().items()}, tmp_path / "weights.bin")
+    for name, value in read_state_dict(tmp_path / "weights.bin").arrays.items():
+        np.testing.assert_array_equal(value, tensors()[name].to(dtype).double().numpy())
+
+
+def test_every_option_reaches_the_checkpoint(command: Command, tmp_path: Path) -> None:
+    rnn = torch.nn.RNN(3, 4, 2, bias=False, nonlinearity="relu")
+    state = {f"rnn.{name}": value for name, value in rnn.state_dict().items()}
+    heads = {"near.weight": torch.ones(2, 4), "far.weight": torch.ones(5, 4), "table.weight": torch.ones(9, 3)}
+    file = saved(tmp_path / "weights.pt", state | heads)
+    model = tmp_path / "model.pt"
+    ran = command(
+        *("drnn-deploy", "import", file, "--layout", "torch", "--output", model, "--json", "-"),
+        *("--dilations", "2,4", "--activation", "relu", "--head", "last_k", "--steps", "3"),
+        *("--head-weight", "far", "--embedding", "table", "--ignore", "near.*"),
+    )
+    assert ran.code == 0
+    checkpoint, facts = load_checkpoint(model), json.loads(ran.out)
+    assert checkpoint.spec.to_json() == facts["spec"] == {
+        "cell": "rnn", "hidden": [4, 4], "dilations": [2, 4], "activation": "relu", "fusion": False, "reset": "after",
+        "input": {"vocabulary": 9, "embedding": 3, "kind": "tokens"},
+        "head": {"kind": "last_k", "outputs": 5, "steps": 3},
+    }  # fmt: skip
+    assert (facts["passed"], facts["ignored"], facts["weights"]["layers.1.bias_ih_l0"]) == (True, ["near.weight"], None)
+    assert facts["weights"]["head.weight"] == "far.weight"
+    assert checkpoint.provenance["options"] == {
+        "dilations": [2, 4], "activation": "relu", "head": "last_k", "steps": 3, "head_weight": "far",
+        "embedding": "table", "ignore": ["near.*"],
+    }  # fmt: skip
+
+
+def refused(command: Command, file: Path, *options: object, layout: str = "zalando") -> tuple[str, str]:
+    """Import, and check the refusal: exit code 2, one message that names the file, advice, and nothing written."""
+    before = sorted(file.parent.rglob("*"))
+    ran = command("drnn-deploy", "import", file, "--layout", layout, "--output", file.parent / "out.pt", *options)
+    assert (ran.code, ran.out) == (2, "")
+    message, *advice = ran.err.strip().splitlines()
+    assert message.startswith(f"drnn-deploy: {file}")
+    assert advice
+    assert sorted(file.parent.rglob("*")) == before
+    return message, "\n".join(advice)
+
+
+@pytest.mark.parametrize("make, says", [
+    (lambda path: path, "does not exist"),
+    (lambda path: path.mkdir(), "is not a file"),
+    (lambda path: path.write_bytes(b""), "is empty"),
+    (lambda path: path.write_text("hello", encoding="utf-8"), "cannot be read as a torch checkpoint"),
+    (lambda path: path.write_bytes(ZALANDO.read_bytes()[:3000]), "cannot be read as a torch checkpoint"),
+    (lambda path: path.write_bytes((FIXTURES / "neuralforecast-gru.safetensors").read_bytes()[:-1]), "safetensors"),
+    (lambda path: path.write_bytes(b"\x10" + b"\0" * 7 + b"{" * 40), "cannot be read as a safetensors file"),
+    (lambda path: saved(path, [tensors()]), "holds no state dict but a list"),
+    (lambda path: saved(path, torch.ones(2)), "holds no state dict but a Tensor"),
+    (lambda path: saved(path, {}), "holds no state dict but a dict with none"),
+    (lambda path: saved(path, {"net": tensors(), 7: 1}), "a dict with '7', 'net'"),
+    (lambda path: saved(path, {"state_dict": tensors() | {"scale": 2.0}}), "'scale' must be a dense tensor"),
+    (lambda path: saved(path, {**tensors(), "linear.bias": torch.ones(1).expand(1 << 40)}), "is not stored whole"),
+    (lambda path: saved(path, {**tensors(), "cells.1.bias_hh_l0": torch.full((12,), np.nan)}), "12 values that are"),
+    (lambda path: saved(path, {**tensors(), "second.weight": torch.ones(5, 4)}), "2 weights could be the head"),
+    (lambda path: saved(path, torch.nn.GRU(2, 3).state_dict()), "not those of layout zalando but of torch"),
+])  # fmt: skip
+def test_files_that_cannot_be_imported(
+    command: Command, tmp_path: Path, make: Callable[[Path], object], says: str
+) -> None:
+    make(tmp_path / "weights.pt")
+    assert says in refused(command, tmp_path / "weights.pt")[0]
+
+
+def test_checkpoint_of_this_project_needs_no_import(command: Command, model: Path) -> None:
+    message, advice = refused(command, model)
+    assert "is a drnn-deploy checkpoint already" in message
+    assert advice == f"Type: drnn-export {model}"
+
+
+@pytest.mark.parametrize("packing", [torch.save, lambda data, path: path.write_bytes(pickle.dumps(data, 2))])
+def test_pickle_that_runs_code_is_refused_and_not_run(
+    command: Command, tmp_path: Path, packing: Callable[[object, Path], object]
+) -> None:
+    packing({"state_dict": Bomb(tmp_path / "marker")}, tmp_path / "weights.pt")
+    assert "was not loaded" in refused(command, tmp_path / "weights.pt")[0]
+    assert not (tmp_path / "marker").exists()
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "marker")))
+    assert (tmp_path / "marker").exists()  # it would have gone off
+
+
+class Settings:
+    """What Lightning keeps beside the weights: an object of the user's own class."""
+
+
+@pytest.mark.parametrize("data", [
+    lambda: {"state_dict": tensors(), "hyper_parameters": {"loss": Settings()}},
+    lambda: torch.nn.ModuleDict({"cells": torch.nn.ModuleList([torch.nn.GRU(2, 4), torch.nn.GRU(4, 4)])}),
+], ids=["Lightning", "whole module"])  # fmt: skip
+def test_advice_for_pickled_objects_takes_the_weights_out(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Callable[[], object]
+) -> None:
+    file = saved(tmp_path / "it's my model.ckpt", data())
+    advice = refused(command, file)[1]
+    line = advice.partition("there: ")[2].splitlines()[0]
+    words = shlex.split(line)
+    assert words[0] == "python"
+    # __main__ of the child must know the class, as the place where the file was made does
+    paths = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, *words[1:]], cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    model = tmp_path / "model.pt"
+    assert command("drnn-deploy", "import", tmp_path / "weights.pt", "--layout", "zalando", "--output", model).code == 0
+
+
+def test_output_that_exists_is_kept_without_force(command: Command, tmp_path: Path) -> None:
+    file = saved(tmp_path / "weights.pt", tensors())
+    (tmp_path / "out.pt").write_text("mine", encoding="utf-8")
+    words = ("drnn-deploy", "import", file, "--layout", "zalando", "--output", tmp_path / "out.pt")
+    ran = command(*words)
+    assert (ran.code, (tmp_path / "out.pt").read_text(encoding="utf-8")) == (2, "mine")
+    assert "out.pt exists already" in ran.err
+    assert "--force" in ran.err
+    assert command(*words, "--force").code == 0
+    assert isinstance(load_checkpoint(tmp_path / "out.pt"), Checkpoint)
+
+
+def test_imported_file_is_never_the_output(command: Command, tmp_path: Path) -> None:
+    file = saved(tmp_path / "model.pt", tensors())
+    before = file.read_bytes()
+    (tmp_path / "link.pt").symlink_to(file)
+    for output in (file, tmp_path / "link.pt"):
+        ran = command("drnn-deploy", "import", file, "--layout", "zalando", "--output", output, "--force")
+        assert (ran.code, file.read_bytes()) == (2, before)
+        assert "is the file to import" in ran.err
+
+
+def test_failure_is_written_as_json_too(command: Command, tmp_path: Path) -> None:
+    ran = command("drnn-deploy", "import", tmp_path / "none.pt", "--layout", "torch", "--json", "-")
+    assert ran.code == 2
+    assert json.loads(ran.out)["passed"] is False
+
+
+@pytest.mark.parametrize("dilations", ["1,,2", "1;2", "0,1", "1,2,", "one"])
+def test_dilations_that_are_none(command: Command, dilations: str) -> None:
+    ran = command("drnn-deploy", "import", ZALANDO, "--layout", "zalando", "--dilations", dilations)
+    assert ran.code == 2
+    assert "--dilations" in ran.err
+
+
+def test_layout_must_be_said(command: Command) -> None:
+    ran = command("drnn-deploy", "import", ZALANDO)
+    assert ran.code == 2
+    assert "'--layout'" in ran.err
+
+
+def test_names_in_the_file_cannot_move_the_cursor(command: Command, tmp_path: Path) -> None:
+    file = saved(tmp_path / "weights.pt", {**tensors(), "evil\x1b[2J": torch.ones(1)})
+    message, advice = refused(command, file)
+    assert "\x1b" not in message + advice
+    words = ("--layout", "zalando", "--ignore", "evil?[[]2J", "--output", tmp_path / "model.pt")
+    ran = command("drnn-deploy", "import", file, *words)
+    assert ran.code == 0
+    assert "\x1b" not in ran.out

@@ -1,0 +1,267 @@
+"""Mutants of layout and states: what is wrong, in which part, and what the verdict must say of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import helper
+
+from tests.drnn_deploy.debug.mutants.mutant import (
+    BOTH,
+    Mutant,
+    before,
+    both,
+    constant,
+    emitted_with,
+    outputs_swapped,
+    read,
+    replaced,
+    weights,
+)
+
+_made = helper.make_node
+
+LAYOUT = [
+    Mutant(
+        "dilation 3 for 2",
+        "gru-whole",
+        "layer 1",
+        "node l1/fold (Reshape) has the input 1 shape_8_6_4, should be shape_12_4_4",
+        emitted=emitted_with(dilations=(1, 3, 4)),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "dilation 3 for 4",
+        "lstm",
+        "layer 2",
+        "node l2/fold (Reshape) has the input 1 shape_8_6_5, should be shape_6_8_5",
+        emitted=emitted_with(dilations=(1, 2, 3)),
+    ),
+    Mutant(
+        "phases before steps",
+        "gru-whole",
+        "layer 2",
+        "node l2/fold (Reshape) has the input 0",
+        before(
+            "l2/fold",
+            0,
+            lambda old, new: [
+                _made("Reshape", [old, "phases"], [f"{new}/phases"], f"{new}/phases"),
+                _made("Transpose", [f"{new}/phases"], [f"{new}/apart"], f"{new}/apart", perm=[1, 0, 2, 3]),
+                _made("Reshape", [f"{new}/apart", "rows"], [new], new),
+            ],
+            phases=np.array([4, 6, 2, 5]),
+            rows=np.array([12, 1, 4, 5]),
+        ),
+    ),
+    Mutant(
+        "batch and steps mixed up",
+        "gru",
+        "input",
+        "node time_major (Reshape) should be Transpose",
+        both(
+            constant("mixed", np.array([24, 2, 2])),
+            replaced("time_major", _made("Reshape", ["input", "mixed"], ["time_major"], "time_major")),
+        ),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "fold of batch and phases",
+        "rnn",
+        "layer 1",
+        "node l1/apart (Reshape) should not be there",
+        both(
+            constant("apart", np.array([24, 2, 4])),
+            replaced(
+                "l1/fold",
+                _made("Reshape", ["l0/rnn", "apart"], ["l1/apart"], "l1/apart"),
+                _made("Transpose", ["l1/apart"], ["l1/turned"], "l1/turned", perm=[1, 0, 2]),
+                _made("Reshape", ["l1/turned", "shape_12_4_4"], ["l1/refolded"], "l1/refolded"),
+                _made("Transpose", ["l1/refolded"], ["l1/fold"], "l1/fold", perm=[0, 1, 2]),
+            ),
+        ),
+    ),
+    Mutant(
+        "selected one step early",
+        "gru",
+        "layer 1",
+        "node l1/select (Slice) has the input 1 index_0, should be index_1",
+        read("l1/select", 1, "index_0"),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "padding in front",
+        "gru-padded",
+        "layer 1",
+        "initializer l1/pad/pads is [1, 0, 0, 0, 0, 0], should be [0, 0, 0, 1, 0, 0]",
+        weights("l1/pad/pads", lambda pads: np.roll(pads, 3)),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "padding read",
+        "gru-padded",
+        "head",
+        "node head/select (Slice) has the input 1 index_1, should be index_0",
+        both(
+            read("head/select", 1, "index_1"), read("head/select", 2, "index_24"), constant("index_24", np.array([24]))
+        ),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "last k one early",
+        "rnn",
+        "head",
+        "initializer index_20 is [19], should be [20]",
+        both(weights("index_20", lambda x: x - 1), weights("index_24", lambda x: x - 1)),
+    ),
+    Mutant(
+        "window one early",
+        "fusion",
+        "head",
+        "initializer head/window/indices",
+        weights("head/window/indices", lambda x: x - 1),
+    ),
+    Mutant(
+        "window newest first",
+        "fusion",
+        "head",
+        "initializer head/window/indices is [[5, 4]]",
+        weights("head/window/indices", lambda x: x[:, ::-1]),
+    ),
+    Mutant(
+        "one-hot one further",
+        "one-hot",
+        "input",
+        "node time_major/mutated/more (Add) should not be there",
+        before(
+            "one_hot",
+            0,
+            lambda old, new: [
+                _made("Add", [old, "one"], [f"{new}/more"], f"{new}/more"),
+                _made("Mod", [f"{new}/more", "seven"], [new], new),
+            ],
+            one=np.array(1),
+            seven=np.array(7),
+        ),
+    ),
+]
+
+
+STATES = [
+    Mutant(
+        "h not carried on",
+        "gru-step",
+        "layer 1",
+        "next_state_l1_h is not carried on: it is state_l1_h, unchanged",
+        replaced("l1/line_h", _made("Identity", ["state_l1_h"], ["next_state_l1_h"], "l1/line_h")),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "c zeroed",
+        "lstm-chunk",
+        "layer 1",
+        "next_state_l1_c is all zeros",
+        replaced("next_state_l1_c", _made("Sub", ["state_l1_c", "state_l1_c"], ["next_state_l1_c"], "next_state_l1_c")),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "c dropped",
+        "lstm-chunk",
+        "layer 0",
+        "l0/lstm (LSTM) has the input 6 left out",
+        read("l0/lstm", 6, ""),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "rows newest first",
+        "gru-step",
+        "layer 2",
+        "next_state_l2_h has its rows in the reverse order",
+        both(
+            constant("newest", np.array([3, 2, 1, 0])),
+            lambda model: next(n for n in model.graph.node if n.name == "l2/line_h").output.__setitem__(
+                0, "l2/oldest_first"
+            ),
+            lambda model: model.graph.node.append(
+                _made("Gather", ["l2/oldest_first", "newest"], ["next_state_l2_h"], "l2/newest_first", axis=1)
+            ),
+        ),
+    ),
+    Mutant(
+        "h and c swapped",
+        "lstm-chunk",
+        "layer 0",
+        "next_state_l0_h holds what next_state_l0_c should",
+        outputs_swapped("next_state_l0_h", "next_state_l0_c"),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "batch and rows of a state mixed up",
+        "lstm-chunk",
+        "layer 1",
+        "node next_state_l1_h (Reshape) should be Transpose",
+        both(
+            constant("mixed", np.array([2, 2, 5])),
+            replaced("next_state_l1_h", _made("Reshape", ["l1/last", "mixed"], ["next_state_l1_h"], "next_state_l1_h")),
+        ),
+    ),
+    Mutant(
+        "the oldest row kept",
+        "gru-step",
+        "layer 2",
+        "node l2/kept_h (Slice) has the input 1 index_0, should be index_1",
+        both(read("l2/kept_h", 1, "index_0"), read("l2/kept_h", 2, "index_3"), constant("index_3", np.array([3]))),
+    ),
+    Mutant(
+        "the newest row read",
+        "gru-step",
+        "layer 1",
+        "node l1/oldest_h (Slice) has the input 1 index_1, should be index_0",
+        both(read("l1/oldest_h", 1, "index_1"), read("l1/oldest_h", 2, "index_2")),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "rest on the newest rows",
+        "lstm-chunk",
+        "layer 2",
+        "node l2/oldest_h (Slice) has the input 1 index_2, should be index_0",
+        both(read("l2/oldest_h", 1, "index_2"), read("l2/oldest_h", 2, "index_4")),
+    ),
+    Mutant(
+        "window's memory not carried on",
+        "fusion-chunk",
+        "fusion",
+        "next_state_fusion is not carried on",
+        replaced(
+            "fusion/batch_first", _made("Identity", ["state_fusion"], ["next_state_fusion"], "fusion/batch_first")
+        ),
+    ),
+    Mutant(
+        "delay one row short",
+        "gru-skewed",
+        "layer 2",
+        "initializer skew/below/indices is [0, 1], should be [0, 2]",
+        weights("skew/below/indices", lambda rows: rows - np.array([0, 1])),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "skewed layers not held back",
+        "lstm-skewed",
+        "layer 1",
+        "node skew/new_h (Identity) should be Mul",
+        replaced("skew/new_h", _made("Identity", ["skew/h"], ["skew/new_h"], "skew/new_h")),
+    ),
+    Mutant(
+        "skewed oldest row",
+        "lstm-skewed",
+        "layer 2",
+        "initializer skew/oldest_c/indices is [0, 1, 4], should be [0, 1, 3]",
+        weights("skew/oldest_c/indices", lambda rows: rows + np.array([0, 0, 1])),
+    ),
+    Mutant(
+        "skewed line not shifted",
+        "gru-skewed",
+        "layer 2",
+        "initializer skew/lines_h/indices is",
+        weights("skew/lines_h/indices", lambda rows: np.array([*rows[:3], 3, 4, 5, rows[6]])),
+    ),
+]

@@ -1,0 +1,170 @@
+"""The parts of right graphs: each is seen, and none is off, on right inputs or as it ran."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drnn_core.errors import InputError
+from drnn_deploy import ExportOptions, export
+from drnn_deploy.debug.explain import compared, truth_of
+from drnn_deploy.debug.isolate import Examined, examine
+from drnn_deploy.debug.isolate_weights import layers_alone
+from drnn_deploy.debug.stage_errors import Truth, noises
+from drnn_deploy.debug.stages import Part, parts_of, rows_at
+from drnn_deploy.debug.stages import given as given_tensor
+from drnn_deploy.debug.verdict import Clues
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.registry import find_runtime
+from tests.networks import random_weights, specs
+
+GRAPHS = [("sequence", "fused"), ("sequence", "unrolled"), ("chunk", "mixed"), ("chunk", "fused"), ("step", "skewed")]
+
+
+def exported(spec: ModelSpec, folder: Path, seed: int = 0, **options: Any) -> Bundle:
+    settings = {"length": 9, "engines": (), "runtimes": ("onnxruntime-cpu",), **options}
+    return export(Checkpoint(spec, random_weights(spec, seed)), folder, ExportOptions(**settings)).bundle
+
+
+def examined(bundle: Bundle, runtime: str) -> list[tuple[Truth, Examined]]:
+    graph = bundle.graphs[0]
+    clues = compared(bundle, graph, Clues(runtime, graph.name))
+    assert clues.model is not None
+    assert (clues.edges, clues.differences) == ((), ())
+    found = []
+    for case in bundle.golden:
+        if case.stream == bool(graph.states):
+            truth, agrees = truth_of(bundle, graph, case)
+            assert agrees
+            found.append((truth, examine(find_runtime(runtime), bundle, truth, clues.model, lambda _: False)))
+    return found
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, Any]:
+    form, emission = draw(st.sampled_from(GRAPHS))
+    fused = emission in ("fused", "skewed")
+    precision = draw(st.sampled_from(["fp32", "fp16"] if emission == "skewed" else ["fp32", "fp16", "int8"]))
+    return {
+        "forms": (form,),
+        "emissions": (emission,),
+        "length": draw(st.integers(1, 20)),
+        "chunk": draw(st.integers(1, 12)) if form == "chunk" else None,
+        "batch": draw(st.sampled_from([None, 1, 3] if fused else [1, 3])),
+        "profile": (1, 2, 3),
+        "precisions": (precision,),
+        "ring": draw(st.booleans()) if emission != "skewed" else None,
+        "prune": draw(st.booleans()),
+    }
+
+
+@pytest.mark.parametrize("runtime, examples", [("onnxruntime-cpu", 25), ("tensorrt-network", 6)])
+def test_no_part_of_a_right_graph_is_off(runtime: str, examples: int) -> None:
+    @given(specs(), graphs(), st.integers(0, 2**31))
+    @settings(max_examples=examples)
+    def check(spec: ModelSpec, options: dict[str, Any], seed: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                bundle = exported(spec, Path(folder) / "bundle", seed, **options)
+            except InputError as error:
+                assert "beyond float32" in error.message
+                return
+            for truth, found in examined(bundle, runtime):
+                assert found.note == found.node == found.rounding == ""
+                seen = [part.part for part in found.parts]
+                assert seen[-spec.layers - 1 :] == [*(f"layer {layer}" for layer in range(spec.layers)), "head"]
+                late = bundle.graphs[0].delay and truth.case.inputs.shape[1] < spec.layers
+                for part in found.parts:
+                    for deviation in (part.alone, part.whole):
+                        assert late or deviation is not None
+                        assert deviation is None or deviation.passed, (part, truth.case.name)
+                for state in found.states:
+                    assert state.alone.passed, state
+
+    check()
+
+
+@given(specs(), st.integers(1, 25), st.booleans())
+@settings(max_examples=15)
+def test_parts_say_which_steps_a_pruned_graph_computes(spec: ModelSpec, length: int, prune: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        last = dataclasses.replace(spec, head=Head("last", 2), activation="tanh")
+        bundle = exported(last, Path(folder) / "bundle", length=length, prune=prune)
+    for part, dilation in zip(parts_of(bundle.spec, bundle.graphs[0])[-spec.layers :], spec.dilations, strict=True):
+        steps = part.steps(0)
+        assert (np.diff(steps) > 0).all()
+        assert 0 <= steps[0] <= steps[-1] == length - 1
+        assert prune or len(steps) == length
+        assert set(steps[steps >= dilation] - dilation) <= set(steps)  # the layer's own past
+
+
+def test_steps_of_a_pruned_graph_by_hand(tmp_path: Path) -> None:
+    """Dilations 1, 2, 4 over twelve steps, of which the head reads the last."""
+    spec = ModelSpec("rnn", (2, 2, 2), (1, 2, 4), Continuous(1), Head("last", 2))
+    parts = parts_of(spec, exported(spec, tmp_path / "bundle", length=12).graphs[0])
+    assert [part.steps(0).tolist() for part in parts] == [list(range(12)), [1, 3, 5, 7, 9, 11], [3, 7, 11]]
+    chunk = exported(spec, tmp_path / "chunk", forms=("chunk",), chunk=3).graphs[0]
+    assert [part.steps(2).tolist() for part in parts_of(spec, chunk)] == [[6, 7, 8]] * 3
+    skewed = exported(spec, tmp_path / "skewed", forms=("step",), emissions=("skewed",)).graphs[0]
+    assert [part.steps(2).tolist() for part in parts_of(spec, skewed)] == [[2], [1], [0]]
+
+
+def test_tensors_are_laid_out_and_read_back() -> None:
+    random = np.random.default_rng(0)
+    trace = {"l0_h": random.standard_normal((2, 7, 3))}
+    part = Part("layer 0", "l0", "l0_h", 3, np.arange(7), 7, 8)
+    for shape in ((8, 2, 3), (4, 1, 4, 3), (-1, 2, 3), (4, 1, -1, 3), (16, 3)):
+        tensor = given_tensor([part], trace, 0, shape)
+        assert all(want in (-1, size) for size, want in zip(tensor.shape, shape, strict=True))
+        np.testing.assert_array_equal(part.found(tensor, 2), trace["l0_h"])
+        assert not tensor.reshape(-1)[7 * 2 * 3 :].any()
+    assert part.found(np.zeros((6, 2, 3)), 2).shape == (0,)
+    assert part.found(np.zeros((8, 2, 4)), 2).shape == (0,)
+    np.testing.assert_array_equal(rows_at(trace["l0_h"], np.array([-1, 6, 7]))[:, [0, 2]], 0)
+
+
+@given(specs(), st.integers(0, 2**31))
+@settings(max_examples=15)
+def test_layers_of_the_weights_by_themselves_are_right(spec: ModelSpec, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            bundle = exported(spec, Path(folder) / "bundle", seed)
+        except InputError as error:
+            assert "beyond float32" in error.message
+            return
+        truth, _ = truth_of(bundle, bundle.graphs[0], bundle.golden[1])
+        for runtime in ("torch", "reference"):
+            parts, note = layers_alone(find_runtime(runtime), bundle, truth)
+            assert [part.part for part in parts] == [f"layer {layer}" for layer in range(spec.layers)]
+            assert all(part.alone is not None and part.alone.passed for part in parts)
+            assert "does not run" not in note
+
+
+def test_noise_of_a_part_is_measured_and_at_least_a_rounding() -> None:
+    spec = ModelSpec("rnn", (4, 4), (1, 2), Continuous(2), Head("last", 2), activation="relu")
+    weights = {name: 3 * value for name, value in random_weights(spec, 0).items()}
+    inputs = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
+    right = run_reference(spec, weights, inputs, traced=True)
+    graph = dataclasses.replace(graph_info(spec), precision="fp32")
+    found = noises(spec, weights, graph, inputs, right)
+    loop = run_reference(spec, weights, inputs, precision=np.float32, traced=True).trace
+    for name, value in right.trace.items():
+        floor = np.finfo(np.float32).eps * max(1.0, np.abs(value).max())
+        assert found[name] == max(floor, np.abs(loop[name] - value).max())
+    narrow = noises(spec, weights, dataclasses.replace(graph, precision="bf16"), inputs, right)
+    assert narrow["l1_h"] > 1e3 * found["l1_h"]
+
+
+def graph_info(spec: ModelSpec) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return exported(spec, Path(folder) / "b", length=12).graphs[0]

@@ -1,0 +1,155 @@
+"""The model repository against Triton's own schema, and what a server that does what it says would compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from google.protobuf import text_format
+from numpy.typing import NDArray
+from tritonclient.grpc import model_config_pb2
+
+from drnn_core.errors import InputError
+from drnn_deploy import ExportOptions, export
+from drnn_deploy.exporter.triton import write_repository
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_models.checkpoint import save_checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.reference.loop import run_reference
+from tests.drnn_deploy.conftest import Command
+from tests.networks import Case, make_case
+
+CHUNK = 4
+NETWORKS = {
+    "gru": ModelSpec("gru", (4, 5), (1, 6), Continuous(2), Head("sequence", 3)),
+    "lstm, fusion": ModelSpec("lstm", (4, 5), (3, 4), Continuous(2), Head("sequence", 3)),
+    "rnn, tokens": ModelSpec("rnn", (4,), (2,), Tokens(5), Head("sequence", 3)),
+}
+
+
+def repository(case: Case, folder: Path) -> tuple[Any, Path]:
+    """Export, write, and parse the configuration with Triton's schema."""
+    options = ExportOptions(
+        forms=("chunk",), chunk=CHUNK, batch=None, ring=False, engines=(), runtimes=("onnxruntime-cpu",)
+    )
+    bundle = export(case.checkpoint(), folder / "bundle", options).bundle
+    place = write_repository(bundle, folder / "models", "waves")
+    return text_format.Parse(
+        (place / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig()
+    ), place
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_configuration_names_types_and_shapes_of_the_graph(name: str, tmp_path: Path) -> None:
+    spec = NETWORKS[name]
+    config, place = repository(make_case(spec, 1, 12), tmp_path)
+    assert (config.name, config.backend, config.max_batch_size) == ("waves", "onnxruntime", 64)
+    assert place.name == config.name
+    assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*")) == [
+        "1",
+        "1/model.onnx",
+        "config.pbtxt",
+    ]
+    session = onnxruntime.InferenceSession(place / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    types = {"tensor(float)": "TYPE_FP32", "tensor(int64)": "TYPE_INT64"}
+    given = {i.name: (types[i.type], i.shape[1:]) for i in session.get_inputs()}
+    states = config.sequence_batching.state
+    said = {i.name: (model_config_pb2.DataType.Name(i.data_type), list(i.dims)) for i in config.input}
+    said |= {s.input_name: (model_config_pb2.DataType.Name(s.data_type), list(s.dims)) for s in states}
+    assert said == given
+    assert [o.name for o in config.output] + [s.output_name for s in states] == [o.name for o in session.get_outputs()]
+    assert {s.input_name.removeprefix("state_") for s in states} == set(spec.state_shapes(1))
+    for state in states:
+        (initial,) = state.initial_state
+        assert (list(initial.dims), initial.data_type, initial.zero_data) == (list(state.dims), state.data_type, True)
+    assert config.sequence_batching.oldest.max_candidate_sequences == config.max_batch_size
+
+
+def serve(config: Any, model: Path, sequences: list[NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+    """What the server does: batches of the sequences that have a next chunk, each with its own state in its row."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    states = config.sequence_batching.state
+    kept = [{s.input_name: np.zeros(list(s.dims), np.float32) for s in states} for _ in sequences]
+    answers: list[list[NDArray[np.float32]]] = [[] for _ in sequences]
+    names = [output.name for output in session.get_outputs()]
+    for start in range(0, max(len(sequence) for sequence in sequences), CHUNK):
+        rows = [row for row, sequence in enumerate(sequences) if start + CHUNK <= len(sequence)]
+        feed = {"input": np.stack([sequences[row][start : start + CHUNK] for row in rows])}
+        feed |= {name: np.stack([kept[row][name] for row in rows]) for name in kept[0]}
+        found = dict(zip(names, session.run(names, feed), strict=True))
+        for place, row in enumerate(rows):
+            answers[row].append(found["output"][place])
+            for state in states:
+                kept[row][state.input_name] = found[state.output_name][place]
+    return [np.concatenate(parts) for parts in answers]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_served_sequences_of_different_lengths_get_what_each_alone_would(name: str, tmp_path: Path) -> None:
+    case = make_case(NETWORKS[name], 3, 20)
+    config, place = repository(case, tmp_path)
+    sequences = [case.inputs[row, :length] for row, length in enumerate((20, 8, 12))]
+    for sequence, answer in zip(sequences, serve(config, place / "1" / "model.onnx", sequences), strict=True):
+        reference = run_reference(case.spec, case.weights, sequence[None])
+        assert answer.shape == reference.outputs[0].shape
+        assert np.abs(answer - reference.outputs[0]).max() <= NOISE_MULTIPLE * reference.noise(
+            Case(case.spec, case.weights, sequence[None]).torch_outputs()
+        )
+
+
+def test_command_writes_the_repository_beside_the_bundle(tmp_path: Path, command: Command) -> None:
+    case = make_case(NETWORKS["gru"], 1, 12)
+    save_checkpoint(tmp_path / "siren.pt", case.checkpoint())
+    words = (
+        "--output",
+        tmp_path / "bundle",
+        "--engine",
+        "none",
+        "--runtime",
+        "onnxruntime-cpu",
+        "--triton",
+        tmp_path / "m",
+    )
+    ran = command(tmp_path / "siren.pt", "--form", "step", "--batch", "dynamic", *words)
+    assert ran.code == 0
+    assert f"tritonserver --model-repository {tmp_path / 'm'}" in ran.out
+    assert (tmp_path / "m" / "siren" / "config.pbtxt").read_text(encoding="utf-8").startswith('name: "siren"')
+    assert (tmp_path / "m" / "siren" / "1" / "model.onnx").read_bytes() == (
+        tmp_path / "bundle" / "model.onnx"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words", [("--form", "step"), ("--batch", "dynamic"), ("--form", "chunk", "--batch", "dynamic", "--ring")]
+)
+def test_what_could_not_be_served_is_refused_before_the_export(
+    words: tuple[str, ...], tmp_path: Path, command: Command
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", make_case(NETWORKS["gru"], 1, 12).checkpoint())
+    ran = command(tmp_path / "model.pt", "--output", tmp_path / "bundle", "--triton", tmp_path / "m", *words)
+    assert (ran.code, "--form chunk --batch dynamic --no-ring --triton" in ran.err) == (2, True)
+    assert not (tmp_path / "bundle").exists()
+    assert not (tmp_path / "m").exists()
+
+
+def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -> None:
+    case = make_case(NETWORKS["gru"], 1, 12)
+    whole = export(
+        case.checkpoint(), tmp_path / "whole", ExportOptions(length=12, engines=(), runtimes=("torch",))
+    ).bundle
+    with pytest.raises(InputError, match="no graph with state, dynamic batch and whole delay lines"):
+        write_repository(whole, tmp_path / "m", "model")
+    repository(case, tmp_path)
+    bundle = Bundle.open(tmp_path / "bundle")
+    for name in ("", "..", "a/b", '"', ".hidden", "a b"):
+        with pytest.raises(InputError, match="cannot be a model's name"):
+            write_repository(bundle, tmp_path / "m", name)
+    (tmp_path / "models" / "other").mkdir()
+    (tmp_path / "models" / "other" / "mine").touch()
+    with pytest.raises(InputError, match="is not empty and not a Triton model"):
+        write_repository(bundle, tmp_path / "models", "other")
+    write_repository(bundle, tmp_path / "models", "waves")  # again: replaced

@@ -1,0 +1,382 @@
+"""The parity engine on made-up runtimes: what passes, what fails, and which exit code says so."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
+from drnn_core.types import Availability
+from drnn_deploy.exporter.options import ExportOptions
+from drnn_deploy.exporter.pipeline import export
+from drnn_deploy.parity.check import check_parity, graphs_for, judge
+from drnn_deploy.parity.inference import run_case
+from drnn_deploy.parity.results import Missing, ParityReport, ParityRow
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.reference.loop import ReferenceRuntime, run_reference
+from tests.networks import random_weights
+
+Array = NDArray[np.generic]
+NOISE = 1e-6
+STEPS = 6
+
+
+def sequence_case(**changes: Any) -> GoldenCase:
+    """Three sequences of six steps of four outputs."""
+    outputs = np.random.default_rng(0).standard_normal((3, STEPS, 4))
+    return dataclasses.replace(GoldenCase("normal", np.zeros((3, 9, 2), np.float32), outputs, NOISE), **changes)
+
+
+def last_case(**changes: Any) -> GoldenCase:
+    """Three sequences of one output step."""
+    return sequence_case(**{"outputs": np.random.default_rng(1).standard_normal((3, 4)), **changes})
+
+
+CASES = pytest.mark.parametrize("case", [sequence_case(), last_case()], ids=["sequence", "last"])
+
+
+@CASES
+def test_reference_itself_passes(case: GoldenCase) -> None:
+    result = judge(case, case.outputs)
+    assert result.passed
+    assert (result.absolute, result.in_noise, result.first_bad_step, result.agreement) == (0.0, 0.0, None, 1.0)
+
+
+@CASES
+def test_rounding_to_float32_passes(case: GoldenCase) -> None:
+    assert judge(case, case.outputs.astype(np.float32)).passed
+
+
+@CASES
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("multiple", [NOISE_MULTIPLE, 1e30, 1e300])
+def test_outputs_that_are_not_finite_fail_whatever_the_limit(case: GoldenCase, value: float, multiple: float) -> None:
+    outputs = case.outputs.copy()
+    outputs.flat[-1] = value
+    result = judge(case, outputs, Tolerance(multiple))
+    assert not result.passed
+    assert (result.absolute, result.relative, result.in_noise, result.growth[-1]) == (None, None, None, None)
+    assert result.first_bad_step == (STEPS - 1 if outputs.ndim == 3 else 0)
+
+
+@CASES
+@pytest.mark.parametrize("change", [
+    lambda outputs: outputs[:-1],
+    lambda outputs: outputs[..., :-1],
+    lambda outputs: outputs[:, None],
+    lambda outputs: outputs.T,
+    lambda outputs: np.concatenate([outputs, outputs]),
+    lambda outputs: outputs[:1],
+    lambda outputs: outputs.reshape(-1),
+    lambda outputs: np.zeros(0),
+])  # fmt: skip
+def test_another_shape_fails(case: GoldenCase, change: Callable[[Array], Array]) -> None:
+    result = judge(case, change(case.outputs), Tolerance(1e30))
+    assert not result.passed
+    assert (result.absolute, result.first_bad_step, result.growth) == (None, 0, ())
+
+
+@CASES
+@pytest.mark.parametrize("share, passed", [(0.999, True), (1.001, False), (-0.999, True), (-1.001, False)])
+def test_limit_is_the_stated_multiple_of_the_noise(case: GoldenCase, share: float, passed: bool) -> None:
+    outputs = case.outputs.copy()
+    outputs[1, ..., 2] += share * NOISE_MULTIPLE * NOISE
+    result = judge(case, outputs)
+    assert result.passed is passed
+    assert result.limit == NOISE_MULTIPLE * NOISE
+    assert result.absolute == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE)
+    assert result.in_noise == pytest.approx(abs(share) * NOISE_MULTIPLE)
+    assert result.relative == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE / np.abs(case.outputs).max())
+
+
+@given(st.integers(0, STEPS - 1), st.integers(0, STEPS - 1))
+def test_first_bad_step_is_the_first(one: int, other: int) -> None:
+    case = sequence_case()
+    outputs = case.outputs.copy()
+    outputs[2, one, 1] += 1e-3
+    outputs[0, other, 3] -= 1e-2
+    result = judge(case, outputs)
+    assert result.first_bad_step == min(one, other)
+    assert [step for step, error in enumerate(result.growth) if error] == sorted({one, other})
+
+
+def test_growth_samples_long_outputs_from_first_to_last_step() -> None:
+    case = sequence_case(outputs=np.zeros((1, 100, 1)), inputs=np.zeros((1, 100, 1), np.float32))
+    growth = judge(case, np.arange(100.0)[None, :, None]).growth
+    assert (len(growth), growth[0], growth[-1]) == (16, 0.0, 99.0)
+    assert np.all(np.diff(np.array(growth, float)) > 0)
+
+
+def test_case_without_noise_takes_nothing_but_the_exact_outputs() -> None:
+    case = last_case(outputs=np.zeros((3, 4)), noise=0.0)
+    assert judge(case, np.zeros((3, 4), np.float32)).passed
+    result = judge(case, np.full((3, 4), 1e-30))
+    assert (result.passed, result.in_noise, result.first_bad_step) == (False, None, 0)
+
+
+def test_noise_that_is_no_number_fails() -> None:
+    case = last_case(noise=np.nan)
+    assert not judge(case, case.outputs).passed
+
+
+def test_agreement_and_accuracy_count_predictions() -> None:
+    outputs = np.eye(4)[[0, 1, 2]]
+    case = last_case(outputs=outputs, targets=np.array([0, 1, 3]))
+    result = judge(case, np.eye(4)[[0, 3, 3]])
+    assert (result.agreement, result.accuracy) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert judge(last_case(), last_case().outputs).accuracy is None
+
+
+# batches
+
+
+def graph_of(batch: int | None) -> GraphInfo:
+    return GraphInfo("model.onnx", "sequence", "fused", True, 2, batch, "fp32", 13, 1, (), ())
+
+
+class Echo:
+    """Returns each row's sum and its first value, and remembers the batches that it got."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        batch = inputs["input"]
+        assert batch.flags.c_contiguous
+        self.batches.append(len(batch))
+        return {"sum": batch.sum(axis=(1, 2)), "first": batch[:, 0, 0]}
+
+
+@given(st.integers(1, 9), st.integers(1, 12))
+def test_every_row_comes_back_once_and_in_order(count: int, batch: int) -> None:
+    session, inputs = Echo(), np.arange(count * 2.0).reshape(count, 2, 1)
+    outputs = run_case(session, graph_of(batch), inputs)
+    np.testing.assert_array_equal(outputs["first"], inputs[:, 0, 0])
+    np.testing.assert_array_equal(outputs["sum"], inputs.sum(axis=(1, 2)))
+    assert session.batches == [batch] * -(-count // batch)
+
+
+@given(st.integers(1, 9))
+def test_dynamic_batch_runs_as_one_and_as_all_others(count: int) -> None:
+    session, inputs = Echo(), np.arange(count * 2.0).reshape(count, 2, 1)
+    np.testing.assert_array_equal(run_case(session, graph_of(None), inputs)["first"], inputs[:, 0, 0])
+    assert session.batches == ([1] if count == 1 else [1, count - 1])
+
+
+# whole reports, from runtimes that are wrong on purpose
+
+
+@dataclasses.dataclass
+class Fake:
+    """The float64 loop in float32, with `wrong` applied to its outputs. `fails`: raised on loading."""
+
+    wrong: Callable[[Array], Array] = lambda outputs: outputs
+    fails: DeployError | None = None
+    name: str = "fake"
+    reads_graph: bool = True
+    caveat: str = ""
+    usable: bool = True
+    reason: str = ""
+    output: str = "output"
+    closed: int = 0
+
+    def availability(self) -> Availability:
+        return Availability(self.usable, "made up", "make it up")
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        return self.reason
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Any]:
+        if self.fails:
+            raise self.fails
+        outer = self
+
+        class Session:
+            def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+                outputs = run_reference(bundle.spec, bundle.weights, inputs["input"]).outputs
+                return {outer.output: outer.wrong(outputs.astype(np.float32))}
+
+        try:
+            yield Session()
+        finally:
+            self.closed += 1
+
+
+@pytest.fixture(scope="module")
+def steps_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A network with an output at each of seven steps, in batches of three."""
+    spec = ModelSpec("lstm", (3, 3), (1, 2), Continuous(1), Head("sequence", 2))
+    options = ExportOptions(length=7, batch=3, engines=(), runtimes=("torch",))
+    folder = tmp_path_factory.mktemp("parity") / "bundle"
+    return export(Checkpoint(spec, random_weights(spec, 0)), folder, options).bundle
+
+
+def at_step(step: int, value: float) -> Callable[[Array], Array]:
+    def change(outputs: Array) -> Array:
+        outputs[:, step, 1] += value  # type: ignore[operator]
+        return outputs
+
+    return change
+
+
+def test_right_runtime_passes_and_is_closed(steps_bundle: Bundle) -> None:
+    fake = Fake()
+    report = check_parity(steps_bundle, [fake])
+    assert (report.passed, report.exit_code, fake.closed) == (True, 0, 1)
+    (row,) = report.rows
+    assert (row.runtime, row.graph, row.precision) == ("fake", "sequence/fused", "fp32")
+    assert [case.case for case in row.cases] == ["zeros", "normal", "large", "ramp"]
+    assert row.milliseconds is not None and row.milliseconds > 0
+
+
+@pytest.mark.parametrize("step", [0, 3, 6])
+def test_runtime_that_is_off_in_one_step_fails_there(steps_bundle: Bundle, step: int) -> None:
+    report = check_parity(steps_bundle, [Fake(), Fake(at_step(step, 1e-3), name="off")])
+    assert (report.passed, report.exit_code) == (False, 1)
+    right, off = report.rows
+    assert right.passed
+    for case in off.cases:
+        assert (case.passed, case.first_bad_step) == (False, step)
+        assert case.absolute == pytest.approx(1e-3, rel=1e-2)
+    assert off.worst is max(off.cases, key=lambda case: case.in_noise or 0)
+
+
+def test_error_just_under_and_over_the_limit(steps_bundle: Bundle) -> None:
+    limits = {case.name: NOISE_MULTIPLE * case.noise for case in steps_bundle.golden}
+    smallest = min(limits, key=lambda name: limits[name])
+    for share, passed in ((0.7, True), (1.4, False)):
+        report = check_parity(steps_bundle, [Fake(at_step(2, share * limits[smallest]))])
+        assert {case.case: case.passed for case in report.rows[0].cases}[smallest] is passed
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda outputs: outputs * np.nan,
+    lambda outputs: outputs / np.zeros_like(outputs),
+    lambda outputs: outputs[:, :-1],
+    lambda outputs: outputs[:, ::-1],
+    lambda outputs: outputs[::-1],
+    lambda outputs: np.zeros_like(outputs),
+    lambda outputs: outputs[:1],
+], ids=["NaN", "infinity", "a step too few", "time reversed", "rows reversed", "zeros", "rows lost"])  # fmt: skip
+def test_wrong_runtimes_fail(steps_bundle: Bundle, wrong: Callable[[Array], Array]) -> None:
+    with np.errstate(all="ignore"):
+        report = check_parity(steps_bundle, [Fake(wrong)])
+    assert (report.passed, report.exit_code) == (False, 1)
+    json.loads(json.dumps(report.to_json(), allow_nan=False))
+
+
+def test_output_that_a_runtime_lacks_fails(steps_bundle: Bundle) -> None:
+    report = check_parity(steps_bundle, [Fake(output="logits")])
+    assert (report.passed, report.exit_code) == (False, 1)
+    assert all(case.absolute is None and not case.passed for case in report.rows[0].cases)
+
+
+@pytest.mark.parametrize("error, code", [
+    (RuntimeUnavailableError("fell back to the CPU", "get a GPU"), 3),
+    (InputError("the graph is damaged"), 2),
+    (EngineError("the engine is for another GPU"), 4),
+])  # fmt: skip
+def test_runtime_that_does_not_load_fails_with_its_own_exit_code(
+    steps_bundle: Bundle, error: DeployError, code: int
+) -> None:
+    report = check_parity(steps_bundle, [ReferenceRuntime(), Fake(name="right"), Fake(fails=error)])
+    assert (report.passed, report.exit_code) == (False, code)
+    row = report.rows[-1]
+    assert (row.passed, row.error, row.exit_code, row.cases, row.milliseconds) == (False, error.message, code, (), None)
+    assert row.worst is None
+
+
+def test_numbers_that_differ_count_more_than_a_runtime_that_is_missing(steps_bundle: Bundle) -> None:
+    fakes = [Fake(fails=RuntimeUnavailableError("gone")), Fake(at_step(0, 1.0))]
+    for order in itertools.permutations(fakes):
+        assert check_parity(steps_bundle, order).exit_code == 1
+
+
+def test_runtimes_that_take_no_part_are_listed_with_the_reason(steps_bundle: Bundle) -> None:
+    fakes = [Fake(), Fake(name="absent", usable=False), Fake(name="unfit", reason="fp16 only")]
+    report = check_parity(steps_bundle, fakes)
+    assert (report.passed, [row.runtime for row in report.rows]) == (True, ["fake"])
+    assert report.missing == (
+        Missing("absent", "", "made up", "make it up"), Missing("unfit", "sequence/fused", "fp16 only", ""),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("fake", [Fake(name="absent", usable=False), Fake(name="unfit", reason="fp16 only")])
+def test_runtimes_that_take_no_part_fail_where_they_are_required(steps_bundle: Bundle, fake: Fake) -> None:
+    report = check_parity(steps_bundle, [Fake(), fake], required=True)
+    assert (report.passed, report.exit_code) == (False, 3)
+    assert check_parity(steps_bundle, [Fake()], required=True).passed
+
+
+def test_nothing_checked_is_nothing_passed(steps_bundle: Bundle) -> None:
+    for runtimes in ([], [ReferenceRuntime()], [Fake(usable=False)], [ReferenceRuntime(), Fake(reason="fp16 only")]):
+        report = check_parity(steps_bundle, runtimes)
+        assert (report.passed, report.exit_code, report.to_json()["passed"]) == (False, 3, False)
+
+
+@pytest.mark.parametrize("multiple", [0.0, -1.0, np.nan, np.inf])
+def test_limit_must_be_a_positive_number(multiple: float) -> None:
+    with pytest.raises(InputError, match="must be a positive number"):
+        Tolerance(multiple)
+
+
+def row(passed: bool, exit_code: int = 0, runtime: str = "fake") -> ParityRow:
+    return ParityRow(runtime, "sequence/fused", "fp32", passed, (), None, "", exit_code)
+
+
+@pytest.mark.parametrize("rows, code", [
+    ([], 3),
+    ([row(True, runtime="reference")], 3),
+    ([row(False, runtime="reference")], 1),
+    ([row(True)], 0),
+    ([row(True, runtime="reference"), row(True)], 0),
+    ([row(True), row(False)], 1),
+    ([row(False), row(False, 3)], 1),
+    ([row(True), row(False, 3)], 3),
+    ([row(True), row(False, 2), row(False, 4)], 4),
+    ([row(False, 1), row(False, 4)], 1),
+])  # fmt: skip
+def test_exit_codes(rows: list[ParityRow], code: int) -> None:
+    report = ParityReport(tuple(rows), ())
+    assert report.exit_code == code
+    assert report.passed is (code == 0)
+
+
+def test_chunks_longer_than_the_sequences_are_timed_on_the_stream(tmp_path: Path, network: Checkpoint) -> None:
+    options = ExportOptions(forms=("sequence", "chunk"), chunk=32, engines=(), runtimes=("onnxruntime-cpu",))
+    result = export(network, tmp_path / "bundle", options)
+    assert result.bundle.graph("sequence").steps < 32
+    assert result.exit_code == 0
+    assert all(row.milliseconds and row.seconds for row in result.parity.rows)
+
+
+def test_weights_are_checked_once_per_form_and_graphs_each(tmp_path: Path, network: Checkpoint) -> None:
+    options = ExportOptions(emissions=("unrolled", "fused"), engines=(), runtimes=("torch",))
+    bundle = export(network, tmp_path / "bundle", options).bundle
+    assert [graph.emission for graph in graphs_for(Fake(reads_graph=False), bundle)] == ["unrolled"]
+    assert [graph.emission for graph in graphs_for(Fake(), bundle)] == ["unrolled", "fused"]
+
+
+def test_reference_runs_its_sequences_together_and_once_for_all_precisions(steps_bundle: Bundle) -> None:
+    (graph,) = steps_bundle.graphs
+    narrow = dataclasses.replace(graph, precision="fp16", pruned=True, batch=1)
+    (found,) = graphs_for(ReferenceRuntime(), dataclasses.replace(steps_bundle, graphs=(graph, narrow)))
+    assert (found.batch, found.precision, found.kind) == (None, "fp32", "sequence")
+    with ReferenceRuntime().load(steps_bundle, found) as session:
+        case = steps_bundle.golden[1]
+        np.testing.assert_allclose(session.run({"input": case.inputs})["output"], case.outputs, rtol=1e-12, atol=1e-12)

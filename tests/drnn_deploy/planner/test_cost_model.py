@@ -1,0 +1,97 @@
+"""The counts that estimates are made of, and the shipped coefficients beside the measurements they were fitted to."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import drnn_deploy
+from drnn_deploy.planner.cost_model import build_seconds, load_costs, workload
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from tests.networks import random_weights, specs
+
+REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]
+RESULT: dict[str, Any] = json.loads((REPOSITORY / "benchmarks" / "results" / "costs.json").read_text(encoding="utf-8"))
+OPERATORS = {"RNN", "GRU", "LSTM"}
+
+
+def network(cell: Cell, layers: int = 9, hidden: int = 20) -> ModelSpec:
+    dilations = tuple(2 ** (layer + (layers == 10)) for layer in range(layers))
+    return ModelSpec(cell, (hidden,) * layers, dilations, Continuous(1), Head("last", 10))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> GraphRequest:
+    form = draw(st.sampled_from(["sequence", "chunk"]))
+    emission = draw(st.sampled_from(["fused", "mixed", "unrolled"]))
+    ring = form == "chunk" and draw(st.booleans())
+    return GraphRequest(draw(st.integers(1, 30)), draw(st.integers(1, 3)), emission, form=form, ring=ring)  # type: ignore[arg-type]
+
+
+@given(specs(), requests())
+def test_counts_are_those_of_the_emitted_graph(spec: ModelSpec, request: GraphRequest) -> None:
+    work = workload(spec, request)
+    graph = emit(spec, random_weights(spec, 0), request).graph
+    kinds = [node.op_type for node in graph.node]
+    assert work.operators == sum(kind in OPERATORS for kind in kinds)
+    assert work.size.nodes == len(kinds)
+    ends = {"rnn": "/gates", "gru": "/zr", "lstm": "/opened"}[spec.cell]
+    assert sum(work.unrolled_cells) == sum(node.name.endswith(ends) for node in graph.node)
+    states = {value.name for value in graph.input if value.name.startswith("state_")}
+    sizes = [
+        math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in graph.input
+        if value.name in states
+    ]
+    assert work.state_bytes == 2 * 4 * sum(sizes)
+
+
+@given(specs(), st.integers(1, 20))
+def test_unrolling_moves_the_arithmetic_and_adds_none(spec: ModelSpec, steps: int) -> None:
+    fused, unrolled = (workload(spec, GraphRequest(steps, 1, emission)) for emission in ("fused", "unrolled"))  # type: ignore[arg-type]
+    assert fused.multiply_adds == unrolled.multiply_adds
+    assert fused.gate_values == unrolled.gate_values
+    assert unrolled.operator_multiply_adds == unrolled.operators == 0
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_longer_unrolled_chunks_take_longer_to_build_and_to_run(cell: Cell) -> None:
+    spec, costs = network(cell), load_costs(cell)
+    works = [workload(spec, GraphRequest(steps, 1, "unrolled", form="chunk")) for steps in (8, 32, 128, 512)]
+    for estimate in (costs.run_microseconds, costs.build_seconds, costs.engine_bytes):
+        values = [estimate(work) for work in works]
+        assert values == sorted(values)
+        assert values[0] > 0
+    assert build_seconds(spec, GraphRequest(784, 1, "unrolled")) > 10 * build_seconds(spec, GraphRequest(784))
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(("kind", "name"), [("run", "run_error"), ("build", "build_error")])
+def test_committed_measurements_are_near_their_estimates(cell: Cell, kind: str, name: str) -> None:
+    rows = [row for row in RESULT["rows"] if (row["cell"], row["kind"]) == (cell, kind)]
+    costs = load_costs(cell)
+    estimates = []
+    for row in rows:
+        request = GraphRequest(row["steps"], row["batch"], row["emission"], form=row["form"], ring=row["ring"])
+        work = workload(network(cell, row["layers"], row["hidden"]), request)
+        assert work.size.nodes == row["nodes"]
+        estimates.append(costs.run_microseconds(work) if kind == "run" else costs.build_seconds(work))
+    np.testing.assert_allclose(estimates, [row["estimated"] for row in rows], rtol=1e-3, atol=1e-3)
+    factors = np.exp(np.abs(np.log(np.array(estimates) / [row["measured"] for row in rows])))
+    assert len(rows) > 50
+    assert np.quantile(factors, 0.9) <= 1.1 * getattr(costs, name) < 2  # which is of rows that a fit had not seen
+
+
+def test_page_is_what_the_results_say() -> None:
+    from benchmarks.cost_tables import page
+
+    assert (REPOSITORY / "docs" / "costs.md").read_text(encoding="utf-8") == page(RESULT)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drnn_core.errors import InputError
+from drnn_deploy import ExportOptions
+from drnn_deploy.exporter.options import graph_requests
+from drnn_deploy.planner.plan import BUILD_SECONDS, Candidate, Goal, Plan, Target, make_plan
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from tests.networks import random_weights, specs
+
+PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))
+EVERY_STEP = dataclasses.replace(PIXEL, head=Head("sequence", 10))
+Command = Any  # see conftest
+
+
+def candidate(plan: Plan, name: str) -> Candidate:
+    return next(c for c in plan.candidates if c.name == name)
+
+
+@given(specs(), st.sampled_from(get_args(Target)), st.sampled_from(get_args(Goal)), st.sampled_from([1, 4, None]))
+def test_recommendation_can_be_had_and_is_the_best_of_what_fits(
+    spec: ModelSpec, target: Target, goal: Goal, batch: int | None
+) -> None:
+    plan = make_plan(spec, target, goal, length=20, batch=batch)
+    assert plan.chosen in plan.candidates
+    assert (plan.chosen.request.form == "sequence") == (goal == "sequence")
+    assert plan.chosen.request.batch == batch
+    rivals = [c for c in plan.candidates if c.request.form == plan.chosen.request.form]
+    if goal == "sequence":
+        assert plan.chosen.cost == min(c.cost for c in rivals)
+    checkpoint = Checkpoint(spec, random_weights(spec, 0), {"length": 20})
+    (request,) = graph_requests(checkpoint, ExportOptions(goal=goal, target=target, batch=batch, ring=False))
+    assert dataclasses.replace(request, ring=False) == plan.chosen.request
+
+
+def test_latency_asks_for_no_wait_and_throughput_for_long_chunks() -> None:
+    quick = make_plan(EVERY_STEP, "onnxruntime-cpu", "latency").chosen
+    cheap = make_plan(EVERY_STEP, "onnxruntime-cpu", "throughput").chosen
+    assert (quick.request.form, quick.wait) == ("step", 0)
+    assert cheap.request.steps >= 64
+    assert cheap.cost_per_step < quick.cost_per_step / 5
+
+
+def test_faster_samples_than_one_step_can_follow_need_chunks() -> None:
+    costs = {c.name: c.cost for c in make_plan(EVERY_STEP, "onnxruntime-cpu", "latency").candidates}
+    best = min(costs["step/fused"], costs["step/unrolled"])
+    slow = make_plan(EVERY_STEP, "onnxruntime-cpu", "latency", rate=0.5e6 / best)
+    fast = make_plan(EVERY_STEP, "onnxruntime-cpu", "latency", rate=3e6 / costs["step/skewed"])
+    assert slow.chosen.request.form == "step"
+    assert slow.chosen.request.emission != "skewed"
+    assert fast.chosen.request.form == "chunk"
+    assert "us after the sample" in fast.reason
+
+
+def test_skewed_steps_are_chosen_where_only_they_keep_up() -> None:
+    spec = dataclasses.replace(EVERY_STEP, head=Head("last", 10))  # of which a chunk answers for one sample only
+    costs = {c.name: c.cost for c in make_plan(spec, "onnxruntime-cpu", "latency").candidates}
+    assert costs["step/skewed"] < 0.9 * min(costs["step/fused"], costs["step/unrolled"])
+    plan = make_plan(spec, "onnxruntime-cpu", "latency", rate=0.95e6 / costs["step/skewed"])
+    assert (plan.chosen.name, plan.chosen.wait) == ("step/skewed", 8)
+
+
+def test_nothing_keeps_up_with_a_hundred_million_samples_a_second() -> None:
+    plan = make_plan(EVERY_STEP, "onnxruntime-cpu", "latency", rate=1e8)
+    assert plan.reason.startswith("none keeps up with 1e+08 samples a second")
+    assert plan.chosen.request.steps > 1
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_engines_that_take_minutes_are_not_recommended(cell: Cell) -> None:
+    plan = make_plan(dataclasses.replace(PIXEL, cell=cell), "tensorrt", "sequence", length=784)
+    assert candidate(plan, "sequence/unrolled").build_seconds > BUILD_SECONDS or cell == "rnn"
+    assert plan.chosen.build_seconds <= BUILD_SECONDS
+    assert make_plan(PIXEL, "tensorrt", "latency").chosen.name == "step/unrolled"
+
+
+def test_small_node_budget_leaves_operators() -> None:
+    chosen = make_plan(PIXEL, "onnxruntime-cpu", "throughput", node_budget=1).chosen
+    assert chosen.request.emission == "fused"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vulkan", "latency", {}), "there is no target 'vulkan'"),
+        (("tensorrt", "fun", {}), "there is no goal 'fun'"),
+        (("tensorrt", "sequence", {}), "does not say how long"),
+        (("tensorrt", "latency", {"rate": 0.0}), "the rate must be a positive number"),
+        (("tensorrt", "latency", {"rate": float("nan")}), "the rate must be a positive number"),
+    ],
+)
+def test_what_makes_no_plan_is_refused(arguments: Any, message: str) -> None:
+    target, goal, more = arguments
+    with pytest.raises(InputError, match=message):
+        make_plan(PIXEL, target, goal, **more)
+
+
+def test_goal_and_form_contradict_each_other() -> None:
+    checkpoint = Checkpoint(PIXEL, random_weights(PIXEL, 0))
+    with pytest.raises(InputError, match="--latency chooses the form"):
+        graph_requests(checkpoint, ExportOptions(goal="latency", forms=("chunk",)))
+
+
+def test_emission_that_is_given_is_kept() -> None:
+    checkpoint = Checkpoint(EVERY_STEP, random_weights(EVERY_STEP, 0))
+    options = ExportOptions(goal="throughput", emissions=("unrolled",), chunk=None)
+    assert {r.emission for r in graph_requests(checkpoint, options)} == {"unrolled"}
+    (request,) = graph_requests(checkpoint, ExportOptions(length=784, emissions=("fused",)))
+    assert request.emission == "fused"
+
+
+def test_command_shows_all_graphs_and_names_one(command: Command, model: Path) -> None:
+    ran = command(
+        "drnn-deploy", "plan", model, "--target", "tensorrt", "--throughput", "--json", model.parent / "plan.json"
+    )
+    assert ran.code == 0
+    written = json.loads((model.parent / "plan.json").read_text(encoding="utf-8"))
+    assert len(written["candidates"]) > 20
+    assert all(entry["graph"] in ran.out for entry in written["candidates"])
+    assert f"for tensorrt, throughput: {written['recommended']['graph']}, {written['reason']}" in ran.out
+    assert "no GPU has been measured" in ran.out
+
+
+def test_command_without_a_length_says_what_to_type(command: Command, tmp_path: Path) -> None:
+    from drnn_models.checkpoint import save_checkpoint
+
+    save_checkpoint(tmp_path / "m.pt", Checkpoint(PIXEL, random_weights(PIXEL, 0)))
+    ran = command("drnn-deploy", "plan", tmp_path / "m.pt")
+    assert ran.code == 2
+    assert "Add --length STEPS." in ran.err
+
+
+def test_export_follows_the_plan(command: Command, model: Path) -> None:
+    planned = command("drnn-deploy", "plan", model, "--throughput", "--json", "-")
+    name = json.loads(planned.out)["recommended"]["graph"]
+    ran = command(model, "--throughput", "--engine", "none", "--output", model.parent / "bundle")
+    assert ran.code == 0
+    assert f"graph   model.onnx: {name}" in ran.out

@@ -1,0 +1,115 @@
+"""A report against an earlier one: nothing against itself, and every single thing that got worse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drnn_core.errors import InputError
+from drnn_deploy.cli.parity import as_json
+from drnn_deploy.parity.results import ParityReport
+from drnn_deploy.reports.regressions import parity_schema, read_baseline, regressions
+from tests.drnn_deploy.reports.made_up import case, report, row, task
+
+noises = st.floats(0.0, 8.0)
+
+
+def written(*reports: ParityReport) -> dict[str, Any]:
+    """As in a file: through JSON and past the schema."""
+    found: dict[str, Any] = json.loads(json.dumps(as_json({f"bundle{n}": each for n, each in enumerate(reports)})))
+    jsonschema.validate(found, parity_schema())
+    return found
+
+
+def one(noise: float = 1.0, **changes: Any) -> ParityReport:
+    return report(row("onnxruntime-cpu", case("normal", noise), case("ramp", 0.5), **changes), row("torch", case()))
+
+
+@given(noise=noises)
+def test_a_report_is_no_worse_than_itself(noise: float) -> None:
+    assert regressions(written(one(noise)), written(one(noise)), slowdown=1.0) == []
+
+
+@given(before=noises, now=noises)
+def test_an_error_is_worse_beyond_twice_and_a_noise(before: float, now: float) -> None:
+    found = regressions(written(one(before)), written(one(now)))
+    assert bool(found) == (now > max(2 * before, before + 1))
+    assert all("onnxruntime-cpu sequence/fused on normal inputs" in each.where for each in found)
+
+
+@pytest.mark.parametrize(
+    ("worse", "words"),
+    [
+        (report(row("torch", case())), "was checked, and is not any more"),
+        (report(row("onnxruntime-cpu", case("normal")), row("torch", case())), "was checked, and is not any more"),
+        (one(9.0), "passed, and fails now"),
+        (report(row("onnxruntime-cpu", case(noises=None), case("ramp", 0.5)), row("torch", case())), "to inf noises"),
+        (
+            report(row("onnxruntime-cpu", case(agreement=0.98), case("ramp", 0.5)), row("torch", case())),
+            "predictions fell from 1.0000 to 0.9800",
+        ),
+        (dataclasses.replace(one(), tasks=(task(changed=1),)), "1 predictions changed, 0 before"),
+        (dataclasses.replace(one(), tasks=(task(value=0.85),)), "accuracy is 0.05 from float64's, 0 before"),
+        (dataclasses.replace(one(), tasks=()), "the task was measured, and is not any more"),
+    ],
+)
+def test_any_single_thing_that_is_worse_is_found(worse: ParityReport, words: str) -> None:
+    found = regressions(written(one()), written(worse))
+    assert any(words in f"{each.where}: {each.what}" for each in found), found
+    assert regressions(written(worse), written(worse)) == []
+
+
+def test_a_bundle_that_is_missing_is_found() -> None:
+    (found,) = regressions(written(one(), one()), written(one()))
+    assert found.what == "2 bundles or checkpoints were checked, now 1"
+
+
+def test_times_count_only_when_asked() -> None:
+    slow = written(one(milliseconds=3.1))
+    assert regressions(written(one()), slow) == []
+    (found,) = regressions(written(one()), slow, slowdown=1.5)
+    assert found.what == "takes 3.1 ms, 1.6 times the 2 ms before"
+    assert regressions(written(one()), slow, slowdown=1.6) == []
+
+
+def test_a_few_more_changed_predictions_of_many_are_noise() -> None:
+    many, more, too_many = (dataclasses.replace(one(), tasks=(task(changed=n),)) for n in (100, 119, 121))
+    assert regressions(written(many), written(more)) == []
+    assert regressions(written(many), written(too_many))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"passed": true}', b"\xff", b'{"passed": true, "exit_code": 0, "reports": [1]}']
+)
+def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"old\.json") as caught:
+        read_baseline(path)
+    assert "--json" in caught.value.fix
+
+
+def test_a_check_that_never_ran_is_no_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(
+        json.dumps({"passed": False, "exit_code": 2, "error": {"message": "no such file", "fix": ""}}), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="no such file"):
+        read_baseline(path)
+
+
+@given(st.data())
+def test_schema_allows_nothing_more(data: st.DataObject) -> None:
+    found = written(one())
+    holders = [found["reports"][0], found["reports"][0]["rows"][0], found["reports"][0]["rows"][1]["cases"][0]]
+    holders += [found["reports"][0]["missing"][0], found["reports"][0]["tasks"][0], found]
+    data.draw(st.sampled_from(holders))["surprise"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(found, parity_schema())

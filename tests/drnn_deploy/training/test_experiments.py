@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drnn_core.errors import InputError
+from drnn_deploy.training.experiments import experiment_names, load_experiment, load_result, result_path
+from drnn_deploy.training.recipe import load_recipe
+from tests.drnn_deploy.conftest import Command
+
+TINY = """
+task = "copy-memory"
+title = "Tiny"
+metric = "cross_entropy"
+figure = "curves"
+set = ["data.delay=3", "training.batch=4", "training.iterations=3", "training.evaluate_every=1", "model.hidden=[3]",
+       "model.dilations=[2]"]
+
+[runs]
+rnn = ["model.cell=rnn"]
+skip = ["model.network=skip", "model.cell=gru"]
+cnn = ["model={network='cnn', channels=[3, 3], dilations=[1, 2]}"]
+
+[paper]
+rnn = "as told"
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_what_ships_are_experiments_with_runs_that_differ(name: str) -> None:
+    experiment = load_experiment(name)
+    recipes = [json.dumps(recipe.to_json()) for recipe in experiment.recipes.values()]
+    assert len(set(recipes)) == len(recipes) > 1
+
+
+def test_run_is_the_tasks_recipe_with_the_common_changes_and_then_its_own(tiny: Path) -> None:
+    experiment = load_experiment(str(tiny))
+    changes = ["data.delay=3", "training.batch=4", "training.iterations=3", "training.evaluate_every=1"]
+    changes += ["model.hidden=[3]", "model.dilations=[2]", "model.network=skip", "model.cell=gru"]
+    assert experiment.recipes["skip"] == load_recipe("copy-memory", None, changes)
+    assert (experiment.name, list(experiment.recipes)) == ("tiny", ["rnn", "skip", "cnn"])
+
+
+def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
+    tiny: Path, tmp_path: Path, command: Command
+) -> None:
+    words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
+    ran = command(*words, "--run", "cnn")
+    assert ran.code == 0
+    assert "46 of 46 cell evaluations per sequence (cone pruning), 2 one after the other (fold)" in ran.out
+    results = tmp_path / "runs" / "results"
+    assert [path.name for path in results.rglob("*.json")] == ["cnn.json"]
+    first = (results / "tiny" / "cnn.json").read_bytes()
+
+    ran = command(*words)
+    assert (ran.code, ran.out.count("training\n"), ran.out.count(" is there")) == (0, 2, 1)
+    assert (results / "tiny" / "cnn.json").read_bytes() == first
+    for run, recipe in load_experiment(str(tiny)).recipes.items():
+        result = load_result(result_path(results, "tiny", run), recipe)
+        assert result is not None
+        assert [line["iteration"] for line in result.log] == [1, 2, 3]
+        assert (result.iterations, result.device) == (3, "cpu")
+        assert 0 < result.metrics["cross_entropy"] < 5
+
+    ran = command("drnn-deploy", "report", "--results", results, "--output", tmp_path / "docs", "--experiment", tiny)
+    page = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
+    assert ran.code == 0
+    assert page.count("| 3 | 0 min (cpu") == 3
+    assert "figures/tiny.svg" in page
+    assert (tmp_path / "docs" / "figures" / "tiny.svg").stat().st_size > 1000
+
+
+def test_interrupted_run_goes_on_where_it_stopped(
+    tiny: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drnn_deploy.training import loop
+
+    words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
+    step, steps = loop._step, []
+
+    def stopping(run: loop.TrainingRun, task: object) -> object:
+        if len(steps) == 2:
+            steps.append("stop")
+            raise KeyboardInterrupt
+        steps.append("step")
+        return step(run, task)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_step", stopping)
+    stopped = command(*words)
+    assert (stopped.code, steps) == (130, ["step", "step", "stop"])
+    assert "type the same command to go on" in stopped.out
+    assert command(*words).code == 0
+    assert steps[3:] == ["step"]
+
+
+def test_result_of_other_settings_is_refused(tiny: Path, tmp_path: Path, command: Command) -> None:
+    words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
+    assert command(*words).code == 0
+    tiny.write_text(TINY.replace("delay=3", "delay=4"), encoding="utf-8")
+    ran = command(*words)
+    assert ran.code == 2
+    assert "rnn.json is the result of other settings" in ran.err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": 1}', "[" * 100_000])
+def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="is not the result of a training"):
+        load_result(path, load_recipe("copy-memory"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "Tiny"', "", "entry 'title' must be there and be a str"),
+        ('"cross_entropy"', '"beauty"', "metric must be one of accuracy"),
+        ('"curves"', '"pie"', "figure must be one of curves, points, none"),
+        ('task = "copy-memory"', 'task = "nothing"', "there is no task 'nothing'"),
+        ("[runs]", "colour = 1\n[runs]", "there is no entry 'colour'"),
+        ("[runs]", 'trivial = "guessing"\n[runs]', "trivial must be 'averaged-spectrum'"),
+        ("[runs]", 'trivial = "averaged-spectrum"\n[runs]', "for task speaker-id"),
+        ("skip = [", "Skip = [", "run 'Skip'"),
+        ('["model.cell=rnn"]', '"model.cell=rnn"', "run 'rnn'"),
+        ('["model.cell=rnn"]', "[1]", "run 'rnn'"),
+        ("model.cell=rnn", "model.cell=xyz", r"spec\.cell|model\.cell"),
+        ('rnn = "as told"', 'elsewhere = "as told"', "names 'elsewhere', which is not a run"),
+        ("[runs]", "[runs", "cannot read the experiment"),
+    ],
+)
+def test_file_that_is_no_experiment_is_refused(old: str, new: str, message: str, tiny: Path) -> None:
+    assert old in TINY
+    tiny.write_text(TINY.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_experiment(str(tiny))
+
+
+def test_unknown_experiment_and_run_are_refused_with_those_that_are(tiny: Path, command: Command) -> None:
+    ran = command("drnn-deploy", "experiment", "nothing")
+    assert (ran.code, "copy-memory-500" in ran.err) == (2, True)
+    ran = command("drnn-deploy", "experiment", tiny, "--run", "lstm")
+    assert (ran.code, "It has: rnn, skip, cnn." in ran.err) == (2, True)
+
+
+def test_without_a_name_the_experiments_are_listed(command: Command) -> None:
+    ran = command("drnn-deploy", "experiment")
+    assert ran.code == 0
+    for name in experiment_names():
+        assert f"{name}: " in ran.out

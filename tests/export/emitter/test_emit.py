@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from drnn_core.errors import InputError
+from drnn_export.emitter.emit import emit, estimate
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.cone import plan_cone
+from drnn_models.spec import Continuous, Head, ModelSpec
+from tests.networks import Case, cases, make_case, random_weights
+
+PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))
+
+
+def graph_of(case: Case, *, emission: str = "fused", prune: bool = True, dynamic: bool = False) -> onnx.ModelProto:
+    batch = None if dynamic else len(case.inputs)
+    return emit(case.spec, case.weights, GraphRequest(case.length, batch, emission, prune))  # type: ignore[arg-type]
+
+
+def run(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs: NDArray[np.float32] = session.run(["output"], {"input": inputs})[0]
+    return outputs
+
+
+@given(cases(), st.booleans(), st.booleans())
+def test_fused_graph_computes_the_equation(case: Case, prune: bool, dynamic: bool) -> None:
+    case.assert_within_noise(run(graph_of(case, prune=prune, dynamic=dynamic), case.inputs))
+
+
+@given(cases(), st.sampled_from(["unrolled", "mixed"]), st.booleans())
+def test_unrolled_and_mixed_graphs_compute_the_equation(case: Case, emission: str, prune: bool) -> None:
+    case.assert_within_noise(run(graph_of(case, emission=emission, prune=prune), case.inputs))
+
+
+@pytest.mark.parametrize(("cell", "most"), [("rnn", 12), ("gru", 2), ("lstm", 2)])
+def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones(cell: str, most: int) -> None:
+    spec = dataclasses.replace(PIXEL, cell=cell)  # type: ignore[arg-type]
+    graph = graph_of(make_case(spec, 1, 784), emission="mixed").graph
+    cells = [layer.cells for layer in plan_cone(spec, 784).layers]
+    fused = {node.name.split("/")[0] for node in graph.node if node.op_type == cell.upper()}
+    unrolled = {node.name.split("/")[0] for node in graph.node if node.name.endswith("/t000/h")}
+    assert fused == {f"l{layer}" for layer, count in enumerate(cells) if count > most}
+    assert unrolled == {f"l{layer}" for layer, count in enumerate(cells) if count <= most}
+
+
+@given(cases(), st.booleans())
+def test_onnx_reference_evaluator_agrees_on_unrolled_graphs(case: Case, prune: bool) -> None:
+    evaluator = ReferenceEvaluator(graph_of(case, emission="unrolled", prune=prune))
+    case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
+
+
+# onnx's evaluator knows no Relu in its RNN operator.
+@given(cases().filter(lambda case: case.spec.activation == "tanh"), st.booleans())
+def test_onnx_reference_evaluator_agrees_on_fused_graphs(case: Case, prune: bool) -> None:
+    evaluator = ReferenceEvaluator(graph_of(case, prune=prune))
+    case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
+
+
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
+def test_estimate_counts_the_nodes_that_are_emitted(case: Case, emission: str, prune: bool) -> None:
+    model = graph_of(case, emission=emission, prune=prune)
+    request = GraphRequest(case.length, len(case.inputs), emission, prune)  # type: ignore[arg-type]
+    assert estimate(case.spec, request).nodes == len(model.graph.node)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("emission", ["fused", "unrolled"])
+def test_estimate_of_file_size_is_within_a_quarter(cell: str, emission: str) -> None:
+    spec = ModelSpec(cell, (20,) * 6, (1, 2, 4, 8, 16, 32), Continuous(1), Head("last", 10))  # type: ignore[arg-type]
+    request = GraphRequest(64, 1, emission)  # type: ignore[arg-type]
+    size = len(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    assert estimate(spec, request).file_bytes == pytest.approx(size, rel=0.25)
+
+
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
+def test_every_edge_has_a_type_and_a_static_shape(case: Case, emission: str, prune: bool) -> None:
+    model = graph_of(case, emission=emission, prune=prune)
+    onnx.checker.check_model(model, full_check=True)
+    known = {value.name: value.type.tensor_type for value in [*model.graph.value_info, *model.graph.output]}
+    for output in (name for node in model.graph.node for name in node.output if name):
+        assert known[output].elem_type
+        assert all(dim.HasField("dim_value") for dim in known[output].shape.dim), output
+
+
+@given(cases())
+def test_only_the_batch_axis_is_free_in_a_dynamic_graph(case: Case) -> None:
+    model = graph_of(case, dynamic=True)
+    assert [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim][:2] == ["batch", ""]
+    for count in (1, 2, 5):
+        inputs = np.concatenate([case.inputs] * count)
+        Case(case.spec, case.weights, inputs).assert_within_noise(run(model, inputs))
+
+
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]))
+def test_same_network_gives_same_bytes(case: Case, emission: str) -> None:
+    first, second = (graph_of(case, emission=emission).SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+
+
+def test_nodes_are_named_after_layer_and_step() -> None:
+    names = {node.name for node in graph_of(make_case(PIXEL, 1, 784), emission="unrolled").graph.node}
+    assert {"l0/t017/gates", "l3/t017/gates", "l8/t000/h", "head/linear"} <= names
+
+
+def test_opset_and_ir_version_are_old_enough_for_every_supported_reader() -> None:
+    model = graph_of(make_case(PIXEL, 1, 784))
+    assert (model.opset_import[0].version, model.ir_version) == (13, 7)
+
+
+def test_metadata_holds_the_spec() -> None:
+    model = graph_of(make_case(PIXEL, 1, 16))
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["drnn.format"] == "drnn-deploy-graph/1"
+    assert ModelSpec.from_json(json.loads(metadata["drnn.spec"])) == PIXEL
+
+
+def test_pruning_leaves_one_row_per_layer_in_the_paper_network() -> None:
+    plan = plan_cone(PIXEL, 784)
+    assert [layer.fold for layer in plan.layers] == [1] * 9
+    assert plan.evaluations == sum(784 // 2**i + bool(784 % 2**i) for i in range(9))
+
+
+def test_unrolling_over_the_budget_is_refused_with_the_figure() -> None:
+    with pytest.raises(InputError, match=r"24,\d{3} nodes") as refusal:
+        emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1200, 1, "unrolled"))
+    assert "--emission fused" in refusal.value.fix
+
+
+def test_dynamic_batch_is_refused_for_unrolled_graphs() -> None:
+    with pytest.raises(InputError, match="dynamic batch"):
+        GraphRequest(16, None, "unrolled")

@@ -1,0 +1,124 @@
+"""NVIDIA's own parser and compiler on what is exported: no double, and no GPU needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from drnn_core.types import Emission, Precision
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.build import build_engine
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes.trt.sidecar import Sidecar
+from tests.networks import random_weights
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+
+PAPER = (20,) * 9, tuple(2**i for i in range(9))
+NETWORKS = {
+    "one-hot tokens, last_k": ((6, 5), (1, 2), Tokens(5), Head("last_k", 3, 3)),
+    "embedded tokens, fusion, sequence": ((6, 5), (3, 5), Tokens(5, 3), Head("sequence", 3)),
+    "uneven dilations, fusion, last": ((4, 4, 4), (2, 3, 3), Continuous(2), Head("last", 3)),
+}
+
+
+def short(emission: Emission) -> GraphRequest:
+    """Two sequences, of 17 steps or, skewed, of one."""
+    return GraphRequest(1, 2, emission, form="step") if emission == "skewed" else GraphRequest(17, 2, emission)
+
+
+def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
+    graph = folder / "model.onnx"
+    graph.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    batch = (1, 2, 4) if request.batch is None else None
+    return build_engine(graph, folder / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6",), batch=batch)
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(
+    ("what", "request_"),
+    [
+        ("pixel MNIST, 784 steps, fused", GraphRequest(784)),
+        ("pixel MNIST, 784 steps, fused, dynamic batch", GraphRequest(784, batch=None)),
+        ("pixel MNIST, 16 steps, unrolled", GraphRequest(16, emission="unrolled")),
+    ],
+)
+def test_paper_network_compiles(
+    tmp_path: Path, cell: Cell, what: str, request_: GraphRequest, record_property: Callable[[str, object], None]
+) -> None:
+    sidecar = compiled(tmp_path, ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10)), request_)
+    record_property(
+        f"TensorRT-RTX, SM86, {cell}, {what}", f"{sidecar.build_seconds:.1f} s, {sidecar.engine_bytes:,} bytes"
+    )
+    batch = -1 if request_.batch is None else 1
+    assert [(tensor.name, tensor.shape) for tensor in sidecar.inputs] == [("input", (batch, request_.steps, 1))]
+    assert [(tensor.name, tensor.shape) for tensor in sidecar.outputs] == [("output", (batch, 10))]
+    assert (tmp_path / "model.engine").stat().st_size == sidecar.engine_bytes
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(("steps", "ring"), [(1, False), (1, True), (32, False), (32, True)])
+@pytest.mark.parametrize("network", ["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"])
+def test_unrolled_chunks_compile(
+    tmp_path: Path, network: str, cell: Cell, steps: int, ring: bool, record_property: Callable[[str, object], None]
+) -> None:
+    sizes = PAPER if network == "pixel MNIST" else ((32,) * 10, tuple(2**i for i in range(1, 11)))
+    spec = ModelSpec(cell, *sizes, Continuous(1), Head("last", 10))
+    sidecar = compiled(tmp_path, spec, GraphRequest(steps, 1, "unrolled", form="chunk", ring=ring))
+    what = f"{cell}, {network}, chunk of {steps}, {'rings' if ring else 'lines'}"
+    seconds, size = sidecar.build_seconds, sidecar.engine_bytes
+    record_property(f"TensorRT-RTX, SM86, {what}", f"{seconds:.1f} s, {size:,} bytes")
+    states = {f"state_{name}" for name in spec.state_shapes(1)}
+    assert {tensor.name for tensor in sidecar.inputs} == {"input", *states}
+    assert {tensor.name for tensor in sidecar.outputs} == {"output", *(f"next_{state}" for state in states)}
+
+
+@pytest.mark.parametrize("emission", get_args(Emission))
+def test_gru_that_resets_before_the_product_compiles(tmp_path: Path, emission: Emission) -> None:
+    spec = ModelSpec("gru", (6, 5), (1, 2), Continuous(2), Head("last", 3), reset="before")
+    assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("emission", get_args(Emission))
+def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str, emission: Emission) -> None:
+    hidden, dilations, inputs, head = NETWORKS[network]
+    spec = ModelSpec(cell, hidden, dilations, inputs, head)
+    assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(
+    ("emission", "precision"),
+    [("fused", "fp32"), ("fused", "fp16"), ("unrolled", "fp32"), ("unrolled", "fp16"), ("unrolled", "bf16")],
+)
+def test_chunks_of_every_precision_compile_for_three_generations(
+    tmp_path: Path,
+    cell: Cell,
+    emission: Emission,
+    precision: Precision,
+    record_property: Callable[[str, object], None],
+) -> None:
+    spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
+    graph = tmp_path / "model.onnx"
+    request = GraphRequest(32, 1, emission, form="chunk", precision=precision)
+    graph.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    capabilities = ("8.6", "8.9", "12.0")
+    sidecar = build_engine(graph, tmp_path / "model.engine", "tensorrt-rtx", compute_capabilities=capabilities)
+    what = f"{cell}, pixel MNIST, chunk of 32, {emission}, {precision}, SM86 SM89 SM120"
+    seconds, size = sidecar.build_seconds, sidecar.engine_bytes
+    record_property(f"TensorRT-RTX, {what}", f"{seconds:.1f} s, {size:,} bytes, {sidecar.kernels} kernels")
+    assert sidecar.compute_capabilities == capabilities
+    assert sidecar.kernels
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_int8_weights_compile(tmp_path: Path, cell: Cell) -> None:
+    """Those of a GRU do not: the compiler of TensorRT-RTX 1.7 fails on them."""
+    spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
+    assert compiled(tmp_path, spec, GraphRequest(16, 1, "unrolled", form="chunk", precision="int8")).kernels

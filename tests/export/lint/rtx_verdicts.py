@@ -1,0 +1,131 @@
+"""What NVIDIA's own TensorRT-RTX parser, and its compiler if asked, say of ONNX files; in child processes.
+
+Run as a script it reads {"files": [...], "build": bool} and writes a line of JSON before and after each file, so that
+a crash tells which file it was. A crash or a build without end counts as refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SECONDS = 60.0  # without a word
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """`inputs`: types; `outputs`: shapes; `layers`: type of each layer's first output; all of the parsed network."""
+
+    accepted: bool
+    details: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[tuple[int, ...], ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def verdicts(files: Iterable[Path], *, build: bool = False) -> dict[Path, Verdict]:
+    """A verdict for each file."""
+    found: dict[Path, Verdict] = {}
+    waiting = list(files)
+    while waiting:
+        ended, failed = _one_child(waiting, build, found)
+        if ended is not None:
+            found[ended] = Verdict(False, failed)
+        elif not found.keys() & set(waiting):
+            raise AssertionError(f"the child process says nothing: {failed}")
+        waiting = [file for file in waiting if file not in found]
+    return found
+
+
+def _one_child(files: list[Path], build: bool, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
+    """Add verdicts to `found`; the file that ended the child, if one did, and how."""
+    current: Path | None = None
+    request = json.dumps({"files": [str(file) for file in files], "build": build, "path": sys.path})
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin and child.stdout and child.stderr
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr]
+        reader.start()
+        child.stdin.write(request)
+        child.stdin.close()
+        timer = threading.Timer(SECONDS, child.kill)
+        timer.start()
+        for line in child.stdout:
+            timer.cancel()
+            timer = threading.Timer(SECONDS, child.kill)
+            timer.start()
+            message = json.loads(line)
+            current = Path(message["file"])
+            if "accepted" in message:
+                outputs = tuple(tuple(shape) for shape in message["outputs"])
+                lists = tuple(message["inputs"]), outputs, tuple(message["layers"])
+                found[current] = Verdict(message["accepted"], message["details"], *lists)
+                current = None
+        timer.cancel()
+        code = child.wait()
+        reader.join()
+    return current, f"the process ended with {code}: {''.join(said)[-300:]}"
+
+
+def _main() -> None:
+    import os
+
+    request = json.load(sys.stdin)
+    sys.path[:] = request["path"]
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # NVIDIA's libraries print
+    import tensorrt_rtx
+
+    from drnn_core.gpu import collecting_logger
+
+    logger = collecting_logger(tensorrt_rtx)
+    builder = tensorrt_rtx.Builder(logger)
+    for file in request["files"]:
+        print(json.dumps({"file": file}), file=answer, flush=True)
+        print(
+            json.dumps({"file": file, **_verdict(tensorrt_rtx, logger, builder, file, request)}),
+            file=answer,
+            flush=True,
+        )
+
+
+def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) -> dict[str, Any]:
+    from drnn_runtimes.trt.bindings import RefusedError, parse_network
+
+    try:
+        network = parse_network(module, builder, logger, file)
+    except RefusedError as refused:
+        return {"accepted": False, "details": "\n".join(refused.details), "inputs": [], "outputs": [], "layers": []}
+    built = True
+    if request["build"]:
+        config = builder.create_builder_config()
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(module.ComputeCapability.SM86, 0)
+        built = builder.build_serialized_network(network, config) is not None
+    layers = [network.get_layer(index).get_output(0) for index in range(network.num_layers)]
+    return {
+        "accepted": built,
+        "details": "" if built else "\n".join(logger.errors[-2:]),
+        "inputs": [network.get_input(index).dtype.name for index in range(network.num_inputs)],
+        "outputs": [_shape(network.get_output(index)) for index in range(network.num_outputs)],
+        "layers": [tensor.dtype.name for tensor in layers if tensor is not None],
+    }
+
+
+def _shape(tensor: Any) -> list[int]:
+    try:
+        return list(tensor.shape)
+    except ValueError:  # of an unknown number of axes
+        return []
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,82 @@
+"""Turing: what lint says beforehand is what NVIDIA's compiler says, for every cell, emission and precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from drnn_core.errors import EngineError
+from drnn_core.types import Precision
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine.build import build_engine
+from drnn_export.engine.config import BuildControls
+from drnn_export.engine.process import run_builder
+from drnn_export.lint.linter import lint_file
+from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from tests.networks import random_weights
+
+TURING, AMPERE = ("7.5",), ("8.6",)
+EMISSIONS: list[tuple[str, Precision]] = [
+    ("fused", "fp32"),
+    ("fused", "fp16"),
+    ("unrolled", "fp32"),
+    ("unrolled", "fp16"),
+    ("unrolled", "bf16"),
+    ("unrolled", "int8"),
+]
+
+
+def written(folder: Path, cell: Cell, emission: str, precision: Precision) -> Path:
+    spec = ModelSpec(cell, (5, 4), (1, 2), Continuous(2), Head("last", 3))
+    request = GraphRequest(4, 2, emission, form="chunk", precision=precision)  # type: ignore[arg-type]
+    path = folder / "model.onnx"
+    path.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
+    return path
+
+
+def refusals(path: Path, capabilities: tuple[str, ...], target: str = "tensorrt-rtx") -> list[str]:
+    (findings,) = lint_file(path, (target,), capabilities).values()  # type: ignore[arg-type]
+    return [finding.what for finding in findings if finding.severity == "error"]
+
+
+@pytest.mark.parametrize("cell", get_args(Cell))
+@pytest.mark.parametrize(("emission", "precision"), EMISSIONS)
+def test_lint_says_what_the_compiler_says(tmp_path: Path, cell: Cell, emission: str, precision: Precision) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+    graph = written(tmp_path, cell, emission, precision)
+    request = {
+        "module": "tensorrt_rtx",
+        "onnx": str(graph),
+        "engine": str(tmp_path / "model.engine"),
+        "compute_capabilities": TURING,
+        "controls": BuildControls().request,
+        "timings": None,
+        "batch": None,
+    }
+    try:
+        run_builder(graph, request, "TensorRT-RTX", 60.0)
+        accepted = True
+    except EngineError as error:
+        accepted = False
+        assert "Turing" in error.message or "sm75" in error.message
+    assert accepted == (precision == "fp16")
+    assert (refusals(graph, TURING) == []) is accepted
+    assert refusals(graph, AMPERE) == refusals(graph, ()) == []
+
+
+def test_build_is_refused_with_the_reason_before_it_begins(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+    graph = written(tmp_path, "gru", "unrolled", "fp32")
+    with pytest.raises(EngineError, match=r"a product in float32, as do \d+ nodes in all") as caught:
+        build_engine(graph, tmp_path / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6", "7.5"))
+    assert "float16" in caught.value.fix
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
+
+
+def test_full_tensorrt_has_float32_products_on_turing_and_no_bfloat16(tmp_path: Path) -> None:
+    assert refusals(written(tmp_path, "gru", "unrolled", "fp32"), TURING, "tensorrt-10.3") == []
+    (what,) = refusals(written(tmp_path, "gru", "unrolled", "bf16"), TURING, "tensorrt-10.3")
+    assert "bfloat16" in what

@@ -1,0 +1,125 @@
+"""What differs between two graphs, and to which part of the network it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.onnx_diff import differences, edge_differences, narrower_types, part_of
+from drnn_models.spec import Continuous, Head, ModelSpec
+from tests.networks import Case, cases, random_weights
+
+SPEC = ModelSpec("lstm", (3, 4), (1, 3), Continuous(2), Head("sequence", 2))
+CHUNK = GraphRequest(4, 2, form="chunk")
+
+
+def made(seed: int = 0, request: GraphRequest = CHUNK) -> onnx.ModelProto:
+    return emit(SPEC, random_weights(SPEC, seed), request)
+
+
+def shown(found: onnx.ModelProto, right: onnx.ModelProto) -> list[tuple[tuple[str, ...], str]]:
+    return [(each.parts, str(each)) for each in (*edge_differences(found, right), *differences(found, right))]
+
+
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.sampled_from(["sequence", "chunk"]))
+@settings(max_examples=20)
+def test_a_graph_does_not_differ_from_itself(case: Case, emission: Any, form: Any) -> None:
+    request = GraphRequest(case.length, 2, emission, form=form)
+    one, other = (emit(case.spec, case.weights, request) for _ in range(2))
+    assert shown(one, other) == []
+    for node in one.graph.node:  # every node belongs somewhere
+        assert part_of(node.output[0]) or part_of(node.name), node.name
+
+
+@given(cases(), st.data())
+@settings(max_examples=20)
+def test_one_changed_weight_is_the_only_difference(case: Case, data: st.DataObject) -> None:
+    request = GraphRequest(case.length, 2)
+    right, found = (emit(case.spec, case.weights, request) for _ in range(2))
+    floats = [tensor for tensor in found.graph.initializer if tensor.data_type == TensorProto.FLOAT]
+    tensor = data.draw(st.sampled_from([t for t in floats if not t.name.startswith(("zeros", "one_hot"))]))
+    value = numpy_helper.to_array(tensor).copy()
+    place = data.draw(st.integers(0, value.size - 1))
+    value.flat[place] += 1
+    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    ((parts, text),) = shown(found, right)
+    first = [int(index) for index in np.unravel_index(place, value.shape)]
+    assert parts == (part_of(tensor.name),)
+    assert text.startswith(f"initializer {tensor.name} differs from the weights in 1 of {value.size} values, ")
+    assert f"first at {first}: {value.flat[place]:.6g}, should be " in text
+
+
+def test_other_weights_differ_in_every_part() -> None:
+    parts = [parts for parts, _ in shown(made(1), made(0))]
+    assert {part for each in parts for part in each} == {"layer 0", "layer 1", "head"}
+
+
+def kind(index: int) -> Callable[[onnx.ModelProto], None]:
+    return lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", index)
+
+
+def head_bias(value: Any = None, **fields: Any) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        tensor = constant(model, "head/B")
+        if value is not None:
+            tensor.CopyFrom(numpy_helper.from_array(value, "head/B"))
+        for name, field in fields.items():
+            setattr(tensor, name, field)
+
+    return change
+
+
+MORE = helper.make_tensor_value_info("more", 1, [1])
+CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
+
+
+@pytest.mark.parametrize("change, part, text", [
+    (lambda m: m.graph.node.pop(0), "input", "node time_major (Transpose) is missing"),
+    (lambda m: setattr(m.graph.node[0], "op_type", "Relu"), "input", "node time_major (Relu) should be Transpose"),
+    (lambda m: m.graph.output.pop(), "layer 1", "output 'next_state_l1_c' is missing"),
+    (lambda m: setattr(m.graph.output[0], "name", "y"), "head", "output 'output' is missing; in its place is 'y'"),
+    (lambda m: m.graph.output.append(MORE), None, "output 'more' should not be there"),
+    (lambda m: m.graph.node.append(CAST), None, "node z (Cast to float16) should not be there"),
+    (lambda m: m.graph.input[0].type.tensor_type.shape.dim.pop(), "input", "has the shape [2, 4], should be [2, 4, 2]"),
+    (kind(TensorProto.DOUBLE), "input", "input 'input' is float64, should be float32"),
+    (kind(99), "input", "input 'input' is no tensor, should be float32"),
+    (head_bias(data_type=99), "head", "initializer head/B holds nothing that can be read"),
+    (head_bias(raw_data=b"1"), "head", "initializer head/B holds nothing that can be read"),
+    (head_bias(np.zeros(5, np.float32)), "head", "initializer head/B has the shape [5], should be [2]"),
+    (head_bias(np.zeros(2)), "head", "initializer head/B is float64, should be float32"),
+])  # fmt: skip
+def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], part: str | None, text: str) -> None:
+    found = made()
+    change(found)
+    named = [(parts, said) for parts, said in shown(found, made()) if text in said]
+    assert [parts for parts, _ in named] == ([(part,)] if part else [()]), shown(found, made())
+
+
+def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def test_shared_constant_belongs_to_the_nodes_that_read_it() -> None:
+    found = made()
+    readers = {part_of(node.output[0]) for node in found.graph.node if "index_3" in node.input}
+    tensor = constant(found, "index_3")
+    tensor.CopyFrom(numpy_helper.from_array(np.array([2]), "index_3"))
+    assert shown(found, made()) == [(tuple(sorted(readers)), "initializer index_3 is [2], should be [3]")]
+
+
+def test_narrow_types_are_found_in_casts_and_constants() -> None:
+    request = GraphRequest(4, 2, "unrolled")
+    narrow = {name: made(0, GraphRequest(4, 2, "unrolled", precision=name)) for name in ("fp16", "bf16", "int8")}
+    found = {name: narrower_types(model, made(0, request)) for name, model in narrow.items()}
+    assert found == {"fp16": ["float16"], "bf16": ["bfloat16"], "int8": ["int8"]}
+    assert narrower_types(made(0, request), narrow["fp16"]) == []
+    assert narrower_types(made(0, request), made(1, request)) == []

@@ -1,0 +1,279 @@
+"""Imported networks compute what the originals compute: fixtures made with their code, and torch's own modules."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from drnn_core.errors import InputError
+from drnn_models.interop.convert import Choices, Imported, import_weights
+from drnn_models.interop.layouts import Layout
+from drnn_models.interop.state_dict import read_state_dict
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes.reference.loop import run_reference
+from tests.models.interop.foreign_states import FIXTURES, State, drnn, ones, renamed, stack
+from tests.networks import Case, random_weights, specs
+
+DECODER = ("context_adapter.*", "mlp_decoder.*")
+
+ORIGINALS: dict[str, tuple[str, Layout, Choices, ModelSpec]] = {
+    "DRNN, time-major": (
+        "zalando-rnn.pt", "zalando", Choices(),
+        ModelSpec("rnn", (5, 5, 5), (1, 2, 4), Continuous(2), Head("sequence", 5)),
+    ),
+    "DRNN_Copy, batch-first": (
+        "zalando-gru-copy.pt", "zalando", Choices(),
+        ModelSpec("gru", (4, 4, 4, 4), (1, 2, 4, 8), Continuous(3), Head("sequence", 6)),
+    ),
+    "Classifier": (
+        "zalando-lstm-classifier.pt", "zalando", Choices(head="last"),
+        ModelSpec("lstm", (4, 4, 4), (1, 2, 4), Continuous(1), Head("last", 5)),
+    ),
+    "neuralforecast RNN": (
+        "neuralforecast-rnn.safetensors", "neuralforecast", Choices((1, 2, 4), ignore=DECODER),
+        ModelSpec("rnn", (4, 4, 4), (1, 2, 4), Continuous(2), Head("sequence", 4)),
+    ),
+    "neuralforecast GRU": (
+        "neuralforecast-gru.safetensors", "neuralforecast", Choices((1, 3), ignore=DECODER),
+        ModelSpec("gru", (4, 4), (1, 3), Continuous(2), Head("sequence", 4)),
+    ),
+    "neuralforecast LSTM": (
+        "neuralforecast-lstm.safetensors", "neuralforecast", Choices((4, 5, 1), ignore=DECODER),
+        ModelSpec("lstm", (4, 4, 4), (4, 5, 1), Continuous(2), Head("sequence", 4), fusion=False),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("steps", [3, 8, 13])
+@pytest.mark.parametrize("original", ORIGINALS)
+def test_outputs_are_the_originals(original: str, steps: int) -> None:
+    file, layout, choices, spec = ORIGINALS[original]
+    imported = import_weights(read_state_dict(FIXTURES / file).arrays, layout, choices)
+    assert imported.spec == spec
+    with np.load((FIXTURES / file).with_suffix(".npz")) as stored:
+        inputs, outputs = stored[f"inputs_{steps}"], stored[f"outputs_{steps}"]
+    assert outputs.std() > 0.05  # or any network would do
+    case = Case(spec, imported.weights, inputs)
+    np.testing.assert_allclose(case.reference().outputs, outputs, rtol=0, atol=1e-13)
+    case.assert_within_noise(case.torch_outputs())
+
+
+@st.composite
+def torch_modules(draw: st.DrawFn) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """A stacked nn.RNN, nn.GRU or nn.LSTM, with or without biases, and what `Choices` must say of it."""
+    kind = draw(st.sampled_from(["tanh", "relu", "gru", "lstm"]))
+    sizes = {"input_size": draw(st.integers(1, 4)), "hidden_size": draw(st.integers(1, 6))}
+    options = {"num_layers": draw(st.integers(1, 4)), "bias": draw(st.booleans())}
+    torch.manual_seed(draw(st.integers(0, 2**31)))
+    if kind in ("gru", "lstm"):
+        return (torch.nn.GRU if kind == "gru" else torch.nn.LSTM)(**sizes, **options), {}
+    return torch.nn.RNN(**sizes, **options, nonlinearity=kind), {"activation": kind}
+
+
+class Wrapped(torch.nn.Module):
+    """A stack with a linear head, as people write it."""
+
+    def __init__(self, rnn: torch.nn.RNNBase, head: torch.nn.Linear | None) -> None:
+        super().__init__()
+        self.rnn, self.fc = rnn, head
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        top: torch.Tensor = self.rnn(inputs.transpose(0, 1))[0].transpose(0, 1)
+        return top if self.fc is None else self.fc(top)
+
+
+@given(torch_modules(), st.integers(0, 3), st.booleans(), st.integers(1, 3), st.integers(1, 12), st.data())
+def test_stacked_torch_layers_compute_the_same(
+    made: tuple[torch.nn.RNNBase, dict[str, Any]], outputs: int, bias: bool, batch: int, steps: int, data: st.DataObject
+) -> None:
+    rnn, says = made
+    model = Wrapped(rnn, torch.nn.Linear(rnn.hidden_size, outputs, bias=bias) if outputs else None)
+    prefix = data.draw(st.sampled_from(["", "module.", "net.encoder."]))
+    head = data.draw(st.sampled_from([Choices(), Choices(head="last"), Choices(head="last_k", steps=3)]))
+    state = {f"{prefix}{name}": value.numpy(force=True) for name, value in model.state_dict().items()}
+    named = {"head_weight": f"{prefix}fc"} if outputs else {}
+    imported = import_weights(state, "torch", dataclasses.replace(head, **says, **named))
+    inputs = torch.randn(batch, steps, rnn.input_size)
+    with torch.no_grad():
+        expected = model.double()(inputs.double()).numpy()
+    expected = {"sequence": expected, "last": expected[:, -1], "last_k": expected[:, -3:]}[head.head]
+    found = run_reference(imported.spec, imported.weights, inputs.numpy()).outputs
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+@given(specs(), st.integers(0, 2**31))
+def test_any_network_comes_back_from_other_names(spec: ModelSpec, seed: int) -> None:
+    assume(not isinstance(spec.input, Tokens) or spec.input.embedding is not None)
+    spec = dataclasses.replace(spec, fusion=False, reset="after")  # as all of the originals are
+    weights = random_weights(spec, seed)
+    choices = Choices(
+        spec.dilations,
+        spec.activation,
+        spec.head.kind,
+        spec.head.steps if spec.head.kind == "last_k" else None,
+        "linear",
+        "encoder" if isinstance(spec.input, Tokens) else None,
+    )
+    imported = import_weights(renamed(dict(weights)), "zalando", choices)
+    assert imported.spec == spec
+    assert list(imported.weights) == list(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(imported.weights[name], value, strict=True)
+
+
+def test_head_is_found_and_without_one_the_top_layer_is_given_as_it_is() -> None:
+    found = import_weights(drnn(), "zalando")
+    assert (found.origins["head.weight"], found.origins["head.bias"]) == ("linear.weight", "linear.bias")
+    bare = import_weights(drnn(), "zalando", Choices(ignore=("linear.*",)))
+    assert bare.spec.head == Head("sequence", 4)
+    assert (bare.origins["head.weight"], bare.ignored) == (None, ["linear.bias", "linear.weight"])
+    np.testing.assert_array_equal(bare.weights["head.weight"], np.eye(4))
+    assert not bare.weights["head.bias"].any()
+    assert any("no linear head" in note for note in bare.notes)
+
+
+def test_head_of_neuralforecast_is_never_guessed() -> None:
+    state = {f"rnn_stack.0.{name}": value for name, value in drnn().items() if name.startswith("cells")}
+    with pytest.raises(InputError, match=r"1 weights are left over: 'fc\.weight'"):
+        import_weights({**state, "fc.weight": ones(3, 4)}, "neuralforecast", Choices((1, 2, 4)))
+
+
+def test_own_dilations_of_each_layout() -> None:
+    assert import_weights(drnn(), "zalando").spec.dilations == (1, 2, 4)
+    assert import_weights(stack(3), "torch").spec.dilations == (1, 1, 1)
+    state = {f"rnn_stack.0.{name}": value for name, value in drnn().items() if name.startswith("cells")}
+    with pytest.raises(InputError, match="do not say the dilations of their 3 layers"):
+        import_weights(state, "neuralforecast")
+
+
+def test_first_dilation_above_one_makes_no_fusion_layer() -> None:
+    assert import_weights(drnn(), "zalando", Choices((2, 4, 8))).spec.window == 1
+
+
+def test_embedding_makes_the_input_tokens() -> None:
+    imported = import_weights(drnn(encoder_weight=ones(9, 2)), "zalando", Choices(embedding="encoder"))
+    assert imported.spec.input == Tokens(9, 2)
+    assert imported.origins["embedding.weight"] == "encoder.weight"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_weights_of_any_floating_type_become_float32(dtype: Any) -> None:
+    state = {name: value.astype(dtype) for name, value in drnn().items()}
+    imported = import_weights(state, "zalando")
+    for name, value in imported.weights.items():
+        np.testing.assert_array_equal(value, state[str(imported.origins[name])].astype(np.float32), strict=True)
+
+
+def test_decoder_of_neuralforecast_is_left_out_on_purpose_only() -> None:
+    state = read_state_dict(FIXTURES / "neuralforecast-gru.safetensors").arrays
+    with pytest.raises(InputError, match="6 weights are left over") as refused:
+        import_weights(state, "neuralforecast", Choices((1, 3)))
+    assert "mixes time steps" in refused.value.fix
+    patterns = tuple(word.strip("'") for word in refused.value.fix.split() if "*" in word)
+    imported: Imported = import_weights(state, "neuralforecast", Choices((1, 3), ignore=patterns))
+    assert len(imported.ignored) == 6
+
+
+REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
+    "rows that are no gates": (
+        drnn(cells_0_weight_hh_l0=ones(13, 4)), "zalando", Choices(), "13 rows for 4 columns, and not 1 (RNN)", "",
+    ),
+    "two gates": (drnn(cells_0_weight_hh_l0=ones(8, 4)), "zalando", Choices(), "8 rows for 4 columns", ""),
+    "vector for a matrix": (drnn(cells_0_weight_hh_l0=ones(12)), "zalando", Choices(), "(12,), expected a matrix", ""),
+    "width nought": (drnn(cells_0_weight_hh_l0=ones(12, 0)), "zalando", Choices(), "expected a matrix", ""),
+    "layers that do not fit": (
+        drnn(cells_1_weight_ih_l0=ones(12, 5)), "zalando", Choices(),
+        "'cells.1.weight_ih_l0' has shape (12, 5), the others call for (12, 4)", "",
+    ),
+    "gates that do not fit": (
+        drnn(cells_1_weight_ih_l0=ones(16, 4)), "zalando", Choices(), "has shape (16, 4), the others call for", "",
+    ),
+    "short bias": (drnn(cells_0_bias_hh_l0=ones(11)), "zalando", Choices(), "has shape (11,), the others", ""),
+    "bias of the head": (drnn(linear_bias=ones(5)), "zalando", Choices(), "'linear.bias' has shape (5,)", ""),
+    "several cells": (
+        drnn(cells_1_weight_hh_l0=ones(16, 4)), "zalando", Choices(), "several kinds: gru, lstm, gru", "",
+    ),
+    "NaN": (
+        drnn(cells_1_bias_hh_l0=np.full(12, np.nan, np.float32)), "zalando", Choices(),
+        "'cells.1.bias_hh_l0' holds 12 values that are NaN", "",
+    ),
+    "beyond float32": (drnn(linear_bias=np.full(3, 1e300)), "zalando", Choices(), "'linear.bias' holds 3 values", ""),
+    "whole numbers": (
+        drnn(cells_1_bias_hh_l0=ones(12, dtype=np.int64)), "zalando", Choices(), "'cells.1.bias_hh_l0' has type int64",
+        "",
+    ),
+    "two heads": (
+        drnn(second_weight=ones(5, 4)), "zalando", Choices(), "2 weights could be the head: 'linear.weight', 'second",
+        "--head-weight linear.weight --ignore second.weight",
+    ),
+    "head or embedding": (
+        stack(table_weight=ones(7, 3), weight_ih_l0=ones(12, 3)) , "torch", Choices(),
+        "'table_weight' could be the head or the embedding", "--head-weight table_weight or --embedding table_weight",
+    ),
+    "layers after the head": (
+        drnn(out_weight=ones(2, 3), out_bias=ones(2)), "zalando", Choices(), "left over: 'out.bias', 'out.weight'",
+        "--ignore 'out.*'",
+    ),
+    "embedding not named": (
+        drnn(encoder_weight=ones(9, 2)), "zalando", Choices(), "left over", "type --embedding encoder.weight",
+    ),
+    "batch normalisation": (
+        drnn() | {"bn.weight": ones(4), "bn.bias": ones(4), "bn.running_mean": ones(4), "bn.running_var": ones(4)},
+        "zalando", Choices(), "4 weights are left over", "Batch normalisation has no place",
+    ),
+    "no such head": (drnn(), "zalando", Choices(head_weight="fc"), "--head-weight 'fc': there is no such weight", ""),
+    "head of another width": (
+        drnn(fc_weight=ones(3, 5)), "zalando", Choices(head_weight="fc"), "(3, 5), but the top layer gives 4", "",
+    ),
+    "no such embedding": (drnn(), "zalando", Choices(embedding="emb"), "--embedding 'emb': there is no such", ""),
+    "layer as head": (
+        drnn(), "zalando", Choices(head_weight="cells.1.weight_hh_l0"), "there is no such weight", "",
+    ),
+    "ignore that fits nothing": (drnn(), "zalando", Choices(ignore=("fc.*",)), "--ignore 'fc.*' fits no weight", ""),
+    "too few dilations": (drnn(), "zalando", Choices((1, 2)), "2 dilations for 3 layers", ""),
+    "dilation nought": (drnn(), "zalando", Choices((1, 0, 2)), "spec.dilations[1]", ""),
+    "relu in a GRU": (drnn(), "zalando", Choices(activation="relu"), "'relu' is only for cell 'rnn'", ""),
+    "last_k without steps": (drnn(), "zalando", Choices(head="last_k"), "how many of the last steps", "--steps"),
+    "steps without last_k": (drnn(), "zalando", Choices(steps=3), "only head 'last_k' takes steps", ""),
+    "65 layers": (stack(65), "torch", Choices(), "spec.hidden: must be a list of 1 to 64", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_imported(case: str) -> None:
+    state, layout, choices, says, advice = REFUSED[case]
+    with pytest.raises(InputError) as refused:
+        import_weights(state, layout, choices)
+    assert says in refused.value.message
+    assert advice in refused.value.fix
+    assert len(str(refused.value)) < 1000
+
+
+@st.composite
+def altered_states(draw: st.DrawFn) -> State:
+    """A right state dict, or none, with a few weights taken out, renamed or replaced."""
+    state = dict(draw(st.sampled_from([drnn(), stack(), {}])))
+    names = st.text(max_size=12) | st.sampled_from(sorted(drnn() | stack()))
+    shapes = [ones(12, 4), ones(12, 2), ones(12), ones(), ones(0, 4), ones(3, 4, dtype=np.int8), np.array("x")]
+    for name in draw(st.lists(names, max_size=4)):
+        state.pop(name, None)
+        if draw(st.booleans()):
+            state[name] = draw(st.sampled_from(shapes))
+    return state
+
+
+@given(altered_states(), st.sampled_from(["zalando", "neuralforecast", "torch"]))
+def test_any_names_and_shapes_are_a_network_or_an_input_error(state: State, layout: Layout) -> None:
+    try:
+        imported = import_weights(state, layout)
+    except InputError as error:
+        assert all(line.isprintable() for line in str(error).split("\n"))
+    else:
+        assert {name: value.shape for name, value in imported.weights.items()} == imported.spec.weight_shapes()
+        assert {name for name in imported.origins.values() if name} | set(imported.ignored) == set(state)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.gpu import gpu
+from drnn_deploy.exporter.options import ExportOptions
+from drnn_deploy.exporter.pipeline import export
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.registry import RUNTIMES, find_runtime, require
+from tests.networks import Case, make_case
+
+SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
+EVERYWHERE = ("reference", "torch", "onnxruntime-cpu")
+WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return make_case(SPEC, 3, 11)
+
+
+@pytest.fixture(scope="module")
+def bundle(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    options = ExportOptions(length=11, batch=3, emissions=("fused", "unrolled"), engines=(), runtimes=EVERYWHERE)
+    return export(case.checkpoint(), tmp_path_factory.mktemp("export") / "bundle", options).bundle
+
+
+def test_registry_holds_every_runtime_under_its_own_name() -> None:
+    assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU}
+    assert all(runtime.name == name for name, runtime in RUNTIMES.items())
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("form", ["sequence/fused", "sequence/unrolled"])
+def test_runtimes_compute_the_equation(name: str, form: str, bundle: Bundle, case: Case) -> None:
+    runtime = find_runtime(name)
+    assert runtime.availability().usable
+    with runtime.load(bundle, bundle.graph(form)) as session:
+        outputs = session.run({"input": case.inputs})
+    assert list(outputs) == ["output"]
+    case.assert_within_noise(outputs["output"])
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@given(seed=st.integers(0, 2**31))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=5)
+def test_a_session_keeps_nothing_from_run_to_run(name: str, bundle: Bundle, case: Case, seed: int) -> None:
+    other = np.random.default_rng(seed).standard_normal(case.inputs.shape, dtype=np.float32)
+    with find_runtime(name).load(bundle, bundle.graph("sequence")) as session:
+        before = session.run({"input": case.inputs})["output"]
+        session.run({"input": other})
+        np.testing.assert_array_equal(session.run({"input": case.inputs})["output"], before)
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "takes the inputs"),
+        ({"input": np.zeros((3, 11, 2), np.float32), "more": np.zeros(1)}, "takes the inputs"),
+        ({"input": np.zeros((3, 11, 2))}, "must be float32 of shape"),
+        ({"input": np.zeros((3, 12, 2), np.float32)}, "must be float32 of shape"),
+        ({"input": np.zeros((2, 11, 2), np.float32)}, "must be float32 of shape"),
+        ({"input": np.zeros((3, 11), np.float32)}, "must be float32 of shape"),
+    ],
+)
+def test_wrong_inputs_are_refused(
+    name: str, bundle: Bundle, inputs: Mapping[str, NDArray[np.generic]], message: str
+) -> None:
+    with find_runtime(name).load(bundle, bundle.graph("sequence")) as session, pytest.raises(InputError, match=message):
+        session.run(inputs)
+
+
+@pytest.mark.skipif(gpu() is not None, reason="this machine has a GPU")
+@pytest.mark.parametrize("name", WITH_A_GPU)
+def test_without_a_gpu_the_gpu_runtimes_say_so_and_refuse(name: str, bundle: Bundle) -> None:
+    runtime = find_runtime(name)
+    available = runtime.availability()
+    assert not available.usable
+    assert available.detail
+    assert available.fix
+    with pytest.raises(RuntimeUnavailableError, match=name):
+        require([name])
+    with pytest.raises(RuntimeUnavailableError), runtime.load(bundle, bundle.graph("sequence")):
+        pass
+
+
+def test_unknown_runtime_is_a_users_mistake(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="no runtime 'onnx'") as refusal:
+        find_runtime("onnx")
+    assert "onnxruntime-cpu" in refusal.value.fix
+
+
+def test_a_bundle_needs_no_torch(bundle: Bundle, case: Case, tmp_path: Path) -> None:
+    """In a process that cannot import torch, ONNX Runtime and the reference run the bundle."""
+    import subprocess
+    import sys
+
+    np.save(tmp_path / "inputs.npy", case.inputs)
+    script = """
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from pathlib import Path
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.registry import RUNTIMES, find_runtime
+bundle = Bundle.open(Path(sys.argv[1]))
+outputs = []
+for name in ("reference", "onnxruntime-cpu"):
+    with find_runtime(name).load(bundle, bundle.graph("sequence")) as session:
+        outputs.append(session.run({"input": np.load(sys.argv[2])})["output"])
+print(float(np.abs(outputs[0] - outputs[1]).max()), RUNTIMES["torch"].availability().usable)
+"""
+    arguments = [sys.executable, "-c", script, str(bundle.folder), str(tmp_path / "inputs.npy")]
+    error, torch_usable = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.split()
+    assert float(error) < 1e-5
+    assert torch_usable == "False"

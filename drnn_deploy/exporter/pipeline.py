@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from drnn_core.cache import cache_folder
+from drnn_core.environment import package_version
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import replacing_folder, sha256
-from drnn_core.version import package_version
+from drnn_core.files import cache_folder, replacing_folder, sha256
 from drnn_deploy.exporter.golden import make_golden, make_stream, write_golden
 from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity.check import check_parity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import platform
 import tomllib
 from collections.abc import Sequence
@@ -21,6 +22,11 @@ def package_version() -> str:
     except metadata.PackageNotFoundError:
         project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
         return str(project["project"]["version"])
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
+    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, version.split(".")))
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import replacing, sha256
-from drnn_core.gpu import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
+from drnn_core.gpu import Gpu, gpu, gpu_reason
 from drnn_core.types import Availability, Precision, TensorInfo
 from drnn_export.engine.cache import cache_key, keep, take
 from drnn_export.engine.config import BuildControls, command_line
 from drnn_export.engine.kernels import Kernels, read_kernels
 from drnn_export.engine.process import EXPORT, OTHER_FORM, run_builder
+from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 
 if TYPE_CHECKING:

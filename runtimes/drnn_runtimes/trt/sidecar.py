@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from drnn_core.environment import release
 from drnn_core.errors import EngineError
-from drnn_core.gpu import Flavour, release
 from drnn_core.plain_data import parse_json
 from drnn_core.types import TensorInfo
+from drnn_runtimes.trt.bindings import Flavour
 
 Hardware = Literal["this", "ampere+", "same-compute-capability"]
 

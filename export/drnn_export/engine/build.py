@@ -167,8 +167,8 @@ def _described(
         engine_sha256=sha256(built),
         engine_bytes=built.stat().st_size,
         build_seconds=reply["seconds"],
-        inputs=_tensors(reply["inputs"]),
-        outputs=_tensors(reply["outputs"]),
+        inputs=tuple(map(TensorInfo.from_json, reply["inputs"])),
+        outputs=tuple(map(TensorInfo.from_json, reply["outputs"])),
         kernels=None if kernels is None else kernels.count,
         loops=None if kernels is None else kernels.loops,
     )
@@ -290,7 +290,3 @@ def _declared(values: Any) -> tuple[TensorInfo, ...]:
         )
         for value in values
     )
-
-
-def _tensors(entries: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)

@@ -260,10 +260,7 @@ def _is_whole(case: GoldenCase) -> bool:
 
 
 def _graph(entry: Mapping[str, Any]) -> GraphInfo:
-    tensors = {
-        side: tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in entry[side])
-        for side in ("inputs", "outputs")
-    }
+    tensors = {side: tuple(map(TensorInfo.from_json, entry[side])) for side in ("inputs", "outputs")}
     states = tuple((name, after) for name, after in entry["states"])
     profile = None if entry["profile"] is None else tuple(entry["profile"])
     return GraphInfo(**{**entry, **tensors, "states": states, "profile": profile})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference.loop import ReferenceRuntime, ReferenceSession
+from drnn_runtimes.reference.runtime import ReferenceRuntime, ReferenceSession
 from drnn_runtimes.session import Arrays, Copying, Session
 from drnn_runtimes.streaming.stream import Streaming
 from tests.drnn_deploy.debug.mutants.mutant import Change

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.session import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.streaming.stream import StreamingRuntime
 
 
-class ReferenceRuntime(Streaming):
+class ReferenceRuntime(StreamingRuntime):
     """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
 
     name = "reference"
@@ -36,7 +36,7 @@ class ReferenceRuntime(Streaming):
         yield ReferenceSession(bundle, graph)
 
 
-class ReferenceSession(Copying):
+class ReferenceSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:

@@ -15,7 +15,7 @@ from drnn_core.errors import EngineError, RuntimeUnavailableError
 from drnn_core.gpu import Gpu
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.streaming.stream import StreamingRuntime
 from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.session import TensorRTSession
 from drnn_runtimes.trt.sidecar import REBUILD, Sidecar, this_platform
@@ -40,7 +40,7 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
     return sidecar.mismatch(**dataclasses.asdict(machine))
 
 
-class TensorRTRuntime(Streaming):
+class TensorRTRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`. flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name."""
 
     reads_graph = True

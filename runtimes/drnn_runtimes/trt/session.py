@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import EngineError, InputError
 from drnn_core.types import TensorInfo
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.trt.bindings import collecting_logger, data_type
 from drnn_runtimes.trt.sidecar import REBUILD
 
@@ -31,7 +31,7 @@ class _Buffer:
     host: NDArray[np.generic]
 
 
-class TensorRTSession(Copying):
+class TensorRTSession(CopyingSession):
     """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
 
     def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:

@@ -18,8 +18,8 @@ from drnn_core import gpu
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.streaming.stream import StreamingRuntime
 from drnn_runtimes.trt.bindings import (
     Flavour,
     RefusedError,
@@ -35,7 +35,7 @@ MOST_NODES = 20_000
 _FLAVOURS: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
 
 
-class TensorRTNetworkRuntime(Streaming):
+class TensorRTNetworkRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`. Uses whichever of NVIDIA's modules is installed."""
 
     name = "tensorrt-network"
@@ -80,7 +80,7 @@ class TensorRTNetworkRuntime(Streaming):
         yield TensorRTNetworkSession(program, graph)
 
 
-class TensorRTNetworkSession(Copying):
+class TensorRTNetworkSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, program: NetworkProgram, graph: GraphInfo) -> None:

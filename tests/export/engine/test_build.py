@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.errors import EngineError, InputError
-from drnn_core.gpu import Gpu, gpu, gpu_reason, tensorrt_module
+from drnn_core.gpu import Gpu, gpu, gpu_reason
 from drnn_core.types import TensorInfo
 from drnn_export.engine.build import (
     AHEAD_OF_TIME,
@@ -32,6 +32,7 @@ from drnn_export.engine.build import (
     known_compute_capabilities,
 )
 from drnn_export.engine.config import BuildControls
+from drnn_runtimes.trt.bindings import tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 from tests.export.lint.cases import NOT_COMPILED
 

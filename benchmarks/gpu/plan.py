@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from drnn_core.errors import InputError
 from drnn_core.gpu import Flavour
-from drnn_models.spec import Cell
+from drnn_models.cells import Cell
 
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU
 ZOO = Path(__file__).parents[2] / "models" / "zoo"

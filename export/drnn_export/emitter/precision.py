@@ -20,9 +20,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.types import PRECISIONS, Precision, PrecisionInfo
+from drnn_models.cells import CELLS
 from drnn_runtimes.reference.low_precision import quantised
 
-_OPERATORS = {"RNN", "GRU", "LSTM"}
+_OPERATORS = {info.operator for info in CELLS.values()}
 Constants = dict[str, onnx.TensorProto]
 
 

@@ -116,6 +116,6 @@ def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
     `started` (B, layers, 1) is 1 for the layers that the first step of the sequence has reached, 0 before that.
     """
     rows = (batch, sum(spec.dilations), max(spec.hidden))
-    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in ("hc" if spec.cell == "lstm" else "h")}
+    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in spec.cell_states}
     shapes["started"] = (batch, spec.layers, 1)
     return shapes | {name: shape for name, shape in spec.state_shapes(batch).items() if name == "fusion"}

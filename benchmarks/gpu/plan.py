@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_models.spec import Cell
+from drnn_models.cells import Cell
 from drnn_runtimes.trt.bindings import Flavour
 
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU

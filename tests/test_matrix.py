@@ -8,7 +8,7 @@ import pytest
 
 from drnn_deploy.matrix.run import MatrixOptions, check_path, zoo_checkpoint, zoo_tasks
 from drnn_deploy.parity import inference
-from drnn_deploy.reports.markdown import describe
+from drnn_deploy.reports.text import describe
 
 RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "tensorrt-network")
 LENGTHS = {"copy-memory": 520, "pixel-mnist": 784, "ptb-char": 100, "speaker-id": 2000}

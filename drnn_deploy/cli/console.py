@@ -17,8 +17,7 @@ from drnn_core.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.parity.results import Missing, ParityRow
-    from drnn_deploy.parity.task_results import TaskResult
+    from drnn_deploy.parity.results import Missing, ParityRow, TaskResult
 
 _LOG_WIDTH = 120
 
@@ -95,20 +94,19 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     from rich.markup import escape
     from rich.table import Table
 
+    from drnn_deploy.reports.text import row_cells
+
+    names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
     for column in ("runtime", "form", "precision"):
         table.add_column(column, overflow="fold")
-    for column in ("largest error", "in noise", "ms/sequence", "seconds"):
+    for column in figures:
         table.add_column(column, justify="right")
     table.add_column("verdict")
     for row in rows:
-        worst = row.worst
-        error = "-" if worst is None else "not finite" if worst.absolute is None else f"{worst.absolute:.1e}"
-        noise = "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}"
-        speed = "-" if row.milliseconds is None else f"{row.milliseconds:.3g}"
-        seconds = "-" if row.seconds is None else f"{row.seconds:.2f}"
+        cells = row_cells(row)
         verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
-        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, seconds, verdict)
+        table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
     console.print(table)
     for row in rows:
         if not row.passed:
@@ -128,7 +126,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
         return
     from rich.table import Table
 
-    from drnn_deploy.parity.task_results import task_table
+    from drnn_deploy.reports.text import task_table
 
     header, rows = task_table(results)
     table = Table()
@@ -142,7 +140,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
 
 
 def _detail(row: ParityRow) -> str:
-    from drnn_deploy.reports.markdown import describe
+    from drnn_deploy.reports.text import describe
 
     bad = next((case for case in row.cases if not case.passed), None)
     return row.error if row.error or bad is None else describe(bad)

@@ -197,7 +197,8 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
 def _write_files(
     reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
 ) -> None:
-    from drnn_deploy.reports.markdown import junit, markdown
+    from drnn_deploy.reports.junit import junit
+    from drnn_deploy.reports.markdown import markdown
 
     if junit_path:
         with replacing(junit_path) as temporary:

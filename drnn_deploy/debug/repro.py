@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import parse_json
-from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, run_inputs
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from drnn_deploy.debug.explanation import Deviation, StateResult
 from drnn_deploy.debug.stages import Array, Part, StateRows, Trace, rows_at, state_rows, states_after, states_before
 from drnn_deploy.debug.taps import Batch
-from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_steps
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
-from drnn_deploy.parity.results import Missing, ParityReport, ParityRow
-from drnn_deploy.parity.task_results import TaskResult
+from drnn_deploy.parity.results import Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.debug.repro import Reproduction, smallest
-from drnn_deploy.parity.check import check_parity, judge
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint

@@ -189,7 +189,7 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
         return {str(path): path for path in paths}
     if not tasks:
         raise InputError("nothing to check", "Type: drnn-parity BUNDLE, drnn-parity model.pt or drnn-parity --task all")
-    from drnn_deploy.matrix.run import zoo_checkpoint, zoo_tasks
+    from drnn_zoo import zoo_checkpoint, zoo_tasks
 
     return dict(zoo_checkpoint(task) for task in (zoo_tasks() if "all" in tasks else tasks))
 

@@ -18,7 +18,7 @@ from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter import golden
 from drnn_deploy.matrix import task_metrics
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select, zoo_checkpoint, zoo_tasks
+from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select
 from drnn_deploy.matrix.task_metrics import task_cases
 from drnn_deploy.matrix.variants import FORMS, Selection, other_lengths, plan_graphs
 from drnn_deploy.reports.markdown import markdown
@@ -350,11 +350,6 @@ def test_task_can_be_named_for_a_network_that_says_none(copier: Checkpoint) -> N
 
 
 # the command
-
-
-def test_zoo_has_a_network_for_each_task() -> None:
-    assert zoo_tasks() == ["copy-memory", "pixel-mnist", "ptb-char", "speaker-id"]
-    assert all(zoo_checkpoint(task)[1].is_file() for task in zoo_tasks())
 
 
 def test_command_checks_the_zoo_by_task(command: Command, tmp_path: Path) -> None:

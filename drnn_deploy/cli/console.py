@@ -26,26 +26,6 @@ json_option = click.option(
 )
 
 
-class Batch(click.ParamType["int | tuple[int, int, int] | None"]):
-    """A batch size, `dynamic`, which is None, or the smallest, usual and largest size of a dynamic batch."""
-
-    name = "N|dynamic|MIN:OPT:MAX"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | tuple[int, int, int] | None:
-        """See click.ParamType."""
-        if value == "dynamic":
-            return None
-        number = click.IntRange(min=1)
-        sizes: list[int] = [number(part, param, ctx) for part in str(value).split(":")]
-        if len(sizes) == 1:
-            return sizes[0]
-        if len(sizes) != 3 or sizes != sorted(sizes):
-            self.fail(f"{value!r} is not MIN:OPT:MAX in ascending order, for example 1:8:64", param, ctx)
-        return sizes[0], sizes[1], sizes[2]
-
-
 def make_console(json_path: str | None) -> Console:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
     from rich.console import Console

@@ -17,7 +17,7 @@ from drnn_core.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.parity.results import Missing, ParityRow, TaskResult
+    from drnn_deploy.parity.results import ParityReport, ParityRow, TaskResult
 
 _LOG_WIDTH = 120
 
@@ -69,7 +69,7 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, description=text)
 
 
-def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[Missing]) -> None:
+def show_parity(console: Console, report: ParityReport) -> None:
     """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
     from rich.markup import escape
     from rich.table import Table
@@ -83,19 +83,19 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     for column in figures:
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for row in rows:
+    for row in report.rows:
         cells = row_cells(row)
         verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
         table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
     console.print(table)
-    for row in rows:
+    for row in report.rows:
         if not row.passed:
             console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
-    if all(row.runtime == "reference" for row in rows):
+    if not report.compared:
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
-    for name, caveat in {row.runtime: row.caveat for row in rows if row.caveat}.items():
+    for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {escape(caveat)}")
-    for entry in missing:
+    for entry in report.missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
 

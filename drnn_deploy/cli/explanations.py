@@ -74,7 +74,7 @@ def _show(console: Console, explanation: Explanation) -> None:
 
     name = f"{explanation.runtime} {explanation.graph}"
     console.print(f"[bold]explained[/] {escape(name)}: {escape(explanation.verdict)}")
-    if explanation.parts:
+    if explanation.stages:
         shown = Table(title=f"on {explanation.case} inputs", title_justify="left")
         for column in STAGE_COLUMNS:
             shown.add_column(column, overflow="fold")

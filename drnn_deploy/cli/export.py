@@ -116,7 +116,7 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
     for engine in result.engines:
         _show_engine(console, engine)
-    show_parity(console, result.parity.rows, result.parity.missing)
+    show_parity(console, result.parity)
     verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
     console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")
 

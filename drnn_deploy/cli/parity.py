@@ -206,7 +206,7 @@ def _show(
 
     for path, report in reports.items():
         console.print(escape(path))
-        show_parity(console, report.rows, report.missing)
+        show_parity(console, report)
         explained.show(console, path)
         show_tasks(console, report.tasks)
         for line in derivation(report):

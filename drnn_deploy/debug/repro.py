@@ -112,7 +112,7 @@ class Reproduction:
             raise ValueError("its numbers make no sense")
 
 
-def smallest(
+def minimize(
     runtime: Runtime, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> Reproduction | None:
     """The least of a failing case that still fails: one sequence, of a stream cut behind the first step that is off.

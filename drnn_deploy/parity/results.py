@@ -113,9 +113,14 @@ class ParityReport:
     notes: tuple[str, ...] = ()
 
     @property
+    def compared(self) -> tuple[ParityRow, ...]:
+        """The rows of every runtime but the reference, which is what they are compared with."""
+        return tuple(row for row in self.rows if row.runtime != "reference")
+
+    @property
     def passed(self) -> bool:
         """Every row passed, and there is at least one besides the reference."""
-        return all(row.passed for row in self.rows) and any(row.runtime != "reference" for row in self.rows)
+        return all(row.passed for row in self.rows) and bool(self.compared)
 
     @property
     def exit_code(self) -> int:

@@ -51,7 +51,7 @@ def explanations_markdown(explanations: Mapping[str, Sequence[Explanation]]) -> 
     for path, found in explanations.items():
         for explanation in found:
             lines += [f"#### {path}: {explanation.runtime} {explanation.graph}", "", f"**{explanation.verdict}**", ""]
-            if explanation.parts:
+            if explanation.stages:
                 lines += [_table_row(STAGE_COLUMNS), _table_row(["---"] * len(STAGE_COLUMNS))]
                 lines += [*map(_table_row, stage_table(explanation)), ""]
                 lines += [f"On {explanation.case} inputs.", ""]

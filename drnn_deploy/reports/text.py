@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from drnn_deploy.debug.explanation import Deviation, Explanation, PartResult
+from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
 from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow, TaskResult
 
 STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step off", "growth as it ran")
@@ -65,8 +65,7 @@ def derivation(report: ParityReport) -> list[str]:
     lines = [f"tolerance: {report.tolerance.rule}"]
     if report.tolerance.by_noise:
         lines.append("noise: what the precision's own roundings do to this network on these inputs, against float64")
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
-    compared.sort(key=_group)
+    compared = sorted(((row, case) for row in report.compared for case in row.cases), key=_group)
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
         low, high = min(cases, key=lambda case: case.noise), max(cases, key=lambda case: case.noise)
@@ -76,7 +75,7 @@ def derivation(report: ParityReport) -> list[str]:
 
 def smallest_passing(report: ParityReport) -> tuple[ParityRow, CaseResult] | None:
     """The row and case with the largest error in noise of all runtimes but the reference; None where there is none."""
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
+    compared = [(row, case) for row in report.compared for case in row.cases]
     return max(compared, key=lambda pair: math.inf if pair[1].in_noise is None else pair[1].in_noise, default=None)
 
 
@@ -108,10 +107,10 @@ def _enough(report: ParityReport) -> list[str]:
 
 def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
     """A row for each part, by `STAGE_COLUMNS`, then one for each state that is wrong."""
-    rows = [_row(part, ascii_only) for part in explanation.parts]
+    rows = [_row(stage, ascii_only) for stage in explanation.stages]
     for state in explanation.states:
         if not state.alone.passed:
-            name = f"{state.name} ({state.part})"
+            name = f"{state.name} ({state.stage})"
             rows.append((name, _error(state.alone), "", f"{state.alone.limit:.1e}", _step(state.alone), ""))
     return rows
 
@@ -121,7 +120,7 @@ def explanation_details(explanation: Explanation) -> list[str]:
     lines = []
     if explanation.first_off is not None and explanation.first_off.whole is not None:
         first = explanation.first_off
-        lines.append(f"as it ran, {first.part} is the first past its limit, from step {_step(first.whole)}")
+        lines.append(f"as it ran, {first.stage} is the first past its limit, from step {_step(first.whole)}")
     if explanation.findings:
         count = len(explanation.findings)
         lines.append(f"differences from the graph that the weights make: {count}")
@@ -152,11 +151,11 @@ def _level(value: float, limit: float) -> int:
     return min(len(_BARS) - 1, 1 + int(math.log10(value / limit))) if limit > 0 else len(_BARS) - 1
 
 
-def _row(part: PartResult, ascii_only: bool) -> tuple[str, ...]:
-    seen = next((each for each in (part.alone, part.whole) if each is not None), None)
+def _row(stage: StageResult, ascii_only: bool) -> tuple[str, ...]:
+    seen = next((each for each in (stage.alone, stage.whole) if each is not None), None)
     limit = "" if seen is None else f"{seen.limit:.1e}"
-    growth = sparkline(part.whole, ascii_only=ascii_only)
-    return part.part, _error(part.alone), _error(part.whole), limit, _step(part.whole), growth
+    growth = sparkline(stage.whole, ascii_only=ascii_only)
+    return stage.stage, _error(stage.alone), _error(stage.whole), limit, _step(stage.whole), growth
 
 
 def _error(deviation: Deviation | None) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from drnn_deploy.debug.explanation import Deviation, Explanation, PartResult
+from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
 from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.reports.markdown import explanations_markdown, markdown
 from drnn_deploy.reports.text import (
@@ -90,7 +90,7 @@ def test_sparkline_of_a_limit_of_zero_and_of_nothing() -> None:
 
 
 def test_words_say_what_was_not_seen() -> None:
-    parts = (PartResult("layer 0", "l0/rnn", GOOD, BAD), PartResult("head", "output", None, None))
+    stages = (StageResult("layer 0", "l0/rnn", GOOD, BAD), StageResult("head", "output", None, None))
     found = Explanation(
         "engine",
         "sequence/fused",
@@ -98,7 +98,7 @@ def test_words_say_what_was_not_seen() -> None:
         "layer 0",
         "v",
         tuple("abcdefg"),
-        parts,
+        stages,
         seen_on="onnxruntime-cpu",
         note="n",
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, run_inputs
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
@@ -102,7 +102,7 @@ class Reproduction:
             raise ValueError("its numbers make no sense")
 
 
-def smallest(
+def minimize(
     runtime: Runtime, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> Reproduction | None:
     """The least of a failing case that still fails: one sequence, of a stream cut behind the first step that is off.

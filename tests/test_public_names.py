@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from drnn_core.version import package_version
+from drnn_core.environment import package_version
 
 NAMES = {
     "drnn_core": """

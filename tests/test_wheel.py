@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drnn_core.version import package_version
+from drnn_core.environment import package_version
 from drnn_runtimes import RUNTIMES
 from tests.runtimes.test_without_torch import core_distributions
 

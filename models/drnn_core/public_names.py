@@ -23,7 +23,7 @@ def public_names(
 
     def import_name(name: str) -> Any:
         if name == "__version__":
-            from drnn_core.version import package_version
+            from drnn_core.environment import package_version
 
             return package_version()
         if name not in homes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 from benchmarks.measure import write_result
 from drnn_deploy.exporter.golden import make_golden
 from drnn_deploy.planner.plan import task_length
+from drnn_deploy.zoo import zoo
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference.loop import Array, run_reference
 from drnn_runtimes.reference.low_precision import rounding_product
 
-ZOO = Path(__file__).parents[1] / "models" / "zoo"
 TYPES: dict[str, Any] = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 VARIANTS = ("products", "and cell state", "and all states", "everything")
 Row = dict[str, Any]
@@ -69,7 +68,7 @@ def _stepwise(checkpoint: Checkpoint, inputs: NDArray[np.generic], kind: Any, en
 
 def measure(task: str) -> list[Row]:
     """A row for each type."""
-    checkpoint = load_checkpoint(ZOO / task / "model.pt")
+    checkpoint = load_checkpoint(zoo() / task / "model.pt")
     length = task_length(checkpoint)
     assert length is not None
     if checkpoint.dilated.head.kind == "last_k":

@@ -21,12 +21,12 @@ from benchmarks.measure import RESULTS, write_result
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.evaluation import evaluate_bundle
+from drnn_deploy.zoo import zoo
 from drnn_models.checkpoint import load_checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.trt_numpy import runtime as tensorrt_network
 
-ZOO = Path(__file__).parents[1] / "models" / "zoo"
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
 TASKS = {  # task -> its main metric
     "copy-memory": "cross_entropy",
@@ -46,7 +46,7 @@ def runtime_of(precision: str) -> str:
 
 def measure(task: str, limit: int) -> list[Row]:
     """A row for each precision: the largest error of the golden data, and the metric over `limit` test sequences."""
-    checkpoint = load_checkpoint(ZOO / task / "model.pt")
+    checkpoint = load_checkpoint(zoo() / task / "model.pt")
     rows = []
     for precision in PRECISIONS:
         runtime = find_runtime(runtime_of(precision))

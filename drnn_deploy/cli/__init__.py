@@ -9,6 +9,7 @@ import sys
 import click
 
 from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.version import package_version
 
 _COMMANDS = {
     "data": "Fetch and verify the tasks' data sets.",
@@ -51,7 +52,7 @@ class _LazyGroup(click.Group):
 
 
 @click.command(cls=_LazyGroup)
-@click.version_option(package_name="drnn-deploy", prog_name="drnn-deploy")
+@click.version_option(package_version(), prog_name="drnn-deploy")
 def drnn_deploy() -> None:
     """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
 

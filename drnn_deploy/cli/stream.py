@@ -98,9 +98,9 @@ def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, c
 
 
 def _zoo() -> Path:
-    from importlib import resources
+    from drnn_deploy.zoo import zoo
 
-    path = Path(str(resources.files("drnn_zoo") / "speaker-id" / "model.pt"))
+    path = zoo() / "speaker-id" / "model.pt"
     if not path.is_file():
         raise InputError("the zoo has no speaker network", "Name one with --model.")
     return path

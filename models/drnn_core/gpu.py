@@ -5,12 +5,23 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
+import shutil
+import subprocess
 from typing import Any, Literal
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 _NO_DRIVER = "no NVIDIA driver is installed"
 _TENSORRT_SINCE = (10, 3)
+_STATE = {  # names of facts, and what nvidia-smi calls them
+    "driver": "driver_version",
+    "sm_clock": "clocks.sm",
+    "largest_sm_clock": "clocks.max.sm",
+    "memory_clock": "clocks.mem",
+    "power": "power.draw",
+    "power_limit": "power.limit",
+    "temperature": "temperature.gpu",
+}
 _DATA_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}  # the others are NumPy's names in capitals
 
 
@@ -54,6 +65,19 @@ def gpu() -> Gpu | None:
 def gpu_reason() -> str:
     """Why `gpu` gives None, or "" where it does not. Never raises."""
     return _probe()[1]
+
+
+def gpu_state() -> dict[str, str]:
+    """What nvidia-smi says of the first GPU now: see `_STATE`. Empty where it is not there or does not answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    command = [tool, f"--query-gpu={','.join(_STATE.values())}", "--format=csv,noheader", "--id=0"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return dict(zip(_STATE, (value.strip() for value in said.split(",")), strict=True))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
 
 
 def tensorrt_module(flavour: Flavour) -> TensorRTModule:

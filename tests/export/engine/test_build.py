@@ -255,7 +255,7 @@ def test_the_builder_imports_nothing_from_the_current_folder(tmp_path: Path, mon
 
 def test_the_builder_has_its_callers_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a source tree need not be installed."""
-    (tmp_path / "drnn_models.py").write_text("raise SystemExit('found on the path of the caller')", encoding="utf-8")
+    (tmp_path / "drnn_core.py").write_text("raise SystemExit('found on the path of the caller')", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EngineError, match="exit code 1\nfound on the path of the caller"):
         build(products(tmp_path), tmp_path / "model.engine")

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
+import subprocess
 from typing import Any
 
 _NO_DRIVER = "no NVIDIA driver is installed"
+_STATE = {  # names of facts, and what nvidia-smi calls them
+    "driver": "driver_version",
+    "sm_clock": "clocks.sm",
+    "largest_sm_clock": "clocks.max.sm",
+    "memory_clock": "clocks.mem",
+    "power": "power.draw",
+    "power_limit": "power.limit",
+    "temperature": "temperature.gpu",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +40,19 @@ def gpu() -> Gpu | None:
 def gpu_reason() -> str:
     """Why `gpu` gives None, or "" where it does not. Never raises."""
     return _probe()[1]
+
+
+def gpu_state() -> dict[str, str]:
+    """What nvidia-smi says of the first GPU now: see `_STATE`. Empty where it is not there or does not answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    command = [tool, f"--query-gpu={','.join(_STATE.values())}", "--format=csv,noheader", "--id=0"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return dict(zip(_STATE, (value.strip() for value in said.split(",")), strict=True))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
 
 
 def _probe() -> tuple[Gpu | None, str]:

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def without_tf32() -> Iterator[None]:
-    """Inside, torch's float32 products on a GPU are float32 and not TF32; after it, as before."""
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside, torch may or may not round the factors of float32 products on a GPU to TF32; after it, as before.
+
+    Its own default is to do so in cuDNN, which recurrent layers run through.
+    """
     import torch
 
-    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 class TorchRuntime(StreamingRuntime):
@@ -77,7 +80,7 @@ class TorchRuntime(StreamingRuntime):
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
-        with without_tf32():
+        with tf32(False):
             yield TorchSession(model.eval().to(self._device), graph, self._device)
 
 

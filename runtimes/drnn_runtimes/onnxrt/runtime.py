@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import PRECISIONS, Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.onnxrt.cuda_libraries import FIX as LIBRARIES_FIX
+from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 from drnn_runtimes.onnxrt.providers import (
     GPU_FIX,
     NO_FALLBACK,
@@ -61,6 +63,11 @@ class OnnxRuntime(StreamingRuntime):
         device, title = gpu(), {"cuda": "CUDA", "tensorrt": "TensorRT"}[self._device]
         if device is None:
             return Availability(False, f"{version} has the {title} provider, but {gpu_reason()}", GPU_FIX)
+        with prepared(self._device):
+            absent = load_cuda()
+        if absent:
+            said = f"{version} has the {title} provider, but cannot load {', '.join(absent)}"
+            return Availability(False, said, LIBRARIES_FIX)
         if self._device == "tensorrt" and (missing := missing_tensorrt()):
             release = missing[0].rpartition(".")[2]
             return Availability(
@@ -84,15 +91,15 @@ class OnnxRuntime(StreamingRuntime):
         available = self.availability()
         if not available.usable:
             raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
-        yield OnnxRuntimeSession(self._open(bundle, graph), graph)
+        with prepared(self._device):
+            yield OnnxRuntimeSession(self._open(bundle, graph), graph)
 
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Any:
         path, provider = bundle.path(graph.file), PROVIDERS[self._device]
         digest = bundle.files[graph.file] if self._device == "tensorrt" else ""  # the others keep nothing
         settings = provider_settings(self._device, graph, digest)
         try:
-            with prepared(self._device):
-                session = self._session(str(path), settings)
+            session = self._session(str(path), settings)
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
             reason = str(error).splitlines()[0]
             if self._device == "cpu":
@@ -124,7 +131,7 @@ class OnnxRuntime(StreamingRuntime):
     def _misplaced(self, path: str, settings: dict[str, str]) -> str:
         """What ONNX Runtime does not say when it refuses: which nodes would have run elsewhere."""
         provider = PROVIDERS[self._device]
-        with contextlib.suppress(Exception), prepared(self._device):
+        with contextlib.suppress(Exception):
             wrong = elsewhere(self._session(path, settings, strict=False), provider)
             return describe(wrong, provider) if wrong else ""
         return ""

@@ -113,7 +113,7 @@ def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[M
     for row in rows:
         if not row.passed:
             console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
-    if all(row.runtime == "reference" for row in rows):
+    if all(row.is_reference for row in rows):
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
     for name, caveat in {row.runtime: row.caveat for row in rows if row.caveat}.items():
         console.print(f"note    {name}: {escape(caveat)}")

@@ -8,6 +8,7 @@ from typing import Any
 from drnn_core.errors import ParityError, RuntimeUnavailableError
 from drnn_deploy.parity.task_results import TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,11 @@ class ParityRow:
     seconds: float | None = None
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is a row of the reference, which is compared with itself."""
+        return self.runtime == ReferenceRuntime.name
+
+    @property
     def worst(self) -> CaseResult | None:
         """The case with the largest error in units of noise."""
         return max(self.cases, key=lambda c: float("inf") if c.in_noise is None else c.in_noise, default=None)
@@ -85,9 +91,14 @@ class ParityReport:
     notes: tuple[str, ...] = ()
 
     @property
+    def compared(self) -> tuple[ParityRow, ...]:
+        """The rows of all runtimes but the reference."""
+        return tuple(row for row in self.rows if not row.is_reference)
+
+    @property
     def passed(self) -> bool:
         """Every row passed, and there is at least one besides the reference."""
-        return all(row.passed for row in self.rows) and any(row.runtime != "reference" for row in self.rows)
+        return all(row.passed for row in self.rows) and bool(self.compared)
 
     @property
     def exit_code(self) -> int:

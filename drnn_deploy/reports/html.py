@@ -110,7 +110,7 @@ def _row(row: ParityRow) -> dict[str, Any]:
 
 def _bars(report: ParityReport, number: int) -> str:
     """SVG: the largest error of every row, in noise, against the limit; "" where no row has numbers."""
-    rows = [row for row in report.rows if row.runtime != "reference" and row.worst and row.worst.in_noise is not None]
+    rows = [row for row in report.compared if row.worst and row.worst.in_noise is not None]
     if not rows:
         return ""
     figure = _figure(9, 0.9 + 0.28 * len(rows))
@@ -130,9 +130,9 @@ def _bars(report: ParityReport, number: int) -> str:
 def _curves(report: ParityReport, number: int) -> list[str]:
     """SVGs: error over output steps of every golden case with several steps, a line for each runtime and graph."""
     drawn: dict[tuple[str, str, float], list[tuple[str, Sequence[float | None]]]] = {}
-    for row in report.rows:
+    for row in report.compared:
         for case in row.cases:
-            if row.runtime != "reference" and len(case.growth) > 1:
+            if len(case.growth) > 1:
                 key = (case.case, row.precision, case.limit)
                 drawn.setdefault(key, []).append((f"{row.runtime} {row.graph}", case.growth))
     plots = []

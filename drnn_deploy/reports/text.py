@@ -13,7 +13,7 @@ def derivation(report: ParityReport) -> list[str]:
     lines = [f"tolerance: {report.tolerance.rule}"]
     if report.tolerance.by_noise:
         lines.append("noise: what the precision's own roundings do to this network on these inputs, against float64")
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
+    compared = [(row, case) for row in report.compared for case in row.cases]
     compared.sort(key=_group)
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
@@ -24,7 +24,7 @@ def derivation(report: ParityReport) -> list[str]:
 
 def smallest_passing(report: ParityReport) -> tuple[ParityRow, CaseResult] | None:
     """The row and case with the largest error in noise of all runtimes but the reference; None where there is none."""
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
+    compared = [(row, case) for row in report.compared for case in row.cases]
     return max(compared, key=lambda pair: math.inf if pair[1].in_noise is None else pair[1].in_noise, default=None)
 
 

@@ -16,7 +16,10 @@ PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check co
 
 
 def package_version() -> str:
-    """For example "0.1.0": of the installed distribution, else of the `pyproject.toml` of the tree this file is in."""
+    """The version of drnn-deploy, for example "0.1.0".
+
+    It is that of the installed distribution, else that in the `pyproject.toml` of the source tree.
+    """
     try:
         return metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -51,7 +54,11 @@ def system() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Name -> version of Python, the system, the installed `PACKAGES` and the GPU, if there is one."""
+    """What a check ran with.
+
+    Returns:
+        Name -> version of Python, of the system and of the installed `PACKAGES`; and "gpu", where there is one.
+    """
     from drnn_core.gpu import gpu
 
     device = gpu()

@@ -23,7 +23,12 @@ _PARENT = "parent"
 
 
 class ChildError(Exception):
-    """The child did not answer. `how`: its end and the last lines that it wrote; `late`: its time was over."""
+    """The child did not answer.
+
+    Attributes:
+        how: Its end and the last lines that it wrote.
+        late: Whether its time was over.
+    """
 
     def __init__(self, how: str, *, late: bool = False) -> None:
         super().__init__(how)
@@ -31,10 +36,18 @@ class ChildError(Exception):
 
 
 def ask(module: str, request: Mapping[str, Any], time_limit: float) -> dict[str, Any]:
-    """Run `module` with this process's import path, and return its reply.
+    """Run a module in a process of its own and return its reply.
 
-    time_limit: seconds. Raises `ChildError` for a child that ends without a reply or is late; a late one and everything
-    it started are killed, and so they are where this process is interrupted.
+    The child has this process's import path. If it is late, or this process is interrupted, it is killed with
+    everything that it started.
+
+    Args:
+        module: What to run; it calls `answer`.
+        request: Anything that JSON can hold.
+        time_limit: Seconds.
+
+    Raises:
+        ChildError: The child ends without a reply or is late.
     """
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     with (
@@ -68,7 +81,7 @@ def ask(module: str, request: Mapping[str, Any], time_limit: float) -> dict[str,
 
 
 def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-    """The child's side: give `reply(request)` as the answer, and end where the caller does."""
+    """Give `reply(request)` as the answer; this is the child's side. The process ends when its caller does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C may reach the whole group: the caller ends this process
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print: keep that out of the reply

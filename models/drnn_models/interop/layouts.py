@@ -108,8 +108,8 @@ def _place(name: str, layout: Layout) -> _Place | None:
     match = _PATTERNS[layout].fullmatch(name)
     if match is None:
         return None
-    found = match.groupdict()
-    return _Place(found["module"], int(found.get("group") or 0), int(found["layer"]), found["part"])
+    groups = match.groupdict()
+    return _Place(groups["module"], int(groups.get("group") or 0), int(groups["layer"]), groups["part"])
 
 
 def _refuse_other_kinds(places: dict[str, _Place]) -> None:

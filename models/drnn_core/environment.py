@@ -16,7 +16,10 @@ PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check co
 
 
 def package_version() -> str:
-    """For example "0.1.0": of the installed distribution, else of the `pyproject.toml` of the tree this file is in."""
+    """The version of drnn-deploy, for example "0.1.0".
+
+    It is that of the installed distribution, else that in the `pyproject.toml` of the source tree.
+    """
     try:
         return metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:

@@ -24,7 +24,10 @@ _STATE = {  # names of facts, and what nvidia-smi calls them
 class Gpu:
     """The GPU that CUDA uses by default (the first one visible).
 
-    compute_capability: for example "8.6". driver: the newest CUDA that the driver speaks, for example "CUDA 13.0".
+    Attributes:
+        name: What NVIDIA calls it.
+        compute_capability: For example "8.6".
+        driver: The newest CUDA that the driver speaks, for example "CUDA 13.0".
     """
 
     name: str
@@ -33,12 +36,16 @@ class Gpu:
 
 
 def gpu() -> Gpu | None:
-    """The GPU, or None where there is none to use (`gpu_reason` says why). Never raises."""
+    """Look for the GPU. It never raises.
+
+    Returns:
+        The GPU, or None where none can be used; `gpu_reason` then says why.
+    """
     return _probe()[0]
 
 
 def gpu_reason() -> str:
-    """Why `gpu` gives None, or "" where it does not. Never raises."""
+    """Why `gpu` returns None, or "" where it does not. It never raises."""
     return _probe()[1]
 
 

@@ -27,7 +27,12 @@ _PARENT, _ROW, _REPLY = "parent", "row", "reply"
 
 
 class ChildError(Exception):
-    """The child did not answer. `how`: its end and the last lines that it wrote; `late`: its time was over."""
+    """The child did not answer.
+
+    Attributes:
+        how: Its end and the last lines that it wrote.
+        late: Whether its time was over.
+    """
 
     def __init__(self, how: str, *, late: bool = False) -> None:
         super().__init__(how)

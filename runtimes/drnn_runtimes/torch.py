@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import StreamingRuntime
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
@@ -38,7 +38,11 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 class TorchRuntime(StreamingRuntime):
-    """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
+    """Runs the weights of a bundle through torch.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
 
     reads_graph = False
 

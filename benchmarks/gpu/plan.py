@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_core.gpu import Flavour
 from drnn_models.spec import Cell
+from drnn_runtimes.trt.bindings import Flavour
 from drnn_zoo import zoo_tasks
 
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU

@@ -25,7 +25,7 @@ from drnn_export.emitter.builder import tensor_info
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Arrays, Copying, Session
+from drnn_runtimes.session import Arrays, CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
 _GIVEN = "given"
@@ -159,7 +159,7 @@ def feeds_alone(
     return feeds
 
 
-class _Recorder(Copying):
+class _Recorder(CopyingSession):
     """Runs a session and keeps what every run gave but for the outputs `dropped`: a long stream has too many."""
 
     def __init__(self, session: Session, dropped: Container[str]) -> None:

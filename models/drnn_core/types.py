@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ class TensorInfo:
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> TensorInfo:
+        """Read the JSON form, `name`, `dtype` and `shape` (a list), which has been checked before."""
+        return cls(entry["name"], entry["dtype"], tuple(entry["shape"]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference.loop import ReferenceRuntime
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants.mutant import Change, attribute, before, both, flipped, through, weights

@@ -30,6 +30,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference import loop
+from drnn_runtimes.reference import runtime as reference_runtime
 from tests.networks import random_weights, specs
 
 Command = Any  # see conftest
@@ -157,7 +158,7 @@ def count_float64(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]
     """(module, inputs) -> how often it had the float64 loop compute them."""
     found: Counter[tuple[str, bytes]] = Counter()
     right = loop.run_reference
-    for module in (golden, task_metrics, loop):
+    for module in (golden, task_metrics, reference_runtime):
 
         def counted(*words: Any, name: str = module.__name__, **options: Any) -> Any:
             if options.get("precision", np.float64) is np.float64:

@@ -24,7 +24,8 @@ from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.reference.loop import ReferenceRuntime, run_reference
+from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 from tests.networks import random_weights
 
 Array = NDArray[np.generic]

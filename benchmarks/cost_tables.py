@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.measure import RESULTS
 from drnn_deploy.planner.cost_model import load_costs
-from drnn_models.spec import Cell
+from drnn_models.cells import Cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "costs.md"
 NETWORKS = {(9, 20): "nine layers of 20, dilations 1 to 256", (10, 32): "ten layers of 32, dilations 2 to 1024"}

@@ -32,7 +32,8 @@ from drnn_deploy.planner.cost_model import Costs, Workload, workload
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import build_engine
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.cells import Cell
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_models.weights import Weights
 
 SHIPPED = Path(__file__).parents[1] / "drnn_deploy" / "planner" / "cost_model.json"

@@ -21,8 +21,9 @@ import torch
 from benchmarks.measure import interleaved, write_result
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
+from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 
 STEPS = 784
 Contenders = dict[str, Callable[[], Any]]

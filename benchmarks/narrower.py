@@ -36,7 +36,7 @@ Row = dict[str, Any]
 def error(checkpoint: Checkpoint, case: GoldenCase, kind: Any, variant: str) -> float | None:
     """The root mean square error of a variant; None where it has no meaning, or gives no number."""
     spec, weights, product = checkpoint.dilated, checkpoint.weights, rounding_product(kind)
-    if variant == "and cell state" and spec.cell != "lstm":
+    if variant == "and cell state" and "c" not in spec.cell_states:
         return None
     outputs: NDArray[np.generic]
     with np.errstate(over="ignore", invalid="ignore"):

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import narrower
 from benchmarks.measure import RESULTS, write_result
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS, Precision
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.evaluation import evaluate_bundle
 from drnn_models.checkpoint import load_checkpoint
@@ -34,14 +35,13 @@ TASKS = {  # task -> its main metric
     "ptb-char": "bits_per_character",
     "speaker-id": "accuracy",
 }
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 NODES = 40_000  # the copy memory network over its 520 steps
 Row = dict[str, Any]
 
 
-def runtime_of(precision: str) -> str:
+def runtime_of(precision: Precision) -> str:
     """Where a precision is run."""
-    return "tensorrt-network" if precision == "bf16" else "onnxruntime-cpu"
+    return "tensorrt-network" if "cpu" in PRECISIONS[precision].not_in_onnxruntime else "onnxruntime-cpu"
 
 
 def measure(task: str, limit: int) -> list[Row]:

@@ -27,8 +27,9 @@ from drnn_export.emitter.builder import GraphBuilder
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import build_engine
+from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.trt.sidecar import Sidecar
 
 PAGE = Path(__file__).parents[1] / "docs" / "step-forms.md"

@@ -23,9 +23,10 @@ import torch
 
 from benchmarks.measure import interleaved, write_result
 from drnn_deploy import ExportOptions, export
+from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.streaming.stream import Stream
 

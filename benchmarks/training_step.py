@@ -20,8 +20,9 @@ from torch.nn import functional
 
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import Timing, interleaved, write_result
+from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 
 BATCH = 128
 FIRST_DILATIONS = (1, 2, 4, 8)

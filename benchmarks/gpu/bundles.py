@@ -8,8 +8,8 @@ from benchmarks.gpu.plan import Setting
 from benchmarks.latency import STEPS, network
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter.pipeline import EngineResult
+from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
-from drnn_models.spec import Cell
 from drnn_runtimes.bundle import Bundle
 from drnn_zoo import ZOO
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_models.spec import Cell
+from drnn_models.cells import Cell
 from drnn_runtimes.trt.bindings import Flavour
 from drnn_zoo import zoo_tasks
 

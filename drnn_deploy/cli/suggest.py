@@ -8,11 +8,12 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_models.cells import CELLS
 
 
 @click.command()
 @click.option("--length", type=click.IntRange(min=1), required=True, help="Time steps of a sequence.")
-@click.option("--cell", type=click.Choice(["rnn", "gru", "lstm"]), default="gru", show_default=True)
+@click.option("--cell", type=click.Choice(list(CELLS)), default="gru", show_default=True)
 @click.option("--hidden", type=click.IntRange(min=1), default=20, show_default=True, help="Units per layer.")
 @click.option("--features", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs per step.")
 @click.option("--outputs", type=click.IntRange(min=1), default=10, show_default=True, help="Classes.")

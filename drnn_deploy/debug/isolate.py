@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from drnn_core.errors import DeployError
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision
 from drnn_deploy.debug.explanation import StageResult, StateResult, wrong_stages
 from drnn_deploy.debug.isolate_nodes import first_wrong_node
 from drnn_deploy.debug.isolate_weights import one_layer
@@ -31,7 +31,7 @@ from drnn_runtimes.reference.low_precision import narrow_reference
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays, Session
 
-_LIKE: dict[Precision, str] = {"fp16": "float16 or TF32", "bf16": "bfloat16"}  # the first two have the same mantissa
+_LIKE = {precision: info.lookalike for precision, info in PRECISIONS.items() if info.lookalike}
 _ABOUT = 4.0  # times; the errors of the two are 8 apart
 _RUNS_ALONE = 32  # each on right states, so that one is as good as the other; all of a long stream's fill the memory
 _TINY = float(np.finfo(np.float64).tiny)

@@ -10,12 +10,11 @@ import onnx
 from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError
-from drnn_core.types import TensorInfo
+from drnn_core.types import PRECISIONS, TensorInfo
 from drnn_deploy.debug.taps import opened, session_of
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.onnx_diff import stage_of
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.reference.low_precision import spacing
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays
 
@@ -75,5 +74,5 @@ def _off(value: NDArray[np.generic] | None, right: NDArray[np.generic] | None, f
         return True
     wide = right.astype(np.float64)
     largest = max(1.0, float(np.abs(wide).max(initial=0.0)))
-    limit = max(floor, NOISE_MULTIPLE * spacing(graph.precision) * largest)
+    limit = max(floor, NOISE_MULTIPLE * PRECISIONS[graph.precision].spacing * largest)
     return not bool((np.abs(value.astype(np.float64) - wide) <= limit).all())

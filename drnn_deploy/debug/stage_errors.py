@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.types import PRECISIONS
 from drnn_deploy.debug.explanation import Deviation, StateResult
 from drnn_deploy.debug.stages import Array, Stage, StateRows, Trace, rows_at, state_rows, states_after, states_before
 from drnn_deploy.debug.taps import BatchRuns
@@ -19,7 +20,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
 from drnn_runtimes.reference.loop import Reference
-from drnn_runtimes.reference.low_precision import narrow_reference, spacing
+from drnn_runtimes.reference.low_precision import narrow_reference
 
 Noises = Mapping[str, float]  # by the names of a trace
 
@@ -43,7 +44,8 @@ def noises(
     It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
     the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
     """
-    found = {name: spacing(graph.precision) * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
+    spacing = PRECISIONS[graph.precision].spacing
+    found = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
     precisions = {"fp32", graph.precision}
     for precision in sorted(precisions):
         trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace

@@ -158,7 +158,7 @@ def _lines(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[st
     """Whole delay lines before a run, by the names that states have without their prefix."""
     late = 1 if graph.emission == "skewed" else 0
     ages = [np.arange(-dilation, 0) for dilation in spec.dilations]
-    batch, kinds = len(trace["input"]), "hc" if spec.cell == "lstm" else "h"
+    batch, kinds = len(trace["input"]), spec.cell_states
     lines = {
         f"l{layer}_{kind}": rows_at(trace[f"l{layer}_{kind}"], run * graph.steps - late * layer + ages[layer])
         for layer in range(spec.layers)

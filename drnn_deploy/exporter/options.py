@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import cast, get_args
 
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
@@ -127,13 +129,19 @@ def _request(
     request = GraphRequest(
         steps,
         options.batch,
-        emission or ("unrolled" if precision == "bf16" else "fused"),  # type: ignore[arg-type]  # checked there
+        emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
         ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
     )
     return request if emission else cheapest_emission(spec, request, options.target, options.node_budget)
+
+
+def _first_emission(precision: str) -> Emission:
+    """The first emission that a precision has; `GraphRequest` refuses a precision that there is not."""
+    info = PRECISIONS.get(cast(Precision, precision), PRECISIONS["fp32"])
+    return next(emission for emission in get_args(Emission) if emission not in info.refused)
 
 
 def _ring(spec: ModelSpec, options: ExportOptions) -> bool:

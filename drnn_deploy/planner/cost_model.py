@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_export.emitter.emit import Estimate, estimate
 from drnn_export.emitter.request import GraphRequest
-from drnn_models.gates import GATES
-from drnn_models.spec import Cell, ModelSpec
+from drnn_models.cells import Cell
+from drnn_models.spec import ModelSpec
 
 RUN_FEATURES = (
     "run",
@@ -87,7 +87,7 @@ class Workload:
 
 def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
     """Count what a graph does. A dynamic batch counts as 1."""
-    batch, gates = request.batch or 1, len(GATES[spec.cell].torch)
+    batch, gates = request.batch or 1, spec.gates
     head = spec.head.output_steps(request.steps) * spec.window * spec.hidden[-1] * spec.head.outputs
     products = {True: 0, False: batch * head}  # by whether the run is an operator
     operator_steps: list[int] = []

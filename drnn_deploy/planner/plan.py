@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_core.types import Emission, Precision
+from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
@@ -161,9 +161,8 @@ def _streams(spec: ModelSpec, batch: int | None) -> Iterator[GraphRequest]:
 
 
 def _emissions(batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
-    if precision == "bf16":
-        return ("unrolled",)
-    return ("fused",) if batch is None else ("fused", "unrolled", "mixed")
+    every: tuple[Emission, ...] = ("fused",) if batch is None else ("fused", "unrolled", "mixed")
+    return tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
 
 
 def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:

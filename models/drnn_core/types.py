@@ -4,17 +4,92 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the commands' options need these types before anything heavy is imported
+    import numpy as np
+    from numpy.typing import NDArray
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
 Emission = Literal["fused", "unrolled", "mixed", "skewed"]
-# Of matrix products; all else is float32 (`drnn_export.emitter.precision`). int8: weights only, products in float32.
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]  # see `PRECISIONS`
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionInfo:
+    """What a precision of matrix products decides; all else in a graph is float32 (`drnn_export.emitter.precision`).
+
+    dtype: NumPy's name of the type that operands and results of products are rounded to. onnx, tensorrt, kernel: what
+    ONNX, TensorRT's API and the kernels of its engines call that type. spacing: of numbers at 1 in the narrowest type
+    that products are computed in. weights_only: only constant matrices have the type, products are in float32.
+    lookalike: types whose rounding errors are about as large, for precisions that an error may betray. refused:
+    emission -> why there is no such graph, and what to ask for. provider_option: of ONNX Runtime's TensorRT provider.
+    not_in_onnxruntime: device -> why ONNX Runtime does not run such graphs there.
+    """
+
+    dtype: str
+    onnx: str
+    tensorrt: str
+    spacing: float
+    kernel: str = ""
+    weights_only: bool = False
+    lookalike: str = ""
+    refused: Mapping[Emission, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    provider_option: str = ""
+    not_in_onnxruntime: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """NumPy's type, or that of ml_dtypes where NumPy has none of its own."""
+        import ml_dtypes
+        import numpy as np
+
+        return np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
+
+
+_NO_OPERATORS = (
+    "there are no recurrent operators of bfloat16 to emit: NVIDIA's parser refuses them",
+    "Ask for emission unrolled, or for precision fp16.",
+)
+_NO_CPU_KERNELS = "ONNX Runtime's CPU has no kernels for bfloat16"
+_NO_FREE_CHOICE = "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
+_ONE_PRODUCT = ("a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16.")
+
+PRECISIONS: dict[Precision, PrecisionInfo] = {
+    "fp32": PrecisionInfo("float32", "FLOAT", "FLOAT", spacing=2.0**-23),
+    "fp16": PrecisionInfo(
+        "float16",
+        "FLOAT16",
+        "HALF",
+        spacing=2.0**-10,
+        kernel="Half",
+        lookalike="float16 or TF32",  # which have the same mantissa
+        provider_option="trt_fp16_enable",
+    ),
+    "bf16": PrecisionInfo(
+        "bfloat16",
+        "BFLOAT16",
+        "BF16",
+        spacing=2.0**-7,
+        kernel="BFloat16",
+        lookalike="bfloat16",
+        refused={"fused": _NO_OPERATORS, "mixed": _NO_OPERATORS},
+        provider_option="trt_bf16_enable",
+        not_in_onnxruntime={"cpu": _NO_CPU_KERNELS},
+    ),
+    "int8": PrecisionInfo(
+        "int8",
+        "INT8",
+        "INT8",
+        spacing=2.0**-23,
+        kernel="Int8",
+        weights_only=True,
+        refused={"skewed": _ONE_PRODUCT},
+        not_in_onnxruntime={"tensorrt": _NO_FREE_CHOICE},
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)

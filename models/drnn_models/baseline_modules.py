@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
+from drnn_models.cells import Activation, Cell
 from drnn_models.dilated_rnn import DilatedRNN, embed, embedding_for, initialise
 from drnn_models.spec import ModelSpec
 
@@ -40,7 +43,7 @@ class _SkipLayer(nn.Module):
     def __init__(self, stack: ModelSpec, features: int, hidden: int, skip: int) -> None:
         super().__init__()
         rows = stack.gates * hidden
-        self.cell, self.activation, self.hidden, self.skip = stack.cell, stack.activation, hidden, skip
+        self.step, self.activation, self.hidden, self.skip = _STEPS[stack.cell], stack.activation, hidden, skip
         self.weight_ih_l0 = nn.Parameter(torch.empty(rows, features))
         self.weight_hh_l0 = nn.Parameter(torch.empty(rows, 2 * hidden))
         self.bias_ih_l0 = nn.Parameter(torch.empty(rows))
@@ -54,24 +57,35 @@ class _SkipLayer(nn.Module):
         for step, gates in enumerate(functional.linear(x, self.weight_ih_l0, self.bias_ih_l0).unbind()):
             skipped = outputs[step - self.skip] if step >= self.skip else zeros
             recurrent = functional.linear(torch.cat([h, skipped], dim=-1), self.weight_hh_l0, self.bias_hh_l0)
-            h, c = self._step(gates, recurrent, h, c)
+            h, c = self.step(gates, recurrent, h, c, self.activation)
             outputs.append(h)
         return torch.stack(outputs)
 
-    def _step(self, gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One cell from its two halves (B, G * H); `h`, `c`: of the step before."""
-        if self.cell == "rnn":
-            total = gates + recurrent
-            return (total.relu() if self.activation == "relu" else total.tanh()), c
-        if self.cell == "lstm":
-            i, f, g, o = (gates + recurrent).chunk(4, dim=-1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            return o.sigmoid() * c.tanh(), c
-        (r, z, n), (reset, update, new) = gates.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
-        candidate = (n + (r + reset).sigmoid() * new).tanh()
-        return candidate + (z + update).sigmoid() * (
-            h - candidate
-        ), c  # not torch.lerp: it refuses autocast's mixed types
+
+def _rnn_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+    total = gates + recurrent
+    return (total.relu() if activation == "relu" else total.tanh()), c
+
+
+def _gru_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, _: Activation) -> tuple[Tensor, Tensor]:
+    (r, z, n), (reset, update, new) = gates.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
+    candidate = (n + (r + reset).sigmoid() * new).tanh()
+    difference = h - candidate  # not torch.lerp, which refuses the mixed types of autocast
+    return candidate + (z + update).sigmoid() * difference, c
+
+
+def _lstm_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, _: Activation) -> tuple[Tensor, Tensor]:
+    i, f, g, o = (gates + recurrent).chunk(4, dim=-1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+# One step from its two halves (B, G * H), h and c of the step before, and the activation -> h and c, (B, H) each.
+_STEPS: dict[Cell, Callable[[Tensor, Tensor, Tensor, Tensor, Activation], tuple[Tensor, Tensor]]] = {
+    "rnn": _rnn_step,
+    "gru": _gru_step,
+    "lstm": _lstm_step,
+}
 
 
 class DilatedCNN(nn.Module):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from drnn_models.cells import CELLS, Cell
 from drnn_models.cone import as_slice, plan_cone
-from drnn_models.gates import GATES
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -26,9 +27,8 @@ class DilatedRNN(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = embedding_for(spec.input)
-        self.layers = nn.ModuleList(
-            _cell(spec, features, hidden) for features, hidden in zip(spec.layer_inputs(), spec.hidden, strict=True)
-        )
+        make, sizes = _LAYERS[spec.cell], zip(spec.layer_inputs(), spec.hidden, strict=True)
+        self.layers = nn.ModuleList(make(spec, features, hidden) for features, hidden in sizes)
         for layer in self.layers:
             initialise(layer, spec.cell)
         self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
@@ -47,7 +47,7 @@ class DilatedRNN(nn.Module):
                 kept = as_slice(layer_plan.select)
                 x = x[kept] if kept is not None else x[torch.from_numpy(layer_plan.select).to(x.device)]
             zeros = x.new_zeros(layer_plan.fold, batch, cast(int, layer.hidden_size))
-            x, _ = run_folded(layer, x, (zeros, zeros) if self.spec.cell == "lstm" else (zeros,))
+            x, _ = run_folded(layer, x, (zeros,) * len(self.spec.cell_states))
         past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
         return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
 
@@ -59,12 +59,11 @@ class DilatedRNN(nn.Module):
         x = self._embed(inputs)
         length, batch = x.shape[:2]
         state = self.initial_state(batch) if state is None else state
-        parts = ("h", "c") if self.spec.cell == "lstm" else ("h",)
         after: State = {}
         for index, layer in enumerate(self.layers):
-            lines = tuple(state[f"l{index}_{part}"].transpose(0, 1) for part in parts)  # (d, B, H)
-            x, lines = run_folded(layer, x, lines)
-            after |= {f"l{index}_{part}": line.transpose(0, 1) for part, line in zip(parts, lines, strict=True)}
+            names = [f"l{index}_{letter}" for letter in self.spec.cell_states]
+            x, lines = run_folded(layer, x, tuple(state[name].transpose(0, 1) for name in names))  # (d, B, H) each
+            after |= {name: line.transpose(0, 1) for name, line in zip(names, lines, strict=True)}
         window = self.spec.window
         top = torch.cat([state["fusion"].transpose(0, 1), x]) if window > 1 else x  # (window - 1 + T, B, H)
         if window > 1:
@@ -133,29 +132,37 @@ def _run(layer: nn.Module, rows: Tensor, lines: tuple[Tensor, ...]) -> tuple[Ten
     return outputs, tuple(part.reshape(phases, batch, hidden) for part in states)
 
 
-def _cell(spec: ModelSpec, features: int, hidden: int) -> nn.Module:
-    if spec.reset == "before":
-        return ResetBeforeGRU(features, hidden)
-    if spec.cell == "rnn":
-        return nn.RNN(features, hidden, nonlinearity=spec.activation)
-    return nn.GRU(features, hidden) if spec.cell == "gru" else nn.LSTM(features, hidden)
+def _rnn(spec: ModelSpec, features: int, hidden: int) -> nn.Module:
+    return nn.RNN(features, hidden, nonlinearity=spec.activation)
+
+
+def _gru(spec: ModelSpec, features: int, hidden: int) -> nn.Module:
+    return nn.GRU(features, hidden) if spec.reset == "after" else ResetBeforeGRU(features, hidden)
+
+
+def _lstm(spec: ModelSpec, features: int, hidden: int) -> nn.Module:
+    return nn.LSTM(features, hidden)
+
+
+# One layer's module from features and hidden units, with the parameters and the call of torch's.
+_LAYERS: dict[Cell, Callable[[ModelSpec, int, int], nn.Module]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
 
 
 @torch.no_grad()
-def initialise(layer: nn.Module, cell: str) -> None:
+def initialise(layer: nn.Module, cell: Cell) -> None:
     """Xavier-uniform input and orthogonal recurrent weights per gate, zero biases but 1 for an LSTM's forget gate.
 
     torch's own start, uniform in +-1/sqrt(H) throughout, lets the signal fade over nine narrow layers: copy memory then
     stays on a plateau. The forget bias is what the authors' code adds at run time.
     """
     weights = dict(layer.named_parameters())
-    gates = GATES[cell].torch
+    gates, forget_gate = CELLS[cell].torch, CELLS[cell].forget_gate
     for block in weights["weight_ih_l0"].chunk(len(gates)):
         nn.init.xavier_uniform_(block)
     for block in weights["weight_hh_l0"].chunk(len(gates)):
         nn.init.orthogonal_(block)
     for gate, block in zip(gates, weights["bias_ih_l0"].chunk(len(gates)), strict=True):
-        block.fill_(1.0 if cell == "lstm" and gate == "f" else 0.0)
+        block.fill_(1.0 if gate == forget_gate else 0.0)
     weights["bias_hh_l0"].zero_()
 
 

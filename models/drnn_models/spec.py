@@ -12,11 +12,8 @@ from typing import Any, Literal, cast, get_args
 
 from drnn_core.errors import SpecError
 from drnn_core.plain_data import check_plain
-from drnn_models.gates import GATES
+from drnn_models.cells import CELLS, Activation, Cell, Reset
 
-Cell = Literal["rnn", "gru", "lstm"]
-Activation = Literal["tanh", "relu"]
-Reset = Literal["after", "before"]
 HeadKind = Literal["last", "last_k", "sequence"]
 
 _LARGEST = 1 << 24  # of any size in a spec: a hostile file must not make us allocate without bound
@@ -104,7 +101,7 @@ class ModelSpec:
     reset: Reset = "after"
 
     def __post_init__(self) -> None:
-        _one_of("cell", self.cell, tuple(GATES))
+        _one_of("cell", self.cell, tuple(CELLS))
         for name in ("hidden", "dilations"):
             object.__setattr__(self, name, _sizes(name, getattr(self, name)))
         if len(self.hidden) != len(self.dilations):
@@ -114,11 +111,9 @@ class ModelSpec:
         _instance("input", self.input, (Continuous, Tokens))
         _instance("head", self.head, (Head,))
         _one_of("activation", self.activation, get_args(Activation))
-        if self.activation != "tanh" and self.cell != "rnn":
-            raise SpecError(f"spec.activation: '{self.activation}' is only for cell 'rnn', not '{self.cell}'")
+        _one_of_the_cells("activation", self.activation, self.cell, {n: info.activations for n, info in CELLS.items()})
         _one_of("reset", self.reset, get_args(Reset))
-        if self.reset != "after" and self.cell != "gru":
-            raise SpecError(f"spec.reset: '{self.reset}' is only for cell 'gru', not '{self.cell}'")
+        _one_of_the_cells("reset", self.reset, self.cell, {n: info.resets for n, info in CELLS.items()})
         if self.fusion is None:
             object.__setattr__(self, "fusion", self.dilations[0] > 1)
         _instance("fusion", self.fusion, (bool,))
@@ -142,7 +137,12 @@ class ModelSpec:
     @property
     def gates(self) -> int:
         """Gate blocks in a layer's weights: 1 (RNN), 3 (GRU), 4 (LSTM)."""
-        return len(GATES[self.cell].torch)
+        return len(CELLS[self.cell].torch)
+
+    @property
+    def cell_states(self) -> str:
+        """What a layer carries from step to step, a letter each: "h", of an LSTM "hc"."""
+        return CELLS[self.cell].states
 
     @property
     def window(self) -> int:
@@ -170,11 +170,10 @@ class ModelSpec:
 
     def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Name -> (B, d, H) of every state: each layer's last d vectors in time order, and the fusion window's past."""
-        parts = ("h", "c") if self.cell == "lstm" else ("h",)
         shapes: dict[str, tuple[int, ...]] = {
-            f"l{layer}_{part}": (batch, dilation, hidden)
+            f"l{layer}_{state}": (batch, dilation, hidden)
             for layer, (dilation, hidden) in enumerate(zip(self.dilations, self.hidden, strict=True))
-            for part in parts
+            for state in self.cell_states
         }
         if self.window > 1:
             shapes["fusion"] = (batch, self.window - 1, self.hidden[-1])
@@ -235,6 +234,12 @@ def _shown(value: object) -> str:
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise SpecError(f"spec.{name}: must be one of {', '.join(allowed)}, got {_shown(value)}")
+
+
+def _one_of_the_cells(name: str, value: str, cell: Cell, choices: Mapping[Cell, tuple[str, ...]]) -> None:
+    if value not in choices[cell]:
+        others = " or ".join(f"'{other}'" for other, allowed in choices.items() if value in allowed)
+        raise SpecError(f"spec.{name}: '{value}' is only for cell {others}, not '{cell}'")
 
 
 def _instance(name: str, value: object, types: tuple[type, ...]) -> None:

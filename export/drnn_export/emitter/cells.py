@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_export.emitter.builder import GraphBuilder
-from drnn_models.gates import GATES
+from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 
@@ -37,7 +37,7 @@ class LayerWeights:
     @classmethod
     def of(cls, spec: ModelSpec, weights: Weights, layer: int) -> LayerWeights:
         """Take layer `layer` out of a network's weights."""
-        order = GATES[spec.cell].torch
+        order = CELLS[spec.cell].torch
 
         def blocks(name: str) -> dict[str, Array]:
             return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
@@ -73,7 +73,7 @@ def fused_layer(
 
     Returns the outputs (steps, 1, rows, H), and of an LSTM with a state also the last c (1, rows, H), otherwise "".
     """
-    order = GATES[spec.cell].onnx
+    order = CELLS[spec.cell].onnx
     attributes: dict[str, Any] = {"hidden_size": layer.hidden}
     if spec.cell == "gru":
         attributes["linear_before_reset"] = int(spec.reset == "after")
@@ -86,7 +86,7 @@ def fused_layer(
         g.constant(f"{layer.name}/operator/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
         *(("", *initial) if initial else ()),
     ]
-    operator, node = spec.cell.upper(), f"{name}/{spec.cell}"
+    operator, node = CELLS[spec.cell].operator, f"{name}/{spec.cell}"
     if len(initial) < 2:
         return g.node(operator, inputs, node, **attributes), ""
     outputs, _, last = g.nodes(operator, inputs, node, ["outputs", "", "c"], **attributes)

@@ -14,21 +14,16 @@ Inputs and outputs of the graph keep their types.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision, PrecisionInfo
+from drnn_models.cells import CELLS
 from drnn_runtimes.reference.low_precision import quantised
 
-_TYPES: dict[Precision, tuple[int, Any]] = {
-    "fp16": (TensorProto.FLOAT16, np.float16),
-    "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
-}
-_OPERATORS = {"RNN", "GRU", "LSTM"}
+_OPERATORS = {info.operator for info in CELLS.values()}
 Constants = dict[str, onnx.TensorProto]
 
 
@@ -38,7 +33,8 @@ def retyped(
     """The nodes and constants of the same graph in another precision; "fp32" is the graph as it is."""
     if precision == "fp32":
         return list(nodes), dict(constants)
-    pass_ = _Int8(constants) if precision == "int8" else _Narrow(constants, *_TYPES[precision])
+    info = PRECISIONS[precision]
+    pass_ = _Int8(constants) if info.weights_only else _Narrow(constants, info)
     for node in nodes:
         pass_.add(node)
     used = {name for node in pass_.nodes for name in node.input}
@@ -48,10 +44,10 @@ def retyped(
 class _Narrow:
     """Rules 1 and 2."""
 
-    def __init__(self, constants: Mapping[str, onnx.TensorProto], kind: int, dtype: Any) -> None:
+    def __init__(self, constants: Mapping[str, onnx.TensorProto], precision: PrecisionInfo) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants = dict(constants)
-        self._kind, self._dtype = kind, dtype
+        self._kind, self._dtype = TensorProto.DataType.Value(precision.onnx), precision.numpy
         self._narrow: dict[str, str] = {}  # value -> the same in the narrow type
 
     def add(self, node: onnx.NodeProto) -> None:

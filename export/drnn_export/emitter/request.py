@@ -6,7 +6,7 @@ import dataclasses
 from typing import get_args
 
 from drnn_core.errors import InputError
-from drnn_core.types import Emission, Form, Precision
+from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_export.emitter.cells import cell_nodes
 from drnn_models.cone import ConePlan, plan_cone
 from drnn_models.spec import ModelSpec
@@ -54,15 +54,8 @@ class GraphRequest:
             raise InputError(
                 "emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring."
             )
-        if self.precision == "bf16" and self.emission in ("fused", "mixed"):
-            raise InputError(
-                "there are no recurrent operators of bfloat16 to emit: NVIDIA's parser refuses them",
-                "Ask for emission unrolled, or for precision fp16.",
-            )
-        if self.emission == "skewed" and self.precision == "int8":
-            raise InputError(
-                "a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16."
-            )
+        if reason := PRECISIONS[self.precision].refused.get(self.emission):
+            raise InputError(*reason)
         if self.form == "step" and self.steps != 1:
             raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")
         if self.form == "sequence" and self.ring:
@@ -123,6 +116,6 @@ def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
     `started` (B, layers, 1) is 1 for the layers that the first step of the sequence has reached, 0 before that.
     """
     rows = (batch, sum(spec.dilations), max(spec.hidden))
-    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in ("hc" if spec.cell == "lstm" else "h")}
+    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in spec.cell_states}
     shapes["started"] = (batch, spec.layers, 1)
     return shapes | {name: shape for name, shape in spec.state_shapes(batch).items() if name == "fusion"}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import replacing, sha256
 from drnn_core.gpu import Gpu, gpu, gpu_reason
-from drnn_core.types import Availability, Precision, TensorInfo
+from drnn_core.types import PRECISIONS, Availability, Precision, TensorInfo
 from drnn_export.engine.cache import cache_key, keep, take
 from drnn_export.engine.config import BuildControls, command_line
 from drnn_export.engine.kernels import Kernels, read_kernels
@@ -270,7 +270,7 @@ def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> Non
 def _check_kernels(path: Path, model: onnx_module.ModelProto, kernels: Kernels | None) -> None:
     """Raise `EngineError` where the engine's kernels are of another precision than the graph says that it is of."""
     said = {entry.key: entry.value for entry in model.metadata_props}.get("drnn.precision")
-    if kernels is None or said not in get_args(Precision):
+    if kernels is None or said not in PRECISIONS:
         return
     if wrong := kernels.mismatch(cast(Precision, said)):
         raise EngineError(f"{path.name} was built in another precision than {said}: {wrong}", OTHER_FORM)

@@ -9,12 +9,12 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision
 
 _LAYER = re.compile(r"^Name: .*?, LayerType: (\w+),", re.MULTILINE)
 _DATA_TYPE = re.compile(r"Datatype: (\w+)")
 _CONTROL = {"memset", "add", "cjmp", "jmp"}  # counters and jumps of loops, not work on the GPU's cores
-_MARKS: dict[Precision, str] = {"fp16": "Half", "bf16": "BFloat16", "int8": "Int8"}
+_MARKS = {precision: info.kernel for precision, info in PRECISIONS.items() if info.kernel}
 
 
 @dataclasses.dataclass(frozen=True)

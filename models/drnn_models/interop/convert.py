@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_models.gates import GATES
+from drnn_models.cells import CELLS, Activation, Cell
 from drnn_models.interop.layouts import PARTS, SHOWN, Layout, find_layers, shown, typed
-from drnn_models.spec import Activation, Cell, Continuous, Head, HeadKind, ModelSpec, Tokens
+from drnn_models.spec import Continuous, Head, HeadKind, ModelSpec, Tokens
 from drnn_models.weights import Weights, as_float32
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Origins = dict[str, str | None]
 
-_CELLS: dict[int, Cell] = {len(order.torch): name for name, order in GATES.items()}  # type: ignore[misc]
+_CELLS: dict[int, Cell] = {len(info.torch): name for name, info in CELLS.items() if info.module}
 _NEURALFORECAST_REST = ("context_adapter", "mlp_decoder")
 
 
@@ -250,7 +250,7 @@ def _notes(spec: ModelSpec, choices: Choices, layout: Layout, head_weight: str |
     notes = []
     if choices.dilations is None:
         notes.append(f"dilations are those of layout {layout}; others: --dilations")
-    if spec.cell == "rnn":
+    if len(CELLS[spec.cell].activations) > 1:
         notes.append(f"the activation is {spec.activation}, which the weights do not say; other: --activation")
     if head_weight is None:
         notes.append("there is no linear head: the outputs are the top layer's own")

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.files import cache_folder
+from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import GraphInfo
 
 Device = Literal["cpu", "cuda", "tensorrt"]
@@ -56,13 +57,13 @@ def provider_settings(device: Device, graph: GraphInfo, sha256: str) -> dict[str
         return {"use_tf32": "0"}
     if device == "cpu":
         return {}
-    narrow = {"trt_bf16_enable": "1"} if graph.precision == "bf16" else {}
+    wanted = PRECISIONS[graph.precision].provider_option
     return {
-        "trt_fp16_enable": "1" if graph.precision == "fp16" else "0",
+        "trt_fp16_enable": "0",
         "trt_int8_enable": "0",
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(_engine_folder(graph, sha256)),
-        **narrow,
+        **({wanted: "1"} if wanted else {}),
         **_profile(graph),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.types import Availability
+from drnn_core.types import PRECISIONS, Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.providers import (
     GPU_FIX,
@@ -72,11 +72,7 @@ class OnnxRuntime(StreamingRuntime):
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """Every graph of a bundle is ONNX, but not every provider has all types of products."""
-        if graph.precision == "bf16" and self._device == "cpu":
-            return "ONNX Runtime's CPU has no kernels for bfloat16"
-        if graph.precision == "int8" and self._device == "tensorrt":
-            return "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
-        return ""
+        return PRECISIONS[graph.precision].not_in_onnxruntime.get(self._device, "")
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[OnnxRuntimeSession]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.gates import GATES
+from drnn_models.cells import CELLS, Cell
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 
@@ -72,16 +72,15 @@ def run_reference(
     if state is not None:
         before = {name: line.astype(precision) for name, line in state.items()}
     sequence = _embed(spec, wide, inputs, precision)  # T times (B, C)
-    parts = ("h", "c") if spec.cell == "lstm" else ("h",)
     after: State = {}
     trace = {"input": np.stack(sequence, axis=1)} if traced else {}
     for layer, dilation in enumerate(spec.dilations):
         cell = _cell(spec, wide, layer, product)
-        past = [before[f"l{layer}_{part}"] for part in parts]
+        past = [before[f"l{layer}_{part}"] for part in spec.cell_states]
         line: list[Parts] = [tuple(part[:, age] for part in past) for age in range(dilation)]  # times -d .. -1
         for t, x in enumerate(sequence):
             line.append(cell(x, line[t]))  # line[t] holds time t - d
-        for index, part in enumerate(parts):
+        for index, part in enumerate(spec.cell_states):
             after[f"l{layer}_{part}"] = np.stack([h[index] for h in line[-dilation:]], axis=1)
             if traced:
                 trace[f"l{layer}_{part}"] = np.stack([h[index] for h in line[dilation:]], axis=1)
@@ -122,7 +121,7 @@ def _cell(
     spec: ModelSpec, weights: Mapping[str, Array], layer: int, product: Product
 ) -> Callable[[Array, Parts], Parts]:
     """The cell of one layer: (x (B, C), past) -> new (h,) or (h, c)."""
-    order = GATES[spec.cell].torch
+    order = CELLS[spec.cell].torch
 
     def gates(name: str) -> dict[str, Array]:
         return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
@@ -153,7 +152,8 @@ def _cell(
         c = f * c + i * np.tanh(fed("g", x) + recalled("g", h))
         return o * np.tanh(c), c
 
-    return {"rnn": rnn, "gru": gru, "lstm": lstm}[spec.cell]
+    cells: dict[Cell, Callable[[Array, Parts], Parts]] = {"rnn": rnn, "gru": gru, "lstm": lstm}
+    return cells[spec.cell]
 
 
 def _sigmoid(x: Array) -> Array:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ml_dtypes
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, run_reference
-
-_FLOAT32 = float(np.finfo(np.float32).eps)
-_TYPES = {"fp16": (np.float16, 2.0**-10), "bf16": (ml_dtypes.bfloat16, 2.0**-7)}  # with the spacing of numbers at 1
 
 
 def rounding_noise(
@@ -22,21 +20,16 @@ def rounding_noise(
 
     inputs: (B, T, C) or tokens (B, T). reference: of the same inputs, in float64.
     """
-    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, spacing(precision))
-
-
-def spacing(precision: Precision) -> float:
-    """Of the numbers at 1, in the narrowest type that a precision's products have."""
-    return _FLOAT32 if precision in ("fp32", "int8") else _TYPES[precision][1]
+    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
 
 
 def narrow_reference(
     spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
 ) -> Reference:
     """The reference's loop with the roundings of a precision. inputs: (B, T, C) or tokens (B, T)."""
-    if precision == "int8":
+    if PRECISIONS[precision].weights_only:
         return run_reference(spec, dequantised(weights), inputs, traced=traced)
-    product = np.matmul if precision == "fp32" else rounding_product(_TYPES[precision][0])
+    product = np.matmul if precision == "fp32" else rounding_product(PRECISIONS[precision].numpy)
     with np.errstate(over="ignore", invalid="ignore"):
         return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
 
@@ -51,7 +44,7 @@ def dequantised(weights: Weights) -> Weights:
     return found
 
 
-def rounding_product(kind: type) -> Product:
+def rounding_product(kind: np.dtype[Any] | type) -> Product:
     """The product with both operands and the result rounded to `kind`, and accumulated in float32."""
 
     def rounded(x: Array) -> Array:

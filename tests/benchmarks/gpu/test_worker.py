@@ -24,9 +24,10 @@ from benchmarks.gpu.worker import _verdict, parity, reply, run_part
 from benchmarks.latency import network as paper_network
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_deploy.exporter.pipeline import EngineResult
+from drnn_models.cells import Cell
 from drnn_models.cone import as_slice, plan_cone
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes import registry
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime

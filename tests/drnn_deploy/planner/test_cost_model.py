@@ -16,7 +16,8 @@ import drnn_deploy
 from drnn_deploy.planner.cost_model import build_seconds, load_costs, workload
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.cells import Cell
+from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights, specs
 
 REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]

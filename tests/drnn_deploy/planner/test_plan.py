@@ -13,8 +13,9 @@ from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.options import graph_requests
 from drnn_deploy.planner.plan import BUILD_SECONDS, Candidate, Goal, Plan, PlanTarget, make_plan
+from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights, specs
 
 PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))

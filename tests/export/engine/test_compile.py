@@ -12,7 +12,8 @@ from drnn_core.types import Emission, Precision
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import build_engine
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec, Tokens
+from drnn_models.cells import Cell
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.trt.sidecar import Sidecar
 from tests.networks import random_weights
 

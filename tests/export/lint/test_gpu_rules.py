@@ -15,7 +15,8 @@ from drnn_export.engine.build import build_engine
 from drnn_export.engine.config import BuildControls
 from drnn_export.engine.process import run_builder
 from drnn_export.lint.linter import lint_file
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.cells import Cell
+from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights
 
 TURING, AMPERE = ("7.5",), ("8.6",)

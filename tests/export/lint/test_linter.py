@@ -18,7 +18,8 @@ from drnn_core.types import Emission, Form, Precision
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.lint.linter import MISREAD, Finding, lint_file, load_table
-from drnn_models.spec import Cell, Continuous, Head, ModelSpec
+from drnn_models.cells import Cell
+from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.export.lint import graphs
 from tests.export.lint.cases import MISTAKEN, NOT_COMPILED, REFUSED, TAKEN
 from tests.export.lint.rtx_verdicts import Verdict, verdicts

@@ -19,6 +19,10 @@ class Runtime(Protocol):
         """As in `--runtime` and tables."""
 
     @property
+    def is_reference(self) -> bool:
+        """Whether it is the oracle that the others are compared with."""
+
+    @property
     def reads_graph(self) -> bool:
         """Whether the graph's file is what runs; otherwise the weights are, and emissions make no difference."""
 

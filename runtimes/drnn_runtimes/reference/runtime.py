@@ -20,6 +20,7 @@ class ReferenceRuntime(StreamingRuntime):
     """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
 
     name = "reference"
+    is_reference = True
     reads_graph = False
 
     def availability(self) -> Availability:

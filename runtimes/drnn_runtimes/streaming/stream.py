@@ -244,7 +244,7 @@ def fingerprint(bundle: Bundle) -> str:
 class StreamingRuntime:
     """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`), and what most have in common."""
 
-    runs_any_graph = False
+    is_reference = runs_any_graph = False
     caveat = ""
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:

@@ -72,6 +72,7 @@ class Forgetful(ReferenceRuntime):
     """Runs the weights, but for the recurrent ones of layers of `hidden` units, which it takes for zero."""
 
     name = "forgetful"
+    is_reference = False
 
     def __init__(self, hidden: int) -> None:
         self._hidden = hidden

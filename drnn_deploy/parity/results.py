@@ -120,7 +120,7 @@ class ParityReport:
 
     @property
     def compared(self) -> tuple[ParityRow, ...]:
-        """The rows of all runtimes but the reference."""
+        """The rows of every runtime but the reference, which is what they are compared with."""
         return tuple(row for row in self.rows if not row.is_reference)
 
     @property

@@ -65,8 +65,7 @@ def derivation(report: ParityReport) -> list[str]:
     lines = [f"tolerance: {report.tolerance.rule}"]
     if report.tolerance.by_noise:
         lines.append("noise: what the precision's own roundings do to this network on these inputs, against float64")
-    compared = [(row, case) for row in report.compared for case in row.cases]
-    compared.sort(key=_group)
+    compared = sorted(((row, case) for row in report.compared for case in row.cases), key=_group)
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
         low, high = min(cases, key=lambda case: case.noise), max(cases, key=lambda case: case.noise)

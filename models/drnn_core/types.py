@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the commands' options need these types before anything heavy is imported
+    import numpy as np
+    from numpy.typing import NDArray
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
@@ -43,6 +44,7 @@ class PrecisionInfo:
     def numpy(self) -> np.dtype[Any]:
         """NumPy's type, or that of ml_dtypes where NumPy has none of its own."""
         import ml_dtypes
+        import numpy as np
 
         return np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
 

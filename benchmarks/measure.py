@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from drnn_core.version import package_version
+from drnn_core.environment import installed_versions, package_version
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -70,15 +68,6 @@ def machine() -> dict[str, Any]:
             **installed_versions(("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch")),
         },
     }
-
-
-def installed_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Distribution -> version, of those that are installed."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -27,8 +26,8 @@ from drnn_models.spec import Head
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference.loop import Array, run_reference
 from drnn_runtimes.reference.low_precision import rounding_product
+from drnn_zoo import ZOO
 
-ZOO = Path(__file__).parents[1] / "models" / "zoo"
 TYPES: dict[str, Any] = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 VARIANTS = ("products", "and cell state", "and all states", "everything")
 Row = dict[str, Any]

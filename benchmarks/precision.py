@@ -26,8 +26,8 @@ from drnn_models.checkpoint import load_checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.trt_numpy import runtime as tensorrt_network
+from drnn_zoo import ZOO
 
-ZOO = Path(__file__).parents[1] / "models" / "zoo"
 PAGE = Path(__file__).parents[1] / "docs" / "precision.md"
 TASKS = {  # task -> its main metric
     "copy-memory": "cross_entropy",

@@ -5,20 +5,74 @@ result = export("model.pt", "bundle", ExportOptions(batch=8))
 assert result.exit_code == 0
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-from typing import TYPE_CHECKING, Any
+from drnn_core.public_names import public_names
 
 if TYPE_CHECKING:
+    from drnn_core.errors import DeployError
+    from drnn_deploy.debug.explain import explain_report
+    from drnn_deploy.debug.explanation import Explanation
+    from drnn_deploy.debug.repro import Reproduction
+    from drnn_deploy.evaluation import Evaluation, evaluate_bundle, evaluate_checkpoint
     from drnn_deploy.exporter.options import ExportOptions
     from drnn_deploy.exporter.pipeline import ExportResult, export
+    from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_path
+    from drnn_deploy.parity.check import check_parity
+    from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
+    from drnn_deploy.parity.tolerance import Tolerance
+    from drnn_deploy.planner.plan import Plan, plan_checkpoint
+    from drnn_deploy.training.loop import TrainingRun, train
+    from drnn_deploy.training.recipe import Recipe, load_recipe
+    from drnn_runtimes.bundle import Bundle
 
-__all__ = ["ExportOptions", "ExportResult", "export"]
+    __version__: str
+else:
+    __getattr__, __dir__ = public_names(
+        __name__,
+        {
+            "drnn_core.errors": ("DeployError",),
+            "drnn_deploy.debug.explain": ("explain_report",),
+            "drnn_deploy.debug.explanation": ("Explanation",),
+            "drnn_deploy.debug.repro": ("Reproduction",),
+            "drnn_deploy.evaluation": ("Evaluation", "evaluate_bundle", "evaluate_checkpoint"),
+            "drnn_deploy.exporter.options": ("ExportOptions",),
+            "drnn_deploy.exporter.pipeline": ("ExportResult", "export"),
+            "drnn_deploy.matrix.run": ("MatrixOptions", "check_bundle", "check_path"),
+            "drnn_deploy.parity.check": ("check_parity",),
+            "drnn_deploy.parity.results": ("CaseResult", "ParityReport", "ParityRow"),
+            "drnn_deploy.parity.tolerance": ("Tolerance",),
+            "drnn_deploy.planner.plan": ("Plan", "plan_checkpoint"),
+            "drnn_deploy.training.loop": ("TrainingRun", "train"),
+            "drnn_deploy.training.recipe": ("Recipe", "load_recipe"),
+            "drnn_runtimes.bundle": ("Bundle",),
+        },
+    )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'drnn_deploy' has no attribute {name!r}")
-    from drnn_deploy.exporter import options, pipeline  # import torch, which `--help` must not wait for
-
-    return getattr(options if name == "ExportOptions" else pipeline, name)
+__all__ = [
+    "Bundle",
+    "CaseResult",
+    "DeployError",
+    "Evaluation",
+    "Explanation",
+    "ExportOptions",
+    "ExportResult",
+    "MatrixOptions",
+    "ParityReport",
+    "ParityRow",
+    "Plan",
+    "Recipe",
+    "Reproduction",
+    "Tolerance",
+    "TrainingRun",
+    "check_bundle",
+    "check_parity",
+    "check_path",
+    "evaluate_bundle",
+    "evaluate_checkpoint",
+    "explain_report",
+    "export",
+    "load_recipe",
+    "plan_checkpoint",
+    "train",
+]

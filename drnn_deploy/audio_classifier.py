@@ -31,7 +31,7 @@ Samples = NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
-class Ear:
+class AudioFormat:
     """What a bundle expects to hear. `rate`: Hz, or None where unsaid. `window`: samples, or None for no end.
 
     `level`: whether at unit RMS. `labels`: of the classes.
@@ -43,7 +43,7 @@ class Ear:
     labels: tuple[str, ...]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Ear:
+    def of(cls, bundle: Bundle) -> AudioFormat:
         """Read it off a bundle. Raises `InputError` where the network does not read one sample a step."""
         spec, task = bundle.spec, bundle.task
         options: dict[str, Any] = task["options"] if isinstance(task.get("options"), dict) else {}
@@ -63,7 +63,7 @@ class Ear:
 
 
 @dataclasses.dataclass(frozen=True)
-class Heard:
+class Prediction:
     """An answer. `steps`: samples so far. `now`, `votes`: class probabilities (classes,), of this answer and of all
     windows that ended, this one included. `microseconds`: of a time step, since the answer before.
     """
@@ -74,18 +74,18 @@ class Heard:
     microseconds: float
 
 
-class Listener:
+class AudioClassifier:
     """Feeds a stream of one sequence, window by window."""
 
-    def __init__(self, stream: Stream, ear: Ear, chunk: int) -> None:
+    def __init__(self, stream: Stream, audio_format: AudioFormat, chunk: int) -> None:
         """chunk: steps of the stream's graph; a window is cut to a whole number of them."""
-        self._stream, self._ear = stream, ear
-        self._window = ear.window and max(1, ear.window // chunk) * chunk
+        self._stream, self._format = stream, audio_format
+        self._window = audio_format.window and max(1, audio_format.window // chunk) * chunk
         self._recent: Samples = np.zeros(0, np.float32)
         self._in_window = self._steps = 0
-        self._votes = np.zeros(len(ear.labels))
+        self._votes = np.zeros(len(audio_format.labels))
 
-    def hear(self, samples: Samples) -> Iterator[Heard]:
+    def push(self, samples: Samples) -> Iterator[Prediction]:
         """Feed samples (n,) at the network's rate; yields an answer for each piece that brought one."""
         start = 0
         while start < len(samples):
@@ -102,16 +102,16 @@ class Listener:
                 votes = self._votes + logs
                 if ended:
                     self._votes = votes
-                yield Heard(self._steps, np.exp(logs), np.exp(_log_softmax(votes)), 1e6 * seconds / len(piece))
+                yield Prediction(self._steps, np.exp(logs), np.exp(_log_softmax(votes)), 1e6 * seconds / len(piece))
             if ended:
                 self._stream.reset()
                 self._in_window = 0
 
     def _at_level(self, piece: Samples) -> Samples:
         """The piece with the gain that brings the last window's worth of sound to unit RMS."""
-        if not self._ear.level or self._ear.window is None:
+        if not self._format.level or self._format.window is None:
             return piece
-        self._recent = np.concatenate([self._recent, piece])[-self._ear.window :]
+        self._recent = np.concatenate([self._recent, piece])[-self._format.window :]
         return levelled(self._recent)[-len(piece) :] if len(piece) <= len(self._recent) else levelled(piece)
 
 

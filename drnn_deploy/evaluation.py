@@ -8,25 +8,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.errors import RuntimeUnavailableError
 from drnn_deploy.parity.check import graphs_for, shown_name
 from drnn_deploy.parity.inference import run_case
-from drnn_deploy.tasks import Batch, Score, Task, fits, make_task
-from drnn_models.baseline_specs import NetworkSpec
+from drnn_deploy.tasks import Task, task_of
+from drnn_deploy.tasks.scoring import Predict, score_split
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 
 if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
-
-_SEQUENCES_AT_ONCE = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +40,6 @@ class Evaluation:
     caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
 
 
-def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
-    """The task that a bundle or checkpoint, called `what` in errors, says that it is for.
-
-    Raises `InputError` where it names none, or one that its network does not fit.
-    """
-    if "name" not in described:
-        raise InputError(f"{what} does not say which task its network is for")
-    task = make_task(described["name"], described.get("options", {}))
-    if not fits(task, spec.input, spec.head):
-        raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")
-    return task
-
-
 def evaluate_checkpoint(
     checkpoint: Checkpoint, what: str, split: str = "test", *, limit: int | None = None
 ) -> Evaluation:
@@ -66,13 +51,13 @@ def evaluate_checkpoint(
 
     model = checkpoint.network()
 
-    def run(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+    def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
         with torch.inference_mode():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
         return outputs
 
     task = task_of(checkpoint.task, checkpoint.spec, what)
-    return _evaluate(run, task, split, limit, "torch", "checkpoint")[0]
+    return _evaluate(predict, task, split, limit, "torch", "checkpoint")[0]
 
 
 def evaluate_bundle(
@@ -99,9 +84,9 @@ def evaluate_bundle(
         for graph in (graph for graph, reason in zip(graphs, reasons, strict=True) if not reason):
             notify(f"{runtime.name} on {shown_name(runtime, graph)}")
             with runtime.load(bundle, graph) as session:
-                run = functools.partial(_run, session, graph)
+                predict = functools.partial(_run, session, graph)
                 shown = shown_name(runtime, graph)
-                result, predictions = _evaluate(run, task, split, limit, runtime.name, shown)
+                result, predictions = _evaluate(predict, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
             results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
@@ -113,36 +98,12 @@ def _run(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> NDA
 
 
 def _evaluate(
-    run: Callable[[NDArray[np.generic]], NDArray[np.generic]],
-    task: Task,
-    split: str,
-    limit: int | None,
-    runtime: str,
-    graph: str,
+    predict: Predict, task: Task, split: str, limit: int | None, runtime: str, graph: str
 ) -> tuple[Evaluation, NDArray[np.int64]]:
-    score, predictions = Score(), []
     started = time.perf_counter()
-    for batch in limited(task.batches(split, _SEQUENCES_AT_ONCE), limit):
-        outputs = run(batch.inputs)
-        score.add(outputs, batch)
-        predictions.append(outputs.argmax(axis=-1).reshape(-1))
+    metrics, predictions = score_split(predict, task, split, limit=limit)
     seconds = time.perf_counter() - started
-    found = np.concatenate(predictions)
-    return Evaluation(runtime, graph, task.metrics(score), len(found), 0, seconds), found
-
-
-def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
-    """The first `limit` sequences of the batches, and no more of them drawn than that takes; None: all."""
-    left = limit
-    for batch in batches:
-        if left is None:
-            yield batch
-            continue
-        groups = None if batch.groups is None else batch.groups[:left]
-        yield Batch(batch.inputs[:left], batch.targets[:left], groups)
-        left -= len(batch.inputs)
-        if left <= 0:
-            return
+    return Evaluation(runtime, graph, metrics, len(predictions), 0, seconds), predictions
 
 
 def as_json(results: Sequence[Evaluation]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class _CellItem(_Item):
     def runtest(self) -> None:
         from drnn_core.errors import DeployError
         from drnn_deploy.parity.check import check_case
-        from drnn_deploy.reports.markdown import describe
+        from drnn_deploy.reports.text import describe
 
         if reason := self.matrix.reason_to_skip(self.bundle, self.runtime, self.graph):
             self._leave_out(reason)

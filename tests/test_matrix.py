@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from drnn_deploy.matrix.run import MatrixOptions, check_path, zoo_checkpoint, zoo_tasks
+from drnn_deploy.matrix.run import MatrixOptions, check_path
 from drnn_deploy.parity import inference
-from drnn_deploy.reports.markdown import describe
+from drnn_deploy.reports.text import describe
+from drnn_zoo import zoo_checkpoint, zoo_tasks
 
 RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "tensorrt-network")
 LENGTHS = {"copy-memory": 520, "pixel-mnist": 784, "ptb-char": 100, "speaker-id": 2000}

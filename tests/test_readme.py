@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_python_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: py
     for example in EXAMPLES:
         exec(compile(example, "README.md", "exec"), {})
     assert (tmp_path / "bundle" / "manifest.json").is_file()
+
+
+def test_python_examples_need_no_deep_module() -> None:
+    imports = [
+        node for example in EXAMPLES for node in ast.walk(ast.parse(example)) if isinstance(node, ast.ImportFrom)
+    ]
+    ours = {str(node.module) for node in imports if str(node.module).startswith("drnn_")}
+    assert ours == {"drnn_deploy", "drnn_models", "drnn_runtimes"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)

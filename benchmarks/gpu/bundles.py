@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from benchmarks.gpu.plan import ZOO, Setting
+from benchmarks.gpu.plan import Setting
 from benchmarks.latency import STEPS, network
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter.pipeline import EngineResult
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_runtimes.bundle import Bundle
+from drnn_zoo import ZOO
 
 Row = dict[str, Any]
 CHUNK = 32

@@ -28,7 +28,8 @@ from typing import Any
 from benchmarks.gpu.page import PAGE, page
 from benchmarks.gpu.plan import Device, Part, all_parts, chosen_parts
 from benchmarks.gpu.run import Entry, run_parts
-from benchmarks.measure import RESULTS, installed_versions, machine
+from benchmarks.measure import RESULTS, machine
+from drnn_core.environment import installed_versions
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_core.files import replacing
 from drnn_core.gpu import Gpu, gpu, gpu_reason

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_core.gpu import Flavour
 from drnn_models.cells import Cell
+from drnn_runtimes.trt.bindings import Flavour
+from drnn_zoo import zoo_tasks
 
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU
-ZOO = Path(__file__).parents[2] / "models" / "zoo"
 SURVEY = "runtimes"
 FLAVOURS: tuple[str, ...] = get_args(Flavour)
 BASELINE = "torch-cudnn"
@@ -71,7 +71,7 @@ class Setting:
 
 def networks() -> tuple[list[str], list[str]]:
     """Names of the zoo's networks, which are checked, and of the paper's network by cell, which is timed."""
-    return sorted(path.parent.name for path in ZOO.glob("*/model.pt")), list(get_args(Cell))
+    return zoo_tasks(), list(get_args(Cell))
 
 
 def all_parts(device: Device, *, quick: bool) -> list[Part]:

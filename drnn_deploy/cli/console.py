@@ -17,34 +17,13 @@ from drnn_core.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.parity.results import Missing, ParityRow
-    from drnn_deploy.parity.task_results import TaskResult
+    from drnn_deploy.parity.results import ParityReport, ParityRow, TaskResult
 
 _LOG_WIDTH = 120
 
 json_option = click.option(
     "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
 )
-
-
-class Batch(click.ParamType["int | tuple[int, int, int] | None"]):
-    """A batch size, `dynamic`, which is None, or the smallest, usual and largest size of a dynamic batch."""
-
-    name = "N|dynamic|MIN:OPT:MAX"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | tuple[int, int, int] | None:
-        """See click.ParamType."""
-        if value == "dynamic":
-            return None
-        number = click.IntRange(min=1)
-        sizes: list[int] = [number(part, param, ctx) for part in str(value).split(":")]
-        if len(sizes) == 1:
-            return sizes[0]
-        if len(sizes) != 3 or sizes != sorted(sizes):
-            self.fail(f"{value!r} is not MIN:OPT:MAX in ascending order, for example 1:8:64", param, ctx)
-        return sizes[0], sizes[1], sizes[2]
 
 
 def make_console(json_path: str | None) -> Console:
@@ -90,34 +69,33 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, description=text)
 
 
-def show_parity(console: Console, rows: Sequence[ParityRow], missing: Sequence[Missing]) -> None:
+def show_parity(console: Console, report: ParityReport) -> None:
     """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
     from rich.markup import escape
     from rich.table import Table
 
+    from drnn_deploy.reports.text import row_cells
+
+    names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
     for column in ("runtime", "form", "precision"):
         table.add_column(column, overflow="fold")
-    for column in ("largest error", "in noise", "ms/sequence", "seconds"):
+    for column in figures:
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for row in rows:
-        worst = row.worst
-        error = "-" if worst is None else "not finite" if worst.absolute is None else f"{worst.absolute:.1e}"
-        noise = "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}"
-        speed = "-" if row.milliseconds is None else f"{row.milliseconds:.3g}"
-        seconds = "-" if row.seconds is None else f"{row.seconds:.2f}"
+    for row in report.rows:
+        cells = row_cells(row)
         verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
-        table.add_row(row.runtime, row.graph, row.precision, error, noise, speed, seconds, verdict)
+        table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
     console.print(table)
-    for row in rows:
+    for row in report.rows:
         if not row.passed:
             console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
-    if all(row.runtime == "reference" for row in rows):
+    if not report.compared:
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
-    for name, caveat in {row.runtime: row.caveat for row in rows if row.caveat}.items():
+    for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {escape(caveat)}")
-    for entry in missing:
+    for entry in report.missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
 
@@ -128,7 +106,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
         return
     from rich.table import Table
 
-    from drnn_deploy.parity.task_results import task_table
+    from drnn_deploy.reports.text import task_table
 
     header, rows = task_table(results)
     table = Table()
@@ -142,7 +120,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
 
 
 def _detail(row: ParityRow) -> str:
-    from drnn_deploy.reports.markdown import describe
+    from drnn_deploy.reports.text import describe
 
     bad = next((case for case in row.cases if not case.passed), None)
     return row.error if row.error or bad is None else describe(bad)

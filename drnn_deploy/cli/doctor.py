@@ -9,11 +9,6 @@ import click
 
 from drnn_deploy.cli.console import json_option, make_console, write_json
 
-_PACKAGES = (
-    *("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "onnxruntime"),
-    *("torch", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings"),
-)
-
 
 @click.command()
 @json_option
@@ -39,34 +34,28 @@ def doctor(json_path: str | None) -> None:
 
 def examine() -> dict[str, Any]:
     """Everything `doctor` shows, as plain JSON types."""
+    from drnn_core.environment import PACKAGES, installed_versions, system
     from drnn_core.gpu import gpu, gpu_reason
     from drnn_export.engine.build import BACKENDS, backend_availability
     from drnn_runtimes.registry import RUNTIMES
 
     device = gpu()
+    packages = (*PACKAGES, "cuda-bindings")
+    versions = installed_versions(packages)
     builders = {name: backend_availability(name) for name in BACKENDS}
     runtimes = {name: runtime.availability() for name, runtime in RUNTIMES.items()}
     found = f"{device.name}, compute capability {device.compute_capability}" if device else f"none: {gpu_reason()}"
     return {
         "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
+        "platform": system(),
         "gpu": found,
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: versions.get(name) for name in packages},
         "providers": _providers(),
         "runtimes": {name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in runtimes.items()},
         "engine builders": {
             name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in builders.items()
         },
     }
-
-
-def _version(package: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _providers() -> list[str]:

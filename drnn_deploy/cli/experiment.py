@@ -28,7 +28,6 @@ def experiment(
     from drnn_core.errors import InputError
     from drnn_deploy.cli.train import train_to_the_end
     from drnn_deploy.training.experiments import (
-        experiment_names,
         load_experiment,
         load_result,
         result_of,
@@ -36,6 +35,7 @@ def experiment(
         save_result,
         trivial_result,
     )
+    from drnn_zoo import experiment_names
 
     console = make_console(None)
     if name is None:

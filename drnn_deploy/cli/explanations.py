@@ -56,9 +56,9 @@ class Explaining:
         """All of them, to follow the report's own text."""
         if not self._asked:
             return ""
-        from drnn_deploy.reports.explanations import markdown
+        from drnn_deploy.reports.markdown import explanations_markdown
 
-        return markdown(self.found)
+        return explanations_markdown(self.found)
 
     def show(self, console: Console, path: str) -> None:
         """Print a path's explanations."""
@@ -70,18 +70,18 @@ def _show(console: Console, explanation: Explanation) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from drnn_deploy.reports.explanations import COLUMNS, details, table
+    from drnn_deploy.reports.text import STAGE_COLUMNS, explanation_details, stage_table
 
     name = f"{explanation.runtime} {explanation.graph}"
     console.print(f"[bold]explained[/] {escape(name)}: {escape(explanation.verdict)}")
-    if explanation.parts:
+    if explanation.stages:
         shown = Table(title=f"on {explanation.case} inputs", title_justify="left")
-        for column in COLUMNS:
+        for column in STAGE_COLUMNS:
             shown.add_column(column, overflow="fold")
-        for row in table(explanation, ascii_only=console.options.ascii_only):
+        for row in stage_table(explanation, ascii_only=console.options.ascii_only):
             shown.add_row(*map(escape, row))
         console.print(shown)
-    for line in details(explanation):
+    for line in explanation_details(explanation):
         console.print(f"        {escape(line)}")
     if explanation.reproduction:
         console.print(f"wrote   {escape(explanation.reproduction)}")

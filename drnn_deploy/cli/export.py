@@ -8,44 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import Batch, json_on_failure, json_option, make_console, progress, show_parity, write_json
-from drnn_deploy.cli.options import engine_options, show_engine, take_controls
-from drnn_deploy.cli.plan import goal_options
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.options import BatchSize, engine_options, goal_options, graph_options, take_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.exporter.pipeline import ExportResult
+    from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
+    from drnn_runtimes.trt.sidecar import Sidecar
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. [default: NAME-bundle]")
 @click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
-@click.option("--batch", type=Batch(), default="1", show_default=True, help="Sequences at a time.")
-@click.option(
-    "--emission",
-    "emissions",
-    multiple=True,
-    type=click.Choice(["fused", "unrolled", "mixed", "skewed"]),
-    help="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
-    "layers as one product, the output late by one step for each layer but the first. Repeat for several. [default: "
-    "as drnn-deploy plan recommends]",
-)
-@click.option(
-    "--form",
-    "forms",
-    multiple=True,
-    type=click.Choice(["sequence", "chunk", "step"]),
-    help="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
+@click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
+@graph_options(
+    emission="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
+    "layers as one product, the output late by one step for each layer but the first. Repeat for several. [default: as "
+    "drnn-deploy plan recommends]",
+    form="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
-)
-@click.option(
-    "--precision",
-    "precisions",
-    multiple=True,
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-    help="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
+    precision="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
 )
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
@@ -131,7 +115,36 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         size = result.bundle.path(graph.file).stat().st_size
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
     for engine in result.engines:
-        show_engine(console, engine)
-    show_parity(console, result.parity.rows, result.parity.missing)
+        _show_engine(console, engine)
+    show_parity(console, result.parity)
     verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
     console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")
+
+
+def _show_engine(console: Console, engine: EngineResult) -> None:
+    """A line on an engine or why there is none, and the command line that builds the same."""
+    from rich.markup import escape
+
+    if engine.sidecar is None:
+        verb = "[red]failed[/]" if engine.failed else "not built"
+        reason = escape(f"{engine.reason} {engine.fix}".rstrip())
+        console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {reason}")
+        return
+    sidecar = engine.sidecar
+    targets = ", ".join(f"SM{name.replace('.', '')}" for name in sidecar.compute_capabilities)
+    console.print(
+        f"engine  {engine.graph}: {engine.backend} {sidecar.version} for {targets}, "
+        f"{sidecar.engine_bytes:,} bytes{_kernels(sidecar)}, {_built(sidecar)}"
+    )
+    console.print(f"        {sidecar.command}", markup=False)
+
+
+def _kernels(sidecar: Sidecar) -> str:
+    if sidecar.kernels is None:
+        return ""
+    loops = f" with {sidecar.loops} loops" if sidecar.loops else ""
+    return f", {sidecar.kernels:,} kernels{loops}"
+
+
+def _built(sidecar: Sidecar) -> str:
+    return f"built in {sidecar.build_seconds:.1f} s" if sidecar.build_seconds else "from the cache"

@@ -1,24 +1,71 @@
-"""The options of TensorRT's builder, and how an engine that was built is shown."""
+"""Options that several commands share, and the type of a batch size."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from drnn_core.types import Emission, Form, Precision
+
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from drnn_deploy.exporter.pipeline import EngineResult
     from drnn_export.engine.config import BuildControls
-    from drnn_runtimes.trt.sidecar import Sidecar
 
+_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt")
+_GRAPH_CHOICES = {"form": get_args(Form), "emission": get_args(Emission), "precision": get_args(Precision)}
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 
 
+class BatchSize(click.ParamType["int | tuple[int, int, int] | None"]):
+    """A batch size, `dynamic`, which is None, or the smallest, usual and largest size of a dynamic batch."""
+
+    name = "N|dynamic|MIN:OPT:MAX"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | tuple[int, int, int] | None:
+        """See click.ParamType."""
+        if value == "dynamic":
+            return None
+        number = click.IntRange(min=1)
+        sizes: list[int] = [number(part, param, ctx) for part in str(value).split(":")]
+        if len(sizes) == 1:
+            return sizes[0]
+        if len(sizes) != 3 or sizes != sorted(sizes):
+            self.fail(f"{value!r} is not MIN:OPT:MAX in ascending order, for example 1:8:64", param, ctx)
+        return sizes[0], sizes[1], sizes[2]
+
+
+def graph_options(**helps: str) -> Callable[[Any], Any]:
+    """Add `--form`, `--emission` and `--precision`, each of which may be repeated.
+
+    Args:
+        **helps: Name of the option -> its help, in the order of the command's own help.
+    """
+    options = [
+        click.option(f"--{name}", f"{name}s", multiple=True, type=click.Choice(_GRAPH_CHOICES[name]), help=text)
+        for name, text in helps.items()
+    ]
+    return lambda command: _with(options, command)
+
+
+def goal_options(command: Any) -> Any:
+    """Add the options that say where a graph will run and what to optimise."""
+    options = (
+        click.option(
+            "--target", type=click.Choice(_TARGETS), help="Where the graph will run. [default: onnxruntime-cpu]"
+        ),
+        click.option("--latency", "goal", flag_value="latency", help="A stream whose answers come early."),
+        click.option("--throughput", "goal", flag_value="throughput", help="A stream that costs little per step."),
+        click.option("--rate", type=float, help="Samples a second of the stream. [default: the checkpoint's task]"),
+    )
+    return _with(options, command)
+
+
 def engine_options(command: Any) -> Any:
-    """Which engines are built, for which GPUs, and how."""
+    """Add the options that say which engines are built, for which GPUs, and how."""
     options = (
         click.option(
             "--engine",
@@ -81,9 +128,7 @@ def engine_options(command: Any) -> Any:
             help="Timings of kernels, read and written, so that the full TensorRT builds faster next time.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _with(options, command)
 
 
 def take_controls(given: dict[str, Any]) -> BuildControls:
@@ -93,30 +138,8 @@ def take_controls(given: dict[str, Any]) -> BuildControls:
     return BuildControls(**{name: given.pop(name) for name in _CONTROLS})
 
 
-def show_engine(console: Console, engine: EngineResult) -> None:
-    """A line on an engine or why there is none, and the command line that builds the same."""
-    from rich.markup import escape
-
-    if engine.sidecar is None:
-        verb = "[red]failed[/]" if engine.failed else "not built"
-        reason = escape(f"{engine.reason} {engine.fix}".rstrip())
-        console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {reason}")
-        return
-    sidecar = engine.sidecar
-    targets = ", ".join(f"SM{name.replace('.', '')}" for name in sidecar.compute_capabilities)
-    console.print(
-        f"engine  {engine.graph}: {engine.backend} {sidecar.version} for {targets}, "
-        f"{sidecar.engine_bytes:,} bytes{_kernels(sidecar)}, {_built(sidecar)}"
-    )
-    console.print(f"        {sidecar.command}", markup=False)
-
-
-def _kernels(sidecar: Sidecar) -> str:
-    if sidecar.kernels is None:
-        return ""
-    loops = f" with {sidecar.loops} loops" if sidecar.loops else ""
-    return f", {sidecar.kernels:,} kernels{loops}"
-
-
-def _built(sidecar: Sidecar) -> str:
-    return f"built in {sidecar.build_seconds:.1f} s" if sidecar.build_seconds else "from the cache"
+def _with(options: Iterable[Callable[[Any], Any]], command: Any) -> Any:
+    """The command with these options in front of those that it has."""
+    for option in reversed(list(options)):
+        command = option(command)
+    return command

@@ -21,6 +21,7 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
+from drnn_deploy.cli.options import graph_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,26 +51,10 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Measure the task on so many sequences of its test split, too. [default: the examples in the file]",
 )
-@click.option(
-    "--form",
-    "forms",
-    multiple=True,
-    type=click.Choice(["sequence", "chunk", "step"]),
-    help="Only these; repeat. [default: all]",
-)
-@click.option(
-    "--emission",
-    "emissions",
-    multiple=True,
-    type=click.Choice(["fused", "unrolled", "mixed", "skewed"]),
-    help="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
-)
-@click.option(
-    "--precision",
-    "precisions",
-    multiple=True,
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-    help="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
+@graph_options(
+    form="Only these; repeat. [default: all]",
+    emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
+    precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
@@ -189,7 +174,7 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
         return {str(path): path for path in paths}
     if not tasks:
         raise InputError("nothing to check", "Type: drnn-parity BUNDLE, drnn-parity model.pt or drnn-parity --task all")
-    from drnn_deploy.matrix.run import zoo_checkpoint, zoo_tasks
+    from drnn_zoo import zoo_checkpoint, zoo_tasks
 
     return dict(zoo_checkpoint(task) for task in (zoo_tasks() if "all" in tasks else tasks))
 
@@ -197,7 +182,8 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
 def _write_files(
     reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
 ) -> None:
-    from drnn_deploy.reports.markdown import junit, markdown
+    from drnn_deploy.reports.junit import junit
+    from drnn_deploy.reports.markdown import markdown
 
     if junit_path:
         with replacing(junit_path) as temporary:
@@ -220,7 +206,7 @@ def _show(
 
     for path, report in reports.items():
         console.print(escape(path))
-        show_parity(console, report.rows, report.missing)
+        show_parity(console, report)
         explained.show(console, path)
         show_tasks(console, report.tasks)
         for line in derivation(report):

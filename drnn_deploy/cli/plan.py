@@ -8,36 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import Batch, json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.options import BatchSize, goal_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.planner.plan import Candidate, Plan
 
-_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt")
-
-
-def goal_options(command: Any) -> Any:
-    """The options that say what to optimise; shared with `drnn-export`."""
-    options = (
-        click.option(
-            "--target", type=click.Choice(_TARGETS), help="Where the graph will run. [default: onnxruntime-cpu]"
-        ),
-        click.option("--latency", "goal", flag_value="latency", help="A stream whose answers come early."),
-        click.option("--throughput", "goal", flag_value="throughput", help="A stream that costs little per step."),
-        click.option("--rate", type=float, help="Samples a second of the stream. [default: the checkpoint's task]"),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @goal_options
 @click.option("--length", type=click.IntRange(min=1), help="Time steps of a sequence. [default: the checkpoint's task]")
-@click.option("--batch", type=Batch(), default="1", show_default=True, help="Sequences at a time.")
+@click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
 @json_option
 def plan(model: Path, json_path: str | None, **given: Any) -> None:

@@ -13,12 +13,11 @@ import click
 @click.option("--experiment", "names", multiple=True, help="Only this experiment; repeat for several. [default: all]")
 def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     """Write results.md and its figures from the results of `drnn-deploy experiment`."""
-    from importlib import resources
-
-    from drnn_deploy.training.experiments import experiment_names, load_experiment
+    from drnn_deploy.training.experiments import load_experiment
     from drnn_deploy.training.results_page import load_section, write_report
+    from drnn_zoo import RESULTS, experiment_names
 
-    folder = results or Path(str(resources.files("drnn_zoo"))) / "results"
+    folder = results or RESULTS
     sections = [load_section(load_experiment(name), folder) for name in names or experiment_names()]
     for path in write_report(sections, output):
         click.echo(path)

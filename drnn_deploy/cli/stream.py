@@ -18,7 +18,7 @@ from drnn_deploy.cli.console import json_on_failure, json_option, make_console, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.audio_classifier import Ear, Heard, Listener
+    from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, Prediction
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
 
@@ -57,24 +57,24 @@ def stream(
     """
     console = make_console(json_path)
     with json_on_failure(json_path), contextlib.ExitStack() as stack:
-        from drnn_deploy.audio_classifier import Ear, Listener, read_pcm, read_sound
+        from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, read_pcm, read_sound
         from drnn_runtimes.registry import require
 
         (runtime,) = require([runtime_name])
         bundle = _bundle(stack, model, runtime, console)
-        ear = Ear.of(bundle)
-        heard_at = rate or ear.rate
-        if heard_at is None or (ear.rate is None and sound != "-"):
+        audio_format = AudioFormat.of(bundle)
+        heard_at = rate or audio_format.rate
+        if heard_at is None or (audio_format.rate is None and sound != "-"):
             raise InputError(f"{bundle.folder} does not say at what rate it hears", "Pipe raw PCM, with --rate HZ.")
-        at = ear.rate or heard_at
+        at = audio_format.rate or heard_at
         blocks = (
             read_pcm(sys.stdin.buffer, sample_format, heard_at, at) if sound == "-" else read_sound(Path(sound), at)
         )
         opened = stack.enter_context(runtime.stream(bundle, form, batch=1))
-        listener = Listener(opened, ear, opened.chunk)
-        answers = _listen(console, listener, ear, blocks, at, every)
-        write_json(json_path, _summary(answers, ear, at))
-    _conclude(console, answers, ear, at)
+        classifier = AudioClassifier(opened, audio_format, opened.chunk)
+        answers = _listen(console, classifier, audio_format, blocks, at, every)
+        write_json(json_path, _summary(answers, audio_format, at))
+    _conclude(console, answers, audio_format, at)
 
 
 def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, console: Console) -> Bundle:
@@ -98,9 +98,9 @@ def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, c
 
 
 def _zoo() -> Path:
-    from importlib import resources
+    from drnn_zoo import ZOO
 
-    path = Path(str(resources.files("drnn_zoo") / "speaker-id" / "model.pt"))
+    path = ZOO / "speaker-id" / "model.pt"
     if not path.is_file():
         raise InputError("the zoo has no speaker network", "Name one with --model.")
     return path
@@ -117,46 +117,51 @@ def _chunk(task: dict[str, Any]) -> int:
 
 
 def _listen(
-    console: Console, listener: Listener, ear: Ear, blocks: Iterator[Any], rate: int, every: float
-) -> list[Heard]:
+    console: Console,
+    classifier: AudioClassifier,
+    audio_format: AudioFormat,
+    blocks: Iterator[Any],
+    rate: int,
+    every: float,
+) -> list[Prediction]:
     """Every answer until the sound ends or Ctrl-C; a line of each `every` seconds."""
-    answers: list[Heard] = []
+    answers: list[Prediction] = []
     due = every
     with contextlib.suppress(KeyboardInterrupt):
         for block in blocks:
-            for heard in listener.hear(block):
-                answers.append(heard)
-                if heard.steps / rate >= due:
+            for prediction in classifier.push(block):
+                answers.append(prediction)
+                if prediction.steps / rate >= due:
                     due += every
-                    console.print(_line(heard, ear, rate), markup=False)
+                    console.print(_line(prediction, audio_format, rate), markup=False)
     return answers
 
 
-def _line(heard: Heard, ear: Ear, rate: int) -> str:
-    best = heard.votes.argsort()[::-1][:_SHOWN]
-    ranked = ", ".join(f"{ear.labels[index]} {heard.votes[index]:.0%}" for index in best)
-    now = int(heard.now.argmax())
-    return f"{heard.steps / rate:7.2f} s  {ranked}  (now {ear.labels[now]})  {heard.microseconds:.1f} us/step"
+def _line(prediction: Prediction, audio_format: AudioFormat, rate: int) -> str:
+    best = prediction.votes.argsort()[::-1][:_SHOWN]
+    ranked = ", ".join(f"{audio_format.labels[index]} {prediction.votes[index]:.0%}" for index in best)
+    now = audio_format.labels[int(prediction.now.argmax())]
+    return f"{prediction.steps / rate:7.2f} s  {ranked}  (now {now})  {prediction.microseconds:.1f} us/step"
 
 
-def _summary(answers: list[Heard], ear: Ear, rate: int) -> dict[str, Any]:
+def _summary(answers: list[Prediction], audio_format: AudioFormat, rate: int) -> dict[str, Any]:
     if not answers:
         return {"passed": True, "seconds": 0.0, "prediction": None}
     last = answers[-1]
-    step = statistics.median(heard.microseconds for heard in answers)
+    step = statistics.median(prediction.microseconds for prediction in answers)
     return {
         "passed": True,
         "seconds": last.steps / rate,
-        "prediction": ear.labels[int(last.votes.argmax())],
-        "probabilities": dict(zip(ear.labels, map(float, last.votes), strict=True)),
+        "prediction": audio_format.labels[int(last.votes.argmax())],
+        "probabilities": dict(zip(audio_format.labels, map(float, last.votes), strict=True)),
         "microseconds_per_step": step,
         "times_real_time": 1e6 / rate / step,
         "answers": len(answers),
     }
 
 
-def _conclude(console: Console, answers: list[Heard], ear: Ear, rate: int) -> None:
-    found = _summary(answers, ear, rate)
+def _conclude(console: Console, answers: list[Prediction], audio_format: AudioFormat, rate: int) -> None:
+    found = _summary(answers, audio_format, rate)
     if found["prediction"] is None:
         console.print("the sound was too short for an answer")
         return

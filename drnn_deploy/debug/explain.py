@@ -20,13 +20,13 @@ import numpy as np
 
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_deploy.debug.explanation import Explanation
-from drnn_deploy.debug.isolate import examine
-from drnn_deploy.debug.isolate_weights import layers_alone
-from drnn_deploy.debug.repro import smallest
-from drnn_deploy.debug.stage_errors import Truth, noises
+from drnn_deploy.debug.isolate import isolate_stages
+from drnn_deploy.debug.isolate_weights import isolate_layers
+from drnn_deploy.debug.repro import minimize
+from drnn_deploy.debug.stage_errors import Expected, noises
 from drnn_deploy.debug.stages import request_of
 from drnn_deploy.debug.taps import read_graph
-from drnn_deploy.debug.verdict import Clues, conclude
+from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import Tolerance
@@ -68,7 +68,7 @@ def explain_report(
         explanation = explain(bundle, runtime, row, known)
         command = f"drnn-parity {shlex.quote(target or str(bundle.folder))} --runtime {row.runtime} --explain"
         command += "".join(f" {option}" for option in report.tolerance.options)
-        written = "" if folder is None else _reproduced(bundle, runtime, row, known, report.tolerance, folder)
+        written = "" if folder is None else _write_reproduction(bundle, runtime, row, known, report.tolerance, folder)
         found.append(dataclasses.replace(explanation, command=command, reproduction=written))
     return tuple(found)
 
@@ -79,20 +79,20 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     cases: that failed, the worst first; they are looked at until one shows a part that is wrong.
     """
     graph = bundle.graph(row.graph)
-    clues = Clues(row.runtime, row.graph, error=row.error)
+    evidence = Evidence(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
-        clues = compared(bundle, graph, clues)
-    worst: Clues | None = None
+        evidence = with_differences(bundle, graph, evidence)
+    worst: Evidence | None = None
     for case in cases:
-        truth, agrees = truth_of(bundle, graph, case)
-        seen = dataclasses.replace(clues, case=case.name)
+        expected, agrees = expected_for(bundle, graph, case)
+        seen = dataclasses.replace(evidence, case=case.name)
         if not agrees:
-            return conclude(dataclasses.replace(seen, stale=True))
-        seen = _examined(bundle, runtime, truth, seen)
+            return to_explanation(dataclasses.replace(seen, stale=True))
+        seen = _with_stages(bundle, runtime, expected, seen)
         if seen.wrong or seen.edges:
-            return conclude(seen)
+            return to_explanation(seen)
         worst = worst or seen
-    return conclude(worst or clues)
+    return to_explanation(worst or evidence)
 
 
 def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
@@ -104,38 +104,38 @@ def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | 
     return [known[case.case] for case in failed if case.case in known]
 
 
-def compared(bundle: Bundle, graph: GraphInfo, clues: Clues) -> Clues:
+def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Evidence:
     """With what differs between the graph's file and the graph that its weights make."""
     try:
         model = read_graph(bundle, graph)
         right = emit(bundle.spec, bundle.weights, request_of(graph), node_budget=2 * graph.nodes)
     except DeployError as error:
-        return dataclasses.replace(clues, note=error.message)
+        return dataclasses.replace(evidence, note=error.message)
     versions = {side.producer_version for side in (model, right)}
     note = "" if len(versions) == 1 else "the graph was emitted by another version of drnn-deploy"
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
     types = " and ".join(narrower_types(model, right))
     narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
-    return dataclasses.replace(clues, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
+    return dataclasses.replace(evidence, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
 
 
-def _examined(bundle: Bundle, runtime: Runtime, truth: Truth, clues: Clues) -> Clues:
+def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence: Evidence) -> Evidence:
     """With every part on right inputs, on this runtime or another."""
     if not runtime.reads_graph:
-        parts, note = layers_alone(runtime, bundle, truth)
-        return dataclasses.replace(clues, parts=parts, note=note)
-    if clues.model is None or clues.edges:
-        return clues
+        stages, note = isolate_layers(runtime, bundle, expected)
+        return dataclasses.replace(evidence, stages=stages, note=note)
+    if evidence.model is None or evidence.edges:
+        return evidence
     seen = runtime if runtime.runs_any_graph else _elsewhere()
-    found = examine(seen, bundle, truth, clues.model, lambda part: bool(clues.changed(part)))
+    found = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
     return dataclasses.replace(
-        clues,
-        parts=found.parts,
+        evidence,
+        stages=found.stages,
         states=found.states,
         node=found.node,
         rounding=found.rounding,
         seen_on="" if seen is runtime else seen.name,
-        note="; ".join(filter(None, (clues.note, found.note))),
+        note="; ".join(filter(None, (evidence.note, found.note))),
     )
 
 
@@ -145,14 +145,14 @@ def _elsewhere() -> Runtime:
     return find_runtime(_ELSEWHERE)
 
 
-def truth_of(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Truth, bool]:
+def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Expected, bool]:
     """A case in float64, computed again, and whether the golden data says the same."""
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
     right = run_reference(every, bundle.weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
     measured = noises(spec, bundle.weights, graph, case.inputs, right)
-    return Truth(spec, graph, answered, right.trace, measured), _agrees(right, case)
+    return Expected(spec, graph, answered, right.trace, measured), _agrees(right, case)
 
 
 def _agrees(right: Reference, case: GoldenCase) -> bool:
@@ -162,14 +162,14 @@ def _agrees(right: Reference, case: GoldenCase) -> bool:
     return bool(np.abs(right.outputs - case.outputs).max() <= _AGREEMENT * scale)
 
 
-def _reproduced(
+def _write_reproduction(
     bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase], tolerance: Tolerance, folder: Path
 ) -> str:
     """The file in `folder`, or "" where there is nothing to reproduce."""
     graph = bundle.graph(row.graph)
     for case in cases[:1]:
         for size in graph.profile or (None,):
-            found = smallest(runtime, bundle, graph, case, size, tolerance)
+            found = minimize(runtime, bundle, graph, case, size, tolerance)
             if found is not None:
                 path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
                 found.save(path)

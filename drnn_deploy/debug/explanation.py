@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+_IN_JSON = {"stage": "part", "stages": "parts"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
@@ -29,13 +31,13 @@ class Deviation:
 
 
 @dataclasses.dataclass(frozen=True)
-class PartResult:
+class StageResult:
     """A part of the network (`input`, `layer 0`, ..., `head`) and the tensor that it ends in.
 
     alone: on right inputs and states. whole: as it ran, on what the parts before it gave. None: could not be seen.
     """
 
-    part: str
+    stage: str
     tensor: str
     alone: Deviation | None
     whole: Deviation | None
@@ -48,7 +50,7 @@ class StateResult:
     remark: what it is in place of what it should be, where that can be told.
     """
 
-    part: str
+    stage: str
     name: str
     alone: Deviation
     remark: str
@@ -71,7 +73,7 @@ class Explanation:
     culprit: str
     verdict: str
     findings: tuple[str, ...] = ()
-    parts: tuple[PartResult, ...] = ()
+    stages: tuple[StageResult, ...] = ()
     states: tuple[StateResult, ...] = ()
     seen_on: str = ""
     note: str = ""
@@ -79,24 +81,24 @@ class Explanation:
     reproduction: str = ""
 
     @property
-    def first_off(self) -> PartResult | None:
+    def first_off(self) -> StageResult | None:
         """The first part whose values are past their limit as it ran."""
-        return next((part for part in self.parts if part.whole is not None and not part.whole.passed), None)
+        return next((stage for stage in self.stages if stage.whole is not None and not stage.whole.passed), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return dataclasses.asdict(self)
+        """Plain JSON types. A stage of the network is called a part there."""
+        return dataclasses.asdict(self, dict_factory=lambda fields: {_IN_JSON.get(name, name): v for name, v in fields})
 
 
-def wrong_parts(parts: Sequence[PartResult], states: Sequence[StateResult]) -> list[str]:
+def wrong_stages(stages: Sequence[StageResult], states: Sequence[StateResult]) -> list[str]:
     """The parts that are wrong on right inputs, by their tensor or a state, in the network's order."""
-    wrong = {part.part for part in parts if part.alone is not None and not part.alone.passed}
-    wrong |= {state.part for state in states if not state.alone.passed}
+    wrong = {stage.stage for stage in stages if stage.alone is not None and not stage.alone.passed}
+    wrong |= {state.stage for state in states if not state.alone.passed}
     last = ("layers", "fusion", "head")
 
-    def order(part: str) -> tuple[int, int]:
-        if part.startswith("layer "):
-            return 1, int(part.removeprefix("layer "))
-        return (2, last.index(part)) if part in last else (0, 0)
+    def order(stage: str) -> tuple[int, int]:
+        if stage.startswith("layer "):
+            return 1, int(stage.removeprefix("layer "))
+        return (2, last.index(stage)) if stage in last else (0, 0)
 
     return sorted(wrong, key=order)

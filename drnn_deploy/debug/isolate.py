@@ -10,13 +10,13 @@ import onnx
 
 from drnn_core.errors import DeployError
 from drnn_core.types import PRECISIONS, Precision
-from drnn_deploy.debug.explanation import PartResult, StateResult, wrong_parts
+from drnn_deploy.debug.explanation import StageResult, StateResult, wrong_stages
 from drnn_deploy.debug.isolate_nodes import first_wrong_node
 from drnn_deploy.debug.isolate_weights import one_layer
-from drnn_deploy.debug.stage_errors import Truth, measure_head, measure_part, measure_states
-from drnn_deploy.debug.stages import Part, parts_of
+from drnn_deploy.debug.stage_errors import Expected, measure_head, measure_stage, measure_states
+from drnn_deploy.debug.stages import Stage, stages_of
 from drnn_deploy.debug.taps import (
-    Batch,
+    BatchRuns,
     cut,
     feeds_alone,
     known_tensors,
@@ -38,112 +38,114 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclasses.dataclass(frozen=True)
-class Examined:
+class IsolatedStages:
     """node: of the culprit, that the runtime computes wrong, where the graph itself is right. rounding: the types whose
     rounding has about the culprit's error. Both "" where none is found. note: what could not be run, and why.
     """
 
-    parts: tuple[PartResult, ...]
+    stages: tuple[StageResult, ...]
     states: tuple[StateResult, ...]
     node: str
     rounding: str
     note: str
 
 
-def examine(
-    runtime: Runtime, bundle: Bundle, truth: Truth, model: onnx.ModelProto, changed: Callable[[str], bool]
-) -> Examined:
+def isolate_stages(
+    runtime: Runtime, bundle: Bundle, expected: Expected, model: onnx.ModelProto, changed: Callable[[str], bool]
+) -> IsolatedStages:
     """Run a graph's model as it is and cut between its parts, on one golden case.
 
     changed: whether a part of the model differs from what the weights make; the other parts are searched for a node
     that the runtime computes wrong. Does not raise `DeployError`: what a runtime refuses is in the note.
     """
-    graph, known, every = truth.graph, known_tensors(model), parts_of(truth.spec, truth.graph)
+    graph, known, every = expected.graph, known_tensors(model), stages_of(expected.spec, expected.graph)
     tapped = taps(every, known)
     tensors = [known[name] for name in tapped]
     notes: list[str] = []
     size: int | None = None
-    whole: list[Batch] = []
-    alone: list[Batch] = []
+    whole: list[BatchRuns] = []
+    alone: list[BatchRuns] = []
     fed: list[Arrays] = []
     separated = cut(model, tensors)
     try:
         with session_of(runtime, bundle, graph, opened(model, tensors)) as session:
-            size, whole = _as_it_ran(session, bundle, truth)
+            size, whole = _as_it_ran(session, bundle, expected)
     except DeployError as error:
         notes.append(f"it does not run with the tensors between its parts as outputs: {error.message}")
-    runs = _chosen_runs(truth, every, whole)
+    runs = _chosen_runs(expected, every, whole)
     try:
         with session_of(runtime, bundle, graph, separated) as session:
-            for rows, used in batches(np.arange(len(truth.case.inputs)), graph.batch or size):
-                trace = {name: value[rows] for name, value in truth.trace.items()}
-                feeds = feeds_alone(truth.spec, graph, tapped, known, truth.case.inputs[rows], trace, runs)
+            for rows, used in batches(np.arange(len(expected.case.inputs)), graph.batch or size):
+                trace = {name: value[rows] for name, value in expected.trace.items()}
+                feeds = feeds_alone(expected.spec, graph, tapped, known, expected.case.inputs[rows], trace, runs)
                 found = {run: session.run(feed) for run, feed in feeds.items()}
-                alone.append(Batch(rows.astype(np.int64), used, found))
+                alone.append(BatchRuns(rows.astype(np.int64), used, found))
                 fed += feeds.values()
     except DeployError as error:
         notes.append(f"its parts do not run by themselves: {error.message}")
         alone = []
-    parts = tuple(_parts(truth, every, alone, whole))
-    states = tuple(measure_states(truth, alone)) if alone else ()
-    culprit = next(iter(wrong_parts(parts, states)), "")
+    stages = tuple(_stage_results(expected, every, alone, whole))
+    states = tuple(measure_states(expected, alone)) if alone else ()
+    culprit = next(iter(wrong_stages(stages, states)), "")
     node = rounding = ""
     if culprit and not changed(culprit):
-        noise = next((truth.noises[part.source] for part in every if part.name == culprit), truth.case.noise)
+        noise = next((expected.noises[stage.source] for stage in every if stage.name == culprit), expected.case.noise)
         node = first_wrong_node(runtime, bundle, graph, separated, known, fed, culprit, noise)
-        rounding = _rounding(bundle, truth, parts, culprit)
-    return Examined(parts, states, node, rounding, "; ".join(notes))
+        rounding = _rounding(bundle, expected, stages, culprit)
+    return IsolatedStages(stages, states, node, rounding, "; ".join(notes))
 
 
-def _as_it_ran(session: Session, bundle: Bundle, truth: Truth) -> tuple[int | None, list[Batch]]:
+def _as_it_ran(session: Session, bundle: Bundle, expected: Expected) -> tuple[int | None, list[BatchRuns]]:
     """The size of batch that is the furthest off, of those that a graph that takes any is checked with; its runs."""
-    sizes = truth.graph.profile or (None,)
-    found = [(size, run_as_it_is(session, bundle, truth.graph, truth.case.inputs, size)) for size in sizes]
-    return max(found, key=lambda each: _severity(truth, each[1]))
+    sizes = expected.graph.profile or (None,)
+    found = [(size, run_as_it_is(session, bundle, expected.graph, expected.case.inputs, size)) for size in sizes]
+    return max(found, key=lambda each: _severity(expected, each[1]))
 
 
-def _chosen_runs(truth: Truth, every: Sequence[Part], whole: Sequence[Batch]) -> list[int]:
+def _chosen_runs(expected: Expected, every: Sequence[Stage], whole: Sequence[BatchRuns]) -> list[int]:
     """Up to 33 of a stream's runs, evenly spaced, with the one in which the first tensor went off."""
-    count = truth.case.inputs.shape[1] // truth.graph.steps
+    count = expected.case.inputs.shape[1] // expected.graph.steps
     chosen = set(np.linspace(0, count - 1, min(count, _RUNS_ALONE)).astype(int).tolist())
-    seen = [part.whole for part in _parts(truth, every, [], whole) if part.whole is not None]
+    seen = [stage.whole for stage in _stage_results(expected, every, [], whole) if stage.whole is not None]
     off = [deviation.first_bad_step for deviation in seen if deviation.first_bad_step is not None]
-    return sorted(chosen | {min(min(off) // truth.graph.steps, count - 1)} if off else chosen)
+    return sorted(chosen | {min(min(off) // expected.graph.steps, count - 1)} if off else chosen)
 
 
-def _parts(truth: Truth, every: Sequence[Part], alone: Sequence[Batch], whole: Sequence[Batch]) -> list[PartResult]:
+def _stage_results(
+    expected: Expected, every: Sequence[Stage], alone: Sequence[BatchRuns], whole: Sequence[BatchRuns]
+) -> list[StageResult]:
     found = [
-        PartResult(
-            part.name,
-            part.tensor,
-            measure_part(truth, part, alone) if alone else None,
-            measure_part(truth, part, whole) if whole else None,
+        StageResult(
+            stage.name,
+            stage.tensor,
+            measure_stage(expected, stage, alone) if alone else None,
+            measure_stage(expected, stage, whole) if whole else None,
         )
-        for part in every
+        for stage in every
     ]
-    heads = (measure_head(truth, alone) if alone else None, measure_head(truth, whole) if whole else None)
-    return [*found, PartResult("head", "output", *heads)]
+    heads = (measure_head(expected, alone) if alone else None, measure_head(expected, whole) if whole else None)
+    return [*found, StageResult("head", "output", *heads)]
 
 
-def _severity(truth: Truth, whole: Sequence[Batch]) -> float:
-    head = measure_head(truth, whole)
+def _severity(expected: Expected, whole: Sequence[BatchRuns]) -> float:
+    head = measure_head(expected, whole)
     if head is None:
         return -1.0
     return float("inf") if head.in_noise is None else head.in_noise
 
 
-def _rounding(bundle: Bundle, truth: Truth, parts: Sequence[PartResult], culprit: str) -> str:
+def _rounding(bundle: Bundle, expected: Expected, stages: Sequence[StageResult], culprit: str) -> str:
     """The types in which products of this layer, on the same right inputs, would be about as far off as they are."""
-    deviation = next((part.alone for part in parts if part.part == culprit), None)
+    deviation = next((stage.alone for stage in stages if stage.stage == culprit), None)
     if not culprit.startswith("layer ") or deviation is None or not deviation.absolute:
         return ""
     layer = int(culprit.removeprefix("layer "))
-    below = truth.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
-    spec, weights = one_layer(truth.spec, bundle.weights, layer)
+    below = expected.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
+    spec, weights = one_layer(expected.spec, bundle.weights, layer)
     ratios: dict[Precision, float] = {}
     for precision in _LIKE:
         trace = narrow_reference(spec, weights, below, precision, traced=True).trace
-        error = float(np.abs(trace["l0_h"] - truth.trace[f"l{layer}_h"]).max())
+        error = float(np.abs(trace["l0_h"] - expected.trace[f"l{layer}_h"]).max())
         ratios[precision] = max(deviation.absolute, error) / max(min(deviation.absolute, error), _TINY)
     nearest = min(ratios, key=lambda precision: ratios[precision])
     return _LIKE[nearest] if ratios[nearest] <= _ABOUT else ""

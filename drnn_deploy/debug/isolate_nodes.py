@@ -13,7 +13,7 @@ from drnn_core.errors import DeployError
 from drnn_core.types import PRECISIONS, TensorInfo
 from drnn_deploy.debug.taps import opened, session_of
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
-from drnn_export.onnx_diff import part_of
+from drnn_export.onnx_diff import stage_of
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays
@@ -26,15 +26,15 @@ def first_wrong_node(
     model: onnx.ModelProto,
     known: Mapping[str, TensorInfo],
     feeds: Sequence[Arrays],
-    part: str,
+    stage: str,
     noise: float,
 ) -> str:
-    """Node NAME (OPERATOR) of `part`, the first in the graph's order that is off; "" where none is or can be told.
+    """Node NAME (OPERATOR) of `stage`, the first in the graph's order that is off; "" where none is or can be told.
 
     model: cut (`drnn_deploy.debug.taps.cut`), so that `feeds` gives right inputs to every part. noise: of the part's
     tensor; a node's own is at least a rounding of its largest value.
     """
-    nodes = [node for node in model.graph.node if part in (part_of(name) for name in (*node.output, node.name))]
+    nodes = [node for node in model.graph.node if stage in (stage_of(name) for name in (*node.output, node.name))]
     tensors = [known[name] for node in nodes for name in node.output if name in known]
     wide = opened(model, [tensor for tensor in tensors if tensor.dtype.startswith("float")])
     names = [name for name in (value.name for value in wide.graph.output) if name in known]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError
 from drnn_core.types import TensorInfo
-from drnn_deploy.debug.explanation import PartResult
-from drnn_deploy.debug.stage_errors import Truth, measure_part
-from drnn_deploy.debug.stages import Part
-from drnn_deploy.debug.taps import Batch
+from drnn_deploy.debug.explanation import StageResult
+from drnn_deploy.debug.stage_errors import Expected, measure_stage
+from drnn_deploy.debug.stages import Stage
+from drnn_deploy.debug.taps import BatchRuns
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
@@ -23,23 +23,23 @@ from drnn_runtimes.runtime import Runtime
 _SWAP_ONLY = "this runtime shows no values inside: each layer ran as a network of its own, on whole sequences"
 
 
-def layers_alone(runtime: Runtime, bundle: Bundle, truth: Truth) -> tuple[tuple[PartResult, ...], str]:
+def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tuple[tuple[StageResult, ...], str]:
     """What every layer makes of the reference's values, and what this cannot show, in a sentence.
 
     Does not raise `DeployError`: a layer that the runtime refuses was not seen, and the sentence says why.
     """
     notes, found = [_SWAP_ONLY], []
-    for layer in range(truth.spec.layers):
-        below = truth.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
-        spec, weights = one_layer(truth.spec, bundle.weights, layer)
-        part = Part(f"layer {layer}", "output", f"l{layer}_h", spec.hidden[0], np.arange(below.shape[1]), 0, 0)
+    for layer in range(expected.spec.layers):
+        below = expected.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
+        spec, weights = one_layer(expected.spec, bundle.weights, layer)
+        stage = Stage(f"layer {layer}", "output", f"l{layer}_h", spec.hidden[0], np.arange(below.shape[1]), 0, 0)
         try:
-            outputs = _run(runtime, bundle, truth.graph, spec, weights, below)
+            outputs = _run(runtime, bundle, expected.graph, spec, weights, below)
             rows = np.arange(len(below))
-            batch = Batch(rows, len(rows), {0: {"output": outputs.transpose(1, 0, 2)}})
-            found.append(PartResult(part.name, "", measure_part(truth, part, [batch]), None))
+            batch = BatchRuns(rows, len(rows), {0: {"output": outputs.transpose(1, 0, 2)}})
+            found.append(StageResult(stage.name, "", measure_stage(expected, stage, [batch]), None))
         except DeployError as error:
-            notes.append(f"{part.name} does not run: {error.message}")
+            notes.append(f"{stage.name} does not run: {error.message}")
     return tuple(found), "; ".join(notes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.files import writing
-from drnn_core.plain_data import parse_json
-from drnn_deploy.parity.check import judge
+from drnn_core.npz import reading_npz, write_npz
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, run_inputs
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
@@ -52,42 +50,34 @@ class Reproduction:
             **{name: getattr(self.case, name) for name in ("name", "noise", "narrow_noise", "stream", "source")},
         }
         arrays = {"inputs": self.case.inputs, "expected": self.case.outputs, "observed": self.observed}
-        with writing(path) as buffer:
-            np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+        write_npz(path, about, arrays)
 
     @classmethod
     def load(cls, path: Path) -> Reproduction:
         """Read `save`'s file. Raises `InputError` for anything else."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = parse_json(str(arrays["about"]))
-                if about["format"] != FORMAT:
-                    raise ValueError(f"its format is {about['format']!r}")
-                narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
-                found = cls(
-                    model=str(about["model"]),
-                    runtime=str(about["runtime"]),
-                    graph=str(about["graph"]),
-                    size=None if about["size"] is None else int(about["size"]),
-                    tolerance=Tolerance(**about["tolerance"]),
-                    case=GoldenCase(
-                        name=str(about["name"]),
-                        inputs=arrays["inputs"],
-                        outputs=arrays["expected"],
-                        noise=float(about["noise"]),
-                        source=str(about["source"]),
-                        stream=bool(about["stream"]),
-                        narrow_noise=narrow,
-                    ),
-                    observed=arrays["observed"],
-                    limit=float(about["limit"]),
-                )
-                found._check()
-                return found
-        except Exception as error:  # zipfile, json and NumPy each raise their own on damaged files
-            raise InputError(
-                f"{path} cannot be read as a reproduction: {error}", "Write it again: drnn-parity BUNDLE --repro DIR"
-            ) from error
+        fix = "Write it again: drnn-parity BUNDLE --repro DIR"
+        with reading_npz(path, "a reproduction", fix, format=FORMAT) as (about, arrays):
+            narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
+            reproduction = cls(
+                model=str(about["model"]),
+                runtime=str(about["runtime"]),
+                graph=str(about["graph"]),
+                size=None if about["size"] is None else int(about["size"]),
+                tolerance=Tolerance(**about["tolerance"]),
+                case=GoldenCase(
+                    name=str(about["name"]),
+                    inputs=arrays["inputs"],
+                    outputs=arrays["expected"],
+                    noise=float(about["noise"]),
+                    source=str(about["source"]),
+                    stream=bool(about["stream"]),
+                    narrow_noise=narrow,
+                ),
+                observed=arrays["observed"],
+                limit=float(about["limit"]),
+            )
+            reproduction._check()
+            return reproduction
 
     def run(self, bundle: Bundle, runtime: Runtime | None = None) -> CaseResult:
         """Run it again and judge it as parity does, on its own runtime or on another.
@@ -112,7 +102,7 @@ class Reproduction:
             raise ValueError("its numbers make no sense")
 
 
-def smallest(
+def minimize(
     runtime: Runtime, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> Reproduction | None:
     """The least of a failing case that still fails: one sequence, of a stream cut behind the first step that is off.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from drnn_core.types import PRECISIONS
 from drnn_deploy.debug.explanation import Deviation, StateResult
-from drnn_deploy.debug.stages import Array, Part, StateRows, Trace, rows_at, state_rows, states_after, states_before
-from drnn_deploy.debug.taps import Batch
-from drnn_deploy.parity.check import judge
+from drnn_deploy.debug.stages import Array, Stage, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.debug.taps import BatchRuns
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_steps
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec
@@ -26,7 +26,7 @@ Noises = Mapping[str, float]  # by the names of a trace
 
 
 @dataclasses.dataclass(frozen=True)
-class Truth:
+class Expected:
     """One golden case in float64, as a graph answers it, with all that is between the layers."""
 
     spec: ModelSpec
@@ -55,87 +55,87 @@ def noises(
     return found
 
 
-def measure_part(truth: Truth, part: Part, batches: Sequence[Batch]) -> Deviation | None:
+def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
     """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
-    if any(part.tensor not in run for batch in batches for run in batch.runs.values()):
+    if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
-    length = truth.case.inputs.shape[1]
+    length = expected.case.inputs.shape[1]
     found, right, times = [], [], np.zeros(0, np.int64)
     for batch in batches:
         pieces = []
         for number, run in batch.runs.items():
-            steps = part.steps(number)
+            steps = stage.steps(number)
             inside = steps < length  # before the sequence, where there is such a step, all is zero
-            value = part.found(run[part.tensor], len(batch.sequences))
+            value = stage.found(run[stage.tensor], len(batch.sequences))
             if value.ndim != 3:
-                return _misshapen(truth.noises[part.source], int(steps.max()))
+                return _misshapen(expected.noises[stage.source], int(steps.max()))
             pieces.append((value[: batch.used, inside], steps[inside]))
         found.append(np.concatenate([value for value, _ in pieces], axis=1))
         times = np.concatenate([steps for _, steps in pieces])
-        right.append(rows_at(truth.trace[part.source][batch.sequences[: batch.used]], times))
+        right.append(rows_at(expected.trace[stage.source][batch.sequences[: batch.used]], times))
     if not len(times):
         return None
-    return _deviation(np.concatenate(found), np.concatenate(right), truth.noises[part.source], times)
+    return _deviation(np.concatenate(found), np.concatenate(right), expected.noises[stage.source], times)
 
 
-def measure_head(truth: Truth, batches: Sequence[Batch]) -> Deviation | None:
+def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
     """The output in these runs; None where the graph does not give it, or they do not reach it."""
-    graph, case = truth.graph, truth.case
-    answers = truth.spec.head.output_steps(graph.steps)  # of a run
-    found, right, every = [], [], _output_times(truth)
+    graph, case = expected.graph, expected.case
+    answers = expected.spec.head.output_steps(graph.steps)  # of a run
+    found, right, every = [], [], _output_times(expected)
     times = every
     for batch in batches:
         numbers = [number for number in batch.runs if 0 <= number - graph.delay < case.inputs.shape[1] // graph.steps]
         if not numbers or any("output" not in run for run in batch.runs.values()):
             return None
-        expected = case.outputs[batch.sequences[: batch.used]]
+        answers_right = case.outputs[batch.sequences[: batch.used]]
         outputs = [batch.runs[number]["output"][: batch.used] for number in numbers]
         if graph.states:
             places = np.array([(number - graph.delay) * answers + np.arange(answers) for number in numbers]).reshape(-1)
             outputs = [output if output.ndim == 3 else output[:, None] for output in outputs]
-            expected, times = expected[:, places], every[places]
+            answers_right, times = answers_right[:, places], every[places]
         found.append(np.concatenate(outputs, axis=1))
-        right.append(expected)
+        right.append(answers_right)
     return _deviation(np.concatenate(found), np.concatenate(right), case.noise, times)
 
 
-def measure_states(truth: Truth, batches: Sequence[Batch]) -> list[StateResult]:
+def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
     """The states that come out of runs whose states went in right."""
-    seen = [_StatesOf(truth, batch) for batch in batches]
-    return [_measure_state(truth, rows, seen) for rows in state_rows(truth.spec, truth.graph)]
+    seen = [_StatesOf(expected, batch) for batch in batches]
+    return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 
 
 class _StatesOf:
     """The states of a batch's runs by name, one run after the other: (B, runs * rows, H) each."""
 
-    def __init__(self, truth: Truth, batch: Batch) -> None:
-        trace = {name: value[batch.sequences[: batch.used]] for name, value in truth.trace.items()}
+    def __init__(self, expected: Expected, batch: BatchRuns) -> None:
+        trace = {name: value[batch.sequences[: batch.used]] for name, value in expected.trace.items()}
         self.numbers = list(batch.runs)
         self.found = [
-            {after: run[after][: batch.used] for _, after in truth.graph.states} for run in batch.runs.values()
+            {after: run[after][: batch.used] for _, after in expected.graph.states} for run in batch.runs.values()
         ]
-        self.right = [states_after(truth.spec, truth.graph, trace, number) for number in batch.runs]
-        self.before = [states_before(truth.spec, truth.graph, trace, number) for number in batch.runs]
+        self.right = [states_after(expected.spec, expected.graph, trace, number) for number in batch.runs]
+        self.before = [states_before(expected.spec, expected.graph, trace, number) for number in batch.runs]
 
 
-def _measure_state(truth: Truth, rows: StateRows, seen: Sequence[_StatesOf]) -> StateResult:
+def _measure_state(expected: Expected, rows: StateRows, seen: Sequence[_StatesOf]) -> StateResult:
     def joined(name: str, runs: Callable[[_StatesOf], Sequence[Mapping[str, NDArray[Any]]]]) -> NDArray[Any]:
-        parts = [[run[name][:, rows.rows, : rows.width] for run in runs(states)] for states in seen]
-        return np.concatenate([np.concatenate(part, axis=1) for part in parts])
+        stages = [[run[name][:, rows.rows, : rows.width] for run in runs(states)] for states in seen]
+        return np.concatenate([np.concatenate(stage, axis=1) for stage in stages])
 
     found, right = joined(rows.name, lambda states: states.found), joined(rows.name, lambda states: states.right)
     each = found.shape[1] // len(seen[0].numbers)
-    times = np.repeat([(number + 1) * truth.graph.steps - 1 for number in seen[0].numbers], each)
-    noise = truth.noises.get(rows.source, float(np.finfo(np.float32).eps))
+    times = np.repeat([(number + 1) * expected.graph.steps - 1 for number in seen[0].numbers], each)
+    noise = expected.noises.get(rows.source, float(np.finfo(np.float32).eps))
     deviation = _deviation(found, right, noise, times)
     remark = ""
     if not deviation.passed:
         before = joined(rows.before, lambda states: states.before)
         others = {
-            name: joined(name, lambda states: states.right) for _, name in truth.graph.states if name != rows.name
+            name: joined(name, lambda states: states.right) for _, name in expected.graph.states if name != rows.name
         }
         remark = _resemblance(found, right, before, each, rows, others, deviation.limit)
-    return StateResult(rows.part, rows.name, deviation, remark)
+    return StateResult(rows.stage, rows.name, deviation, remark)
 
 
 def _resemblance(
@@ -157,11 +157,11 @@ def _resemblance(
     return next((f"holds what {name} should" for name, value in others.items() if same(value)), "")
 
 
-def _output_times(truth: Truth) -> NDArray[np.int64]:
+def _output_times(expected: Expected) -> NDArray[np.int64]:
     """The time step that each output step answers."""
-    length, head = truth.case.inputs.shape[1], truth.spec.head
-    if truth.graph.states:
-        return answered_steps(truth.graph.steps, head, length)
+    length, head = expected.case.inputs.shape[1], expected.spec.head
+    if expected.graph.states:
+        return answered_steps(expected.graph.steps, head, length)
     return np.arange(length - head.output_steps(length), length)
 
 

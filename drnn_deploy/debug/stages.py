@@ -24,7 +24,7 @@ Times = NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Stage:
     """The input or a layer.
 
     tensor: of the graph, that it ends in. source: in a trace. times: the time steps that the graph's first run
@@ -63,7 +63,7 @@ class Part:
 class StateRows:
     """The rows of one state output that belong to one part of the network."""
 
-    part: str
+    stage: str
     name: str  # of the output
     before: str  # the input that it replaces
     source: str  # in a trace; "" for the flags of emission skewed
@@ -78,12 +78,12 @@ def request_of(graph: GraphInfo) -> GraphRequest:
     )
 
 
-def parts_of(spec: ModelSpec, graph: GraphInfo) -> list[Part]:
+def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
     """The input, unless it is the graph's own, and the layers."""
     request = request_of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
-    found = [Part("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
+    found = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
     skewed, computed = graph.emission == "skewed", every
     for layer, (hidden, plan) in enumerate(zip(spec.hidden, request.plan(spec).layers, strict=True)):
         rows = graph.steps
@@ -91,17 +91,17 @@ def parts_of(spec: ModelSpec, graph: GraphInfo) -> list[Part]:
             computed, rows = computed if plan.select is None else computed[plan.select], plan.cells * plan.fold
         times, tensor = (every - layer, others[0]) if skewed else (computed, others[layer])
         place = layer if skewed else None
-        found.append(Part(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
+        found.append(Stage(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
     return found[1:] if first == INPUT else found
 
 
-def given(parts: Sequence[Part], trace: Trace, run: int, shape: tuple[int, ...]) -> Array:
+def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...]) -> Array:
     """The tensor that these parts end in, as a run should have it, in the graph's shape (-1 for the batch's axis).
 
     Padding, which no right graph reads, is zero, and what does not fit the shape is cut off.
     """
-    first = parts[0]
-    values = [part.right(trace, run) for part in parts]
+    first = stages[0]
+    values = [stage.right(trace, run) for stage in stages]
     batch = len(values[0])
     if first.place is not None:
         wide = shape[-1]
@@ -135,10 +135,10 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
         elif line == "started":
             found.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
         else:
-            part = line if line == "fusion" else f"layer {line[1:].partition('_')[0]}"
+            stage = line if line == "fusion" else f"layer {line[1:].partition('_')[0]}"
             source = f"l{spec.layers - 1}_h" if line == "fusion" else line
             width = spec.hidden[int(source[1:].partition("_")[0])]
-            found.append(StateRows(part, after, before, source, slice(0, rows[after]), width))
+            found.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
     return found
 
 

@@ -19,13 +19,13 @@ from onnx import TensorProto, helper
 
 from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
-from drnn_deploy.debug.stages import Array, Part, Trace, given, states_before
+from drnn_deploy.debug.stages import Array, Stage, Trace, given, states_before
 from drnn_deploy.parity.inference import batches
 from drnn_export.emitter.builder import tensor_info
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Arrays, Copying, Session
+from drnn_runtimes.session import Arrays, CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
 _GIVEN = "given"
@@ -33,7 +33,7 @@ Feeds = dict[int, Arrays]  # by the number of the run
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
+class BatchRuns:
     """sequences: which of a case's, (B,), of which the first `used` are no repetition. runs: what each run gave, by its
     number: of a graph with states, of the chunk that it is.
     """
@@ -109,18 +109,18 @@ def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.M
             yield session
 
 
-def taps(parts: Sequence[Part], known: Mapping[str, TensorInfo]) -> dict[str, list[Part]]:
+def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, list[Stage]]:
     """The tensors between the parts that the graph has, each with the parts that end in it."""
-    found: dict[str, list[Part]] = {}
-    for part in parts:
-        if part.tensor in known and known[part.tensor].shape.count(-1) <= 1:
-            found.setdefault(part.tensor, []).append(part)
+    found: dict[str, list[Stage]] = {}
+    for stage in stages:
+        if stage.tensor in known and known[stage.tensor].shape.count(-1) <= 1:
+            found.setdefault(stage.tensor, []).append(stage)
     return found
 
 
 def run_as_it_is(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None
-) -> list[Batch]:
+) -> list[BatchRuns]:
     """What every run over inputs (N, T, ...) gives but for states, as a stream where the graph has them."""
     found = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
@@ -132,14 +132,14 @@ def run_as_it_is(
             stream.finish()
         else:
             recorder.run({"input": np.ascontiguousarray(inputs[sequences])})
-        found.append(Batch(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
+        found.append(BatchRuns(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
     return found
 
 
 def feeds_alone(
     spec: ModelSpec,
     graph: GraphInfo,
-    tapped: Mapping[str, Sequence[Part]],
+    tapped: Mapping[str, Sequence[Stage]],
     known: Mapping[str, TensorInfo],
     inputs: NDArray[np.generic],
     trace: Trace,
@@ -152,14 +152,14 @@ def feeds_alone(
         feed: Arrays = {"input": np.ascontiguousarray(piece)}
         for name, value in states_before(spec, graph, trace, run).items():
             feed[name] = value.astype(np.float32)
-        for tensor, parts in tapped.items():
-            right: Array = given(parts, trace, run, known[tensor].shape)
+        for tensor, stages in tapped.items():
+            right: Array = given(stages, trace, run, known[tensor].shape)
             feed[f"{tensor}/{_GIVEN}"] = right.astype(known[tensor].dtype)
         feeds[run] = feed
     return feeds
 
 
-class _Recorder(Copying):
+class _Recorder(CopyingSession):
     """Runs a session and keeps what every run gave but for the outputs `dropped`: a long stream has too many."""
 
     def __init__(self, session: Session, dropped: Container[str]) -> None:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import onnx
 
-from drnn_deploy.debug.explanation import Explanation, PartResult, StateResult, wrong_parts
+from drnn_deploy.debug.explanation import Explanation, StageResult, StateResult, wrong_stages
 from drnn_export.onnx_diff import EVERY_LAYER, Difference
 
 
 @dataclasses.dataclass(frozen=True)
-class Clues:
+class Evidence:
     """What is known of a row that failed; the fields of `Explanation`, and what it is concluded from.
 
     error: why it did not get as far as numbers, or "". stale: the golden data is not of the weights. edges,
     differences: of the model from what the weights make, see `drnn_export.onnx_diff`; narrower: types that it computes
     in and should not, for the precision that the manifest says. node, rounding: see
-    `drnn_deploy.debug.isolate.Examined`.
+    `drnn_deploy.debug.isolate.IsolatedStages`.
     """
 
     runtime: str
@@ -30,7 +30,7 @@ class Clues:
     edges: tuple[Difference, ...] = ()
     differences: tuple[Difference, ...] = ()
     narrower: str = ""
-    parts: tuple[PartResult, ...] = ()
+    stages: tuple[StageResult, ...] = ()
     states: tuple[StateResult, ...] = ()
     node: str = ""
     rounding: str = ""
@@ -40,102 +40,102 @@ class Clues:
     @property
     def wrong(self) -> list[str]:
         """The parts that are wrong on right inputs, in the network's order."""
-        return wrong_parts(self.parts, self.states)
+        return wrong_stages(self.stages, self.states)
 
-    def changed(self, part: str) -> list[Difference]:
+    def changed(self, stage: str) -> list[Difference]:
         """The differences of the model that are in a part."""
-        return [difference for difference in self.differences if _is_in(part, difference)]
+        return [difference for difference in self.differences if _is_in(stage, difference)]
 
 
-def conclude(clues: Clues) -> Explanation:
+def to_explanation(evidence: Evidence) -> Explanation:
     """The explanation that follows from the clues."""
-    culprit, verdict = _culprit(clues)
-    own = clues.changed(culprit)
-    others = [difference for difference in clues.differences if difference not in own]
-    findings = tuple(str(difference) for difference in (*clues.edges, *own, *others))
+    culprit, verdict = _culprit(evidence)
+    own = evidence.changed(culprit)
+    others = [difference for difference in evidence.differences if difference not in own]
+    findings = tuple(str(difference) for difference in (*evidence.edges, *own, *others))
     return Explanation(
-        runtime=clues.runtime,
-        graph=clues.graph,
-        case=clues.case,
+        runtime=evidence.runtime,
+        graph=evidence.graph,
+        case=evidence.case,
         culprit=culprit,
         verdict=verdict,
         findings=findings,
-        parts=clues.parts,
-        states=clues.states,
-        seen_on=clues.seen_on,
-        note=clues.note,
+        stages=evidence.stages,
+        states=evidence.states,
+        seen_on=evidence.seen_on,
+        note=evidence.note,
     )
 
 
-def _culprit(clues: Clues) -> tuple[str, str]:
-    if clues.stale:
+def _culprit(evidence: Evidence) -> tuple[str, str]:
+    if evidence.stale:
         what = "the golden data is not of the bundle's weights: float64 gives other outputs"
-        return "golden data", f"{what} on {clues.case} inputs; export it again: drnn-export model.pt"
-    if clues.edges:
-        return "edges", str(clues.edges[0])
-    if clues.wrong:
-        return _wrong_part(clues)
-    if clues.differences and (clues.error or not clues.seen_on):
-        first = clues.differences[0]
-        part = first.parts[0] if first.parts else ""
-        return part, "; ".join(filter(None, (f"{part}: {first}" if part else str(first), clues.error)))
-    if clues.error:
-        return "runtime", clues.error
-    if clues.seen_on:
-        what = f"the graph is right on {clues.seen_on}, part by part"
-        return "runtime", f"{what}: the fault is in {clues.runtime}, or in the engine that it runs"
-    return _no_part(clues)
+        return "golden data", f"{what} on {evidence.case} inputs; export it again: drnn-export model.pt"
+    if evidence.edges:
+        return "edges", str(evidence.edges[0])
+    if evidence.wrong:
+        return _wrong_stage(evidence)
+    if evidence.differences and (evidence.error or not evidence.seen_on):
+        first = evidence.differences[0]
+        stage = first.stages[0] if first.stages else ""
+        return stage, "; ".join(filter(None, (f"{stage}: {first}" if stage else str(first), evidence.error)))
+    if evidence.error:
+        return "runtime", evidence.error
+    if evidence.seen_on:
+        what = f"the graph is right on {evidence.seen_on}, part by part"
+        return "runtime", f"{what}: the fault is in {evidence.runtime}, or in the engine that it runs"
+    return _no_stage(evidence)
 
 
-def _wrong_part(clues: Clues) -> tuple[str, str]:
-    first, *others = clues.wrong
-    unseen = _unseen_before(clues.parts, first)
-    culprit = next((part for part in (*unseen, first) if clues.changed(part)), first)
-    reasons = [f"{state.name} {state.remark}" for state in clues.states if state.part == culprit and state.remark]
-    reasons += [str(difference) for difference in clues.changed(culprit)[:1]]
-    if clues.narrower:
-        reasons.append(clues.narrower)
-    if not clues.changed(culprit):
-        reasons.append(_runtime_at_fault(clues))
+def _wrong_stage(evidence: Evidence) -> tuple[str, str]:
+    first, *others = evidence.wrong
+    unseen = _unseen_before(evidence.stages, first)
+    culprit = next((stage for stage in (*unseen, first) if evidence.changed(stage)), first)
+    reasons = [f"{state.name} {state.remark}" for state in evidence.states if state.stage == culprit and state.remark]
+    reasons += [str(difference) for difference in evidence.changed(culprit)[:1]]
+    if evidence.narrower:
+        reasons.append(evidence.narrower)
+    if not evidence.changed(culprit):
+        reasons.append(_runtime_at_fault(evidence))
     more = f" (also wrong on right inputs: {', '.join(others)})" if others else ""
     return culprit, f"{culprit}: {'; '.join(reasons)}{more}"
 
 
-def _runtime_at_fault(clues: Clues) -> str:
-    seen = clues.seen_on or clues.runtime
-    what = "nothing in it differs from what the weights make" if clues.model is not None else "the weights are right"
+def _runtime_at_fault(evidence: Evidence) -> str:
+    seen = evidence.seen_on or evidence.runtime
+    what = "nothing in it differs from what the weights make" if evidence.model is not None else "the weights are right"
     text = f"{what}, but {seen} computes it wrong"
-    if clues.node:
-        text += f", from {clues.node} on"
-    return f"{text}; the error is that of products in {clues.rounding}" if clues.rounding else text
+    if evidence.node:
+        text += f", from {evidence.node} on"
+    return f"{text}; the error is that of products in {evidence.rounding}" if evidence.rounding else text
 
 
-def _no_part(clues: Clues) -> tuple[str, str]:
-    if not clues.parts:
-        return "", clues.note or "the cases that failed are not known here, and nothing was run again"
-    off = [part for part in clues.parts if part.whole is not None and not part.whole.passed]
-    if clues.model is None:
+def _no_stage(evidence: Evidence) -> tuple[str, str]:
+    if not evidence.stages:
+        return "", evidence.note or "the cases that failed are not known here, and nothing was run again"
+    off = [stage for stage in evidence.stages if stage.whole is not None and not stage.whole.passed]
+    if evidence.model is None:
         return "head", "head: every layer is right by itself: the fault is before, between or behind the layers"
     if off:
-        adds = max(clues.parts, key=lambda part: (part.alone.in_noise or 0.0) if part.alone else 0.0)
+        adds = max(evidence.stages, key=lambda stage: (stage.alone.in_noise or 0.0) if stage.alone else 0.0)
         what = "no part is past its limit on right inputs: the errors build up from part to part"
-        return "", f"{what}, and {adds.part} adds the most"
+        return "", f"{what}, and {adds.stage} adds the most"
     return "", "every part is within its limit, on right inputs and as it ran: this is rounding, or was not seen again"
 
 
-def _unseen_before(parts: Sequence[PartResult], culprit: str) -> list[str]:
+def _unseen_before(stages: Sequence[StageResult], culprit: str) -> list[str]:
     """The parts right before the culprit whose tensor the graph lacks: their errors show in the culprit's."""
     found: list[str] = []
-    for part in parts:
-        if part.part == culprit:
+    for stage in stages:
+        if stage.stage == culprit:
             return found
-        found = [*found, part.part] if part.alone is None else []
+        found = [*found, stage.stage] if stage.alone is None else []
     return []
 
 
-def _is_in(part: str, difference: Difference) -> bool:
-    if part in difference.parts:
+def _is_in(stage: str, difference: Difference) -> bool:
+    if stage in difference.stages:
         return True
-    if part == "head":
-        return "fusion" in difference.parts
-    return EVERY_LAYER in difference.parts and part.startswith("layer")
+    if stage == "head":
+        return "fusion" in difference.stages
+    return EVERY_LAYER in difference.stages and stage.startswith("layer")

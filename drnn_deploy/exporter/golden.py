@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.files import replacing
 from drnn_core.types import Precision
 from drnn_models.baseline_modules import Network
 from drnn_models.checkpoint import Checkpoint
@@ -62,28 +59,6 @@ def make_stream(
         inputs[-1] = made["ramp"][0]
     case = _case(dataclasses.replace(checkpoint, spec=every), "stream", inputs, precisions)
     return dataclasses.replace(case, stream=True)
-
-
-def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
-    """Write `golden.npz`; `Bundle.golden` reads it."""
-    index = [
-        {
-            "name": case.name,
-            "noise": case.noise,
-            "narrow_noise": case.narrow_noise,
-            "source": case.source,
-            "labelled": case.targets is not None,
-            "stream": case.stream,
-        }
-        for case in cases
-    ]
-    arrays: dict[str, NDArray[np.generic]] = {"index": np.array(json.dumps(index))}
-    for case in cases:
-        arrays |= {f"{case.name}.inputs": case.inputs, f"{case.name}.outputs": case.outputs}
-        if case.targets is not None:
-            arrays[f"{case.name}.targets"] = case.targets
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for allow_pickle
 
 
 def _synthetic(spec: ModelSpec, length: int, seed: int) -> dict[str, NDArray[np.generic]]:

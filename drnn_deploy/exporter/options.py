@@ -10,7 +10,7 @@ from typing import cast, get_args
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
-from drnn_deploy.planner.plan import Goal, Target, cheapest_emission, plan_checkpoint, task_length
+from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.config import BuildControls
@@ -46,7 +46,7 @@ class ExportOptions:
     profile: tuple[int, int, int] = (1, 8, 64)
     emissions: tuple[str, ...] | None = None
     precisions: tuple[str, ...] = ("fp32",)
-    target: Target = "onnxruntime-cpu"
+    target: PlanTarget = "onnxruntime-cpu"
     goal: Goal = "sequence"
     rate: float | None = None
     prune: bool = True

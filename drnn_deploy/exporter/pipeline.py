@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
-
-from drnn_core.cache import cache_folder
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import replacing_folder, sha256
-from drnn_core.version import package_version
-from drnn_deploy.exporter.golden import make_golden, make_stream, write_golden
+from drnn_core.files import cache_folder, replacing_folder
+from drnn_deploy.exporter.golden import make_golden, make_stream
 from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
@@ -27,18 +20,9 @@ from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
-from drnn_runtimes.bundle import (
-    FORMAT,
-    GOLDEN,
-    MANIFEST,
-    PARITY,
-    WEIGHTS,
-    Bundle,
-    EngineInfo,
-    GoldenCase,
-    GraphInfo,
-    manifest_checksum,
-)
+from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.golden import write_golden
+from drnn_runtimes.bundle.writer import write_manifest, write_weights
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.trt.sidecar import Sidecar
 
@@ -106,7 +90,7 @@ def export(
             for graph, expected in zip(graphs, seconds, strict=True)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        _write_manifest(draft, checkpoint, graphs, infos)
+        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
@@ -115,7 +99,7 @@ def export(
             notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        _write_manifest(draft, checkpoint, graphs, infos)
+        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines))
 
 
@@ -136,7 +120,7 @@ def write_bundle(
     with replacing_folder(folder) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         write_golden(draft / GOLDEN, golden)
-        _write_manifest(draft, checkpoint, graphs, ())
+        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs)
     return Bundle.open(folder, verify=False)
 
 
@@ -178,7 +162,7 @@ def _write_networks(
     draft: Path, checkpoint: Checkpoint, requests: Sequence[GraphRequest], options: ExportOptions, notify: Notify
 ) -> list[GraphInfo]:
     """The graphs, and the weights that the reference and torch run."""
-    _write_weights(draft, checkpoint)
+    write_weights(draft, checkpoint.weights)
     return [_write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)]
 
 
@@ -209,12 +193,6 @@ def _write_graph(
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
     )
-
-
-def _write_weights(draft: Path, checkpoint: Checkpoint) -> None:
-    from safetensors.numpy import save
-
-    (draft / WEIGHTS).write_bytes(save(dict(checkpoint.weights)))  # its save_file hides why a disk cannot be written
 
 
 def _build(
@@ -255,23 +233,3 @@ def _engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInf
 
 def _engine_file(graph: GraphInfo, backend: str) -> str:
     return f"engines/{graph.name.replace('/', '-')}.{backend}.engine"
-
-
-def _write_manifest(
-    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo]
-) -> None:
-    paths = sorted(path for path in draft.rglob("*") if path.is_file() and path.name != MANIFEST)
-    versions = {"python": platform.python_version(), "numpy": np.__version__, "onnx": onnx.__version__}
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "spec": checkpoint.dilated.to_json(),
-        "task": checkpoint.task,
-        "graphs": [dataclasses.asdict(graph) for graph in graphs],
-        "engines": [dataclasses.asdict(engine) for engine in engines],
-        "files": {
-            path.relative_to(draft).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size} for path in paths
-        },
-        "versions": {"drnn-deploy": package_version(), **versions},
-    }
-    manifest["checksum"] = manifest_checksum(manifest)
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
-from drnn_deploy.parity.results import Missing, ParityReport, ParityRow
-from drnn_deploy.parity.task_results import TaskResult
+from drnn_deploy.parity.results import Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
@@ -137,22 +135,6 @@ def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
         known = ", ".join(f"{g.form}/{g.emission}/{g.precision}" for g in bundle.graphs)
         raise InputError(f"{bundle.folder} has no graph of {said}", f"It has, as form/emission/precision: {known}.")
     return dataclasses.replace(bundle, graphs=tuple(graphs))
-
-
-def zoo_checkpoint(task: str) -> tuple[str, Path]:
-    """The name for reports, and the file, of the zoo's network for a task. Raises `InputError` where there is none."""
-    zoo = Path(str(resources.files("drnn_zoo")))
-    known = sorted(path.parent.name for path in zoo.glob("*/model.pt"))
-    if task not in known:
-        raise InputError(
-            f"the zoo has no network for task {task!r}", f"It has: {', '.join(known)}; or type --task all."
-        )
-    return f"zoo/{task}/model.pt", zoo / task / "model.pt"
-
-
-def zoo_tasks() -> list[str]:
-    """The tasks that the zoo has a network for."""
-    return sorted(path.parent.name for path in Path(str(resources.files("drnn_zoo"))).glob("*/model.pt"))
 
 
 def _required(options: MatrixOptions) -> set[str]:

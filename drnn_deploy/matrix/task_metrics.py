@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.types import Precision
-from drnn_deploy.evaluation import limited, task_of
-from drnn_deploy.parity.task_results import Measured, TaskResult
-from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task
+from drnn_deploy.parity.results import Measured, TaskResult
+from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
+from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import rounding_noise

@@ -50,19 +50,19 @@ def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[Grap
     Raises `InputError` where nothing can be, or a graph that was asked for is over the node budget.
     """
     forms = [form for form in FORMS if form in (selection.forms or FORMS)]
-    plan = _Plan(checkpoint, selection)
-    sets = [GraphSet("", tuple(request for form in forms for request in plan.all_of(form)))]
+    builder = VariantBuilder(checkpoint, selection)
+    sets = [GraphSet("", tuple(request for form in forms for request in builder.all_of(form)))]
     if not sets[0].requests:
-        raise plan.refusals[0]
+        raise builder.refusals[0]
     if "chunk" in forms:
-        sets.append(GraphSet(f"B={_ODD_BATCH}", plan.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
+        sets.append(GraphSet(f"B={_ODD_BATCH}", builder.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
     if "sequence" in forms:
-        whole = plan.one_of("sequence", batch=_ODD_BATCH, prune=False)
-        same = all(_evaluations(plan.spec, each, prune=True) == _evaluations(plan.spec, each) for each in whole)
+        whole = builder.one_of("sequence", batch=_ODD_BATCH, prune=False)
+        same = all(_evaluations(builder.spec, each, prune=True) == _evaluations(builder.spec, each) for each in whole)
         sets.append(GraphSet(f"B={_ODD_BATCH}{'' if same else ' unpruned'}", whole))
-        for length in other_lengths(plan.spec, plan.length):
-            sets.append(_dynamic(plan, length))
-    notes = [f"left out: {error.message}" for error in plan.refusals]
+        for length in other_lengths(builder.spec, builder.length):
+            sets.append(_dynamic(builder, length))
+    notes = [f"left out: {error.message}" for error in builder.refusals]
     return [each for each in sets if each.requests], list(dict.fromkeys(notes))
 
 
@@ -78,14 +78,14 @@ def other_lengths(spec: ModelSpec, length: int) -> list[int]:
     return [each for each in dict.fromkeys(wanted) if each != length and each <= 2 * length]
 
 
-def _dynamic(plan: _Plan, length: int) -> GraphSet:
+def _dynamic(builder: VariantBuilder, length: int) -> GraphSet:
     """Of any batch, or of a small one where the emission has static shapes."""
-    if requests := plan.one_of("sequence", length=length, batch=None):
+    if requests := builder.one_of("sequence", length=length, batch=None):
         return GraphSet(f"T={length} B={':'.join(map(str, _PROFILE))}", requests)
-    return GraphSet(f"T={length} B={_SMALL_BATCH}", plan.one_of("sequence", length=length, batch=_SMALL_BATCH))
+    return GraphSet(f"T={length} B={_SMALL_BATCH}", builder.one_of("sequence", length=length, batch=_SMALL_BATCH))
 
 
-class _Plan:
+class VariantBuilder:
     """Makes the requests of one checkpoint and remembers what cannot be emitted."""
 
     def __init__(self, checkpoint: Checkpoint, selection: Selection) -> None:

@@ -1,4 +1,4 @@
-"""The parity engine: one runtime's outputs against float64, judged by `drnn_deploy.parity.tolerance`."""
+"""The parity check: a bundle's golden cases through its graphs and runtimes, each judged by `parity.compare`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_inputs
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
@@ -19,12 +19,7 @@ from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 
-if TYPE_CHECKING:
-    pass
-
 Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
-
-_CURVE_POINTS = 16
 
 
 def check_parity(
@@ -109,36 +104,6 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 
-def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance = DEFAULT) -> CaseResult:
-    """Compare one output with the reference. A missing row, another shape, NaN or infinity fails."""
-    limit = tolerance.limit(case)
-    accuracy = None
-    if outputs.shape != case.outputs.shape:
-        return CaseResult(case.name, None, None, None, case.noise, limit, False, 0, (), 0.0, None)
-    error = np.abs(outputs.astype(np.float64) - case.outputs)
-    error[~np.isfinite(error)] = np.inf
-    by_step = error.max(axis=(0, 2)) if error.ndim == 3 else error.max(axis=(0, 1))[None]
-    predictions = outputs.argmax(axis=-1)
-    if case.targets is not None and case.targets.shape == predictions.shape:
-        accuracy = float(np.mean(predictions == case.targets))
-    worst, scale = float(by_step.max()), float(np.abs(case.outputs).max())
-    bad = np.flatnonzero(~(by_step <= limit) | ~np.isfinite(by_step))
-    points = np.linspace(0, len(by_step) - 1, min(len(by_step), _CURVE_POINTS)).astype(int)
-    return CaseResult(
-        case=case.name,
-        absolute=_finite(worst),
-        relative=_finite(worst / scale) if scale else _finite(worst),
-        in_noise=_finite(worst / case.noise) if case.noise else 0.0 if worst == 0 else None,
-        noise=case.noise,
-        limit=limit,
-        passed=not len(bad),
-        first_bad_step=int(bad[0]) if len(bad) else None,
-        growth=tuple(_finite(float(value)) for value in by_step[points]),
-        agreement=float(np.mean(predictions == case.outputs.argmax(axis=-1))),
-        accuracy=accuracy,
-    )
-
-
 def _row(
     bundle: Bundle,
     runtime: Runtime,
@@ -181,7 +146,3 @@ def check_case(
     outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
     found = [(judge(answered, output, tolerance), output) for output in outputs]
     return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a parity check found, as values."""
+"""What a parity check found, and a task's metrics through each runtime, as values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 from drnn_core.errors import ParityError, RuntimeUnavailableError
-from drnn_deploy.parity.task_results import TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 
 
@@ -71,6 +70,35 @@ class Missing:
 
 
 @dataclasses.dataclass(frozen=True)
+class Measured:
+    """One metric: of the float64 reference's outputs, and of a runtime's; None where that is not finite."""
+
+    reference: float
+    value: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskResult:
+    """A task's metrics through one runtime on one graph.
+
+    `source`: where the sequences come from. `metrics`: accuracy (0 to 1), cross_entropy (nats), and what the task adds.
+    `changed_predictions`: outputs whose largest class is another than the reference's.
+    """
+
+    runtime: str
+    graph: str
+    task: str
+    source: str
+    sequences: int
+    metrics: dict[str, Measured]
+    changed_predictions: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class ParityReport:
     """Rows that ran and runtimes that did not.
 
@@ -85,9 +113,14 @@ class ParityReport:
     notes: tuple[str, ...] = ()
 
     @property
+    def compared(self) -> tuple[ParityRow, ...]:
+        """The rows of every runtime but the reference, which is what they are compared with."""
+        return tuple(row for row in self.rows if row.runtime != "reference")
+
+    @property
     def passed(self) -> bool:
         """Every row passed, and there is at least one besides the reference."""
-        return all(row.passed for row in self.rows) and any(row.runtime != "reference" for row in self.rows)
+        return all(row.passed for row in self.rows) and bool(self.compared)
 
     @property
     def exit_code(self) -> int:

@@ -22,9 +22,9 @@ from drnn_models.spec import ModelSpec
 if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
-Target = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
+PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
 Goal = Literal["sequence", "latency", "throughput"]
-UNITS: dict[Target, str] = {"onnxruntime-cpu": "us", "onnxruntime-cuda": "nodes", "tensorrt": "kernels"}
+UNITS: dict[PlanTarget, str] = {"onnxruntime-cpu": "us", "onnxruntime-cuda": "nodes", "tensorrt": "kernels"}
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 
@@ -65,7 +65,7 @@ class Candidate:
 class Plan:
     """All candidates for a target and goal, the recommended one, and why it is."""
 
-    target: Target
+    target: PlanTarget
     goal: Goal
     candidates: tuple[Candidate, ...]
     chosen: Candidate
@@ -74,7 +74,7 @@ class Plan:
 
 def make_plan(
     spec: ModelSpec,
-    target: Target,
+    target: PlanTarget,
     goal: Goal,
     *,
     length: int | None = None,
@@ -88,28 +88,28 @@ def make_plan(
     of a stream (at `rate` Hz, where known); `throughput` the least time per step of a stream. Raises `InputError` for
     an unknown target or goal, a missing length, a rate that is none, and where no graph stays within the limits.
     """
-    for name, value, known in (("target", target, get_args(Target)), ("goal", goal, get_args(Goal))):
+    for name, value, known in (("target", target, get_args(PlanTarget)), ("goal", goal, get_args(Goal))):
         if value not in known:
             raise InputError(f"there is no {name} {value!r}", f"Choose from: {', '.join(known)}.")
     if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
     costs = load_costs(spec.cell)
     requests = [*_sequences(goal, length, batch), *_streams(spec, batch)]
-    candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _twin(c)]
-    allowed = [c for c in candidates if _fits(c, spec, target, goal, node_budget)]
+    candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]
+    allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     if not allowed:
         raise InputError(
             f"no graph of this network stays within {node_budget:,} nodes and {BUILD_SECONDS:g} s of building",
             "Give a larger --node-budget, or choose with --form and --emission.",
         )
-    chosen = min(allowed, key=lambda c: _merit(c, target, goal, rate))
+    chosen = min(allowed, key=lambda c: _sort_key(c, target, goal, rate))
     return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))
 
 
 def plan_checkpoint(
     checkpoint: Checkpoint,
     *,
-    target: Target = "onnxruntime-cpu",
+    target: PlanTarget = "onnxruntime-cpu",
     goal: Goal = "sequence",
     length: int | None = None,
     rate: float | None = None,
@@ -131,7 +131,7 @@ def task_length(checkpoint: Checkpoint) -> int | None:
     return length if isinstance(length, int) else None
 
 
-def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: Target, node_budget: int) -> GraphRequest:
+def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget, node_budget: int) -> GraphRequest:
     """The request with the emission that costs least on the target; none that answers late."""
     costs = load_costs(spec.cell)
     requests = [
@@ -139,8 +139,8 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: Target, no
     ]
     candidates = [_candidate(spec, each, target, costs) for each in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
-    allowed = [c for c in candidates if _fits(c, spec, target, goal, node_budget)]
-    return min(allowed or candidates[:1], key=lambda c: _merit(c, target, goal, None)).request
+    allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
+    return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
 
 
 def _sequences(goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
@@ -165,7 +165,7 @@ def _emissions(batch: int | None, precision: Precision = "fp32") -> tuple[Emissi
     return tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
 
 
-def _candidate(spec: ModelSpec, request: GraphRequest, target: Target, costs: Costs) -> Candidate:
+def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:
     work = workload(spec, request)
     cost = {
         "onnxruntime-cpu": costs.run_microseconds(work),
@@ -176,13 +176,13 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: Target, costs: Co
     return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))
 
 
-def _twin(candidate: Candidate) -> bool:
+def _is_duplicate(candidate: Candidate) -> bool:
     """Whether a mixed graph is the fused or the unrolled one."""
     work = candidate.work
     return candidate.request.emission == "mixed" and not (work.operators and work.unrolled_cells)
 
 
-def _fits(candidate: Candidate, spec: ModelSpec, target: Target, goal: Goal, node_budget: int) -> bool:
+def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal: Goal, node_budget: int) -> bool:
     """Whether a graph serves the goal within the limits."""
     request = candidate.request
     if (request.form == "sequence") != (goal == "sequence"):
@@ -194,7 +194,7 @@ def _fits(candidate: Candidate, spec: ModelSpec, target: Target, goal: Goal, nod
     return request.emission == "fused" or candidate.work.size.nodes <= node_budget
 
 
-def _merit(candidate: Candidate, target: Target, goal: Goal, rate: float | None) -> tuple[float, ...]:
+def _sort_key(candidate: Candidate, target: PlanTarget, goal: Goal, rate: float | None) -> tuple[float, ...]:
     """Less is better. Of equal kernels, those of unrolled steps: a loop has its own control beside them."""
     loops = candidate.work.operator_steps if target == "tensorrt" else 0
     if goal == "sequence":
@@ -206,7 +206,7 @@ def _merit(candidate: Candidate, target: Target, goal: Goal, rate: float | None)
     return (candidate.cost_per_step, loops)
 
 
-def _reason(chosen: Candidate, target: Target, goal: Goal, rate: float | None) -> str:
+def _reason(chosen: Candidate, target: PlanTarget, goal: Goal, rate: float | None) -> str:
     unit = UNITS[target]
     if goal == "sequence":
         return f"the least cost of a sequence: {chosen.cost:,.0f} {unit}"

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
 from drnn_deploy.parity.results import ParityReport, ParityRow
-from drnn_deploy.parity.task_results import task_table
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
-from drnn_deploy.reports.explanations import COLUMNS, details, table
-from drnn_deploy.reports.markdown import describe
 from drnn_deploy.reports.regressions import Regression
-from drnn_deploy.reports.text import derivation
+from drnn_deploy.reports.text import (
+    STAGE_COLUMNS,
+    derivation,
+    describe,
+    explanation_details,
+    row_cells,
+    stage_table,
+    task_table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,24 +90,17 @@ def _explanation(found: Explanation) -> dict[str, Any]:
     return {
         "name": f"{found.runtime} {found.graph}",
         "verdict": found.verdict,
-        "header": COLUMNS if found.parts else (),
-        "rows": table(found) if found.parts else (),
-        "details": (*details(found), f"again: {found.command}"),
+        "header": STAGE_COLUMNS if found.stages else (),
+        "rows": stage_table(found) if found.stages else (),
+        "details": (*explanation_details(found), f"again: {found.command}"),
     }
 
 
 def _row(row: ParityRow) -> dict[str, Any]:
-    worst = row.worst
-    absolute = None if worst is None else worst.absolute
+    cells = row_cells(row)
     return {
-        "cells": (row.runtime, row.graph, row.precision),
-        "figures": (
-            "-" if worst is None else "not finite" if absolute is None else f"{absolute:.1e}",
-            "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
-            "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
-            "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
-            "-" if row.seconds is None else f"{row.seconds:.2f}",
-        ),
+        "cells": [cells[column] for column in ("runtime", "graph", "precision")],
+        "figures": [cells[c] for c in ("largest error", "in noise", "agreement", "ms/sequence", "seconds")],
         "passed": row.passed,
         "remark": row.error,
     }
@@ -110,7 +108,7 @@ def _row(row: ParityRow) -> dict[str, Any]:
 
 def _bars(report: ParityReport, number: int) -> str:
     """SVG: the largest error of every row, in noise, against the limit; "" where no row has numbers."""
-    rows = [row for row in report.rows if row.runtime != "reference" and row.worst and row.worst.in_noise is not None]
+    rows = [row for row in report.compared if row.worst and row.worst.in_noise is not None]
     if not rows:
         return ""
     figure = _figure(9, 0.9 + 0.28 * len(rows))
@@ -130,9 +128,9 @@ def _bars(report: ParityReport, number: int) -> str:
 def _curves(report: ParityReport, number: int) -> list[str]:
     """SVGs: error over output steps of every golden case with several steps, a line for each runtime and graph."""
     drawn: dict[tuple[str, str, float], list[tuple[str, Sequence[float | None]]]] = {}
-    for row in report.rows:
+    for row in report.compared:
         for case in row.cases:
-            if row.runtime != "reference" and len(case.growth) > 1:
+            if len(case.growth) > 1:
                 key = (case.case, row.precision, case.limit)
                 drawn.setdefault(key, []).append((f"{row.runtime} {row.graph}", case.growth))
     plots = []

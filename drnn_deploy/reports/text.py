@@ -1,11 +1,63 @@
-"""Where a report's limits come from, and the smallest that would have passed, in sentences."""
+"""What reports say in words, whatever their form: cells of tables, sentences on failures, limits and explanations."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 
-from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
+from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
+from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow, TaskResult
+
+STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step off", "growth as it ran")
+_BARS = "▁▂▃▄▅▆▇█"
+_NOT_FINITE = "!"
+_MOST_FINDINGS = 5
+
+
+def row_cells(row: ParityRow) -> dict[str, str]:
+    """Column -> text of a row of a parity table, whatever the form of the report."""
+    worst = row.worst
+    absolute = None if worst is None else worst.absolute
+    return {
+        "runtime": row.runtime,
+        "graph": row.graph,
+        "precision": row.precision,
+        "largest error": "-" if worst is None else "not finite" if absolute is None else f"{absolute:.1e}",
+        "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
+        "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
+        "ms/sequence": "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
+        "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
+    }
+
+
+def describe(case: CaseResult) -> str:
+    """One sentence on a case that failed."""
+    found = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
+    return f"{found} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+
+
+def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, as text, for people: first what float64 gives on each source, then each runtime and graph."""
+    names = list(dict.fromkeys(name for result in results for name in result.metrics))
+    header = ["task", "runtime", "graph", *(name.replace("_", " ") for name in names), "sequences", "changed"]
+    rows = []
+    for task, source in dict.fromkeys((result.task, result.source) for result in results):
+        group = [result for result in results if (result.task, result.source) == (task, source)]
+        expected = {name: metric.reference for name, metric in group[0].metrics.items()}
+        rows.append([task, "float64", "", *(_shown(expected, name) for name in names), f"{group[0].sequences:,}", ""])
+        for result in group:
+            found = {name: metric.value for name, metric in result.metrics.items()}
+            counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
+            rows.append([task, result.runtime, result.graph, *(_shown(found, name) for name in names), *counts])
+    return header, rows
+
+
+def _shown(values: Mapping[str, float | None], name: str) -> str:
+    if name not in values:
+        return ""
+    value = values[name]
+    return "not finite" if value is None else f"{value:.6f}"
 
 
 def derivation(report: ParityReport) -> list[str]:
@@ -13,8 +65,7 @@ def derivation(report: ParityReport) -> list[str]:
     lines = [f"tolerance: {report.tolerance.rule}"]
     if report.tolerance.by_noise:
         lines.append("noise: what the precision's own roundings do to this network on these inputs, against float64")
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
-    compared.sort(key=_group)
+    compared = sorted(((row, case) for row in report.compared for case in row.cases), key=_group)
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
         low, high = min(cases, key=lambda case: case.noise), max(cases, key=lambda case: case.noise)
@@ -24,7 +75,7 @@ def derivation(report: ParityReport) -> list[str]:
 
 def smallest_passing(report: ParityReport) -> tuple[ParityRow, CaseResult] | None:
     """The row and case with the largest error in noise of all runtimes but the reference; None where there is none."""
-    compared = [(row, case) for row in report.rows if row.runtime != "reference" for case in row.cases]
+    compared = [(row, case) for row in report.compared for case in row.cases]
     return max(compared, key=lambda pair: math.inf if pair[1].in_noise is None else pair[1].in_noise, default=None)
 
 
@@ -52,3 +103,67 @@ def _enough(report: ParityReport) -> list[str]:
     absolute = max((each.absolute or 0.0 for entry in report.rows for each in entry.cases), default=0.0)
     either = f"--max-noise {case.in_noise:.3g} ({where}), or --atol {absolute:.2g}"
     return [f"smallest tolerance that would have passed: {either}"]
+
+
+def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
+    """A row for each part, by `STAGE_COLUMNS`, then one for each state that is wrong."""
+    rows = [_row(stage, ascii_only) for stage in explanation.stages]
+    for state in explanation.states:
+        if not state.alone.passed:
+            name = f"{state.name} ({state.stage})"
+            rows.append((name, _error(state.alone), "", f"{state.alone.limit:.1e}", _step(state.alone), ""))
+    return rows
+
+
+def explanation_details(explanation: Explanation) -> list[str]:
+    """What the verdict and the table do not say, a line each."""
+    lines = []
+    if explanation.first_off is not None and explanation.first_off.whole is not None:
+        first = explanation.first_off
+        lines.append(f"as it ran, {first.stage} is the first past its limit, from step {_step(first.whole)}")
+    if explanation.findings:
+        count = len(explanation.findings)
+        lines.append(f"differences from the graph that the weights make: {count}")
+        lines += [f"  {finding}" for finding in explanation.findings[:_MOST_FINDINGS]]
+        if count > _MOST_FINDINGS:
+            lines.append(f"  and {count - _MOST_FINDINGS} more (all are in the JSON report)")
+    if explanation.seen_on:
+        lines.append(f"these are values of {explanation.seen_on}: {explanation.runtime} shows none of its own")
+    if explanation.note:
+        lines.append(explanation.note)
+    return lines
+
+
+def sparkline(deviation: Deviation | None, *, ascii_only: bool = False) -> str:
+    """Error over time in up to 16 characters: the lowest is within the limit, each higher one a decade further past it.
+
+    `!` is not finite. ascii_only: digits from 0 in place of bars.
+    """
+    if deviation is None:
+        return ""
+    bars = "01234567" if ascii_only else _BARS
+    return "".join(_NOT_FINITE if value is None else bars[_level(value, deviation.limit)] for value in deviation.growth)
+
+
+def _level(value: float, limit: float) -> int:
+    if value <= limit:
+        return 0
+    return min(len(_BARS) - 1, 1 + int(math.log10(value / limit))) if limit > 0 else len(_BARS) - 1
+
+
+def _row(stage: StageResult, ascii_only: bool) -> tuple[str, ...]:
+    seen = next((each for each in (stage.alone, stage.whole) if each is not None), None)
+    limit = "" if seen is None else f"{seen.limit:.1e}"
+    growth = sparkline(stage.whole, ascii_only=ascii_only)
+    return stage.stage, _error(stage.alone), _error(stage.whole), limit, _step(stage.whole), growth
+
+
+def _error(deviation: Deviation | None) -> str:
+    if deviation is None:
+        return "not seen"
+    text = "not finite" if deviation.absolute is None else f"{deviation.absolute:.1e}"
+    return text if deviation.passed else f"{text} OFF"
+
+
+def _step(deviation: Deviation | None) -> str:
+    return "" if deviation is None or deviation.first_bad_step is None else str(deviation.first_bad_step)

@@ -10,9 +10,8 @@ from drnn_deploy.tasks.copy_memory import CopyMemory
 from drnn_deploy.tasks.pixel_mnist import PixelMnist
 from drnn_deploy.tasks.ptb_char import PtbChar
 from drnn_deploy.tasks.speaker_id import SpeakerId
-from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task, fits
-
-__all__ = ["IGNORED", "TASKS", "Batch", "Score", "Task", "fits", "make_task"]
+from drnn_deploy.tasks.task import Task, fits
+from drnn_models.baseline_specs import NetworkSpec
 
 TASKS: dict[str, type[CopyMemory] | type[PixelMnist] | type[PtbChar] | type[SpeakerId]] = {
     task.name: task for task in (CopyMemory, PixelMnist, PtbChar, SpeakerId)
@@ -29,3 +28,16 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
     if unknown := sorted(set(options) - set(known)):
         raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")
     return TASKS[name](**options)
+
+
+def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
+    """The task that a bundle or checkpoint, called `what` in errors, says that it is for.
+
+    Raises `InputError` where it names none, or one that its network does not fit.
+    """
+    if "name" not in described:
+        raise InputError(f"{what} does not say which task its network is for")
+    task = make_task(described["name"], described.get("options", {}))
+    if not fits(task, spec.input, spec.head):
+        raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")
+    return task

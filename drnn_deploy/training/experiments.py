@@ -12,8 +12,6 @@ import math
 import platform
 import re
 import time
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +23,7 @@ from drnn_core.plain_data import parse_json, parse_toml
 from drnn_deploy.datasets.features import frame_length
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_zoo import experiment_file, experiment_names
 
 if TYPE_CHECKING:
     from drnn_deploy.training.loop import TrainingRun
@@ -56,18 +55,12 @@ class Experiment:
     trivial: str
 
 
-def experiment_names() -> list[str]:
-    """The experiments that ship."""
-    files = (entry.name for entry in _shipped().iterdir())
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
-
-
 def load_experiment(name: str) -> Experiment:
     """A shipped experiment by its name, or one of the user's by its path (ending in .toml).
 
     Raises `InputError` for a file that is none, naming what is wrong in it.
     """
-    path: Traversable = Path(name) if name.endswith(".toml") else _shipped() / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else experiment_file(name)
     try:
         table = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -108,10 +101,6 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     text = " ".join(table["text"].split())
     shown = table["figure"], table["metric"], table["x"]
     return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"])
-
-
-def _shipped() -> Traversable:
-    return resources.files("drnn_zoo") / "experiments"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from drnn_core.errors import InputError
-from drnn_deploy.tasks import IGNORED, Score, Task
+from drnn_deploy.tasks import IGNORED, Task
+from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.recipe import Recipe
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
@@ -187,17 +189,22 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
 
 
 def evaluate(
-    model: Network, task: Task, split: str, *, size: int = 500, tick: Callable[[int], None] = lambda _: None
+    model: Network,
+    task: Task,
+    split: str,
+    *,
+    size: int = SEQUENCES_AT_ONCE,
+    tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Cross-entropy and accuracy over a whole split; `tick` is told the sequences done after each batch."""
-    score = Score()
+    """Cross-entropy and accuracy over a whole split; `tick` is told the sequences of each batch that is done."""
     device = model.head.weight.device
-    with torch.inference_mode():
-        for batch in task.batches(split, size):
-            outputs = model(torch.from_numpy(batch.inputs).to(device)).cpu().numpy()
-            score.add(outputs, batch)
-            tick(len(batch.inputs))
-    return task.metrics(score)
+
+    def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        with torch.inference_mode():
+            outputs: NDArray[np.generic] = model(torch.from_numpy(inputs).to(device)).cpu().numpy()
+        return outputs
+
+    return score_split(predict, task, split, size=size, tick=tick)[0]
 
 
 def finished_checkpoint(run: TrainingRun) -> Checkpoint:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
 from drnn_deploy.tasks import Task, fits, make_task
 from drnn_models.baseline_specs import NetworkSpec, read_spec
+from drnn_zoo import recipe_file
 
 _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
 
@@ -85,7 +85,7 @@ def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] 
 
     Raises `InputError` for a file, key or value that does not make a recipe.
     """
-    text = _read(config) if config else _shipped(task)
+    text = _read(config or recipe_file(task))
     where = str(config or f"the recipe of {task}")
     try:
         table = parse_toml(text)
@@ -149,12 +149,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the recipe {path}: {error}") from error
-
-
-def _shipped(task: str) -> str:
-    zoo = resources.files("drnn_zoo")
-    recipe = zoo / task / "recipe.toml"
-    if not recipe.is_file():
-        known = sorted(folder.name for folder in zoo.iterdir() if (folder / "recipe.toml").is_file())
-        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
-    return recipe.read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ from drnn_export.emitter.builder import tensor_info
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
-_PARTS = (
+_STAGES = (
     (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
     (re.compile(r"head/|output$|output/"), "head"),
     (re.compile(r"(?:next_)?(?:state_)?fusion"), "fusion"),
@@ -41,7 +41,7 @@ class Difference:
     position: of the first node that it touches, in the file's order; edges have -1.
     """
 
-    parts: tuple[str, ...]
+    stages: tuple[str, ...]
     where: str
     what: str
     position: int
@@ -50,11 +50,11 @@ class Difference:
         return f"{self.where} {self.what}"
 
 
-def part_of(name: str) -> str:
+def stage_of(name: str) -> str:
     """The part of the network that a name of the emitter belongs to: `layer 3`, or "" for shared constants."""
-    for pattern, part in _PARTS:
+    for pattern, stage in _STAGES:
         if match := pattern.match(name):
-            return part.format(*match.groups())
+            return stage.format(*match.groups())
     return ""
 
 
@@ -91,13 +91,13 @@ class _Graph:
             for name in node.input:
                 self.readers.setdefault(name, []).append(place)
 
-    def parts(self, place: int) -> tuple[str, ...]:
+    def stages(self, place: int) -> tuple[str, ...]:
         """Of a node: its own part, else that of what reads it, nearest first."""
         seen, waiting = set(), [place]
         for current in waiting:  # which grows
             node = self.order[current]
-            if part := next(filter(None, map(part_of, (*node.output, node.name))), ""):
-                return (part,)
+            if stage := next(filter(None, map(stage_of, (*node.output, node.name))), ""):
+                return (stage,)
             for name in node.output:
                 waiting += [reader for reader in self.readers.get(name, []) if reader not in seen]
                 seen.update(self.readers.get(name, []))
@@ -136,15 +136,15 @@ def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
     have, want = ({value.name: _edge(value) for value in values} for values in (found, right))
     extra = [name for name in have if name not in want]
     for name, tensor in want.items():
-        parts = tuple(filter(None, [part_of(name)]))
+        stages = tuple(filter(None, [stage_of(name)]))
         if name not in have:
             instead = f"; in its place is {extra.pop(0)!r}" if extra else ""
-            yield Difference(parts, f"{side} {name!r}", f"is missing{instead}", -1)
+            yield Difference(stages, f"{side} {name!r}", f"is missing{instead}", -1)
         elif have[name].dtype != tensor.dtype:
-            yield Difference(parts, f"{side} {name!r}", f"is {have[name].dtype}, should be {tensor.dtype}", -1)
+            yield Difference(stages, f"{side} {name!r}", f"is {have[name].dtype}, should be {tensor.dtype}", -1)
         elif have[name].shape != tensor.shape:
             shapes = f"{list(have[name].shape)}, should be {list(tensor.shape)}"
-            yield Difference(parts, f"{side} {name!r}", f"has the shape {shapes}", -1)
+            yield Difference(stages, f"{side} {name!r}", f"has the shape {shapes}", -1)
     for name in extra:
         yield Difference((), f"{side} {name!r}", "should not be there", -1)
     if set(have) == set(want) and list(have) != list(want):
@@ -173,9 +173,9 @@ def _constants(found: _Graph, right: _Graph) -> Iterator[Difference]:
         if have.dtype == want.dtype and np.array_equal(have, want):
             continue
         readers = found.readers.get(name, [])
-        own = _own_parts(name, have, want)
-        parts = own or tuple(dict.fromkeys(part for place in readers for part in found.parts(place)))
-        yield Difference(parts, f"initializer {name}", _values(have, want), min(readers, default=len(found.order)))
+        own = _own_stages(name, have, want)
+        stages = own or tuple(dict.fromkeys(stage for place in readers for stage in found.stages(place)))
+        yield Difference(stages, f"initializer {name}", _values(have, want), min(readers, default=len(found.order)))
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
@@ -186,12 +186,12 @@ def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
         return np.zeros(0, object)
 
 
-def _own_parts(name: str, have: NDArray[Any], want: NDArray[Any]) -> tuple[str, ...]:
+def _own_stages(name: str, have: NDArray[Any], want: NDArray[Any]) -> tuple[str, ...]:
     """By the constant's name; of weights that are stacked by layer, the layers that differ."""
-    part = part_of(name)
-    if part == EVERY_LAYER and have.shape == want.shape and name.endswith(("/W", "/B")):
+    stage = stage_of(name)
+    if stage == EVERY_LAYER and have.shape == want.shape and name.endswith(("/W", "/B")):
         return tuple(f"layer {layer}" for layer in range(len(want)) if not np.array_equal(have[layer], want[layer]))
-    return (part,) if part else ()
+    return (stage,) if stage else ()
 
 
 def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
@@ -216,12 +216,12 @@ def _nodes(found: _Graph, right: _Graph) -> Iterator[Difference]:
     for key, (place, node) in found.nodes.items():
         other = key if key in right.nodes else renamed.get(key)
         if other is None:
-            yield Difference(found.parts(place), _shown(node), "should not be there", place)
+            yield Difference(found.stages(place), _shown(node), "should not be there", place)
         elif what := _changes(node, right.nodes[other][1]):
-            yield Difference(found.parts(place), _shown(node), what, place)
+            yield Difference(found.stages(place), _shown(node), what, place)
     for key, (place, node) in right.nodes.items():
         if key not in found.nodes and key not in renamed.values():
-            yield Difference(right.parts(place), _shown(node), "is missing", len(found.order))
+            yield Difference(right.stages(place), _shown(node), "is missing", len(found.order))
 
 
 def _same_name_only(found: _Graph, right: _Graph) -> dict[str, str]:

@@ -1,22 +1,63 @@
-"""What a check ran with: versions and the machine's kind, without its name."""
+"""Versions of packages and facts about the machine. They hold neither its name nor its user's."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import platform
+import tomllib
+from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
-_PACKAGES = ("drnn-deploy", "numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx-cu13")
+_DISTRIBUTION = "drnn-deploy"
+_COMPUTING = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx-cu13")
+PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check computes
+
+
+def package_version() -> str:
+    """For example "0.1.0": of the installed distribution, else of the `pyproject.toml` of the tree this file is in."""
+    try:
+        return metadata.version(_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+        return str(project["project"]["version"])
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
+    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, version.split(".")))
+
+
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Look up distributions.
+
+    Args:
+        packages: Names as in `pip install`.
+
+    Returns:
+        Name -> version, of those that are installed, in the given order.
+    """
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def system() -> str:
+    """Operating system and processor, for example "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 def environment() -> dict[str, str]:
-    """Name -> version, of the packages that are installed, Python and the system; and the GPU, if there is one."""
+    """Name -> version of Python, the system, the installed `PACKAGES` and the GPU, if there is one."""
     from drnn_core.gpu import gpu
 
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     device = gpu()
-    return found | ({"gpu": f"{device.name}, {device.driver}"} if device else {})
+    return {
+        "python": platform.python_version(),
+        "system": system(),
+        **installed_versions(PACKAGES),
+        **({"gpu": f"{device.name}, {device.driver}"} if device else {}),
+    }

@@ -1,10 +1,11 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and the folder of what can be made again."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
+import os
 import secrets
 import shutil
 import tempfile
@@ -12,6 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drnn_core.errors import InputError
+
+
+def cache_folder() -> Path:
+    """The folder of what was compiled on this machine: `$DRNN_CACHE`, or one in the user's cache."""
+    import platformdirs
+
+    chosen = os.environ.get("DRNN_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("drnn-deploy")) / "engines"
 
 
 def sha256(path: Path) -> str:

@@ -1,17 +1,12 @@
-"""What of NVIDIA is on this machine: the GPU (through cuda-bindings, without torch) and the TensorRT modules."""
+"""The GPU of this machine, asked for through cuda-bindings and without torch."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
-import itertools
-from typing import Any, Literal
-
-Flavour = Literal["tensorrt", "tensorrt-rtx"]
+from typing import Any
 
 _NO_DRIVER = "no NVIDIA driver is installed"
-_TENSORRT_SINCE = (10, 3)
-_DATA_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}  # the others are NumPy's names in capitals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,26 +21,6 @@ class Gpu:
     driver: str
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorRTModule:
-    """One of NVIDIA's two Python modules with the same API, imported.
-
-    packages: what `pip install` takes. loaded: the module, or None where it cannot be used, with the reason why not.
-    """
-
-    title: str
-    packages: str
-    loaded: Any = None
-    version: str = ""
-    reason: str = ""
-
-
-_MODULES = {
-    "tensorrt": ("tensorrt", TensorRTModule("TensorRT", "tensorrt cuda-bindings")),
-    "tensorrt-rtx": ("tensorrt_rtx", TensorRTModule("TensorRT-RTX", "tensorrt-rtx-cu13 cuda-bindings")),
-}
-
-
 def gpu() -> Gpu | None:
     """The GPU, or None where there is none to use (`gpu_reason` says why). Never raises."""
     return _probe()[0]
@@ -54,56 +29,6 @@ def gpu() -> Gpu | None:
 def gpu_reason() -> str:
     """Why `gpu` gives None, or "" where it does not. Never raises."""
     return _probe()[1]
-
-
-def tensorrt_module(flavour: Flavour) -> TensorRTModule:
-    """Import NVIDIA's module for `flavour`. Never raises: a module that cannot be imported comes with the reason."""
-    name, module = _MODULES[flavour]
-    try:
-        loaded = importlib.import_module(name)
-        version = str(loaded.__version__)
-        loaded.Builder, loaded.Runtime  # noqa: B018  an empty folder of that name would be imported as well
-    except ModuleNotFoundError as error:
-        missing = f"the Python module {error.name} is not installed"
-        return dataclasses.replace(module, reason=missing)
-    except Exception as error:  # NVIDIA's modules load libraries on import and raise whatever that raises
-        return dataclasses.replace(module, reason=f"{name} cannot be imported: {error}")
-    if name == "tensorrt" and release(version) < _TENSORRT_SINCE:
-        return dataclasses.replace(module, reason=f"tensorrt {version} is too old, 10.3 or later is needed")
-    return dataclasses.replace(module, loaded=loaded, version=version)
-
-
-def release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
-    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, version.split(".")))
-
-
-def collecting_logger(module: Any) -> Any:
-    """An `ILogger` of NVIDIA's `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
-
-    class Collector(module.ILogger):  # type: ignore[misc]  # NVIDIA's modules carry no types
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-            self.errors: list[str] = []
-            self.warnings: list[str] = []
-            self.layers: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            levels = module.ILogger.Severity
-            if severity in (levels.INTERNAL_ERROR, levels.ERROR):
-                self.errors.append(message)
-            elif severity == levels.WARNING:
-                self.warnings.append(message)
-            elif message.startswith("Layers:"):
-                self.layers.append(message)
-
-    return Collector()
-
-
-def data_type(value: Any) -> str:
-    """NumPy's name of a TensorRT `DataType`, for example "float32" for FLOAT."""
-    name = str(value.name)
-    return _DATA_TYPES.get(name, name.lower())
 
 
 def _probe() -> tuple[Gpu | None, str]:

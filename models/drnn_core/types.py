@@ -98,6 +98,11 @@ class TensorInfo:
     dtype: str
     shape: tuple[int, ...]
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> TensorInfo:
+        """Read the JSON form, `name`, `dtype` and `shape` (a list), which has been checked before."""
+        return cls(entry["name"], entry["dtype"], tuple(entry["shape"]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Availability:

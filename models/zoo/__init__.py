@@ -1,1 +1,55 @@
-"""Trained networks, a folder per task: checkpoint, recipe, training curve and card. Installed as `drnn_zoo`."""
+"""Trained networks, a folder per task: checkpoint, recipe, training curve and card; experiments and their results.
+
+Installed as `drnn_zoo`; in the source tree `models/drnn_zoo` is a link to `models/zoo`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drnn_core.errors import InputError
+
+ZOO = Path(__file__).resolve().parent
+RESULTS = ZOO / "results"
+
+
+def zoo_tasks() -> list[str]:
+    """The tasks that the zoo has a trained network for."""
+    return sorted(path.parent.name for path in ZOO.glob("*/model.pt"))
+
+
+def zoo_checkpoint(task: str) -> tuple[str, Path]:
+    """The name for reports, and the file, of the zoo's network for a task.
+
+    Raises:
+        InputError: The zoo has no network for the task.
+    """
+    known = zoo_tasks()
+    if task not in known:
+        raise InputError(
+            f"the zoo has no network for task {task!r}", f"It has: {', '.join(known)}; or type --task all."
+        )
+    return f"zoo/{task}/model.pt", ZOO / task / "model.pt"
+
+
+def recipe_file(task: str) -> Path:
+    """The recipe that ships for a task.
+
+    Raises:
+        InputError: No recipe ships for the task.
+    """
+    path = ZOO / task / "recipe.toml"
+    if not path.is_file():
+        known = sorted(path.parent.name for path in ZOO.glob("*/recipe.toml"))
+        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
+    return path
+
+
+def experiment_names() -> list[str]:
+    """The experiments that ship."""
+    return sorted(path.stem for path in (ZOO / "experiments").glob("*.toml"))
+
+
+def experiment_file(name: str) -> Path:
+    """Where the experiment of this name is, if it ships."""
+    return ZOO / "experiments" / f"{name}.toml"

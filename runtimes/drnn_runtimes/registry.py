@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference.loop import ReferenceRuntime
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.torch import TorchRuntime
 from drnn_runtimes.trt.runtime import TensorRTRuntime

@@ -46,4 +46,4 @@ class Runtime(Protocol):
     def stream(
         self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
     ) -> AbstractContextManager[Stream]:
-        """Open a stream through a graph with state; `drnn_runtimes.streaming.stream.Streaming` has it for all."""
+        """Open a stream through a graph with state: see `drnn_runtimes.streaming.stream.StreamingRuntime.stream`."""

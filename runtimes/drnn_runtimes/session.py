@@ -27,7 +27,7 @@ class Session(Protocol):
         """
 
 
-class Copying:
+class CopyingSession:
     """`bind` for sessions that have nothing better: `run`, and copy."""
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:

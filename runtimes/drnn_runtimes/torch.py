@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.streaming.stream import StreamingRuntime
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
@@ -34,7 +34,7 @@ def without_tf32() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
 
-class TorchRuntime(Streaming):
+class TorchRuntime(StreamingRuntime):
     """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
 
     reads_graph = False
@@ -81,7 +81,7 @@ class TorchRuntime(Streaming):
             yield TorchSession(model.eval().to(self._device), graph, self._device)
 
 
-class TorchSession(Copying):
+class TorchSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str) -> None:

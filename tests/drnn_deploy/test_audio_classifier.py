@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.audio_classifier import Ear, Heard, Listener, read_pcm, read_sound
+from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, Prediction, read_pcm, read_sound
 from drnn_deploy.datasets.speech import FSDD_SPEAKERS
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -46,10 +46,10 @@ def sound(seconds: float, rate: int = RATE) -> NDArray[np.float32]:
     return (0.1 * np.random.default_rng(0).standard_normal(int(seconds * rate))).astype(np.float32)
 
 
-def hear(bundle: Bundle, ear: Ear, blocks: Iterator[NDArray[np.float32]]) -> list[Heard]:
+def push(bundle: Bundle, audio_format: AudioFormat, blocks: Iterator[NDArray[np.float32]]) -> list[Prediction]:
     with find_runtime("onnxruntime-cpu").stream(bundle) as stream:
-        listener = Listener(stream, ear, stream.chunk)
-        return [heard for block in blocks for heard in listener.hear(block)]
+        classifier = AudioClassifier(stream, audio_format, stream.chunk)
+        return [prediction for block in blocks for prediction in classifier.push(block)]
 
 
 def blocks(samples: NDArray[np.float32], sizes: list[int]) -> Iterator[NDArray[np.float32]]:
@@ -69,36 +69,36 @@ def test_windows_are_independent_and_vote(heard_by: Bundle, sizes: list[int]) ->
     import torch
 
     samples = sound(3 * WINDOW / RATE)
-    ear = dataclasses.replace(Ear.of(heard_by), level=False)
-    answers = {heard.steps: heard for heard in hear(heard_by, ear, blocks(samples, sizes))}
+    audio_format = dataclasses.replace(AudioFormat.of(heard_by), level=False)
+    answers = {prediction.steps: prediction for prediction in push(heard_by, audio_format, blocks(samples, sizes))}
     windows = torch.from_numpy(samples.reshape(3, WINDOW, 1))
     with torch.inference_mode():
         each = probabilities(CHECKPOINT.network()(windows).numpy())
     joint = np.cumsum(np.log(each), axis=0)
     for number in range(3):
-        heard = answers[(number + 1) * WINDOW]
-        np.testing.assert_allclose(heard.now, each[number], atol=1e-5)
-        np.testing.assert_allclose(heard.votes, probabilities(joint[number]), atol=1e-5)
+        prediction = answers[(number + 1) * WINDOW]
+        np.testing.assert_allclose(prediction.now, each[number], atol=1e-5)
+        np.testing.assert_allclose(prediction.votes, probabilities(joint[number]), atol=1e-5)
 
 
 def test_level_does_not_matter_to_a_network_of_levelled_windows(heard_by: Bundle) -> None:
-    samples, ear = sound(4 * WINDOW / RATE), Ear.of(heard_by)
-    loud, quiet = (hear(heard_by, ear, blocks(gain * samples, [20])) for gain in (1.0, 0.3))
+    samples, audio_format = sound(4 * WINDOW / RATE), AudioFormat.of(heard_by)
+    loud, quiet = (push(heard_by, audio_format, blocks(gain * samples, [20])) for gain in (1.0, 0.3))
     for one, other in zip(loud, quiet, strict=True):
         np.testing.assert_allclose(one.now, other.now, atol=1e-5)
-    unlevelled = hear(heard_by, dataclasses.replace(ear, level=False), blocks(0.3 * samples, [20]))
+    unlevelled = push(heard_by, dataclasses.replace(audio_format, level=False), blocks(0.3 * samples, [20]))
     assert np.abs(unlevelled[-1].now - quiet[-1].now).max() > 1e-3
 
 
 def test_ear_is_read_off_the_bundle(heard_by: Bundle) -> None:
-    assert Ear.of(heard_by) == Ear(RATE, WINDOW, True, FSDD_SPEAKERS)
+    assert AudioFormat.of(heard_by) == AudioFormat(RATE, WINDOW, True, FSDD_SPEAKERS)
     plain = dataclasses.replace(heard_by, task={})
-    assert Ear.of(plain) == Ear(None, None, False, ("0", "1", "2", "3", "4", "5"))
+    assert AudioFormat.of(plain) == AudioFormat(None, None, False, ("0", "1", "2", "3", "4", "5"))
     wide = dataclasses.replace(heard_by, spec=dataclasses.replace(SPEC, input=Continuous(2)))
     features = dataclasses.replace(heard_by, task={**TASK, "options": {"features": "mfcc"}})
     for other in (wide, features):
         with pytest.raises(InputError, match="does not read sound one sample a step"):
-            Ear.of(other)
+            AudioFormat.of(other)
 
 
 class Pipe(io.BytesIO):
@@ -179,7 +179,7 @@ def test_command_says_what_is_wrong(command: Command, heard_by: Bundle, tmp_path
 
 
 def test_sound_too_short_for_an_answer_has_none(heard_by: Bundle) -> None:
-    assert hear(heard_by, Ear.of(heard_by), blocks(sound(9 / RATE), [9])) == []
+    assert push(heard_by, AudioFormat.of(heard_by), blocks(sound(9 / RATE), [9])) == []
 
 
 def test_stream_reads_all_of_it(heard_by: Bundle) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
-from drnn_deploy.reports.markdown import describe
+from drnn_deploy.reports.text import describe
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +18,9 @@ from drnn_deploy.training.loop import evaluate
 from drnn_deploy.training.recipe import load_recipe
 from drnn_models.checkpoint import load_checkpoint
 from drnn_runtimes.registry import require
+from drnn_zoo import ZOO, zoo_checkpoint, zoo_tasks
 from tests.drnn_deploy.conftest import Command
 
-ZOO = Path(__file__).parents[2] / "models" / "zoo"
 TASKS = ("copy-memory", "pixel-mnist", "ptb-char", "speaker-id")
 HERE = ("reference", "torch", "onnxruntime-cpu")
 
@@ -30,6 +29,11 @@ HERE = ("reference", "torch", "onnxruntime-cpu")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     options = ExportOptions(emissions=("fused", "unrolled"), engines=(), runtimes=HERE)
     return export(ZOO / "pixel-mnist" / "model.pt", tmp_path_factory.mktemp("zoo") / "bundle", options)
+
+
+def test_zoo_has_a_network_for_each_task() -> None:
+    assert zoo_tasks() == list(TASKS)
+    assert all(zoo_checkpoint(task)[1].is_file() for task in zoo_tasks())
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
-from drnn_export.onnx_diff import differences, edge_differences, narrower_types, part_of
+from drnn_export.onnx_diff import differences, edge_differences, narrower_types, stage_of
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import Case, cases, random_weights
 
@@ -27,7 +27,7 @@ def made(seed: int = 0, request: GraphRequest = CHUNK) -> onnx.ModelProto:
 
 
 def shown(found: onnx.ModelProto, right: onnx.ModelProto) -> list[tuple[tuple[str, ...], str]]:
-    return [(each.parts, str(each)) for each in (*edge_differences(found, right), *differences(found, right))]
+    return [(each.stages, str(each)) for each in (*edge_differences(found, right), *differences(found, right))]
 
 
 @given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.sampled_from(["sequence", "chunk"]))
@@ -37,7 +37,7 @@ def test_a_graph_does_not_differ_from_itself(case: Case, emission: Any, form: An
     one, other = (emit(case.spec, case.weights, request) for _ in range(2))
     assert shown(one, other) == []
     for node in one.graph.node:  # every node belongs somewhere
-        assert part_of(node.output[0]) or part_of(node.name), node.name
+        assert stage_of(node.output[0]) or stage_of(node.name), node.name
 
 
 @given(cases(), st.data())
@@ -51,16 +51,16 @@ def test_one_changed_weight_is_the_only_difference(case: Case, data: st.DataObje
     place = data.draw(st.integers(0, value.size - 1))
     value.flat[place] += 1
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    ((parts, text),) = shown(found, right)
+    ((stages, text),) = shown(found, right)
     first = [int(index) for index in np.unravel_index(place, value.shape)]
-    assert parts == (part_of(tensor.name),)
+    assert stages == (stage_of(tensor.name),)
     assert text.startswith(f"initializer {tensor.name} differs from the weights in 1 of {value.size} values, ")
     assert f"first at {first}: {value.flat[place]:.6g}, should be " in text
 
 
 def test_other_weights_differ_in_every_part() -> None:
-    parts = [parts for parts, _ in shown(made(1), made(0))]
-    assert {part for each in parts for part in each} == {"layer 0", "layer 1", "head"}
+    stages = [stages for stages, _ in shown(made(1), made(0))]
+    assert {stage for each in stages for stage in each} == {"layer 0", "layer 1", "head"}
 
 
 def kind(index: int) -> Callable[[onnx.ModelProto], None]:
@@ -97,11 +97,11 @@ CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
     (head_bias(np.zeros(5, np.float32)), "head", "initializer head/B has the shape [5], should be [2]"),
     (head_bias(np.zeros(2)), "head", "initializer head/B is float64, should be float32"),
 ])  # fmt: skip
-def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], part: str | None, text: str) -> None:
+def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], stage: str | None, text: str) -> None:
     found = made()
     change(found)
-    named = [(parts, said) for parts, said in shown(found, made()) if text in said]
-    assert [parts for parts, _ in named] == ([(part,)] if part else [()]), shown(found, made())
+    named = [(stages, said) for stages, said in shown(found, made()) if text in said]
+    assert [stages for stages, _ in named] == ([(stage,)] if stage else [()]), shown(found, made())
 
 
 def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
@@ -110,7 +110,7 @@ def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
 
 def test_shared_constant_belongs_to_the_nodes_that_read_it() -> None:
     found = made()
-    readers = {part_of(node.output[0]) for node in found.graph.node if "index_3" in node.input}
+    readers = {stage_of(node.output[0]) for node in found.graph.node if "index_3" in node.input}
     tensor = constant(found, "index_3")
     tensor.CopyFrom(numpy_helper.from_array(np.array([2]), "index_3"))
     assert shown(found, made()) == [(tuple(sorted(readers)), "initializer index_3 is [2], should be [3]")]

@@ -14,8 +14,8 @@ import math
 import numpy as np
 import onnx
 
+from drnn_core.environment import package_version
 from drnn_core.errors import InputError
-from drnn_core.version import package_version
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
 from drnn_export.emitter.layers import LayerEmitter

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import replacing, sha256
-from drnn_core.gpu import Flavour, Gpu, TensorRTModule, gpu, gpu_reason, tensorrt_module
+from drnn_core.gpu import Gpu, gpu, gpu_reason
 from drnn_core.types import PRECISIONS, Availability, Precision, TensorInfo
 from drnn_export.engine.cache import cache_key, keep, take
 from drnn_export.engine.config import BuildControls, command_line
 from drnn_export.engine.kernels import Kernels, read_kernels
 from drnn_export.engine.process import EXPORT, OTHER_FORM, run_builder
+from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ def _described(
         engine_sha256=sha256(built),
         engine_bytes=built.stat().st_size,
         build_seconds=reply["seconds"],
-        inputs=_tensors(reply["inputs"]),
-        outputs=_tensors(reply["outputs"]),
+        inputs=tuple(map(TensorInfo.from_json, reply["inputs"])),
+        outputs=tuple(map(TensorInfo.from_json, reply["outputs"])),
         kernels=None if kernels is None else kernels.count,
         loops=None if kernels is None else kernels.loops,
     )
@@ -289,7 +290,3 @@ def _declared(values: Any) -> tuple[TensorInfo, ...]:
         )
         for value in values
     )
-
-
-def _tensors(entries: Sequence[dict[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(TensorInfo(entry["name"], entry["dtype"], tuple(entry["shape"])) for entry in entries)

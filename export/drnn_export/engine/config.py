@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_core.gpu import Flavour
 from drnn_core.types import TensorInfo
+from drnn_runtimes.trt.bindings import Flavour
 from drnn_runtimes.trt.sidecar import Hardware
 
 MAX_LEVEL = 5

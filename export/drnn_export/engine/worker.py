@@ -17,9 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drnn_core.gpu import collecting_logger, data_type
 from drnn_core.worker_process import answer
-from drnn_runtimes.trt.bindings import RefusedError, parse_network
+from drnn_runtimes.trt.bindings import RefusedError, collecting_logger, data_type, parse_network
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from drnn_runtimes.bundle.bundle import (
     WEIGHTS,
     Bundle,
     EngineInfo,
-    GoldenCase,
     GraphInfo,
     manifest_checksum,
     manifest_schema,
 )
+from drnn_runtimes.bundle.golden import GoldenCase
 
 __all__ = [
     "FORMAT",

@@ -19,19 +19,16 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
 from drnn_core.plain_data import parse_json
 from drnn_core.types import Emission, Form, Precision, TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
+from drnn_runtimes.bundle.golden import REBUILD, GoldenCase, read_golden
 
 FORMAT = "drnn-deploy-bundle/1"
 MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
-_REBUILD = "Export it again: drnn-export model.pt --output DIR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,34 +75,6 @@ class EngineInfo:
     sidecar: str
     graph: str
     runtime: str
-
-
-@dataclasses.dataclass(frozen=True)
-class GoldenCase:
-    """Inputs with what the float64 reference makes of them.
-
-    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
-    graphs with state, (N, T, outputs): what the head makes of every step.
-    noise: of float32 on these inputs, see `drnn_deploy.exporter.golden`; narrow_noise: of other precisions. targets:
-    true classes of real data.
-    """
-
-    name: str
-    inputs: NDArray[np.generic]
-    outputs: NDArray[np.float64]
-    noise: float
-    targets: NDArray[np.int64] | None = None
-    source: str = ""
-    stream: bool = False
-    narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
-
-    def noise_of(self, precision: Precision) -> float:
-        """The noise of a precision. Raises `InputError` where the bundle was exported without it."""
-        if precision == "fp32":
-            return self.noise
-        if precision not in self.narrow_noise:
-            raise InputError(f"the golden data says nothing of {precision}", _REBUILD)
-        return self.narrow_noise[precision]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,47 +129,26 @@ class Bundle:
         try:
             return check_weights(self.spec, load_file(self.path(WEIGHTS)))
         except (OSError, SafetensorError) as error:
-            raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", _REBUILD) from error
+            raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", REBUILD) from error
         except InputError as error:
-            raise InputError(f"{self.path(WEIGHTS)}: {error.message}", _REBUILD) from error
+            raise InputError(f"{self.path(WEIGHTS)}: {error.message}", REBUILD) from error
 
     @functools.cached_property
     def golden(self) -> tuple[GoldenCase, ...]:
         """The golden cases. Raises `InputError` where the file is damaged."""
-        path = self.path(GOLDEN)
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                index = parse_json(str(arrays["index"]))
-                cases = tuple(
-                    GoldenCase(
-                        name=entry["name"],
-                        inputs=arrays[f"{entry['name']}.inputs"],
-                        outputs=arrays[f"{entry['name']}.outputs"],
-                        noise=float(entry["noise"]),
-                        targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
-                        source=entry["source"],
-                        stream=entry["stream"],
-                        narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
-                    )
-                    for entry in index
-                )
-                if not cases or not all(map(_is_whole, cases)):
-                    raise ValueError("a case is missing, misshapen or not finite")
-                return cases
-        except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
-            raise InputError(f"cannot read {path}: {error}", _REBUILD) from error
+        return read_golden(self.path(GOLDEN))
 
     def _check_files(self, verify: bool) -> None:
         of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
         named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
         if unlisted := sorted(named - set(self.files)):
-            raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", _REBUILD)
+            raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", REBUILD)
         for name, expected in self.files.items():
             path, damaged = self.path(name), EngineError if name in of_engines else InputError
             if not path.is_file():
-                raise damaged(f"{path} is missing from the bundle", _REBUILD)
+                raise damaged(f"{path} is missing from the bundle", REBUILD)
             if verify and sha256(path) != expected:
-                raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", _REBUILD)
+                raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", REBUILD)
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -229,14 +177,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         jsonschema.validate(manifest, manifest_schema())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}", _REBUILD) from error
+        raise InputError(f"{path} is not valid JSON: {error}", REBUILD) from error
     except jsonschema.ValidationError as error:
-        raise InputError(f"{path}: {error.json_path}: {error.message}", _REBUILD) from error
+        raise InputError(f"{path}: {error.json_path}: {error.message}", REBUILD) from error
     for name in manifest["files"]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise InputError(f"{path}: the file name {name!r} points outside the bundle", _REBUILD)
+            raise InputError(f"{path}: the file name {name!r} points outside the bundle", REBUILD)
     if manifest["checksum"] != manifest_checksum(manifest):
-        raise InputError(f"{path} was changed after the export: its checksum differs", _REBUILD)
+        raise InputError(f"{path} was changed after the export: its checksum differs", REBUILD)
     return manifest
 
 
@@ -244,26 +192,15 @@ def _spec(folder: Path, manifest: Mapping[str, Any]) -> ModelSpec:
     try:
         return ModelSpec.from_json(manifest["spec"])
     except InputError as error:
-        raise InputError(f"{folder / MANIFEST}: {error.message}", _REBUILD) from error
+        raise InputError(f"{folder / MANIFEST}: {error.message}", REBUILD) from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}")
 
 
-def _is_whole(case: GoldenCase) -> bool:
-    """Whether a comparison with the case means something."""
-    outputs = case.outputs
-    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
-    noises = (case.noise, *case.narrow_noise.values())
-    return bool(fits and np.isfinite(outputs).all() and all(0 <= noise < float("inf") for noise in noises))
-
-
 def _graph(entry: Mapping[str, Any]) -> GraphInfo:
-    tensors = {
-        side: tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in entry[side])
-        for side in ("inputs", "outputs")
-    }
+    tensors = {side: tuple(map(TensorInfo.from_json, entry[side])) for side in ("inputs", "outputs")}
     states = tuple((name, after) for name, after in entry["states"])
     profile = None if entry["profile"] is None else tuple(entry["profile"])
     return GraphInfo(**{**entry, **tensors, "states": states, "profile": profile})

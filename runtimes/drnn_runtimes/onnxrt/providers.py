@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from drnn_core.cache import cache_folder
 from drnn_core.errors import RuntimeUnavailableError
+from drnn_core.files import cache_folder
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import GraphInfo
 

@@ -26,14 +26,14 @@ from drnn_runtimes.onnxrt.providers import (
     prepared,
     provider_settings,
 )
-from drnn_runtimes.session import Arrays, Copying, check_inputs
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.streaming.stream import StreamingRuntime
 
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 _REBUILD = "Export it again: drnn-export model.pt"
 
 
-class OnnxRuntime(Streaming):
+class OnnxRuntime(StreamingRuntime):
     """Runs a bundle's ONNX graphs through one provider.
 
     `device`: "cpu", "cuda" or "tensorrt"; `threads`: within one operator, None for the default.
@@ -130,7 +130,7 @@ class OnnxRuntime(Streaming):
         return ""
 
 
-class OnnxRuntimeSession(Copying):
+class OnnxRuntimeSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, session: Any, graph: GraphInfo) -> None:

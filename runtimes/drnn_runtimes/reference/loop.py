@@ -6,22 +6,16 @@ before it where the spec says so) and LSTM.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import Availability
 from drnn_models.cells import CELLS, Cell
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
-from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
-from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import Streaming
 
 Array = NDArray[np.floating[Any]]  # float64, unless another precision was asked for
 State = dict[str, Array]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -165,37 +159,3 @@ def _cell(
 def _sigmoid(x: Array) -> Array:
     opened: Array = 0.5 * (1.0 + np.tanh(0.5 * x))  # no overflow at either end
     return opened
-
-
-class ReferenceRuntime(Streaming):
-    """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
-
-    name = "reference"
-    reads_graph = False
-
-    def availability(self) -> Availability:
-        """Always usable."""
-        return Availability(True, f"NumPy {np.__version__}, float64, CPU")
-
-    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Every form is the same equation, but a skewed graph has its layers at different steps."""
-        return LAYER_BY_LAYER if graph.delay else ""
-
-    @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:
-        """Open a session over the bundle's weights."""
-        yield ReferenceSession(bundle, graph)
-
-
-class ReferenceSession(Copying):
-    """See `drnn_runtimes.session.Session`."""
-
-    def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:
-        self._spec, self._weights, self._graph = bundle.spec, bundle.weights, graph
-
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        """Outputs in float64, states too."""
-        check_inputs(self._graph, inputs)
-        lines = whole_lines(self._spec, self._graph, inputs) if self._graph.states else None
-        found = run_reference(self._spec, self._weights, inputs["input"], lines)
-        return {"output": found.outputs, **next_states(self._graph, found.state)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.files import writing
-from drnn_core.plain_data import parse_json
+from drnn_core.npz import reading_npz, write_npz
 
 FORMAT = "drnn-deploy-stream/1"
+_AGAIN = "Start anew, or save it again."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +48,15 @@ class StreamState:
     def save(self, path: Path) -> None:
         """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
         about = {"format": FORMAT, "model": self.model, "steps": self.steps, "lines": list(self.lines)}
-        with writing(path) as buffer:
-            np.savez(buffer, about=np.array(json.dumps(about)), waiting=self.waiting, **_keyed(self.lines))  # type: ignore[arg-type]
+        lines = {f"line_{name}": line for name, line in self.lines.items()}
+        write_npz(path, about, {"waiting": self.waiting, **lines}, compress=False)
 
     @classmethod
     def load(cls, path: Path) -> StreamState:
         """Read `save`'s file. Raises `InputError` for anything else."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                about = parse_json(str(arrays["about"]))
-                if about["format"] != FORMAT:
-                    raise ValueError(f"its format is {about['format']!r}")
-                lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}
-                state = cls(str(about["model"]), int(about["steps"]), arrays["waiting"], lines)
-        except Exception as error:  # zipfile, json and NumPy each raise their own on damaged files
-            raise InputError(
-                f"{path} cannot be read as a stream's state: {error}", "Start anew, or save it again."
-            ) from error
+        with reading_npz(path, "a stream's state", _AGAIN, format=FORMAT) as (about, arrays):
+            lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}
+            state = cls(str(about["model"]), int(about["steps"]), arrays["waiting"], lines)
         if not all(line.dtype == np.float32 and np.isfinite(line).all() for line in state.lines.values()):
-            raise InputError(f"{path} holds a state that is not finite float32", "Start anew, or save it again.")
+            raise InputError(f"{path} holds a state that is not finite float32", _AGAIN)
         return state
-
-
-def _keyed(lines: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    return {f"line_{name}": line for name, line in lines.items()}

@@ -26,7 +26,7 @@ from drnn_runtimes.streaming.state import StreamState
 
 
 class Stream:
-    """`batch` sequences that are fed in step; see `Streaming.stream`. One thread at a time."""
+    """`batch` sequences that are fed in step; see `StreamingRuntime.stream`. One thread at a time."""
 
     def __init__(self, session: Session, bundle: Bundle, graph: GraphInfo, batch: int = 1) -> None:
         """Start at the zero state. Raises `InputError` for a graph without state, or of another static batch."""
@@ -241,7 +241,7 @@ def fingerprint(bundle: Bundle) -> str:
     return hashlib.sha256(described.encode()).hexdigest()
 
 
-class Streaming:
+class StreamingRuntime:
     """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`), and what most have in common."""
 
     runs_any_graph = False

@@ -1,8 +1,40 @@
-"""NVIDIA's ONNX parser, with either of its modules: a graph becomes an `INetworkDefinition`. Needs no GPU."""
+"""NVIDIA's two Python modules with one API, and their ONNX parser: a graph becomes an `INetworkDefinition`.
+
+Needs no GPU, and neither module to be imported.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import importlib
+from typing import Any, Literal
+
+from drnn_core.environment import release
+
+Flavour = Literal["tensorrt", "tensorrt-rtx"]
+
+_TENSORRT_SINCE = (10, 3)
+_DATA_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}  # the others are NumPy's names in capitals
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorRTModule:
+    """One of NVIDIA's two Python modules with the same API, imported.
+
+    packages: what `pip install` takes. loaded: the module, or None where it cannot be used, with the reason why not.
+    """
+
+    title: str
+    packages: str
+    loaded: Any = None
+    version: str = ""
+    reason: str = ""
+
+
+_MODULES = {
+    "tensorrt": ("tensorrt", TensorRTModule("TensorRT", "tensorrt cuda-bindings")),
+    "tensorrt-rtx": ("tensorrt_rtx", TensorRTModule("TensorRT-RTX", "tensorrt-rtx-cu13 cuda-bindings")),
+}
 
 
 class RefusedError(Exception):
@@ -13,10 +45,55 @@ class RefusedError(Exception):
         self.details = details
 
 
+def tensorrt_module(flavour: Flavour) -> TensorRTModule:
+    """Import NVIDIA's module for `flavour`. Never raises: a module that cannot be imported comes with the reason."""
+    name, module = _MODULES[flavour]
+    try:
+        loaded = importlib.import_module(name)
+        version = str(loaded.__version__)
+        loaded.Builder, loaded.Runtime  # noqa: B018  an empty folder of that name would be imported as well
+    except ModuleNotFoundError as error:
+        missing = f"the Python module {error.name} is not installed"
+        return dataclasses.replace(module, reason=missing)
+    except Exception as error:  # NVIDIA's modules load libraries on import and raise whatever that raises
+        return dataclasses.replace(module, reason=f"{name} cannot be imported: {error}")
+    if name == "tensorrt" and release(version) < _TENSORRT_SINCE:
+        return dataclasses.replace(module, reason=f"tensorrt {version} is too old, 10.3 or later is needed")
+    return dataclasses.replace(module, loaded=loaded, version=version)
+
+
+def collecting_logger(module: Any) -> Any:
+    """An `ILogger` of NVIDIA's `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
+
+    class Collector(module.ILogger):  # type: ignore[misc]  # NVIDIA's modules carry no types
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.warnings: list[str] = []
+            self.layers: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            levels = module.ILogger.Severity
+            if severity in (levels.INTERNAL_ERROR, levels.ERROR):
+                self.errors.append(message)
+            elif severity == levels.WARNING:
+                self.warnings.append(message)
+            elif message.startswith("Layers:"):
+                self.layers.append(message)
+
+    return Collector()
+
+
+def data_type(value: Any) -> str:
+    """NumPy's name of a TensorRT `DataType`, for example "float32" for FLOAT."""
+    name = str(value.name)
+    return _DATA_TYPES.get(name, name.lower())
+
+
 def parse_network(module: Any, builder: Any, logger: Any, onnx: str) -> Any:
     """The network that the parser makes of the file `onnx`, strongly typed: precisions are what the graph says.
 
-    builder: of `module`, and alive for as long as the network is. logger: `drnn_core.gpu.collecting_logger`. Raises
+    builder: of `module`, and alive for as long as the network is. logger: `collecting_logger`. Raises
     `RefusedError` for a graph that the parser does not take.
     """
     flag = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # once every network is, it may go

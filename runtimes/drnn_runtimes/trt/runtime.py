@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 from drnn_core import gpu
 from drnn_core.errors import EngineError, RuntimeUnavailableError
-from drnn_core.gpu import Flavour, Gpu, TensorRTModule
+from drnn_core.gpu import Gpu
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.streaming.stream import StreamingRuntime
+from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.session import TensorRTSession
 from drnn_runtimes.trt.sidecar import REBUILD, Sidecar, this_platform
 
@@ -39,7 +40,7 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
     return sidecar.mismatch(**dataclasses.asdict(machine))
 
 
-class TensorRTRuntime(Streaming):
+class TensorRTRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`. flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name."""
 
     reads_graph = True
@@ -54,7 +55,7 @@ class TensorRTRuntime(Streaming):
 
     def availability(self) -> Availability:
         """Usable with NVIDIA's module, a driver and a GPU."""
-        module, device = gpu.tensorrt_module(self._flavour), gpu.gpu()
+        module, device = tensorrt_module(self._flavour), gpu.gpu()
         if module.loaded is None:
             return Availability(False, module.reason, f"Install it: pip install {module.packages}")
         if device is None:
@@ -91,7 +92,7 @@ class TensorRTRuntime(Streaming):
         return next(fitting, None)
 
     def _required(self) -> tuple[TensorRTModule, Gpu]:
-        available, module, device = self.availability(), gpu.tensorrt_module(self._flavour), gpu.gpu()
+        available, module, device = self.availability(), tensorrt_module(self._flavour), gpu.gpu()
         if not available.usable or device is None:
             raise RuntimeUnavailableError(f"runtime {self.name}: {available.detail}", available.fix)
         return module, device

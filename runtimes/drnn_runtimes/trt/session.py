@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core import gpu
 from drnn_core.errors import EngineError, InputError
 from drnn_core.types import TensorInfo
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.trt.bindings import collecting_logger, data_type
 from drnn_runtimes.trt.sidecar import REBUILD
 
 _GPU_FAILED = "Check that no other program fills or uses the GPU, then run again; if it lasts, restart the driver."
@@ -31,7 +31,7 @@ class _Buffer:
     host: NDArray[np.generic]
 
 
-class TensorRTSession(Copying):
+class TensorRTSession(CopyingSession):
     """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
 
     def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:
@@ -49,7 +49,7 @@ class TensorRTSession(Copying):
         host_code: whether the engine may bring code for the CPU, as version compatible ones do.
         """
         self._cuda: Any = importlib.import_module("cuda.bindings.runtime")
-        self._logger = gpu.collecting_logger(module)
+        self._logger = collecting_logger(module)
         self._call(self._cuda.cudaSetDevice, 0)
         self._stream = self._call(self._cuda.cudaStreamCreate)
         self._held.callback(self._call, self._cuda.cudaStreamDestroy, self._stream)
@@ -152,7 +152,7 @@ class TensorRTSession(Copying):
             what = f"the engine has other inputs and outputs than {self._graph.file}: {sorted(made)}"
             raise EngineError(what, REBUILD)
         for tensor in tensors:
-            kind = gpu.data_type(self._engine.get_tensor_dtype(tensor.name))
+            kind = data_type(self._engine.get_tensor_dtype(tensor.name))
             shape = tuple(self._engine.get_tensor_shape(tensor.name))
             if (kind, shape) != (tensor.dtype, tensor.shape):
                 has = f"{tensor.name!r} is {kind} {shape} in the engine and {tensor.dtype} {tensor.shape} in the graph"

@@ -7,24 +7,24 @@ sidecar lets a device compare first. Needs neither TensorRT nor NumPy.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import platform
-import re
-from collections.abc import Mapping
+import sys
+from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from drnn_core.environment import release
 from drnn_core.errors import EngineError
-from drnn_core.gpu import Flavour, release
 from drnn_core.plain_data import parse_json
 from drnn_core.types import TensorInfo
+from drnn_runtimes.trt.bindings import Flavour
 
 Hardware = Literal["this", "ampere+", "same-compute-capability"]
 
 FORMAT = "drnn-deploy-engine/2"
 REBUILD = "Build it again on this machine: drnn-export model.pt --output DIR"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_COMPUTE_CAPABILITY = re.compile(r"[1-9]\d*\.\d")
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # what some systems call them -> what Linux calls them
 
 
@@ -106,31 +106,21 @@ class Sidecar:
     @classmethod
     def from_json(cls, data: object) -> Sidecar:
         """Read the JSON form. Raises `EngineError`, naming the key, for unknown, missing or mistyped keys."""
-        record = _record("sidecar", data, cls)
-        if record["format"] != FORMAT:
-            raise EngineError(f"format: expected {FORMAT!r}, got {record['format']!r}", REBUILD)
-        return cls(
-            format=FORMAT,
-            flavour=_choice("flavour", record["flavour"], get_args(Flavour)),
-            version=_text("version", record["version"]),
-            platform=_text("platform", record["platform"]),
-            compute_capabilities=_compute_capabilities(record["compute_capabilities"]),
-            driver=None if record["driver"] is None else _text("driver", record["driver"]),
-            ahead_of_time=_boolean("ahead_of_time", record["ahead_of_time"]),
-            flags=_flags(record["flags"]),
-            onnx=_text("onnx", record["onnx"]),
-            onnx_sha256=_digest("onnx_sha256", record["onnx_sha256"]),
-            engine_sha256=_digest("engine_sha256", record["engine_sha256"]),
-            engine_bytes=_whole("engine_bytes", record["engine_bytes"], least=1),
-            build_seconds=_seconds("build_seconds", record["build_seconds"]),
-            inputs=_tensors("inputs", record["inputs"]),
-            outputs=_tensors("outputs", record["outputs"]),
-            batch=_batch(record["batch"]),
-            kernels=None if record["kernels"] is None else _whole("kernels", record["kernels"], least=0),
-            loops=None if record["loops"] is None else _whole("loops", record["loops"], least=0),
-            hardware=_choice("hardware", record["hardware"], get_args(Hardware)),
-            command=_text("command", record["command"]),
-        )
+        if (error := next(_validator().iter_errors(data), None)) is not None:
+            raise EngineError(_sentence(error), REBUILD)
+        record: dict[str, Any] = dict(data)  # type: ignore[call-overload]  # the schema has seen that it is one
+        batch = record["batch"]
+        if batch is not None and batch != sorted(batch):
+            what = f"batch: must be three whole numbers in ascending order, got {batch!r:.80}"
+            raise EngineError(what, REBUILD)
+        record |= {
+            "compute_capabilities": tuple(record["compute_capabilities"]),
+            "build_seconds": float(record["build_seconds"]),
+            "inputs": tuple(map(TensorInfo.from_json, record["inputs"])),
+            "outputs": tuple(map(TensorInfo.from_json, record["outputs"])),
+            "batch": None if batch is None else tuple(batch),
+        }
+        return cls(**record)
 
 
 def sidecar_path(engine: Path) -> Path:
@@ -144,99 +134,39 @@ def this_platform() -> str:
     return f"{platform.system().lower()}-{_MACHINES.get(machine, machine)}"
 
 
-def _record(where: str, data: object, cls: type) -> Mapping[str, Any]:
-    if not isinstance(data, dict):
-        raise _mistyped(where, "an object", data)
-    names = {field.name for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(data) - names):
-        raise EngineError(f"{where}: unknown key {unknown[0]!r}", REBUILD)
-    if missing := sorted(names - set(data)):
-        raise EngineError(f"{where}: missing key {missing[0]!r}", REBUILD)
-    return data
+def sidecar_schema() -> dict[str, Any]:
+    """The JSON schema of a sidecar. The description of each key completes the sentence "it must be ..."."""
+    text = (resources.files("drnn_runtimes.trt") / "sidecar.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
-def _mistyped(name: str, expected: str, value: object) -> EngineError:
-    return EngineError(f"{name}: must be {expected}, got {value!r:.80}", REBUILD)
+@functools.cache
+def _validator() -> Any:
+    """A validator whose integers are no 1.0 and whose numbers are finite, as JSON's own rules do not ask."""
+    import jsonschema
+
+    types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_finite})
+    strict: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    return strict(sidecar_schema())
 
 
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _mistyped(name, "text", value)
-    return value
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _mistyped(name, "true or false", value)
-    return value
+def _is_finite(_: object, value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _mistyped(name, f"a whole number from {least} up", value)
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        raise _mistyped(name, "a number of seconds", value)
-    return float(value)
-
-
-def _digest(name: str, value: object) -> str:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise _mistyped(name, "a sha256 in hexadecimal", value)
-    return value
-
-
-def _list(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise _mistyped(name, "a list with at least one entry", value)
-    return value
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> Any:
-    if value not in choices:
-        raise _mistyped(name, " or ".join(choices), value)
-    return value
-
-
-def _compute_capabilities(value: object) -> tuple[str, ...]:
-    entries = _list("compute_capabilities", value)
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, str) or not _COMPUTE_CAPABILITY.fullmatch(entry):
-            raise _mistyped(f"compute_capabilities[{index}]", 'text like "8.6"', entry)
-    return tuple(entries)
-
-
-def _flags(value: object) -> dict[str, bool]:
-    if not isinstance(value, dict):
-        raise _mistyped("flags", "an object", value)
-    return {name: _boolean(f"flags.{name}", on) for name, on in value.items()}
-
-
-def _tensors(name: str, value: object) -> tuple[TensorInfo, ...]:
-    return tuple(_tensor(f"{name}[{index}]", entry) for index, entry in enumerate(_list(name, value)))
-
-
-def _tensor(where: str, value: object) -> TensorInfo:
-    record = _record(where, value, TensorInfo)
-    shape = record["shape"]
-    if not isinstance(shape, list):
-        raise _mistyped(f"{where}.shape", "a list", shape)
-    return TensorInfo(
-        name=_text(f"{where}.name", record["name"]),
-        dtype=_text(f"{where}.dtype", record["dtype"]),
-        shape=tuple(_whole(f"{where}.shape[{axis}]", size, least=-1) for axis, size in enumerate(shape)),
-    )
-
-
-def _batch(value: object) -> tuple[int, int, int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 3:
-        raise _mistyped("batch", "null or three whole numbers", value)
-    smallest, usual, largest = (_whole(f"batch[{index}]", size, least=1) for index, size in enumerate(value))
-    if not smallest <= usual <= largest:
-        raise _mistyped("batch", "three whole numbers in ascending order", value)
-    return smallest, usual, largest
+def _sentence(error: Any) -> str:
+    """What a `jsonschema.ValidationError` says is wrong with which key."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    where = "".join(steps).removeprefix(".") or "sidecar"
+    if error.validator == "additionalProperties":
+        unknown = sorted(set(error.instance) - set(error.schema["properties"]))
+        return f"{where}: unknown key {unknown[0]!r}"
+    if error.validator == "required":
+        missing = sorted(set(error.validator_value) - set(error.instance))
+        return f"{where}: missing key {missing[0]!r}"
+    return f"{where}: must be {error.schema['description']}, got {error.instance!r:.80}"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.gpu import data_type
+from drnn_runtimes.trt.bindings import data_type
 
 Array = NDArray[Any]
 Inputs = Sequence[Array | None]

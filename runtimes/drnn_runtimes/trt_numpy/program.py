@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.gpu import data_type
 from drnn_core.types import TensorInfo
+from drnn_runtimes.trt.bindings import data_type
 from drnn_runtimes.trt_numpy.common import FIX, Constants, fits, refused
 from drnn_runtimes.trt_numpy.layers import layer_function
 from drnn_runtimes.trt_numpy.loops import BOUNDARIES, Edge, Loop, Step, Values

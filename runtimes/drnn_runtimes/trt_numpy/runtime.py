@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 
 from drnn_core import gpu
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.gpu import Flavour, TensorRTModule
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.session import Arrays, Copying, check_inputs
-from drnn_runtimes.streaming.stream import Streaming
-from drnn_runtimes.trt.bindings import RefusedError, parse_network
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.streaming.stream import StreamingRuntime
+from drnn_runtimes.trt.bindings import (
+    Flavour,
+    RefusedError,
+    TensorRTModule,
+    collecting_logger,
+    parse_network,
+    tensorrt_module,
+)
 from drnn_runtimes.trt_numpy.program import NetworkProgram
 
 # Of the graph. 15,736 take 4 s to parse and read, and with the golden data 11 s, where the reference takes 8.
@@ -29,7 +35,7 @@ MOST_NODES = 20_000
 _FLAVOURS: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
 
 
-class TensorRTNetworkRuntime(Streaming):
+class TensorRTNetworkRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`. Uses whichever of NVIDIA's modules is installed."""
 
     name = "tensorrt-network"
@@ -62,7 +68,7 @@ class TensorRTNetworkRuntime(Streaming):
         if module is None:
             available = self.availability()
             raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
-        logger = gpu.collecting_logger(module.loaded)
+        logger = collecting_logger(module.loaded)
         builder = module.loaded.Builder(logger)
         try:
             network = parse_network(module.loaded, builder, logger, str(bundle.path(graph.file)))
@@ -74,7 +80,7 @@ class TensorRTNetworkRuntime(Streaming):
         yield TensorRTNetworkSession(program, graph)
 
 
-class TensorRTNetworkSession(Copying):
+class TensorRTNetworkSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, program: NetworkProgram, graph: GraphInfo) -> None:
@@ -116,7 +122,7 @@ def _check_edges(program: NetworkProgram, graph: GraphInfo) -> None:
 
 def _module() -> TensorRTModule | None:
     """TensorRT-RTX, else TensorRT with a GPU: without one its builder, which every network needs, does not start."""
-    found = {flavour: gpu.tensorrt_module(flavour) for flavour in _FLAVOURS}
+    found = {flavour: tensorrt_module(flavour) for flavour in _FLAVOURS}
     usable = (flavour for flavour, module in found.items() if module.loaded is not None)
     chosen = next((flavour for flavour in usable if flavour == "tensorrt-rtx" or gpu.gpu() is not None), None)
     return found[chosen] if chosen else None

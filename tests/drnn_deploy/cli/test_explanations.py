@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-import onnx
-import pytest
-
-from drnn_deploy.debug.explanation import Deviation, Explanation, PartResult, wrong_parts
 from drnn_deploy.debug.repro import Reproduction
-from drnn_deploy.debug.verdict import Clues, conclude
-from drnn_deploy.reports.explanations import details, markdown, sparkline, table
 from drnn_runtimes.bundle import Bundle
 from tests.drnn_deploy.cli.test_parity import flip_a_weight
 
 Command = Any  # see conftest
 HERE = ("--runtime", "torch", "--runtime", "onnxruntime-cpu")
-GOOD, BAD = Deviation(1e-8, 0.1, 1e-6, None, (1e-8,) * 3), Deviation(1e-3, 1e4, 1e-6, 7, (1e-7, 2e-5, None))
 
 
 def test_failure_is_explained_everywhere(command: Command, bundle: Path, tmp_path: Path) -> None:
@@ -86,59 +78,3 @@ def test_folder_that_cannot_be_written_is_one_message(command: Command, bundle: 
     (tmp_path / "file").write_text("", encoding="utf-8")
     ran = command("drnn-deploy", "parity", bundle, *HERE, "--repro", tmp_path / "file" / "in it")
     assert (ran.code, "cannot write" in ran.err) == (2, True)
-
-
-@pytest.mark.parametrize("growth, bars, digits", [
-    ((0.0, 1e-6, 1.1e-6, 1.1e-5, 1.0), "▁▁▂▃█", "00127"),
-    ((1e3, None, float(2**60)), "█!█", "7!7"),
-    ((), "", ""),
-])  # fmt: skip
-def test_sparkline_rises_by_decades_past_the_limit(growth: tuple[float | None, ...], bars: str, digits: str) -> None:
-    deviation = Deviation(1.0, 1.0, 1e-6, None, growth)
-    assert sparkline(deviation) == bars
-    assert sparkline(deviation, ascii_only=True) == digits
-
-
-def test_sparkline_of_a_limit_of_zero_and_of_nothing() -> None:
-    assert sparkline(Deviation(1.0, None, 0.0, 0, (0.0, 1e-30))) == "▁█"
-    assert sparkline(None) == ""
-
-
-def test_words_say_what_was_not_seen() -> None:
-    parts = (PartResult("layer 0", "l0/rnn", GOOD, BAD), PartResult("head", "output", None, None))
-    found = Explanation(
-        "engine",
-        "sequence/fused",
-        "normal",
-        "layer 0",
-        "v",
-        tuple("abcdefg"),
-        parts,
-        seen_on="onnxruntime-cpu",
-        note="n",
-    )
-    assert table(found) == [
-        ("layer 0", "1.0e-08", "1.0e-03 OFF", "1.0e-06", "7", "▁▃!"),
-        ("head", "not seen", "not seen", "", "", ""),
-    ]
-    said = details(found)
-    assert said[0] == "as it ran, layer 0 is the first past its limit, from step 7"
-    assert said[1] == "differences from the graph that the weights make: 7"
-    assert [line.strip() for line in said[2:7]] == list("abcde")
-    assert said[7].strip().startswith("and 2 more")
-    assert said[8:] == ["these are values of onnxruntime-cpu: engine shows none of its own", "n"]
-    assert "| layer 0 | 1.0e-08 | 1.0e-03 OFF | 1.0e-06 | 7 | ▁▃! |" in markdown({"bundle": [found]})
-
-
-def test_wrong_parts_are_in_the_networks_order() -> None:
-    names = ["head", "fusion", "layers", "layer 10", "layer 2", "input"]
-    assert wrong_parts([PartResult(name, "", BAD, None) for name in names], []) == names[::-1]
-    assert wrong_parts([PartResult(name, "", GOOD, BAD) for name in names], []) == []
-
-
-def test_errors_that_build_up_are_not_blamed_on_a_part() -> None:
-    most = dataclasses.replace(GOOD, in_noise=7.0)
-    parts = (PartResult("layer 0", "a", GOOD, GOOD), PartResult("layer 1", "b", most, BAD))
-    found = conclude(Clues("somewhere", "sequence/fused", model=onnx.ModelProto(), parts=parts))
-    assert found.culprit == ""
-    assert "build up from part to part, and layer 1 adds the most" in found.verdict

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference.loop import ReferenceRuntime, ReferenceSession
-from drnn_runtimes.session import Arrays, Copying, Session
-from drnn_runtimes.streaming.stream import Streaming
+from drnn_runtimes.reference.runtime import ReferenceRuntime, ReferenceSession
+from drnn_runtimes.session import Arrays, CopyingSession, Session
+from drnn_runtimes.streaming.stream import StreamingRuntime
 from tests.drnn_deploy.debug.mutants.mutant import Change
 
 
@@ -40,7 +40,7 @@ class Miscompiling(OnnxRuntime):
                 yield session
 
 
-class Engine(Streaming):
+class Engine(StreamingRuntime):
     """A runtime that runs a graph, but only the one that it was built from, and gives outputs that are off."""
 
     name, reads_graph = "engine", True
@@ -60,7 +60,7 @@ class Engine(Streaming):
             yield Off(session, self._off)
 
 
-class Off(Copying):
+class Off(CopyingSession):
     def __init__(self, session: Session, off: float) -> None:
         self._session, self._off = session, off
 

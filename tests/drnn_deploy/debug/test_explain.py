@@ -25,7 +25,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference.loop import ReferenceRuntime
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants.mutant import Change, attribute, before, both, flipped, through, weights
@@ -64,7 +64,7 @@ def test_runtime_that_computes_an_operator_wrong(right: Bundle) -> None:
     )
     assert found.findings == ()
     assert found.first_off is not None
-    assert (found.first_off.part, found.first_off.whole and found.first_off.whole.first_bad_step) == ("layer 1", 0)
+    assert (found.first_off.stage, found.first_off.whole and found.first_off.whole.first_bad_step) == ("layer 1", 0)
 
 
 def test_first_node_that_is_wrong_is_not_the_one_that_follows_it(right: Bundle) -> None:
@@ -87,7 +87,7 @@ def test_engine_whose_graph_is_right(right: Bundle) -> None:
     found = explained(only(right, "fused"), Engine())
     assert (found.culprit, found.seen_on) == ("runtime", "onnxruntime-cpu")
     assert "the fault is in engine, or in the engine that it runs" in found.verdict
-    assert all(part.alone is not None and part.alone.passed for part in found.parts)
+    assert all(stage.alone is not None and stage.alone.passed for stage in found.stages)
 
 
 def changed(bundle: Bundle, folder: Path, file: str, change: Change) -> Bundle:
@@ -118,7 +118,7 @@ def test_layer_whose_tensor_has_another_name_is_still_named(right: Bundle, tmp_p
 
     bad = changed(right, tmp_path / "bad", "model.onnx", both(weights("l1/operator/R", flipped), renamed))
     found = explained(only(bad, "fused"), OnnxRuntime("cpu"))
-    assert next(part for part in found.parts if part.part == "layer 1").alone is None
+    assert next(stage for stage in found.stages if stage.stage == "layer 1").alone is None
     assert found.culprit == "layer 1"
     assert found.verdict.startswith("layer 1: initializer l1/operator/R differs")
 
@@ -127,7 +127,7 @@ def test_runtime_of_the_weights_gets_its_layers_one_by_one(right: Bundle) -> Non
     found = explained(right, Forgetful(5))
     assert found.culprit == "layer 1"
     assert found.verdict == "layer 1: the weights are right, but forgetful computes it wrong"
-    assert [part.alone is not None and part.alone.passed for part in found.parts] == [True, False, True]
+    assert [stage.alone is not None and stage.alone.passed for stage in found.stages] == [True, False, True]
     assert "shows no values inside" in found.note
 
 
@@ -197,10 +197,10 @@ def test_graph_that_is_taken_and_cannot_be_run(tmp_path: Path) -> None:
 def test_only_the_culprit_is_off_on_right_inputs(right: Bundle, tmp_path: Path) -> None:
     """And all that comes after it as it ran."""
     bad = changed(right, tmp_path / "bad", "model.onnx", weights("l1/operator/R", flipped))
-    parts = explained(only(bad, "fused"), OnnxRuntime("cpu")).parts
-    assert [part.part for part in parts] == ["input", "layer 0", "layer 1", "layer 2", "head"]
-    assert [part.alone and part.alone.passed for part in parts] == [True, True, False, True, True]
-    assert [part.whole and part.whole.passed for part in parts] == [True, True, False, False, False]
+    stages = explained(only(bad, "fused"), OnnxRuntime("cpu")).stages
+    assert [stage.stage for stage in stages] == ["input", "layer 0", "layer 1", "layer 2", "head"]
+    assert [stage.alone and stage.alone.passed for stage in stages] == [True, True, False, True, True]
+    assert [stage.whole and stage.whole.passed for stage in stages] == [True, True, False, False, False]
 
 
 def test_row_of_a_runtime_that_is_missing_needs_no_explanation(right: Bundle) -> None:
@@ -236,11 +236,11 @@ def test_every_form_of_graph_is_explained(options: dict[str, Any], tmp_path: Pat
 
 def test_limit_of_parts_is_parity_s_multiple_of_their_noise(right: Bundle) -> None:
     found = explained(only(right, "fused"), Engine())
-    for part in found.parts:
-        assert part.alone is not None
-        if part.alone.absolute and part.alone.in_noise:
-            assert part.alone.limit == pytest.approx(NOISE_MULTIPLE * part.alone.absolute / part.alone.in_noise)
-    assert sum(bool(part.alone and part.alone.absolute) for part in found.parts) == SPEC.layers + 1
+    for stage in found.stages:
+        assert stage.alone is not None
+        if stage.alone.absolute and stage.alone.in_noise:
+            assert stage.alone.limit == pytest.approx(NOISE_MULTIPLE * stage.alone.absolute / stage.alone.in_noise)
+    assert sum(bool(stage.alone and stage.alone.absolute) for stage in found.stages) == SPEC.layers + 1
 
 
 def test_reproductions_cannot_be_written_where_a_file_is(right: Bundle, tmp_path: Path) -> None:
@@ -263,5 +263,5 @@ def test_cases_that_are_not_the_bundles_own_are_given(right: Bundle) -> None:
     (found,) = explain_report(bundle, dataclasses.replace(report, rows=(renamed,)), [runtime], cases=others)
     assert (found.culprit, found.case.endswith(" of the task")) == ("layer 1", True)
     (blind,) = explain_report(bundle, dataclasses.replace(report, rows=(renamed,)), [runtime])
-    assert (blind.culprit, blind.parts) == ("", ())
+    assert (blind.culprit, blind.stages) == ("", ())
     assert "not known here" in blind.verdict

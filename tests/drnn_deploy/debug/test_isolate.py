@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.debug.explain import compared, truth_of
-from drnn_deploy.debug.isolate import Examined, examine
-from drnn_deploy.debug.isolate_weights import layers_alone
-from drnn_deploy.debug.stage_errors import Truth, noises
-from drnn_deploy.debug.stages import Part, parts_of, rows_at
+from drnn_deploy.debug.explain import expected_for, with_differences
+from drnn_deploy.debug.isolate import IsolatedStages, isolate_stages
+from drnn_deploy.debug.isolate_weights import isolate_layers
+from drnn_deploy.debug.stage_errors import Expected, noises
+from drnn_deploy.debug.stages import Stage, rows_at, stages_of
 from drnn_deploy.debug.stages import given as given_tensor
-from drnn_deploy.debug.verdict import Clues
+from drnn_deploy.debug.verdict import Evidence
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
@@ -36,17 +36,19 @@ def exported(spec: ModelSpec, folder: Path, seed: int = 0, **options: Any) -> Bu
     return export(Checkpoint(spec, random_weights(spec, seed)), folder, ExportOptions(**settings)).bundle
 
 
-def examined(bundle: Bundle, runtime: str) -> list[tuple[Truth, Examined]]:
+def isolated(bundle: Bundle, runtime: str) -> list[tuple[Expected, IsolatedStages]]:
     graph = bundle.graphs[0]
-    clues = compared(bundle, graph, Clues(runtime, graph.name))
-    assert clues.model is not None
-    assert (clues.edges, clues.differences) == ((), ())
+    evidence = with_differences(bundle, graph, Evidence(runtime, graph.name))
+    assert evidence.model is not None
+    assert (evidence.edges, evidence.differences) == ((), ())
     found = []
     for case in bundle.golden:
         if case.stream == bool(graph.states):
-            truth, agrees = truth_of(bundle, graph, case)
+            expected, agrees = expected_for(bundle, graph, case)
             assert agrees
-            found.append((truth, examine(find_runtime(runtime), bundle, truth, clues.model, lambda _: False)))
+            found.append(
+                (expected, isolate_stages(find_runtime(runtime), bundle, expected, evidence.model, lambda _: False))
+            )
     return found
 
 
@@ -79,15 +81,15 @@ def test_no_part_of_a_right_graph_is_off(runtime: str, examples: int) -> None:
             except InputError as error:
                 assert "beyond float32" in error.message
                 return
-            for truth, found in examined(bundle, runtime):
+            for expected, found in isolated(bundle, runtime):
                 assert found.note == found.node == found.rounding == ""
-                seen = [part.part for part in found.parts]
+                seen = [stage.stage for stage in found.stages]
                 assert seen[-spec.layers - 1 :] == [*(f"layer {layer}" for layer in range(spec.layers)), "head"]
-                late = bundle.graphs[0].delay and truth.case.inputs.shape[1] < spec.layers
-                for part in found.parts:
-                    for deviation in (part.alone, part.whole):
+                late = bundle.graphs[0].delay and expected.case.inputs.shape[1] < spec.layers
+                for stage in found.stages:
+                    for deviation in (stage.alone, stage.whole):
                         assert late or deviation is not None
-                        assert deviation is None or deviation.passed, (part, truth.case.name)
+                        assert deviation is None or deviation.passed, (stage, expected.case.name)
                 for state in found.states:
                     assert state.alone.passed, state
 
@@ -100,8 +102,8 @@ def test_parts_say_which_steps_a_pruned_graph_computes(spec: ModelSpec, length: 
     with tempfile.TemporaryDirectory() as folder:
         last = dataclasses.replace(spec, head=Head("last", 2), activation="tanh")
         bundle = exported(last, Path(folder) / "bundle", length=length, prune=prune)
-    for part, dilation in zip(parts_of(bundle.spec, bundle.graphs[0])[-spec.layers :], spec.dilations, strict=True):
-        steps = part.steps(0)
+    for stage, dilation in zip(stages_of(bundle.spec, bundle.graphs[0])[-spec.layers :], spec.dilations, strict=True):
+        steps = stage.steps(0)
         assert (np.diff(steps) > 0).all()
         assert 0 <= steps[0] <= steps[-1] == length - 1
         assert prune or len(steps) == length
@@ -111,25 +113,25 @@ def test_parts_say_which_steps_a_pruned_graph_computes(spec: ModelSpec, length: 
 def test_steps_of_a_pruned_graph_by_hand(tmp_path: Path) -> None:
     """Dilations 1, 2, 4 over twelve steps, of which the head reads the last."""
     spec = ModelSpec("rnn", (2, 2, 2), (1, 2, 4), Continuous(1), Head("last", 2))
-    parts = parts_of(spec, exported(spec, tmp_path / "bundle", length=12).graphs[0])
-    assert [part.steps(0).tolist() for part in parts] == [list(range(12)), [1, 3, 5, 7, 9, 11], [3, 7, 11]]
+    stages = stages_of(spec, exported(spec, tmp_path / "bundle", length=12).graphs[0])
+    assert [stage.steps(0).tolist() for stage in stages] == [list(range(12)), [1, 3, 5, 7, 9, 11], [3, 7, 11]]
     chunk = exported(spec, tmp_path / "chunk", forms=("chunk",), chunk=3).graphs[0]
-    assert [part.steps(2).tolist() for part in parts_of(spec, chunk)] == [[6, 7, 8]] * 3
+    assert [stage.steps(2).tolist() for stage in stages_of(spec, chunk)] == [[6, 7, 8]] * 3
     skewed = exported(spec, tmp_path / "skewed", forms=("step",), emissions=("skewed",)).graphs[0]
-    assert [part.steps(2).tolist() for part in parts_of(spec, skewed)] == [[2], [1], [0]]
+    assert [stage.steps(2).tolist() for stage in stages_of(spec, skewed)] == [[2], [1], [0]]
 
 
 def test_tensors_are_laid_out_and_read_back() -> None:
     random = np.random.default_rng(0)
     trace = {"l0_h": random.standard_normal((2, 7, 3))}
-    part = Part("layer 0", "l0", "l0_h", 3, np.arange(7), 7, 8)
+    stage = Stage("layer 0", "l0", "l0_h", 3, np.arange(7), 7, 8)
     for shape in ((8, 2, 3), (4, 1, 4, 3), (-1, 2, 3), (4, 1, -1, 3), (16, 3)):
-        tensor = given_tensor([part], trace, 0, shape)
+        tensor = given_tensor([stage], trace, 0, shape)
         assert all(want in (-1, size) for size, want in zip(tensor.shape, shape, strict=True))
-        np.testing.assert_array_equal(part.found(tensor, 2), trace["l0_h"])
+        np.testing.assert_array_equal(stage.found(tensor, 2), trace["l0_h"])
         assert not tensor.reshape(-1)[7 * 2 * 3 :].any()
-    assert part.found(np.zeros((6, 2, 3)), 2).shape == (0,)
-    assert part.found(np.zeros((8, 2, 4)), 2).shape == (0,)
+    assert stage.found(np.zeros((6, 2, 3)), 2).shape == (0,)
+    assert stage.found(np.zeros((8, 2, 4)), 2).shape == (0,)
     np.testing.assert_array_equal(rows_at(trace["l0_h"], np.array([-1, 6, 7]))[:, [0, 2]], 0)
 
 
@@ -142,11 +144,11 @@ def test_layers_of_the_weights_by_themselves_are_right(spec: ModelSpec, seed: in
         except InputError as error:
             assert "beyond float32" in error.message
             return
-        truth, _ = truth_of(bundle, bundle.graphs[0], bundle.golden[1])
+        expected, _ = expected_for(bundle, bundle.graphs[0], bundle.golden[1])
         for runtime in ("torch", "reference"):
-            parts, note = layers_alone(find_runtime(runtime), bundle, truth)
-            assert [part.part for part in parts] == [f"layer {layer}" for layer in range(spec.layers)]
-            assert all(part.alone is not None and part.alone.passed for part in parts)
+            stages, note = isolate_layers(find_runtime(runtime), bundle, expected)
+            assert [stage.stage for stage in stages] == [f"layer {layer}" for layer in range(spec.layers)]
+            assert all(stage.alone is not None and stage.alone.passed for stage in stages)
             assert "does not run" not in note
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.debug.repro import Reproduction, smallest
-from drnn_deploy.parity.check import check_parity, judge
+from drnn_deploy.debug.repro import Reproduction, minimize
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ def failing(bundle: Bundle) -> GoldenCase:
 
 
 def found(bundle: Bundle, size: int | None = None) -> Reproduction:
-    reproduction = smallest(HERE, bundle, bundle.graphs[0], failing(bundle), size, Tolerance())
+    reproduction = minimize(HERE, bundle, bundle.graphs[0], failing(bundle), size, Tolerance())
     assert reproduction is not None
     return reproduction
 
@@ -118,7 +119,7 @@ def test_size_of_a_dynamic_batch_is_kept(made: Make, tmp_path: Path) -> None:
 
 def test_what_passes_is_not_reproduced(made: Make) -> None:
     right, _ = made(lambda _: None)
-    assert all(smallest(HERE, right, right.graphs[0], case, None, Tolerance()) is None for case in right.golden)
+    assert all(minimize(HERE, right, right.graphs[0], case, None, Tolerance()) is None for case in right.golden)
 
 
 def test_another_network_is_refused(made: Make, tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter import golden
 from drnn_deploy.matrix import task_metrics
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select, zoo_checkpoint, zoo_tasks
+from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select
 from drnn_deploy.matrix.task_metrics import task_cases
 from drnn_deploy.matrix.variants import FORMS, Selection, other_lengths, plan_graphs
-from drnn_deploy.parity.task_results import Measured, TaskResult, task_table
 from drnn_deploy.reports.markdown import markdown
 from drnn_deploy.tasks import IGNORED, make_task
 from drnn_export.emitter.emit import NODE_BUDGET, estimate
@@ -31,6 +30,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference import loop
+from drnn_runtimes.reference import runtime as reference_runtime
 from tests.networks import random_weights, specs
 
 Command = Any  # see conftest
@@ -158,7 +158,7 @@ def count_float64(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]
     """(module, inputs) -> how often it had the float64 loop compute them."""
     found: Counter[tuple[str, bytes]] = Counter()
     right = loop.run_reference
-    for module in (golden, task_metrics, loop):
+    for module in (golden, task_metrics, reference_runtime):
 
         def counted(*words: Any, name: str = module.__name__, **options: Any) -> Any:
             if options.get("precision", np.float64) is np.float64:
@@ -350,26 +350,7 @@ def test_task_can_be_named_for_a_network_that_says_none(copier: Checkpoint) -> N
     assert {(result.task, result.sequences) for result in results} == {("copy-memory", 2)}
 
 
-def test_table_has_each_number_once() -> None:
-    results = [
-        TaskResult("torch", "sequence", "t", "s", 1234, {"accuracy": Measured(0.5, 0.25)}, 7),
-        TaskResult("ort", "sequence/fused", "t", "s", 1234, {"accuracy": Measured(0.5, None)}, 1000),
-    ]
-    header, rows = task_table(results)
-    assert header == ["task", "runtime", "graph", "accuracy", "sequences", "changed"]
-    assert rows == [
-        ["t", "float64", "", "0.500000", "1,234", ""],
-        ["t", "torch", "sequence", "0.250000", "1,234", "7"],
-        ["t", "ort", "sequence/fused", "not finite", "1,234", "1,000"],
-    ]
-
-
 # the command
-
-
-def test_zoo_has_a_network_for_each_task() -> None:
-    assert zoo_tasks() == ["copy-memory", "pixel-mnist", "ptb-char", "speaker-id"]
-    assert all(zoo_checkpoint(task)[1].is_file() for task in zoo_tasks())
 
 
 def test_command_checks_the_zoo_by_task(command: Command, tmp_path: Path) -> None:

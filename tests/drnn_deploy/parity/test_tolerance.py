@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
-from drnn_deploy.parity.check import judge
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
-from drnn_deploy.reports.text import derivation, smallest_passing
 from drnn_runtimes.bundle import GoldenCase
-from tests.drnn_deploy.reports.made_up import case, report, row
 
 positive = st.floats(1e-12, 1e6)
 SCALE = 3.0
@@ -58,23 +54,7 @@ def test_limits_that_are_none_are_refused(name: str, value: float) -> None:
     assert f"--{name}" in caught.value.fix
 
 
-def test_smallest_passing_is_the_worst_of_all_but_the_reference() -> None:
-    found = report(row("torch", case("a", 0.5), case("b", 2.5)), row("onnxruntime-cpu", case("a", 1.5)))
-    worst = smallest_passing(found)
-    assert worst is not None
-    assert (worst[0].runtime, worst[1].case) == ("torch", "b")
-    text = "\n".join(derivation(found))
-    assert "--max-noise 2.5 (torch sequence/fused on b inputs), or --atol 2.5e-06" in text
-    assert "fp32 gru 3 x 4, 32 steps: noise 1.0e-06 (a), limit 8.0e-06" in text
-    assert "1,500 random networks" in text
-
-
-def test_noises_of_several_inputs_are_a_range() -> None:
-    noisy = dataclasses.replace(case("b"), noise=3e-6, limit=24e-6)
-    text = "\n".join(derivation(report(row("torch", case("a"), noisy))))
-    assert "noise 1.0e-06 (a) to 3.0e-06 (b), limits 8.0e-06 to 2.4e-05" in text
-
-
-def test_smallest_passing_of_what_is_not_finite_is_none() -> None:
-    assert "none, torch sequence/fused on normal inputs" in derivation(report(row("torch", case(noises=None))))[-1]
-    assert smallest_passing(report()) is None
+@pytest.mark.parametrize("multiple", [0.0, -1.0, np.nan, np.inf])
+def test_limit_must_be_a_positive_number(multiple: float) -> None:
+    with pytest.raises(InputError, match="must be a positive number"):
+        Tolerance(multiple)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.options import graph_requests
-from drnn_deploy.planner.plan import BUILD_SECONDS, Candidate, Goal, Plan, Target, make_plan
+from drnn_deploy.planner.plan import BUILD_SECONDS, Candidate, Goal, Plan, PlanTarget, make_plan
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -27,9 +27,9 @@ def candidate(plan: Plan, name: str) -> Candidate:
     return next(c for c in plan.candidates if c.name == name)
 
 
-@given(specs(), st.sampled_from(get_args(Target)), st.sampled_from(get_args(Goal)), st.sampled_from([1, 4, None]))
+@given(specs(), st.sampled_from(get_args(PlanTarget)), st.sampled_from(get_args(Goal)), st.sampled_from([1, 4, None]))
 def test_recommendation_can_be_had_and_is_the_best_of_what_fits(
-    spec: ModelSpec, target: Target, goal: Goal, batch: int | None
+    spec: ModelSpec, target: PlanTarget, goal: Goal, batch: int | None
 ) -> None:
     plan = make_plan(spec, target, goal, length=20, batch=batch)
     assert plan.chosen in plan.candidates

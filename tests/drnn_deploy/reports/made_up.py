@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
-from drnn_deploy.parity.task_results import Measured, TaskResult
+from drnn_deploy.parity.results import CaseResult, Measured, Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 
 NOISE = 1e-6

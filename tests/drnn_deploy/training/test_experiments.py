@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_deploy.training.experiments import experiment_names, load_experiment, load_result, result_path
+from drnn_deploy.training.experiments import load_experiment, load_result, result_path
 from drnn_deploy.training.recipe import load_recipe
+from drnn_zoo import experiment_names
 from tests.drnn_deploy.conftest import Command
 
 TINY = """

@@ -443,7 +443,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def test_killed_process_leaves_a_state_that_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with start(tmp_path, "training._SAVE_SECONDS = 0", "train", "copy-memory", *LONG, "--output", "out") as process:
+    with start(tmp_path, "loop._SAVE_SECONDS = 0", "train", "copy-memory", *LONG, "--output", "out") as process:
         wait_for(out / "state.pt", process)
         time.sleep(0.3)
         process.kill()
@@ -464,9 +464,9 @@ def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
     command: Command, tmp_path: Path, whole: TrainingRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = (
-        "import pathlib, time; step = training._step\n"
+        "import pathlib, time; step = loop._step\n"
         "def slow(*a): time.sleep(0.05); pathlib.Path('started').touch(); return step(*a)\n"
-        "training._step = slow"
+        "loop._step = slow"
     )
     with start(tmp_path, slow, "train", "copy-memory", *SET, "--output", "my run") as process:
         wait_for(tmp_path / "started", process)

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from drnn_deploy.training.experiments import Experiment, Result, experiment_names, load_experiment
+from drnn_deploy.training.experiments import Experiment, Result, load_experiment
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.results_page import Section, load_section, markdown, mean_recurrent_lengths, write_report
+from drnn_zoo import RESULTS, experiment_names
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,8 +72,7 @@ def test_mean_recurrent_lengths_of_nine_layers_are_the_closed_forms() -> None:
 
 
 def test_page_in_the_repository_is_what_the_command_writes() -> None:
-    folder = Path(str(resources.files("drnn_zoo"))) / "results"
-    page = markdown([load_section(load_experiment(name), folder) for name in experiment_names()])
+    page = markdown([load_section(load_experiment(name), RESULTS) for name in experiment_names()])
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == page
     for link in re.findall(r"\]\((figures/[^)]+)\)", page):
         assert (ROOT / "docs" / link).is_file()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.errors import EngineError, InputError
-from drnn_core.gpu import Gpu, gpu, gpu_reason, tensorrt_module
+from drnn_core.gpu import Gpu, gpu, gpu_reason
 from drnn_core.types import TensorInfo
 from drnn_export.engine.build import (
     AHEAD_OF_TIME,
@@ -32,6 +32,7 @@ from drnn_export.engine.build import (
     known_compute_capabilities,
 )
 from drnn_export.engine.config import BuildControls
+from drnn_runtimes.trt.bindings import tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 from tests.export.lint.cases import NOT_COMPILED
 
@@ -255,7 +256,7 @@ def test_the_builder_imports_nothing_from_the_current_folder(tmp_path: Path, mon
 
 def test_the_builder_has_its_callers_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a source tree need not be installed."""
-    (tmp_path / "drnn_models.py").write_text("raise SystemExit('found on the path of the caller')", encoding="utf-8")
+    (tmp_path / "drnn_core.py").write_text("raise SystemExit('found on the path of the caller')", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EngineError, match="exit code 1\nfound on the path of the caller"):
         build(products(tmp_path), tmp_path / "model.engine")

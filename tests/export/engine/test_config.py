@@ -9,7 +9,6 @@ from typing import Any, get_args
 import pytest
 
 from drnn_core.errors import EngineError, InputError
-from drnn_core.gpu import Flavour
 from drnn_core.types import TensorInfo
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
@@ -17,6 +16,7 @@ from drnn_export.engine.build import build_engine
 from drnn_export.engine.config import BuildControls, command_line
 from drnn_export.engine.process import run_builder
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.trt.bindings import Flavour
 from tests.networks import random_weights
 
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)

@@ -84,7 +84,7 @@ def _main() -> None:
     os.dup2(2, 1)  # NVIDIA's libraries print
     import tensorrt_rtx
 
-    from drnn_core.gpu import collecting_logger
+    from drnn_runtimes.trt.bindings import collecting_logger
 
     logger = collecting_logger(tensorrt_rtx)
     builder = tensorrt_rtx.Builder(logger)

@@ -343,8 +343,11 @@ def golden(bundle: Path, **changes: Any) -> None:
     vouch_for(bundle, "golden.npz")
 
 
+INDEXED = {"name": "zeros", "noise": 1e-7, "narrow_noise": {}, "source": "", "labelled": False, "stream": False}
+
+
 def index(**changes: Any) -> Any:
-    return np.array(json.dumps([{"name": "zeros", "noise": 1e-7, "source": "", "labelled": False, **changes}]))
+    return np.array(json.dumps([{**INDEXED, **changes}]))
 
 
 def test_pickled_arrays_are_refused_and_not_unpickled(
@@ -384,6 +387,11 @@ GOLDEN: dict[str, dict[str, Any]] = {
     "outputs flat": {"zeros.outputs": np.zeros(4)},
     "inputs flat": {"zeros.inputs": np.zeros(())},
 }
+
+
+def test_golden_data_replaced_by_whole_data_is_read(bundle: Path) -> None:
+    golden(bundle, index=index())
+    assert [case.name for case in Bundle.open(bundle).golden] == ["zeros"]
 
 
 @pytest.mark.parametrize("change", GOLDEN)

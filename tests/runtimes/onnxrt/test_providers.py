@@ -14,7 +14,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from drnn_core import cache, gpu
+from drnn_core import files, gpu
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import export
@@ -183,7 +183,7 @@ def test_a_free_batch_comes_with_its_profile(bundle: Bundle) -> None:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DRNN_CACHE", str(tmp_path))
-    assert cache.cache_folder() == tmp_path
+    assert files.cache_folder() == tmp_path
     return tmp_path / "onnxruntime"
 
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_core.files import sha256
 from drnn_deploy.exporter.options import ExportOptions
-from drnn_deploy.exporter.pipeline import _write_graph, _write_weights
+from drnn_deploy.exporter.pipeline import _write_graph
 from drnn_deploy.parity.inference import answered_steps
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle
+from drnn_runtimes.bundle.writer import write_weights
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.state import StreamState
 from drnn_runtimes.streaming.stream import Stream
@@ -40,7 +41,7 @@ def bundle_of(folder: Path, case: Case, *requests: GraphRequest) -> Bundle:
     graphs = [
         _write_graph(folder, checkpoint, request, index, options, quiet) for index, request in enumerate(requests)
     ]
-    _write_weights(folder, checkpoint)
+    write_weights(folder, checkpoint.weights)
     return Bundle(folder, case.spec, checkpoint.task, tuple(graphs), (), {WEIGHTS: sha256(folder / WEIGHTS)}, {})
 
 

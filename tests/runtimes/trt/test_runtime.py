@@ -12,8 +12,8 @@ import pytest
 
 from drnn_core import gpu
 from drnn_core.errors import EngineError, RuntimeUnavailableError
-from drnn_core.gpu import Flavour
 from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.trt.bindings import Flavour, tensorrt_module
 from drnn_runtimes.trt.runtime import Machine, TensorRTRuntime, engine_problem
 from drnn_runtimes.trt.session import TensorRTSession
 from drnn_runtimes.trt.sidecar import Sidecar, this_platform
@@ -62,7 +62,7 @@ def test_both_flavours_keep_the_protocol(flavour: Flavour) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_availability_is_a_device_or_a_reason(flavour: Flavour) -> None:
-    available, module, device = TensorRTRuntime(flavour).availability(), gpu.tensorrt_module(flavour), gpu.gpu()
+    available, module, device = TensorRTRuntime(flavour).availability(), tensorrt_module(flavour), gpu.gpu()
     assert available.usable == (module.loaded is not None and device is not None)
     if device is not None and available.usable:
         assert all(word in available.detail for word in (module.version, device.name, device.compute_capability))
@@ -183,7 +183,7 @@ def test_bytes_that_are_no_engine_are_refused_by_nvidia(tmp_path: Path) -> None:
     graph = graph_info(2)
     sidecar = dataclasses.replace(
         SIDECAR,
-        version=gpu.tensorrt_module("tensorrt-rtx").version,
+        version=tensorrt_module("tensorrt-rtx").version,
         platform=this_platform(),
         compute_capabilities=(compute_capability,),
     )

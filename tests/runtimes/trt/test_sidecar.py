@@ -6,15 +6,17 @@ import dataclasses
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_core.errors import EngineError
 from drnn_core.types import TensorInfo
-from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
+from drnn_runtimes.trt.bindings import Flavour
+from drnn_runtimes.trt.sidecar import FORMAT, Hardware, Sidecar, sidecar_path, sidecar_schema, this_platform
 
 SIDECAR = Sidecar(
     flavour="tensorrt-rtx",
@@ -92,12 +94,19 @@ def test_an_unknown_key_is_named() -> None:
         ("onnx", "", "onnx"),
         ("onnx_sha256", "A" * 64, "onnx_sha256"),
         ("engine_sha256", "b" * 63, "engine_sha256"),
+        ("engine_sha256", "b" * 64 + "\n", "engine_sha256"),
+        ("compute_capabilities", ["8.6\n"], r"compute_capabilities\[0\]"),
         ("engine_bytes", 0, "engine_bytes"),
         ("engine_bytes", True, "engine_bytes"),
         ("engine_bytes", 1.5, "engine_bytes"),
+        ("engine_bytes", 1.0, "engine_bytes"),
+        ("loops", 2.0, "loops"),
         ("build_seconds", "fast", "build_seconds"),
         ("build_seconds", float("nan"), "build_seconds"),
         ("build_seconds", -1, "build_seconds"),
+        ("build_seconds", float("inf"), "build_seconds"),
+        ("build_seconds", 10**400, "build_seconds"),
+        ("build_seconds", True, "build_seconds"),
         ("inputs", [], "inputs"),
         ("inputs", [{"name": "input", "dtype": "float32"}], r"inputs\[0\]: missing key 'shape'"),
         ("outputs", [{"name": "o", "dtype": "float32", "shape": [1, "T"]}], r"outputs\[0\].shape\[1\]"),
@@ -112,6 +121,17 @@ def test_an_unknown_key_is_named() -> None:
 def test_a_mistyped_key_is_named(key: str, value: object, named: str) -> None:
     with pytest.raises(EngineError, match=f"^{named}"):
         Sidecar.from_json(plain(**{key: value}))
+
+
+def test_the_schema_knows_the_keys_and_choices_of_the_class() -> None:
+    schema = sidecar_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert set(schema["required"]) == set(schema["properties"]) == {field.name for field in dataclasses.fields(Sidecar)}
+    tensor = schema["$defs"]["tensor"]
+    assert set(tensor["required"]) == set(tensor["properties"]) == {"name", "dtype", "shape"}
+    choices = {key: tuple(schema["properties"][key]["enum"]) for key in ("flavour", "hardware")}
+    assert choices == {"flavour": get_args(Flavour), "hardware": get_args(Hardware)}
+    assert schema["properties"]["format"]["const"] == FORMAT
 
 
 json_values = st.recursive(

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from drnn_core.gpu import collecting_logger
 from drnn_runtimes.session import Arrays
-from drnn_runtimes.trt.bindings import parse_network
+from drnn_runtimes.trt.bindings import collecting_logger, parse_network
 from drnn_runtimes.trt_numpy.program import NetworkProgram
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")

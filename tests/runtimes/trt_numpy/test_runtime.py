@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.gpu import Gpu, TensorRTModule
+from drnn_core.gpu import Gpu
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli.console import make_console, show_parity
 from drnn_deploy.parity.check import check_parity
@@ -26,6 +26,7 @@ from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Arrays
+from drnn_runtimes.trt.bindings import TensorRTModule
 from drnn_runtimes.trt_numpy import runtime
 from drnn_runtimes.trt_numpy.runtime import MOST_NODES, TensorRTNetworkRuntime
 from tests.networks import Case, cases, make_case, random_weights
@@ -190,7 +191,7 @@ def test_every_report_says_that_no_engine_ran(tmp_path: Path, capsys: pytest.Cap
 
 def test_without_nvidias_modules_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     missing = TensorRTModule("TensorRT", "tensorrt", reason="not installed")
-    monkeypatch.setattr(runtime.gpu, "tensorrt_module", lambda flavour: missing)
+    monkeypatch.setattr(runtime, "tensorrt_module", lambda flavour: missing)
     assert "pip install 'drnn-deploy[rtx]'" in NETWORK.availability().fix
     case = make_case(ModelSpec("gru", (3,), (2,), Tokens(4), Head("last", 2)), 1, 5)
     with pytest.raises(RuntimeUnavailableError, match="TensorRT-RTX is not installed"):
@@ -204,7 +205,7 @@ def test_tensorrt_alone_needs_a_gpu(device: Gpu | None, usable: bool, monkeypatc
         "tensorrt": TensorRTModule("TensorRT", "tensorrt", object(), "11.0"),
         "tensorrt-rtx": TensorRTModule("TensorRT-RTX", "tensorrt-rtx-cu13", reason="not installed"),
     }
-    monkeypatch.setattr(runtime.gpu, "tensorrt_module", modules.__getitem__)
+    monkeypatch.setattr(runtime, "tensorrt_module", modules.__getitem__)
     monkeypatch.setattr(runtime.gpu, "gpu", lambda: device)
     assert NETWORK.availability().usable is usable
 

@@ -13,7 +13,7 @@ import pytest
 
 from drnn_deploy import export
 from drnn_deploy.debug.explain import explain_report
-from drnn_deploy.debug.explanation import Explanation, wrong_parts
+from drnn_deploy.debug.explanation import Explanation, wrong_stages
 from drnn_deploy.parity.check import check_parity
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
@@ -87,7 +87,7 @@ def test_numbers_alone_name_the_layer(explained: Explain, record_property: Calla
     inside = [mutant for mutant in MUTANTS if mutant.part.startswith("layer")]
     found = [explained(mutant, HERE) for mutant in inside]
     named = [
-        wrong_parts(each.parts, each.states)[:1] == [mutant.part] for mutant, each in zip(inside, found, strict=True)
+        wrong_stages(each.stages, each.states)[:1] == [mutant.part] for mutant, each in zip(inside, found, strict=True)
     ]
     record_property("layers of mutants named by numbers alone", f"{sum(named)} of {len(named)}")
     assert len(inside) >= 25

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drnn_core.version import package_version
+from drnn_core.environment import environment, installed_versions, package_version
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -22,3 +22,16 @@ def test_a_source_tree_that_was_never_installed_knows_its_version(monkeypatch: p
 def test_an_installed_distribution_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "version", {"drnn-deploy": "9.8.7"}.__getitem__)
     assert package_version() == "9.8.7"
+
+
+def test_only_installed_packages_have_a_version_in_the_given_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"numpy": "2.1.0", "onnx": "1.17.0"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert list(installed_versions(["onnx", "torch", "numpy"]).items()) == [("onnx", "1.17.0"), ("numpy", "2.1.0")]
+    assert set(environment()) - {"gpu"} == {"python", "system", *installed}

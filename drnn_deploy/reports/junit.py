@@ -1,0 +1,41 @@
+"""Parity reports as JUnit XML, for CI servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
+from drnn_deploy.reports.text import describe
+
+
+def junit(reports: Mapping[str, ParityReport]) -> bytes:
+    """JUnit XML: a suite for each bundle, a case for each runtime, graph and golden case; what did not run is skipped.
+
+    A row that did not get as far as numbers is one case with an error.
+    """
+    root = ElementTree.Element("testsuites", name="drnn-parity")
+    for name, report in reports.items():
+        suite = ElementTree.SubElement(root, "testsuite", name=name)
+        for row in report.rows:
+            for case in row.cases or (None,):
+                _junit_case(suite, row, case)
+        for entry in report.missing:
+            shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
+            ElementTree.SubElement(shown, "skipped", message=entry.reason)
+        found = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
+        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *found), strict=True):
+            suite.set(kind, str(count))
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _junit_case(suite: ElementTree.Element, row: ParityRow, case: CaseResult | None) -> None:
+    name = row.graph if case is None else f"{row.graph} {case.case}"
+    shown = ElementTree.SubElement(suite, "testcase", classname=row.runtime, name=name)
+    if case is None:
+        if not row.passed:
+            ElementTree.SubElement(shown, "error", message=row.error or "no golden case fits this graph")
+    elif not case.passed:
+        ElementTree.SubElement(shown, "failure", message=describe(case))

@@ -1,0 +1,127 @@
+"""Which outputs pass beside float64's, and what is said of those that do not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
+from drnn_runtimes.bundle import GoldenCase
+
+Array = NDArray[np.generic]
+NOISE = 1e-6
+STEPS = 6
+
+
+def sequence_case(**changes: Any) -> GoldenCase:
+    """Three sequences of six steps of four outputs."""
+    outputs = np.random.default_rng(0).standard_normal((3, STEPS, 4))
+    return dataclasses.replace(GoldenCase("normal", np.zeros((3, 9, 2), np.float32), outputs, NOISE), **changes)
+
+
+def last_case(**changes: Any) -> GoldenCase:
+    """Three sequences of one output step."""
+    return sequence_case(**{"outputs": np.random.default_rng(1).standard_normal((3, 4)), **changes})
+
+
+CASES = pytest.mark.parametrize("case", [sequence_case(), last_case()], ids=["sequence", "last"])
+
+
+@CASES
+def test_reference_itself_passes(case: GoldenCase) -> None:
+    result = judge(case, case.outputs)
+    assert result.passed
+    assert (result.absolute, result.in_noise, result.first_bad_step, result.agreement) == (0.0, 0.0, None, 1.0)
+
+
+@CASES
+def test_rounding_to_float32_passes(case: GoldenCase) -> None:
+    assert judge(case, case.outputs.astype(np.float32)).passed
+
+
+@CASES
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("multiple", [NOISE_MULTIPLE, 1e30, 1e300])
+def test_outputs_that_are_not_finite_fail_whatever_the_limit(case: GoldenCase, value: float, multiple: float) -> None:
+    outputs = case.outputs.copy()
+    outputs.flat[-1] = value
+    result = judge(case, outputs, Tolerance(multiple))
+    assert not result.passed
+    assert (result.absolute, result.relative, result.in_noise, result.growth[-1]) == (None, None, None, None)
+    assert result.first_bad_step == (STEPS - 1 if outputs.ndim == 3 else 0)
+
+
+@CASES
+@pytest.mark.parametrize("change", [
+    lambda outputs: outputs[:-1],
+    lambda outputs: outputs[..., :-1],
+    lambda outputs: outputs[:, None],
+    lambda outputs: outputs.T,
+    lambda outputs: np.concatenate([outputs, outputs]),
+    lambda outputs: outputs[:1],
+    lambda outputs: outputs.reshape(-1),
+    lambda outputs: np.zeros(0),
+])  # fmt: skip
+def test_another_shape_fails(case: GoldenCase, change: Callable[[Array], Array]) -> None:
+    result = judge(case, change(case.outputs), Tolerance(1e30))
+    assert not result.passed
+    assert (result.absolute, result.first_bad_step, result.growth) == (None, 0, ())
+
+
+@CASES
+@pytest.mark.parametrize("share, passed", [(0.999, True), (1.001, False), (-0.999, True), (-1.001, False)])
+def test_limit_is_the_stated_multiple_of_the_noise(case: GoldenCase, share: float, passed: bool) -> None:
+    outputs = case.outputs.copy()
+    outputs[1, ..., 2] += share * NOISE_MULTIPLE * NOISE
+    result = judge(case, outputs)
+    assert result.passed is passed
+    assert result.limit == NOISE_MULTIPLE * NOISE
+    assert result.absolute == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE)
+    assert result.in_noise == pytest.approx(abs(share) * NOISE_MULTIPLE)
+    assert result.relative == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE / np.abs(case.outputs).max())
+
+
+@given(st.integers(0, STEPS - 1), st.integers(0, STEPS - 1))
+def test_first_bad_step_is_the_first(one: int, other: int) -> None:
+    case = sequence_case()
+    outputs = case.outputs.copy()
+    outputs[2, one, 1] += 1e-3
+    outputs[0, other, 3] -= 1e-2
+    result = judge(case, outputs)
+    assert result.first_bad_step == min(one, other)
+    assert [step for step, error in enumerate(result.growth) if error] == sorted({one, other})
+
+
+def test_growth_samples_long_outputs_from_first_to_last_step() -> None:
+    case = sequence_case(outputs=np.zeros((1, 100, 1)), inputs=np.zeros((1, 100, 1), np.float32))
+    growth = judge(case, np.arange(100.0)[None, :, None]).growth
+    assert (len(growth), growth[0], growth[-1]) == (16, 0.0, 99.0)
+    assert np.all(np.diff(np.array(growth, float)) > 0)
+
+
+def test_case_without_noise_takes_nothing_but_the_exact_outputs() -> None:
+    case = last_case(outputs=np.zeros((3, 4)), noise=0.0)
+    assert judge(case, np.zeros((3, 4), np.float32)).passed
+    result = judge(case, np.full((3, 4), 1e-30))
+    assert (result.passed, result.in_noise, result.first_bad_step) == (False, None, 0)
+
+
+def test_noise_that_is_no_number_fails() -> None:
+    case = last_case(noise=np.nan)
+    assert not judge(case, case.outputs).passed
+
+
+def test_agreement_and_accuracy_count_predictions() -> None:
+    outputs = np.eye(4)[[0, 1, 2]]
+    case = last_case(outputs=outputs, targets=np.array([0, 1, 3]))
+    result = judge(case, np.eye(4)[[0, 3, 3]])
+    assert (result.agreement, result.accuracy) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert judge(last_case(), last_case().outputs).accuracy is None

@@ -1,0 +1,48 @@
+"""Sequences through a graph in its batches: every one once, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from drnn_deploy.parity.inference import run_case
+from drnn_runtimes.bundle import GraphInfo
+
+Array = NDArray[np.generic]
+
+
+def graph_of(batch: int | None) -> GraphInfo:
+    return GraphInfo("model.onnx", "sequence", "fused", True, 2, batch, "fp32", 13, 1, (), ())
+
+
+class Echo:
+    """Returns each row's sum and its first value, and remembers the batches that it got."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        batch = inputs["input"]
+        assert batch.flags.c_contiguous
+        self.batches.append(len(batch))
+        return {"sum": batch.sum(axis=(1, 2)), "first": batch[:, 0, 0]}
+
+
+@given(st.integers(1, 9), st.integers(1, 12))
+def test_every_row_comes_back_once_and_in_order(count: int, batch: int) -> None:
+    session, inputs = Echo(), np.arange(count * 2.0).reshape(count, 2, 1)
+    outputs = run_case(session, graph_of(batch), inputs)
+    np.testing.assert_array_equal(outputs["first"], inputs[:, 0, 0])
+    np.testing.assert_array_equal(outputs["sum"], inputs.sum(axis=(1, 2)))
+    assert session.batches == [batch] * -(-count // batch)
+
+
+@given(st.integers(1, 9))
+def test_dynamic_batch_runs_as_one_and_as_all_others(count: int) -> None:
+    session, inputs = Echo(), np.arange(count * 2.0).reshape(count, 2, 1)
+    np.testing.assert_array_equal(run_case(session, graph_of(None), inputs)["first"], inputs[:, 0, 0])
+    assert session.batches == ([1] if count == 1 else [1, count - 1])

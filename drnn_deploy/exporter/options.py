@@ -171,7 +171,7 @@ def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
 
 
 def stream_length(spec: ModelSpec, requests: Sequence[GraphRequest], longest: int = 4096) -> int:
-    """The time steps of the golden stream: two chunks of every graph, and every delay line twice round if there is room.
+    """The time steps of the golden stream: two chunks of every graph, and each delay line twice round if there is room.
 
     Args:
         spec: The network.

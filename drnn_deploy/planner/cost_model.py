@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_export.emitter.cells import product_blocks
 from drnn_export.emitter.emit import Estimate, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
@@ -108,7 +109,7 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
             (operator_steps if request.fuses(spec, cells) else unrolled).append(cells)
     if request.emission == "skewed":
         wide, size = max(*spec.hidden, spec.input.width), max(spec.hidden)
-        columns = gates + int(spec.cell == "gru" and spec.reset == "after")
+        columns = product_blocks(spec)
         products[False] = batch * (head + spec.layers * (wide + size) * columns * size)
         unrolled = [1]
     states = request.state_shapes(spec).values()

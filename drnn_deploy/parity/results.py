@@ -12,7 +12,7 @@ from drnn_runtimes.reference.runtime import ReferenceRuntime
 
 @dataclasses.dataclass(frozen=True)
 class CaseResult:
-    """One golden case through one runtime. Every error is the largest over the case, None where an output is not finite.
+    """One golden case through one runtime. An error is the largest over the case, None where an output is not finite.
 
     Attributes:
         case: The name of the golden case.

@@ -25,13 +25,13 @@ from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
 from drnn_deploy.debug.stage_errors import Expected, noises
 from drnn_deploy.debug.stages import request_of
-from drnn_deploy.debug.taps import read_graph
 from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_export.emitter.emit import emit
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types
+from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.reference.loop import Reference, run_reference

@@ -17,15 +17,13 @@ from drnn_deploy.debug.stage_errors import Expected, measure_head, measure_stage
 from drnn_deploy.debug.stages import Stage, stages_of
 from drnn_deploy.debug.taps import (
     BatchRuns,
-    cut,
     feeds_alone,
-    known_tensors,
-    opened,
     run_as_it_is,
     session_of,
     taps,
 )
 from drnn_deploy.parity.inference import batches
+from drnn_export.onnx_surgery import cut, known_tensors, opened
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.reference.low_precision import narrow_reference
 from drnn_runtimes.runtime import Runtime

@@ -15,20 +15,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
 from drnn_deploy.debug.stages import Array, Stage, Trace, given, states_before
 from drnn_deploy.parity.inference import batches
-from drnn_export.emitter.builder import tensor_info
+from drnn_export.onnx_surgery import given_name, tensor_infos
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays, CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
-_GIVEN = "given"
 Feeds = dict[int, Arrays]  # by the number of the run
 
 
@@ -43,68 +40,14 @@ class BatchRuns:
     runs: dict[int, Arrays]
 
 
-def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
-    """The bundle's ONNX file. Raises `InputError` where it is none, or no valid one that holds all its constants."""
-    fix = "Export it again: drnn-export model.pt"
-    try:
-        model = onnx.load(bundle.path(graph.file), load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{graph.file} keeps constants in another file", fix)
-    return model
-
-
-def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
-    """Every tensor of a graph whose type and rank can be told, by name; sizes that cannot are -1."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    with contextlib.suppress(Exception):  # a graph that contradicts itself: what it says of itself must do
-        model = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    values = [*model.graph.value_info, *model.graph.output, *model.graph.input]
-    typed = [value for value in values if value.type.tensor_type.elem_type and value.type.tensor_type.HasField("shape")]
-    return {value.name: tensor_info(value) for value in typed}
-
-
-def opened(model: onnx.ModelProto, outputs: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model with these tensors as further outputs."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    there = {value.name for value in model.graph.output}
-    changed.graph.output.extend(_value(tensor) for tensor in outputs if tensor.name not in there)
-    return changed
-
-
-def cut(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy in which these tensors are outputs, and inputs of the same name and `/given` are read in their place."""
-    changed = opened(model, tensors)
-    names = {tensor.name: f"{tensor.name}/{_GIVEN}" for tensor in tensors}
-    for node in changed.graph.node:
-        for index, name in enumerate(node.input):
-            if name in names:
-                node.input[index] = names[name]
-    inputs = [_value(dataclasses.replace(tensor, name=names[tensor.name])) for tensor in tensors]
-    changed.graph.input.extend(inputs)
-    return changed
-
-
-def _value(tensor: TensorInfo) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
-    shape = [f"{tensor.name}/{axis}" if size < 0 else size for axis, size in enumerate(tensor.shape)]
-    return helper.make_tensor_value_info(tensor.name, kind, shape)
-
-
 @contextlib.contextmanager
 def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.ModelProto) -> Iterator[Session]:
     """A changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / graph.file).write_bytes(model.SerializeToString())
-        edges = [tuple(tensor_info(value) for value in side) for side in (model.graph.input, model.graph.output)]
-        changed = dataclasses.replace(graph, inputs=edges[0], outputs=edges[1])
+        inputs, outputs = tensor_infos(model.graph.input), tensor_infos(model.graph.output)
+        changed = dataclasses.replace(graph, inputs=inputs, outputs=outputs)
         with runtime.load(dataclasses.replace(bundle, folder=folder), changed) as session:
             yield session
 
@@ -154,7 +97,7 @@ def feeds_alone(
             feed[name] = value.astype(np.float32)
         for tensor, stages in tapped.items():
             right: Array = given(stages, trace, run, known[tensor].shape)
-            feed[f"{tensor}/{_GIVEN}"] = right.astype(known[tensor].dtype)
+            feed[given_name(tensor)] = right.astype(known[tensor].dtype)
         feeds[run] = feed
     return feeds
 

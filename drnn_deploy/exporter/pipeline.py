@@ -15,10 +15,10 @@ from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_export.emitter.builder import tensor_info
 from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
+from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
@@ -216,8 +216,8 @@ def _write_graph(
         precision=request.precision,
         opset=model.opset_import[0].version,
         nodes=len(model.graph.node),
-        inputs=tuple(tensor_info(value) for value in model.graph.input),
-        outputs=tuple(tensor_info(value) for value in model.graph.output),
+        inputs=tensor_infos(model.graph.input),
+        outputs=tensor_infos(model.graph.output),
         states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),

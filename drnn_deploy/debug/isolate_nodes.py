@@ -1,4 +1,4 @@
-"""The first node of a part that a runtime computes wrong, by onnx's reference evaluator on the same right inputs."""
+"""The first node of a stage that a runtime computes wrong, by onnx's reference evaluator on the same right inputs."""
 
 from __future__ import annotations
 
@@ -30,10 +30,20 @@ def first_wrong_node(
     stage: str,
     noise: float,
 ) -> str:
-    """Node NAME (OPERATOR) of `stage`, the first in the graph's order that is off; "" where none is or can be told.
+    """Find the first node of a stage, in the graph's order, that a runtime computes wrong.
 
-    model: cut (`drnn_deploy.debug.taps.cut`), so that `feeds` gives right inputs to every part. noise: of the part's
-    tensor; a node's own is at least a rounding of its largest value.
+    Args:
+        runtime: The runtime, which takes any graph.
+        bundle: The bundle.
+        graph: The graph.
+        model: Its model, cut (`drnn_export.onnx_surgery.cut`), so that `feeds` gives right inputs to every stage.
+        known: The tensors of the model, by name.
+        feeds: The inputs of each run.
+        stage: The name of the stage.
+        noise: The noise of the stage's tensor. A node's own is at least a rounding of its largest value.
+
+    Returns:
+        "node NAME (OPERATOR)"; "" where none is off or none can be told.
     """
     nodes = [node for node in model.graph.node if stage in (stage_of(name) for name in (*node.output, node.name))]
     tensors = [known[name] for node in nodes for name in node.output if name in known]

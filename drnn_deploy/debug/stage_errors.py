@@ -1,4 +1,4 @@
-"""Every part's and every state's error against float64, in units of what the graph's arithmetic does to that tensor."""
+"""The error of every stage and every state against float64, in units of the noise of that tensor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ Noises = Mapping[str, float]  # by the names of a trace
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """One golden case in float64, as a graph answers it, with all that is between the layers."""
+    """One golden case in float64, as a graph answers it.
+
+    Attributes:
+        spec: The network.
+        graph: The graph.
+        case: The case, with the outputs that the graph answers.
+        trace: The values between the layers.
+        noises: Their noises, by the same names.
+    """
 
     spec: ModelSpec
     graph: GraphInfo
@@ -39,10 +47,20 @@ class Expected:
 def noises(
     spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
 ) -> dict[str, float]:
-    """The noise of every tensor between the layers, measured as the outputs' is.
+    """Measure the noise of every tensor between the layers, as that of the outputs is measured.
 
     It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
     the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        graph: The graph, whose precision counts.
+        inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
+        right: What float64 makes of them, with its trace.
+
+    Returns:
+        The noise of each tensor of the trace, by its name.
     """
     spacing = PRECISIONS[graph.precision].spacing
     found = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
@@ -56,7 +74,7 @@ def noises(
 
 
 def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
+    """The deviation of a stage's tensor in these runs; None where the graph lacks it or the runs do not reach it."""
     if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = expected.case.inputs.shape[1]
@@ -79,7 +97,7 @@ def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]
 
 
 def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The output in these runs; None where the graph does not give it, or they do not reach it."""
+    """The deviation of the output in these runs; None where the graph does not give it or the runs do not reach it."""
     graph, case = expected.graph, expected.case
     answers = expected.spec.head.output_steps(graph.steps)  # of a run
     found, right, every = [], [], _output_times(expected)
@@ -100,7 +118,7 @@ def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation 
 
 
 def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
-    """The states that come out of runs whose states went in right."""
+    """The deviations of the states that come out of runs whose states went in right."""
     seen = [_StatesOf(expected, batch) for batch in batches]
     return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 
@@ -141,7 +159,7 @@ def _measure_state(expected: Expected, rows: StateRows, seen: Sequence[_StatesOf
 def _resemblance(
     found: Array, right: Array, before: Array, each: int, rows: StateRows, others: Mapping[str, Array], limit: float
 ) -> str:
-    """What a wrong state is. each: rows of one run."""
+    """What a wrong state is in place of the right one. `each`: the rows of one run."""
 
     def same(value: Array) -> bool:
         return found.shape == value.shape and bool(np.abs(found - value).max() <= limit)

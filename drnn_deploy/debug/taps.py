@@ -1,7 +1,7 @@
-"""Looking inside a graph while a runtime runs it: as it is, and with every part on right inputs.
+"""Looking inside a graph while a runtime runs it: as it is, and with every stage on right inputs.
 
-*As it ran*: the tensors between the parts become outputs. *Alone*: each of them is cut, what follows reads the
-reference's value in its place, so that one run shows what every part makes of right inputs; states go in right as well.
+*As it ran*: the tensors between the stages become outputs. *Alone*: each of them is cut, what follows reads the
+reference's value in its place, so that one run shows what every stage makes of right inputs. States go in right, too.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ Feeds = dict[int, Arrays]  # by the number of the run
 
 @dataclasses.dataclass(frozen=True)
 class BatchRuns:
-    """sequences: which of a case's, (B,), of which the first `used` are no repetition. runs: what each run gave, by its
-    number: of a graph with states, of the chunk that it is.
+    """What the runs over one batch gave.
+
+    Attributes:
+        sequences: The sequences of the case that are in the batch, (B,).
+        used: How many of them are not repeated.
+        runs: The outputs of each run by its number; a graph with states runs once a chunk.
     """
 
     sequences: NDArray[np.int64]
@@ -42,7 +46,7 @@ class BatchRuns:
 
 @contextlib.contextmanager
 def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.ModelProto) -> Iterator[Session]:
-    """A changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
+    """Load a changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / graph.file).write_bytes(model.SerializeToString())
@@ -53,7 +57,7 @@ def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.M
 
 
 def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, list[Stage]]:
-    """The tensors between the parts that the graph has, each with the parts that end in it."""
+    """The tensors between the stages that the graph has, each with the stages that end in it."""
     found: dict[str, list[Stage]] = {}
     for stage in stages:
         if stage.tensor in known and known[stage.tensor].shape.count(-1) <= 1:
@@ -64,7 +68,18 @@ def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, 
 def run_as_it_is(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None
 ) -> list[BatchRuns]:
-    """What every run over inputs (N, T, ...) gives but for states, as a stream where the graph has them."""
+    """Run all sequences, as a stream where the graph has states.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle.
+        graph: The graph.
+        inputs: The sequences, (N, T, ...).
+        size: The size of a batch for a graph that takes any.
+
+    Returns:
+        What every run gives, except for states.
+    """
     found = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
     for sequences, used in batches(np.arange(len(inputs)), graph.batch or size):
@@ -88,7 +103,20 @@ def feeds_alone(
     trace: Trace,
     runs: Iterable[int],
 ) -> Feeds:
-    """What goes into a cut graph in these runs of one batch: inputs (B, T, ...) and the trace of the same sequences."""
+    """What goes into a cut graph in these runs of one batch.
+
+    Args:
+        spec: The network.
+        graph: The graph.
+        tapped: The tensors that are cut, with the stages that end in them.
+        known: The tensors of the graph, by name.
+        inputs: The inputs of the batch, (B, T, ...).
+        trace: The float64 values of the same sequences.
+        runs: The numbers of the runs.
+
+    Returns:
+        Run -> its inputs: right values for every cut tensor and every state.
+    """
     feeds = {}
     for run in runs:
         piece = inputs[:, run * graph.steps : (run + 1) * graph.steps]
@@ -103,7 +131,7 @@ def feeds_alone(
 
 
 class _Recorder(CopyingSession):
-    """Runs a session and keeps what every run gave but for the outputs `dropped`: a long stream has too many."""
+    """Runs a session and keeps what every run gave, except for the outputs `dropped`: a long stream has too many."""
 
     def __init__(self, session: Session, dropped: Container[str]) -> None:
         self._session, self._dropped = session, dropped

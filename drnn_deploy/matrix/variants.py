@@ -28,7 +28,7 @@ _PROFILE = (1, 2, 4)  # of a dynamic batch
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What is checked; empty: all that there is, or for a checkpoint `FORMS` in fp32."""
+    """What is checked. An empty entry stands for all that a bundle has, or for a checkpoint for `FORMS` in fp32."""
 
     forms: tuple[str, ...] = ()
     emissions: tuple[str, ...] = ()
@@ -37,7 +37,13 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class GraphSet:
-    """Graphs of one bundle: all whole sequences of one length. `label`: what tells its rows from those of others."""
+    """The graphs of one bundle, whose whole sequences all have one length.
+
+    Attributes:
+        label: What tells its rows from those of other bundles.
+        requests: The graphs.
+        profile: The smallest, usual and largest size of a dynamic batch.
+    """
 
     label: str
     requests: tuple[GraphRequest, ...]
@@ -45,9 +51,17 @@ class GraphSet:
 
 
 def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[GraphSet], list[str]]:
-    """The graphs to check a checkpoint on, and sentences on what was asked for and cannot be emitted.
+    """Decide on which graphs to check a checkpoint.
 
-    Raises `InputError` where nothing can be, or a graph that was asked for is over the node budget.
+    Args:
+        checkpoint: The network.
+        selection: What was asked for.
+
+    Returns:
+        The graphs, and sentences on what was asked for and cannot be emitted.
+
+    Raises:
+        InputError: No graph can be emitted, or one that was asked for is over the node budget.
     """
     forms = [form for form in FORMS if form in (selection.forms or FORMS)]
     builder = VariantBuilder(checkpoint, selection)
@@ -67,9 +81,9 @@ def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[Grap
 
 
 def other_lengths(spec: ModelSpec, length: int) -> list[int]:
-    """Lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
+    """The lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
 
-    None that is there already, and none much longer than the sequences that the network is for.
+    A kind of length that is there already gets no other, and none is much longer than the network's own sequences.
     """
     largest = max(spec.dilations)
     wanted = [largest, largest // 2 + 1]
@@ -79,7 +93,7 @@ def other_lengths(spec: ModelSpec, length: int) -> list[int]:
 
 
 def _dynamic(builder: VariantBuilder, length: int) -> GraphSet:
-    """Of any batch, or of a small one where the emission has static shapes."""
+    """Graphs of any batch, or of a small one where the emission has static shapes."""
     if requests := builder.one_of("sequence", length=length, batch=None):
         return GraphSet(f"T={length} B={':'.join(map(str, _PROFILE))}", requests)
     return GraphSet(f"T={length} B={_SMALL_BATCH}", builder.one_of("sequence", length=length, batch=_SMALL_BATCH))

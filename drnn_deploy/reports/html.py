@@ -39,9 +39,20 @@ def page(
     baseline: str = "",
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> str:
-    """The page as text. baseline: the file that `worse` was found against, or "". explanations: by report's name.
+    """Make the page of parity reports. Names in bundles are escaped.
 
-    Raises `InputError` where jinja2 or matplotlib is not installed. Names in bundles are escaped.
+    Args:
+        reports: Name -> report.
+        environment: What the check ran with.
+        worse: What got worse than the baseline.
+        baseline: The file that `worse` was found against, or "".
+        explanations: Name of a report -> explanations of its failures.
+
+    Returns:
+        The page as text, which needs nothing else.
+
+    Raises:
+        InputError: jinja2 or matplotlib is not installed.
     """
     try:
         import jinja2

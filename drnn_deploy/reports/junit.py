@@ -10,9 +10,16 @@ from drnn_deploy.reports.text import describe
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:
-    """JUnit XML: a suite for each bundle, a case for each runtime, graph and golden case; what did not run is skipped.
+    """Write reports as JUnit XML.
 
-    A row that did not get as far as numbers is one case with an error.
+    A suite stands for each bundle, a case for each runtime, graph and golden case; what did not run is skipped. A row
+    that did not get as far as numbers is one case with an error.
+
+    Args:
+        reports: Name -> report.
+
+    Returns:
+        The XML in UTF-8.
     """
     root = ElementTree.Element("testsuites", name="drnn-parity")
     for name, report in reports.items():

@@ -23,7 +23,12 @@ Entry = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """One thing that got worse: `what`, a sentence with both figures, on `where`."""
+    """One thing that got worse.
+
+    Attributes:
+        where: Where it is: a runtime and graph, and a case or task.
+        what: A sentence with both figures.
+    """
 
     where: str
     what: str
@@ -38,7 +43,11 @@ def parity_schema() -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """An earlier report of `drnn-parity --json`. Raises `InputError` for anything else."""
+    """Read an earlier report of `drnn-parity --json`.
+
+    Raises:
+        InputError: The file is anything else.
+    """
     import jsonschema
 
     try:
@@ -55,10 +64,17 @@ def read_baseline(path: Path) -> dict[str, Any]:
 
 
 def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:
-    """What is worse in `now` than in `before`, both as `drnn-parity --json` writes them.
+    """Find what is worse in a report than in an earlier one, both as `drnn-parity --json` writes them.
 
-    Reports belong together by place, rows by runtime and graph, cases by name. slowdown: times that a row may take
-    longer; None: times do not count.
+    Reports belong together by place, rows by runtime and graph, cases by name.
+
+    Args:
+        before: The earlier report.
+        now: The report.
+        slowdown: How many times longer a row may take; None: times do not count.
+
+    Returns:
+        What got worse by more than noise.
     """
     found: list[Regression] = []
     if len(before["reports"]) != len(now["reports"]):

@@ -52,7 +52,11 @@ class Section:
 
 
 def load_section(experiment: Experiment, folder: Path) -> Section:
-    """Gather an experiment's results from `folder`. Raises `InputError` for a result that does not fit."""
+    """Gather an experiment's results from a folder.
+
+    Raises:
+        InputError: A result does not fit its recipe.
+    """
     found = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
     base = next(iter(experiment.recipes.values()))
     path = result_path(folder, experiment.name, experiment.trivial)
@@ -61,7 +65,15 @@ def load_section(experiment: Experiment, folder: Path) -> Section:
 
 
 def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
-    """Write `results.md` and `figures/*.svg` into `folder`; the same results give the same bytes."""
+    """Write `results.md` and `figures/*.svg`. The same results give the same bytes.
+
+    Args:
+        sections: The experiments with their results.
+        folder: Where to write.
+
+    Returns:
+        The files that were written.
+    """
     drawings: dict[str, Callable[[Axes], None]] = {"mean-recurrent-length": draw_mean_recurrent_length}
     for section in sections:
         if section.experiment.figure != "none" and section.results:
@@ -144,7 +156,14 @@ def _number(run: str) -> int:
 
 
 def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
-    """Of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN, over lags 1 to m = 2^(layers-1)."""
+    """The mean recurrent lengths of three kinds of stacks, over lags 1 to m = 2^(layers-1).
+
+    Args:
+        layers: The number of layers.
+
+    Returns:
+        The lengths of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN.
+    """
     period = 2 ** (layers - 1)
 
     def stack(dilations: Sequence[int]) -> ModelSpec:
@@ -159,7 +178,7 @@ def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
 
 
 def draw_mean_recurrent_length(axes: Axes) -> None:
-    """Over the number of layers."""
+    """The mean recurrent length over the number of layers."""
     layers = range(1, _MOST_LAYERS + 1)
     lengths = [mean_recurrent_lengths(count) for count in layers]
     for name, column in zip(("dilated", "skip", "plain"), zip(*lengths, strict=True), strict=True):

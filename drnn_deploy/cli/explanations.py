@@ -24,7 +24,7 @@ class Explaining:
 
     def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
         self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
-        self.found: dict[str, tuple[Explanation, ...]] = {}
+        self.explanations: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
 
     def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str, cases: Sequence[GoldenCase]) -> None:
@@ -44,13 +44,15 @@ class Explaining:
         if folder is not None and label:
             folder = folder / re.sub(r"[^\w=]+", "-", label)
         every = list(RUNTIMES.values())
-        found = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
-        named = (dataclasses.replace(each, graph=f"{each.graph} {label}".strip()) for each in found)
-        self.found[path] = (*self.found.get(path, ()), *named)
+        explained = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
+        named = (dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip()) for entry in explained)
+        self.explanations[path] = (*self.explanations.get(path, ()), *named)
 
     def to_json(self, path: str) -> dict[str, Any]:
         """The entry `explanations` of a path's report; nothing where it was not asked for."""
-        return {"explanations": [found.to_json() for found in self.found[path]]} if self._asked else {}
+        if not self._asked:
+            return {}
+        return {"explanations": [explanation.to_json() for explanation in self.explanations[path]]}
 
     def markdown(self) -> str:
         """All of them, to follow the report's own text."""
@@ -58,11 +60,11 @@ class Explaining:
             return ""
         from drnn_deploy.reports.markdown import explanations_markdown
 
-        return explanations_markdown(self.found)
+        return explanations_markdown(self.explanations)
 
     def show(self, console: Console, path: str) -> None:
         """Print a path's explanations."""
-        for explanation in self.found.get(path, ()):
+        for explanation in self.explanations.get(path, ()):
             _show(console, explanation)
 
 

@@ -71,7 +71,7 @@ def explain_report(
         InputError: A reproduction cannot be written.
     """
     by_name = {runtime.name: runtime for runtime in runtimes}
-    found = []
+    explanations = []
     for row in report.rows:
         if row.passed or row.exit_code in _NOT_OURS or row.runtime not in by_name:
             continue
@@ -81,8 +81,8 @@ def explain_report(
         command = f"drnn-parity {shlex.quote(target or str(bundle.folder))} --runtime {row.runtime} --explain"
         command += "".join(f" {option}" for option in report.tolerance.options)
         written = "" if folder is None else _write_reproduction(bundle, runtime, row, known, report.tolerance, folder)
-        found.append(dataclasses.replace(explanation, command=command, reproduction=written))
-    return tuple(found)
+        explanations.append(dataclasses.replace(explanation, command=command, reproduction=written))
+    return tuple(explanations)
 
 
 def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase]) -> Explanation:
@@ -146,15 +146,15 @@ def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence:
     if evidence.model is None or evidence.edges:
         return evidence
     seen = runtime if runtime.runs_any_graph else _elsewhere()
-    found = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
+    isolated = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
     return dataclasses.replace(
         evidence,
-        stages=found.stages,
-        states=found.states,
-        node=found.node,
-        rounding=found.rounding,
+        stages=isolated.stages,
+        states=isolated.states,
+        node=isolated.node,
+        rounding=isolated.rounding,
         seen_on="" if seen is runtime else seen.name,
-        note="; ".join(filter(None, (evidence.note, found.note))),
+        note="; ".join(filter(None, (evidence.note, isolated.note))),
     )
 
 
@@ -197,9 +197,9 @@ def _write_reproduction(
     graph = bundle.graph(row.graph)
     for case in cases[:1]:
         for size in graph.profile or (None,):
-            found = minimize(runtime, bundle, graph, case, size, tolerance)
-            if found is not None:
+            reproduction = minimize(runtime, bundle, graph, case, size, tolerance)
+            if reproduction is not None:
                 path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
-                found.save(path)
+                reproduction.save(path)
                 return str(path)
     return ""

@@ -92,8 +92,8 @@ def isolate_stages(
             for rows, used in batches(np.arange(len(expected.case.inputs)), graph.batch or size):
                 trace = {name: value[rows] for name, value in expected.trace.items()}
                 feeds = feeds_alone(expected.spec, graph, tapped, known, expected.case.inputs[rows], trace, runs)
-                found = {run: session.run(feed) for run, feed in feeds.items()}
-                alone.append(BatchRuns(rows.astype(np.int64), used, found))
+                outputs = {run: session.run(feed) for run, feed in feeds.items()}
+                alone.append(BatchRuns(rows.astype(np.int64), used, outputs))
                 fed += feeds.values()
     except DeployError as error:
         notes.append(f"its parts do not run by themselves: {error.message}")
@@ -112,8 +112,8 @@ def isolate_stages(
 def _as_it_ran(session: Session, bundle: Bundle, expected: Expected) -> tuple[int | None, list[BatchRuns]]:
     """Run with every size of batch that a graph is checked with; the size that is furthest off, and its runs."""
     sizes = expected.graph.profile or (None,)
-    found = [(size, run_as_it_is(session, bundle, expected.graph, expected.case.inputs, size)) for size in sizes]
-    return max(found, key=lambda each: _severity(expected, each[1]))
+    runs = [(size, run_as_it_is(session, bundle, expected.graph, expected.case.inputs, size)) for size in sizes]
+    return max(runs, key=lambda entry: _severity(expected, entry[1]))
 
 
 def _chosen_runs(expected: Expected, every: Sequence[Stage], whole: Sequence[BatchRuns]) -> list[int]:
@@ -128,7 +128,7 @@ def _chosen_runs(expected: Expected, every: Sequence[Stage], whole: Sequence[Bat
 def _stage_results(
     expected: Expected, every: Sequence[Stage], alone: Sequence[BatchRuns], whole: Sequence[BatchRuns]
 ) -> list[StageResult]:
-    found = [
+    results = [
         StageResult(
             stage.name,
             stage.tensor,
@@ -138,7 +138,7 @@ def _stage_results(
         for stage in every
     ]
     heads = (measure_head(expected, alone) if alone else None, measure_head(expected, whole) if whole else None)
-    return [*found, StageResult("head", "output", *heads)]
+    return [*results, StageResult("head", "output", *heads)]
 
 
 def _severity(expected: Expected, whole: Sequence[BatchRuns]) -> float:

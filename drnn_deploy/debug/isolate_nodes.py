@@ -51,7 +51,7 @@ def first_wrong_node(
     names = [name for name in (value.name for value in wide.graph.output) if name in known]
     try:
         with session_of(runtime, bundle, graph, wide) as session:
-            found = [session.run(feed) for feed in feeds]
+            observed = [session.run(feed) for feed in feeds]
         right = _by_onnx(wide, names, feeds)
     except DeployError:
         return ""
@@ -59,7 +59,7 @@ def first_wrong_node(
     for node in nodes:
         for name in filter(None, node.output):
             if any(
-                _off(run.get(name), other.get(name), floor, graph) for run, other in zip(found, right, strict=False)
+                _off(run.get(name), other.get(name), floor, graph) for run, other in zip(observed, right, strict=False)
             ):
                 return f"node {node.name or name} ({node.op_type})"
     return ""

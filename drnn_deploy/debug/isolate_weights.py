@@ -36,7 +36,7 @@ def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tupl
     Returns:
         What every layer gives, and a sentence on what this cannot show.
     """
-    notes, found = [_SWAP_ONLY], []
+    notes, results = [_SWAP_ONLY], []
     for layer in range(expected.spec.layers):
         below = expected.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
         spec, weights = one_layer(expected.spec, bundle.weights, layer)
@@ -45,10 +45,10 @@ def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tupl
             outputs = _run(runtime, bundle, expected.graph, spec, weights, below)
             rows = np.arange(len(below))
             batch = BatchRuns(rows, len(rows), {0: {"output": outputs.transpose(1, 0, 2)}})
-            found.append(StageResult(stage.name, "", measure_stage(expected, stage, [batch]), None))
+            results.append(StageResult(stage.name, "", measure_stage(expected, stage, [batch]), None))
         except DeployError as error:
             notes.append(f"{stage.name} does not run: {error.message}")
-    return tuple(found), "; ".join(notes)
+    return tuple(results), "; ".join(notes)
 
 
 def one_layer(spec: ModelSpec, weights: Weights, layer: int) -> tuple[ModelSpec, Weights]:

@@ -56,7 +56,7 @@ class Stage:
         """The float64 values of a run, (B, steps, width)."""
         return rows_at(trace[self.source], self.steps(run))
 
-    def found(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
+    def observed(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
         """The values in the graph's tensor, (B, steps, width); (0,) where it holds too little or does not divide."""
         if self.place is not None:
             fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
@@ -99,7 +99,7 @@ def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
     request = request_of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
-    found = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
+    stages = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
     skewed, computed = graph.emission == "skewed", every
     for layer, (hidden, plan) in enumerate(zip(spec.hidden, request.plan(spec).layers, strict=True)):
         rows = graph.steps
@@ -107,8 +107,8 @@ def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
             computed, rows = computed if plan.select is None else computed[plan.select], plan.cells * plan.fold
         times, tensor = (every - layer, others[0]) if skewed else (computed, others[layer])
         place = layer if skewed else None
-        found.append(Stage(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
-    return found[1:] if first == INPUT else found
+        stages.append(Stage(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
+    return stages[1:] if first == INPUT else stages
 
 
 def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...]) -> Array:
@@ -142,13 +142,13 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
 def rows_at(values: Array, steps: Times) -> Array:
     """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
     inside = (steps >= 0) & (steps < values.shape[1])
-    found = values[:, np.clip(steps, 0, values.shape[1] - 1)]
-    return np.where(inside[None, :, None], found, 0.0)
+    rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
+    return np.where(inside[None, :, None], rows, 0.0)
 
 
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
     """The rows of every state output, by layer."""
-    found: list[StateRows] = []
+    every: list[StateRows] = []
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     for before, after in graph.states:
         line = line_name(before)
@@ -156,15 +156,15 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
             ends = np.cumsum(spec.dilations)
             for layer, (end, dilation, hidden) in enumerate(zip(ends, spec.dilations, spec.hidden, strict=True)):
                 span, source = slice(int(end - dilation), int(end)), f"l{layer}_{line[-1]}"
-                found.append(StateRows(f"layer {layer}", after, before, source, span, hidden))
+                every.append(StateRows(f"layer {layer}", after, before, source, span, hidden))
         elif line == "started":
-            found.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
+            every.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
         else:
             stage = line if line == "fusion" else f"layer {line[1:].partition('_')[0]}"
             source = f"l{spec.layers - 1}_h" if line == "fusion" else line
             width = spec.hidden[int(source[1:].partition("_")[0])]
-            found.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
-    return found
+            every.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
+    return every
 
 
 def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:

@@ -58,11 +58,11 @@ def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.M
 
 def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, list[Stage]]:
     """The tensors between the stages that the graph has, each with the stages that end in it."""
-    found: dict[str, list[Stage]] = {}
+    tapped: dict[str, list[Stage]] = {}
     for stage in stages:
         if stage.tensor in known and known[stage.tensor].shape.count(-1) <= 1:
-            found.setdefault(stage.tensor, []).append(stage)
-    return found
+            tapped.setdefault(stage.tensor, []).append(stage)
+    return tapped
 
 
 def run_as_it_is(
@@ -80,7 +80,7 @@ def run_as_it_is(
     Returns:
         What every run gives, except for states.
     """
-    found = []
+    every = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
     for sequences, used in batches(np.arange(len(inputs)), graph.batch or size):
         recorder = _Recorder(session, {after for _, after in graph.states})
@@ -90,8 +90,8 @@ def run_as_it_is(
             stream.finish()
         else:
             recorder.run({"input": np.ascontiguousarray(inputs[sequences])})
-        found.append(BatchRuns(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
-    return found
+        every.append(BatchRuns(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
+    return every
 
 
 def feeds_alone(
@@ -139,6 +139,6 @@ class _Recorder(CopyingSession):
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
-        found = self._session.run(inputs)
-        self.runs.append({name: value.copy() for name, value in found.items() if name not in self._dropped})
-        return found
+        outputs = self._session.run(inputs)
+        self.runs.append({name: value.copy() for name, value in outputs.items() if name not in self._dropped})
+        return outputs

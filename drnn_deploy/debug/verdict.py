@@ -137,11 +137,11 @@ def _no_stage(evidence: Evidence) -> tuple[str, str]:
 
 def _unseen_before(stages: Sequence[StageResult], culprit: str) -> list[str]:
     """The stages right before the culprit whose tensor the graph lacks: their errors show in the culprit's."""
-    found: list[str] = []
+    unseen: list[str] = []
     for stage in stages:
         if stage.stage == culprit:
-            return found
-        found = [*found, stage.stage] if stage.alone is None else []
+            return unseen
+        unseen = [*unseen, stage.stage] if stage.alone is None else []
     return []
 
 

@@ -127,7 +127,7 @@ def _case(
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
     spec, weights = checkpoint.dilated, checkpoint.weights
     narrow: dict[str, float] = {
-        each: max(noise, rounding_noise(spec, weights, inputs, reference, each)) for each in precisions
+        precision: max(noise, rounding_noise(spec, weights, inputs, reference, precision)) for precision in precisions
     }
     return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source, narrow_noise=narrow)
 

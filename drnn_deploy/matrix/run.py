@@ -191,7 +191,7 @@ def _task_cases(bundle: Bundle, options: MatrixOptions, notify: Notify) -> tuple
 
 def _known(bundle: Bundle, cases: Sequence[TaskCase]) -> list[GoldenCase]:
     """What a bundle may have been checked on."""
-    return [*bundle.golden, *(each.case for each in cases if not each.carried)]
+    return [*bundle.golden, *(task_case.case for task_case in cases if not task_case.carried)]
 
 
 def _check(
@@ -199,15 +199,17 @@ def _check(
 ) -> ParityReport:
     """The bundle's golden cases and those of the task that have its length."""
     lengths = {graph.steps for graph in bundle.graphs if graph.form == "sequence"}
-    more = [each.case for each in cases if not each.carried and each.case.inputs.shape[1] in lengths]
-    by_name = {each.case.name: each for each in cases}
+    more = [
+        task_case.case for task_case in cases if not task_case.carried and task_case.case.inputs.shape[1] in lengths
+    ]
+    by_name = {task_case.case.name: task_case for task_case in cases}
     results: list[TaskResult] = []
 
     def observe(runtime: Runtime, graph: GraphInfo, case: GoldenCase, outputs: NDArray[np.generic]) -> None:
         if (task_case := by_name.get(case.name)) is None:
             return
-        if found := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
-            results.append(found)
+        if result := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
+            results.append(result)
 
     report = check_parity(bundle, runtimes, tolerance=tolerance, notify=notify, more_cases=more, observe=observe)
     return dataclasses.replace(report, tasks=tuple(results))

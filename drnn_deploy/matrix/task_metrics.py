@@ -62,9 +62,9 @@ class TaskCase:
         if outputs.shape != self.case.outputs.shape:
             return None
         with np.errstate(invalid="ignore", over="ignore"):
-            found = self.metrics(outputs)
+            measured = self.metrics(outputs)
         metrics = {
-            name: Measured(value, found[name] if np.isfinite(found[name]) else None)
+            name: Measured(value, measured[name] if np.isfinite(measured[name]) else None)
             for name, value in self.metrics(self.case.outputs).items()
         }
         changed = int(np.count_nonzero(outputs.argmax(axis=-1) != self.case.outputs.argmax(axis=-1)))
@@ -158,9 +158,9 @@ def _reference_case(
         reference = run_reference(spec, weights, inputs)
         outputs.append(reference.outputs.astype(np.float64))
         noise = max(noise, reference.noise(run_reference(spec, weights, inputs, precision=np.float32).outputs))
-        for each in narrow:
-            found = rounding_noise(spec, weights, inputs, reference, each)
-            narrow_noise[each] = max(narrow_noise[each], noise, found)
+        for precision in narrow:
+            rounding = rounding_noise(spec, weights, inputs, reference, precision)
+            narrow_noise[precision] = max(narrow_noise[precision], noise, rounding)
     named: dict[str, float] = {str(name): value for name, value in narrow_noise.items()}
     return GoldenCase(
         "test split", np.concatenate(pieces), np.concatenate(outputs), noise, source=source, narrow_noise=named

@@ -72,12 +72,14 @@ def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[Grap
         sets.append(GraphSet(f"B={_ODD_BATCH}", builder.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
     if "sequence" in forms:
         whole = builder.one_of("sequence", batch=_ODD_BATCH, prune=False)
-        same = all(_evaluations(builder.spec, each, prune=True) == _evaluations(builder.spec, each) for each in whole)
+        same = all(
+            _evaluations(builder.spec, entry, prune=True) == _evaluations(builder.spec, entry) for entry in whole
+        )
         sets.append(GraphSet(f"B={_ODD_BATCH}{'' if same else ' unpruned'}", whole))
         for length in other_lengths(builder.spec, builder.length):
             sets.append(_dynamic(builder, length))
     notes = [f"left out: {error.message}" for error in builder.refusals]
-    return [each for each in sets if each.requests], list(dict.fromkeys(notes))
+    return [entry for entry in sets if entry.requests], list(dict.fromkeys(notes))
 
 
 def other_lengths(spec: ModelSpec, length: int) -> list[int]:
@@ -89,7 +91,7 @@ def other_lengths(spec: ModelSpec, length: int) -> list[int]:
     wanted = [largest, largest // 2 + 1]
     if length % largest == 0:
         wanted.append(largest + largest // 2 + 1)
-    return [each for each in dict.fromkeys(wanted) if each != length and each <= 2 * length]
+    return [other for other in dict.fromkeys(wanted) if other != length and other <= 2 * length]
 
 
 def _dynamic(builder: VariantBuilder, length: int) -> GraphSet:
@@ -111,25 +113,25 @@ class VariantBuilder:
     def all_of(self, form: str) -> list[GraphRequest]:
         """Every emission and precision of a form, at batch 1; refusals are remembered where the user asked for it."""
         emissions = self._selection.emissions or FORMS[form]
-        found = []
+        chosen: list[GraphRequest] = []
         for precision in self._precisions():
             requests = [self._request(form, emission, precision) for emission in emissions]
             emitted = [request for request in requests if isinstance(request, GraphRequest)]
             if not emitted or self._selection.emissions:
                 self.refusals += [request for request in requests if isinstance(request, InputError)]
-            found += emitted if self._selection.emissions else [each for each in emitted if self._is_small(each)]
-        return found
+            chosen += emitted if self._selection.emissions else filter(self._is_small, emitted)
+        return chosen
 
     def one_of(self, form: str, **changes: int | bool | None) -> tuple[GraphRequest, ...]:
         """The first emission of a form that can be had, in every precision, with other lengths or batches."""
-        found = []
+        chosen = []
         for precision in self._precisions():
             for emission in self._selection.emissions or FORMS[form]:
                 request = self._request(form, emission, precision, **changes)
                 if isinstance(request, GraphRequest) and self._is_small(request):
-                    found.append(request)
+                    chosen.append(request)
                     break
-        return tuple(found)
+        return tuple(chosen)
 
     def _precisions(self) -> tuple[str, ...]:
         return self._selection.precisions or ("fp32",)

@@ -188,7 +188,7 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget
     requests = [
         dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch, request.precision)
     ]
-    candidates = [_candidate(spec, each, target, costs) for each in requests]
+    candidates = [_candidate(spec, variant, target, costs) for variant in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request

@@ -30,8 +30,8 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         for entry in report.missing:
             shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
             ElementTree.SubElement(shown, "skipped", message=entry.reason)
-        found = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
-        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *found), strict=True):
+        counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
+        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
             suite.set(kind, str(count))
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)

@@ -51,16 +51,16 @@ def read_baseline(path: Path) -> dict[str, Any]:
     import jsonschema
 
     try:
-        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        jsonschema.validate(found, parity_schema())
+        report: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        jsonschema.validate(report, parity_schema())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
     except jsonschema.ValidationError as error:
         what = f"{path} is no report of drnn-parity: {error.json_path}: {error.message:.200}"
         raise InputError(what, _FIX) from error
-    if "error" in found:
-        raise InputError(f"{path} is of a check that did not get as far as numbers: {found['error']['message']}", _FIX)
-    return found
+    if "error" in report:
+        raise InputError(f"{path} is of a check that did not get as far as numbers: {report['error']['message']}", _FIX)
+    return report
 
 
 def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:
@@ -76,13 +76,13 @@ def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> lis
     Returns:
         What got worse by more than noise.
     """
-    found: list[Regression] = []
+    worse: list[Regression] = []
     if len(before["reports"]) != len(now["reports"]):
         counts = f"{len(before['reports'])} bundles or checkpoints were checked, now {len(now['reports'])}"
-        found.append(Regression("the check", counts))
+        worse.append(Regression("the check", counts))
     for old, new in zip(before["reports"], now["reports"], strict=False):
-        found += _of_report(old, new, slowdown)
-    return found
+        worse += _of_report(old, new, slowdown)
+    return worse
 
 
 def _of_report(before: Entry, now: Entry, slowdown: float | None) -> Iterator[Regression]:
@@ -111,9 +111,9 @@ def _of_row(name: str, before: Entry, now: Entry, slowdown: float | None) -> Ite
             if not now["error"]:
                 yield Regression(where, "was checked, and is not any more")
             continue
-        then, found = _noises(old), _noises(cases[old["case"]])
-        if found > max(_TIMES_NOISE * then, then + _MORE_NOISE):
-            yield Regression(where, f"error grew from {then:.3g} to {found:.3g} noises")
+        noises_before, noises = _noises(old), _noises(cases[old["case"]])
+        if noises > max(_TIMES_NOISE * noises_before, noises_before + _MORE_NOISE):
+            yield Regression(where, f"error grew from {noises_before:.3g} to {noises:.3g} noises")
         if cases[old["case"]]["agreement"] < old["agreement"]:
             shares = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
             yield Regression(where, f"the share of the reference's predictions fell {shares}")

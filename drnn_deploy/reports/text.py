@@ -40,8 +40,8 @@ def row_cells(row: ParityRow) -> dict[str, str]:
 
 def describe(case: CaseResult) -> str:
     """One sentence on a case that failed."""
-    found = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    return f"{found} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
+    return f"{what} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:
@@ -61,9 +61,9 @@ def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]
         expected = {name: metric.reference for name, metric in group[0].metrics.items()}
         rows.append([task, "float64", "", *(_shown(expected, name) for name in names), f"{group[0].sequences:,}", ""])
         for result in group:
-            found = {name: metric.value for name, metric in result.metrics.items()}
+            measured = {name: metric.value for name, metric in result.metrics.items()}
             counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
-            rows.append([task, result.runtime, result.graph, *(_shown(found, name) for name in names), *counts])
+            rows.append([task, result.runtime, result.graph, *(_shown(measured, name) for name in names), *counts])
     return header, rows
 
 
@@ -114,7 +114,7 @@ def _enough(report: ParityReport) -> list[str]:
     where = f"{row.runtime} {row.graph} on {case.case} inputs"
     if case.in_noise is None:
         return [f"smallest tolerance that would have passed: none, {where} gives no numbers, or an error without noise"]
-    absolute = max((each.absolute or 0.0 for entry in report.rows for each in entry.cases), default=0.0)
+    absolute = max((result.absolute or 0.0 for entry in report.rows for result in entry.cases), default=0.0)
     either = f"--max-noise {case.in_noise:.3g} ({where}), or --atol {absolute:.2g}"
     return [f"smallest tolerance that would have passed: {either}"]
 
@@ -173,7 +173,7 @@ def _level(value: float, limit: float) -> int:
 
 
 def _row(stage: StageResult, ascii_only: bool) -> tuple[str, ...]:
-    seen = next((each for each in (stage.alone, stage.whole) if each is not None), None)
+    seen = next((deviation for deviation in (stage.alone, stage.whole) if deviation is not None), None)
     limit = "" if seen is None else f"{seen.limit:.1e}"
     growth = sparkline(stage.whole, ascii_only=ascii_only)
     return stage.stage, _error(stage.alone), _error(stage.whole), limit, _step(stage.whole), growth

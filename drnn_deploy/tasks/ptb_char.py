@@ -88,8 +88,8 @@ class PtbChar:
 
     def metrics(self, score: Score) -> dict[str, float]:
         """Accuracy and cross-entropy per character, and that in bits."""
-        found = score.metrics()
-        return {**found, "bits_per_character": found["cross_entropy"] / math.log(2)}
+        metrics = score.metrics()
+        return {**metrics, "bits_per_character": metrics["cross_entropy"] / math.log(2)}
 
     def _text(self, split: str) -> NDArray[np.int64]:
         text = _load(datasets.folder(self.name), split)

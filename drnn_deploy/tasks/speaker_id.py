@@ -45,8 +45,8 @@ class SpeakerId:
         features: "raw" (T = window, C = 1), or "mfcc" (T = frames of 32 ms, 10 ms apart, C = 13; each coefficient with
             mean 0 and deviation 1 over up to 500 training recordings).
         path: For vctk the folder that holds wav48; for fsdd a folder of its WAV files. Without a path they lie where
-            data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into the
-            checkpoint with the other options: leave it out where that is passed on.
+            data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into
+            the checkpoint with the other options: leave it out where that is passed on.
     """
 
     corpus: Literal["fsdd", "vctk"] = "fsdd"
@@ -130,10 +130,10 @@ class SpeakerId:
 
     def metrics(self, score: Score) -> dict[str, float]:
         """Accuracy and cross-entropy per window, and `recording_accuracy`, where the windows of a recording vote."""
-        found = score.metrics()
-        if "group_accuracy" in found:
-            found["recording_accuracy"] = found.pop("group_accuracy")
-        return found
+        metrics = score.metrics()
+        if "group_accuracy" in metrics:
+            metrics["recording_accuracy"] = metrics.pop("group_accuracy")
+        return metrics
 
     def _windows(self, split: Split) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         for number, recording in enumerate(self.recordings().splits[split]):

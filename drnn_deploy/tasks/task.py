@@ -110,8 +110,8 @@ class Score:
 
     def metrics(self) -> dict[str, float]:
         """{"accuracy", "cross_entropy"}, and "group_accuracy" where there are groups."""
-        found = {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
+        metrics = {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
         if self.groups:
             right = sum(int(total.argmax()) == self.group_targets[group] for group, total in self.groups.items())
-            found["group_accuracy"] = right / len(self.groups)
-        return found
+            metrics["group_accuracy"] = right / len(self.groups)
+        return metrics

@@ -57,11 +57,11 @@ def load_section(experiment: Experiment, folder: Path) -> Section:
     Raises:
         InputError: A result does not fit its recipe.
     """
-    found = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
+    results = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
     base = next(iter(experiment.recipes.values()))
     path = result_path(folder, experiment.name, experiment.trivial)
     trivial = load_result(path, base) if experiment.trivial else None
-    return Section(experiment, {run: result for run, result in found.items() if result}, trivial)
+    return Section(experiment, {run: result for run, result in results.items() if result}, trivial)
 
 
 def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
@@ -190,8 +190,8 @@ def draw_mean_recurrent_length(axes: Axes) -> None:
 def _memory_section() -> str:
     rows = [["layers", "lags 1 to", "dilated RNN", "skip RNN", "plain RNN"]]
     for layers in range(2, _MOST_LAYERS + 1):
-        found = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
-        rows.append([str(layers), str(2 ** (layers - 1)), *found])
+        lengths = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
+        rows.append([str(layers), str(2 ** (layers - 1)), *lengths])
     link = "![mean recurrent length](figures/mean-recurrent-length.svg)"
     return "\n\n".join(["## Mean recurrent length", _MEMORY, _table(rows), link]) + "\n"
 

@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="builds of each form")
     given = parser.parse_args(arguments)
     write_result("step-forms", {"rounds": given.rounds, "rows": measure(given.rounds)})
-    PAGE.write_text(page(json.loads((RESULTS / "step-forms.json").read_text(encoding="utf-8"))))
+    PAGE.write_text(page(json.loads((RESULTS / "step-forms.json").read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 class Explaining:
     """Explains failures as bundles are checked, and keeps the explanations by path; does nothing unless asked to.
 
-    folder: where reproductions go, which is asking; with several bundles, each has a folder of its own in it.
+    Args:
+        asked: Whether to explain.
+        folder: Where reproductions go; naming it is asking, too.
+        notify: Gets a line on what is explained at the moment.
+        several: Whether there are several bundles; then each has a folder of its own in `folder`.
     """
 
     def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
@@ -28,9 +32,14 @@ class Explaining:
         self._numbers: dict[str, int] = {}
 
     def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str, cases: Sequence[GoldenCase]) -> None:
-        """Explain what failed of a bundle, or of one of a checkpoint's, that the command line calls `path`.
+        """Explain what failed of a bundle.
 
-        label: what the report's graphs are called beside their names. cases: that it may have been checked on.
+        Args:
+            path: What the command line calls it, or the checkpoint that it was made of.
+            bundle: The bundle, which must still be there.
+            report: Its report.
+            label: What the report's graphs are called beside their names.
+            cases: The cases that it may have been checked on.
         """
         if not self._asked:
             return
@@ -55,7 +64,7 @@ class Explaining:
         return {"explanations": [explanation.to_json() for explanation in self.explanations[path]]}
 
     def markdown(self) -> str:
-        """All of them, to follow the report's own text."""
+        """All explanations, to follow the report's own text."""
         if not self._asked:
             return ""
         from drnn_deploy.reports.markdown import explanations_markdown

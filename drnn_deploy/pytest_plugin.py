@@ -184,6 +184,6 @@ class _ComparedItem(_Item):
     def runtest(self) -> None:
         from drnn_runtimes.registry import RUNTIMES
 
-        others = [runtime for name, runtime in RUNTIMES.items() if name != "reference"]
+        others = [runtime for runtime in RUNTIMES.values() if not runtime.is_reference]
         if not any(self.matrix.runs_any(self.bundle, runtime) for runtime in others):
             pytest.fail("no runtime besides the reference can run a graph here: nothing is compared", pytrace=False)

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.gpu.plan import Setting
+import torch
+
+from benchmarks.gpu.plan import SMOKE, Setting
+from benchmarks.gpu.worker import Row
 from benchmarks.latency import STEPS, network
+from drnn_core.environment import package_version
+from drnn_core.errors import InputError
+from drnn_core.files import replacing
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter.pipeline import EngineResult
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_zoo import ZOO
 
-Row = dict[str, Any]
 CHUNK = 32
 _NODES = 40_000  # the copy memory network over its 520 steps, unrolled
 
 
 def sets_of(setting: Setting, name: str) -> dict[str, dict[str, Any]]:
     """Set -> `ExportOptions` of its bundle. Of the zoo's networks all precisions and forms, bfloat16 unrolled."""
+    if name == SMOKE:
+        return {cell: {"length": 16, "emissions": ("fused",), "batch": 1} for cell in get_args(Cell)}
     stream: dict[str, Any] = {"forms": ("chunk", "step"), "chunk": CHUNK, "emissions": ("unrolled",), "batch": 1}
     if name in get_args(Cell):
         whole: dict[str, Any] = {"length": STEPS, "emissions": ("fused",), "precisions": ("fp32", "fp16")}
@@ -39,19 +50,32 @@ def open_bundle(setting: Setting, name: str, of: str, runtime: str) -> Bundle:
     return Bundle.open(setting.folder(name, of, runtime))
 
 
-def checkpoint_of(name: str) -> Checkpoint:
-    """A network of the zoo, or of the paper's with seeded weights by its cell."""
-    if name in get_args(Cell):
-        model = network(name)  # type: ignore[arg-type]
-        return Checkpoint(model.spec, {key: value.numpy() for key, value in model.state_dict().items()})
-    return load_checkpoint(ZOO / name / "model.pt")
+def checkpoint_of(name: str, of: str = "") -> Checkpoint:
+    """A network of the zoo, of the paper's with seeded weights by its cell, or a tiny one by its set, for a start."""
+    if name not in (SMOKE, *get_args(Cell)):
+        return load_checkpoint(ZOO / name / "model.pt")
+    model = network(name) if name != SMOKE else _tiny(of)  # type: ignore[arg-type]
+    return Checkpoint(model.spec, {key: value.numpy() for key, value in model.state_dict().items()})
+
+
+def _tiny(cell: str) -> DilatedRNN:
+    torch.manual_seed(0)
+    return DilatedRNN(ModelSpec(cell, (8, 8), (1, 2), Continuous(1), Head("last", 4)))  # type: ignore[arg-type]
 
 
 def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Row:
-    """Export every set of a network; with a flavour, build the engines. A build that fails is a row with the reason."""
-    checkpoint, graphs, engines = checkpoint_of(name), [], []
+    """Export every set of a network that is not there; with a flavour, build the engines.
+
+    A build that fails is an entry with the reason.
+    """
+    graphs, engines = [], []
     for of, options in sets_of(setting, name).items():
+        checkpoint = checkpoint_of(name, of)
         folder = setting.folder(name, of, flavour or "")
+        made_of = _made_of(checkpoint, options)
+        if not flavour and (kept := _kept(folder, made_of)):
+            graphs += _graph_rows(of, kept)
+            continue
         chosen = ExportOptions(
             **options,
             engines=(flavour,) if flavour else (),
@@ -60,7 +84,10 @@ def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Ro
             runtimes=(),
         )
         result = export(checkpoint, folder, chosen)
-        graphs += [{"set": of, "graph": graph.name, "nodes": graph.nodes} for graph in result.bundle.graphs]
+        if not flavour:
+            with replacing(_note(folder)) as temporary:
+                temporary.write_text(made_of)
+        graphs += _graph_rows(of, result.bundle)
         engines += [{"set": of, **_engine_row(engine)} for engine in result.engines]
     if not flavour:
         return {"status": "ok", "graphs": graphs}
@@ -71,6 +98,33 @@ def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Ro
         every = len(refused) == len(engines)
         return {"status": "refused" if every else "ok", **({"reason": reason} if every else {}), "engines": engines}
     return {"status": "ok", "engines": engines}
+
+
+def _graph_rows(of: str, bundle: Bundle) -> list[Row]:
+    return [{"set": of, "graph": graph.name, "nodes": graph.nodes} for graph in bundle.graphs]
+
+
+def _made_of(checkpoint: Checkpoint, options: Row) -> str:
+    """A digest of all that decides what is in a bundle."""
+    digest = hashlib.sha256(
+        repr((package_version(), checkpoint.spec, checkpoint.task, sorted(options.items()))).encode()
+    )
+    for name, value in sorted(checkpoint.weights.items()):
+        digest.update(name.encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def _note(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.made-of")
+
+
+def _kept(folder: Path, made_of: str) -> Bundle | None:
+    """The bundle that an earlier run left, if it is whole and would be made of the same again."""
+    try:
+        same = _note(folder).read_text() == made_of
+        return Bundle.open(folder) if same else None
+    except (OSError, InputError):
+        return None
 
 
 def _engine_row(result: EngineResult) -> Row:

@@ -16,34 +16,47 @@ from drnn_runtimes.trt.bindings import Flavour
 from drnn_zoo import zoo_tasks
 
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU
-SURVEY = "runtimes"
+SURVEY, SMOKE = "runtimes", "smoke"
 FLAVOURS: tuple[str, ...] = get_args(Flavour)
 BASELINE = "torch-cudnn"
 RUNTIMES: dict[Device, tuple[str, ...]] = {
     "cuda": ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", *FLAVOURS),
     "cpu": ("torch", "onnxruntime-cpu"),
 }
-COMPILED = "torch-compile"
-TORCH_WAYS = ("torch-pruned", "torch-native", "torch-phases", COMPILED)
-GRAPH_WAYS = ("torch", *FLAVOURS)
-_MINUTES = {  # a part's longest time: with --quick, without
-    "export": (2, 10),
+COMPILED, NATIVE = "torch-compile", "torch-native"
+TORCH_WAYS = ("torch-pruned", "torch-phases", NATIVE, COMPILED)
+OVERRIDES = ("0", "unset")  # what NVIDIA_TF32_OVERRIDE is
+RECORDED = ("copy-memory", "speaker-id")  # of the zoo: their pruned steps are unevenly spaced
+_ALONE = ("graph", "latency", "stream")  # on a quiet GPU, after all others
+_MINUTES = {  # a part's longest time: quick, full
+    "export": (4, 10),
     "engines": (3, 45),
+    SMOKE: (1, 2),
     "parity": (2, 15),
+    "tf32": (1, 5),
+    "graph": (1, 10),
     "latency": (2, 15),
-    "stream": (2, 10),
-    "graph": (2, 10),
+    "stream": (1, 10),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part. `runtimes`: what must be usable for it; `after`: the part whose files it reads, or ""."""
+    """One part. `runtimes`: what must be usable for it; `after`: the part whose files it reads, or "".
+
+    `override`: what NVIDIA_TF32_OVERRIDE is in its process, "unset" for nothing.
+    """
 
     name: str
     seconds: float
     runtimes: tuple[str, ...] = ()
     after: str = ""
+    override: str = OVERRIDES[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is timed, with no other part beside it."""
+        return self.name.partition("/")[0] in _ALONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,28 +88,52 @@ def networks() -> tuple[list[str], list[str]]:
 
 
 def all_parts(device: Device, *, quick: bool) -> list[Part]:
-    """Every part in the order in which they run: parity before speed, and network by network."""
-    zoo, cells = networks()
-    runtimes = RUNTIMES[device]
-    named: list[tuple[str, str, str]] = []  # name, runtime, after
-    for network in zoo:
-        named += _files(network, device)
-        named += [(f"parity/{network}/{runtime}", runtime, _files_of(network, runtime)) for runtime in runtimes]
-    for cell in cells:
-        named += _files(cell, device)
-        named += [(f"latency/{cell}/{way}", runtimes[0], "") for way in TORCH_WAYS if way != COMPILED]
-        named += [(f"latency/{cell}/{runtime}", runtime, _files_of(cell, runtime)) for runtime in runtimes[1:]]
-        named += [(f"stream/{cell}/{runtime}", runtime, _files_of(cell, runtime)) for runtime in runtimes]
-        named.append((f"graph/{cell}/torch", "torch-cuda", ""))
-        named += [(f"graph/{cell}/{flavour}", flavour, _files_of(cell, flavour)) for flavour in FLAVOURS]
-    named += [(f"latency/{cell}/{COMPILED}", runtimes[0], "") for cell in cells]  # which takes minutes to compile
-    column = 0 if quick else 1
+    """Every part, what is worth most first; those that are timed come after all others.
+
+    Worth: that both runtimes run at all, parity of the zoo's networks, TF32, CUDA graphs, latency; then TensorRT, and
+    last what torch takes minutes to compile.
+    """
+    named, cells = networks()
+    first, second, *others = RUNTIMES[device]
     parts = [Part(SURVEY, 120.0)]
-    for name, runtime, after in named:
-        kind = name.partition("/")[0]
-        beside = (runtimes[0],) if kind in ("latency", "stream") else ()  # which every way is timed beside
-        needed = tuple(dict.fromkeys(each for each in (*beside, runtime) if each))
-        parts.append(Part(name, 60.0 * _MINUTES[kind][column], needed, after))
+
+    def add(name: str, *runtimes: str, after: str = "", override: str = OVERRIDES[0]) -> None:
+        minutes = _MINUTES[name.partition("/")[0]][0 if quick else 1]
+        parts.append(Part(name, 60.0 * minutes, tuple(dict.fromkeys(runtimes)), after, override))
+
+    add(f"export/{SMOKE}")
+    for runtime in (first, second):
+        add(f"{SMOKE}/{runtime}", runtime, after=f"export/{SMOKE}")
+    for name in (*named, *cells):
+        add(f"export/{name}")
+    for runtime in (first, second):
+        for name in named:
+            add(f"parity/{name}/{runtime}", runtime, after=f"export/{name}")
+    for override in OVERRIDES:
+        for runtime in (first, second):
+            for name in named:
+                add(f"tf32/{name}/{runtime}/{override}", runtime, after=f"export/{name}", override=override)
+    for runtime in others:
+        for name in (*named, *cells):
+            after = f"engines/{name}/{runtime}" if runtime in FLAVOURS else f"export/{name}"
+            if runtime in FLAVOURS:
+                add(after, runtime)
+            if name in named:
+                add(f"parity/{name}/{runtime}", runtime, after=after)
+    for name in (*RECORDED, *cells):
+        add(f"graph/{name}/torch", "torch-cuda")
+    for runtime in (second, *others):  # beside torch, as all that follow
+        for cell in cells:
+            after = f"engines/{cell}/{runtime}" if runtime in FLAVOURS else f"export/{cell}"
+            add(f"latency/{cell}/{runtime}", first, runtime, after=after)
+            add(f"stream/{cell}/{runtime}", first, runtime, after=after)
+            if runtime in FLAVOURS:
+                add(f"graph/{cell}/{runtime}", runtime, after=after)
+    for cell in cells:
+        add(f"stream/{cell}/{first}", first, after=f"export/{cell}")
+    for way in TORCH_WAYS:
+        for cell in cells:
+            add(f"latency/{cell}/{way}", first)
     return parts
 
 
@@ -113,14 +150,3 @@ def chosen_parts(parts: Sequence[Part], words: Sequence[str]) -> list[Part]:
             raise InputError(f"there is no part {word!r}", f"Give a kind ({kinds}), or more of a path: --list.")
         chosen |= {name for part in named for name in (part.name, part.after)}
     return [part for part in parts if part.name in chosen]
-
-
-def _files(network: str, device: Device) -> list[tuple[str, str, str]]:
-    """The parts that write a network's bundles."""
-    engines = [(f"engines/{network}/{flavour}", flavour, "") for flavour in FLAVOURS if device == "cuda"]
-    return [(f"export/{network}", "", ""), *engines]
-
-
-def _files_of(network: str, runtime: str) -> str:
-    """The part that writes the bundles that a runtime reads."""
-    return f"engines/{network}/{runtime}" if runtime in FLAVOURS else f"export/{network}"

@@ -15,21 +15,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu.bundles import CHUNK, Row, open_bundle
+from benchmarks.gpu.bundles import CHUNK, checkpoint_of, open_bundle
 from benchmarks.gpu.plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Setting
+from benchmarks.gpu.worker import Row, Rows
 from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved_times
 from benchmarks.training_step import by_phase
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.torch import without_tf32
+from drnn_runtimes.torch import tf32
 from drnn_runtimes.trt.session import TensorRTSession
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Run = Callable[[Array], Any]
 Call = Callable[[], Any]
-_QUICK, _FULL = (1.0, 30), (6.0, 300)  # seconds of a measurement, and rounds at least
+_QUICK, _FULL = (1.0, 10), (6.0, 300)  # seconds of a measurement, and rounds at least
 _BLOCKS = 5
 _TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}  # largest difference from eager torch in float32, of outputs about 1
 
@@ -42,23 +44,22 @@ def summary(times: Sequence[float]) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in found.items()} | {"runs": len(times)}
 
 
-def latency(setting: Setting, cell: str, way: str) -> Row:
+def latency(setting: Setting, cell: str, way: str) -> Rows:
     """Milliseconds of whole sequences (STEPS steps), by batch and precision, beside cuDNN on folded phases."""
-    rows = []
-    with without_tf32(), torch.no_grad():
+    with tf32(False), torch.no_grad():
         model = network(cell).to(setting.device)  # type: ignore[arg-type]
         for batch in setting.batches:
             baseline = functools.partial(_torch_run, functools.partial(model, prune=False), setting.device)
             for precision, run in _ways(setting, model, cell, batch, way):
                 with run as contender:
                     calls: dict[str, Run] = {BASELINE: baseline, way: contender}
-                    rows.append({"batch": batch, "precision": precision, **_compared(setting, calls, batch, precision)})
-    return {"status": "ok", "steps": STEPS, "rows": rows}
+                    found = _compared(setting, calls, _samples(model.spec, batch, STEPS), precision)
+                yield {"batch": batch, "precision": precision, **found}
+    return {"status": "ok", "steps": STEPS}
 
 
-def streams(setting: Setting, cell: str, runtime: str) -> Row:
+def streams(setting: Setting, cell: str, runtime: str) -> Rows:
     """Milliseconds of a chunk through `Stream.push`, state carried, beside torch's stream in the same process."""
-    rows = []
     bundle = open_bundle(setting, cell, "stream", runtime)
     baseline = RUNTIMES[setting.device][0]
     for form, steps in (("step", 1), ("chunk", CHUNK)):
@@ -72,18 +73,30 @@ def streams(setting: Setting, cell: str, runtime: str) -> Row:
                 outputs = [stream.push(samples).astype(np.float32) for stream in opened.values()]
                 np.testing.assert_allclose(outputs[-1], outputs[0], atol=_TOLERANCE["fp32"])
             calls: dict[str, Call] = {name: functools.partial(stream.push, samples) for name, stream in opened.items()}
-            rows.append({"form": form, "chunk": steps, **_timed(setting, calls)})
-    return {"status": "ok", "rows": rows}
+            found = _timed(setting, calls)
+        yield {"form": form, "chunk": steps, **found}
+    return {"status": "ok"}
 
 
-def graphs(setting: Setting, cell: str, way: str) -> Row:
+def graphs(setting: Setting, name: str, way: str) -> Rows:
     """Milliseconds of the same work launched kernel by kernel, and as one CUDA graph; outputs are compared first."""
-    rows = []
-    with without_tf32(), torch.no_grad():
+    task = checkpoint_of(name).task if way == "torch" else {}
+    length = int(task.get("length", STEPS))
+    with tf32(False), torch.no_grad():
         for batch in setting.batches:
-            with (_torch_graph if way == "torch" else _engine_graph)(setting, cell, batch, way) as calls:
-                rows.append({"batch": batch, **_compared(setting, calls, batch, "fp32")})
-    return {"status": "ok", "rows": rows}
+            samples = _samples(checkpoint_of(name).dilated, batch, length)
+            with (_torch_graph if way == "torch" else _engine_graph)(setting, name, samples, way) as calls:
+                found = _compared(setting, calls, samples, "fp32")
+            yield {"batch": batch, "steps": length, **found}
+    return {"status": "ok"}
+
+
+def _samples(spec: ModelSpec, batch: int, length: int) -> list[Array]:
+    """Three inputs for a network, each (batch, length, ...)."""
+    random = np.random.default_rng(0)
+    if isinstance(spec.input, Tokens):
+        return [random.integers(0, spec.input.vocabulary, (batch, length)) for _ in range(3)]
+    return [random.random((batch, length, spec.input.width), dtype=np.float32) for _ in range(3)]
 
 
 def _ways(
@@ -133,12 +146,12 @@ def _torch_run(call: Callable[[torch.Tensor], torch.Tensor], device: str, inputs
 
 
 @contextlib.contextmanager
-def _torch_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[dict[str, Run]]:
+def _torch_graph(setting: Setting, name: str, samples: list[Array], way: str) -> Iterator[dict[str, Run]]:
     """As in torch's documentation, CUDA Graphs: a few runs on another stream, then the capture over fixed arrays."""
     if setting.device != "cuda":
         raise RuntimeUnavailableError("CUDA graphs need CUDA")
-    model = network(cell).to("cuda")  # type: ignore[arg-type]
-    fixed = torch.zeros(batch, STEPS, 1, device="cuda")
+    model = checkpoint_of(name).network().to("cuda")
+    fixed = torch.from_numpy(samples[0]).to("cuda")
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -158,9 +171,9 @@ def _torch_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[
 
 
 @contextlib.contextmanager
-def _engine_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator[dict[str, Run]]:
+def _engine_graph(setting: Setting, cell: str, samples: list[Array], way: str) -> Iterator[dict[str, Run]]:
     """The engine twice, once recorded."""
-    bundle = open_bundle(setting, cell, f"b{batch}", way)
+    bundle = open_bundle(setting, cell, f"b{len(samples[0])}", way)
     graph = next(graph for graph in bundle.graphs if graph.precision == "fp32")
     runtime = find_runtime(way)
     with runtime.load(bundle, graph) as plain, runtime.load(bundle, graph) as recorded:
@@ -172,14 +185,12 @@ def _engine_graph(setting: Setting, cell: str, batch: int, way: str) -> Iterator
         }
 
 
-def _compared(setting: Setting, calls: dict[str, Run], batch: int, precision: str) -> Row:
-    """Compare the last call with the first on three inputs, then time both."""
-    random = np.random.default_rng(0)
-    for _ in range(3):
-        inputs = random.random((batch, STEPS, 1), dtype=np.float32)
+def _compared(setting: Setting, calls: dict[str, Run], samples: list[Array], precision: str) -> Row:
+    """Compare the last call with the first on every input, then time both."""
+    for inputs in samples:
         first, *_, last = [np.array(call(inputs)) for call in calls.values()]
         np.testing.assert_allclose(last, first, atol=_TOLERANCE[precision])
-    return _timed(setting, {name: functools.partial(call, inputs) for name, call in calls.items()})
+    return _timed(setting, {name: functools.partial(call, samples[0]) for name, call in calls.items()})
 
 
 def _timed(setting: Setting, calls: dict[str, Call]) -> Row:

@@ -1,7 +1,8 @@
-"""The child process of `benchmarks.gpu.check`: runs one part and answers with what came of it.
+"""The child process of `benchmarks.gpu.check`: runs parts and answers with what came of each.
 
     request  part, device, quick, work (see `benchmarks.gpu.plan.Setting`)
-    reply    status (ok, failed, refused, missing), reason unless it is ok, and the part's own results
+    rows     the part's own results, each at once
+    reply    status (ok, failed, refused, missing), reason unless it is ok, and what else the part found
 
 ok: it ran, and what is checked is right. failed: it is wrong, or broke. refused: the compiler, the GPU or a provider
 does not take it. missing: something that it needs is not on this machine.
@@ -9,33 +10,39 @@ does not take it. missing: something that it needs is not on this machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SURVEY, Device, Setting
+from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SMOKE, SURVEY, Device, Setting
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_core.worker_process import answer
 
+if TYPE_CHECKING:
+    from drnn_deploy.parity.results import ParityRow
+
 Row = dict[str, Any]
+Rows = Generator[Row, None, Row]  # the rows of a part as they are found, and then the rest of what it answers
 _REFUSALS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)
 _LONGEST = 600  # characters of an error that a reason repeats
 
 
-def reply(request: Mapping[str, Any]) -> Row:
+def reply(request: Mapping[str, Any]) -> Rows:
     """See above. Never raises: what a part raises is its reason."""
     try:
         device: Device = "cpu" if request["device"] == "cpu" else "cuda"
         setting = Setting(device, bool(request["quick"]), Path(request["work"]))
-        return run_part(setting, str(request["part"]))
+        found = run_part(setting, str(request["part"]))
+        return (yield from found) if isinstance(found, Generator) else found
     except DeployError as error:
         return {"status": _status(error), "reason": str(error)}
     except Exception as error:  # whatever CUDA, torch or NVIDIA's modules raise is a result of the check
         return {"status": "failed", "reason": f"{type(error).__name__}: {str(error).strip()[:_LONGEST]}"}
 
 
-def run_part(setting: Setting, part: str) -> Row:
-    """Run the part of this name. Raises whatever it raises."""
+def run_part(setting: Setting, part: str) -> Row | Rows:
+    """Run the part of this name: what it answers, or what yields its rows first. Raises whatever it raises."""
     kind, *rest = part.split("/")
     if kind == SURVEY:
         return survey(setting)
@@ -45,6 +52,12 @@ def run_part(setting: Setting, part: str) -> Row:
         return write_bundles(setting, *rest)
     if kind == "parity":
         return parity(setting, *rest)
+    if kind == SMOKE:
+        return parity(setting, SMOKE, *rest)
+    if kind == "tf32":
+        from benchmarks.gpu.tf32 import rounding
+
+        return rounding(setting, *rest)
     from benchmarks.gpu import timing
 
     return {"latency": timing.latency, "stream": timing.streams, "graph": timing.graphs}[kind](setting, *rest)
@@ -64,36 +77,56 @@ def survey(setting: Setting) -> Row:
             available = built
             blocked[name] = {"status": "refused", "reason": f"{built.detail}. {built.fix}"}
         found[name] = {"usable": available.usable, "detail": available.detail}
-    return {"status": "ok", "runtimes": found, "blocked": blocked}
+    return {"status": "ok", "runtimes": found, "libraries": libraries(), "blocked": blocked}
 
 
-def parity(setting: Setting, network: str, runtime: str) -> Row:
+def libraries() -> dict[str, str]:
+    """The versions of CUDA and cuDNN that PyTorch has, and of the CUDA that ONNX Runtime was built for."""
+    import onnxruntime
+    import torch
+
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    found = {
+        "CUDA of torch": torch.version.cuda,
+        "cuDNN of torch": cudnn and f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}",
+        "CUDA of onnxruntime": getattr(onnxruntime, "cuda_version", ""),
+    }
+    return {name: str(version) for name, version in found.items() if version}
+
+
+def parity(setting: Setting, network: str, runtime: str) -> Rows:
     """Every graph of the network's bundles through one runtime, against float64."""
     from benchmarks.gpu.bundles import open_bundle, sets_of
-    from drnn_deploy.parity.check import check_parity
+    from drnn_deploy.parity.check import check_parity, graphs_for
     from drnn_runtimes.registry import find_runtime
 
     rows: list[Row] = []
     left_out: list[Row] = []
     for of in sets_of(setting, network):
-        report = check_parity(open_bundle(setting, network, of, runtime), [find_runtime(runtime)])
-        for row in report.rows:
-            worst = row.worst
-            rows.append(
-                {
-                    "graph": row.graph,
-                    "precision": row.precision,
-                    "passed": row.passed,
-                    "exit_code": row.exit_code,
-                    "error": None if worst is None else worst.absolute,
-                    "in_noise": None if worst is None else worst.in_noise,
-                    "agreement": None if worst is None else worst.agreement,
-                    "milliseconds": row.milliseconds,
-                    "reason": row.error,
-                }
-            )
-        left_out += [{"graph": entry.graph, "reason": entry.reason} for entry in report.missing]
-    return {**_verdict(rows, left_out), "rows": rows, "left_out": left_out}
+        bundle, found = open_bundle(setting, network, of, runtime), find_runtime(runtime)
+        for graph in graphs_for(found, bundle):
+            report = check_parity(dataclasses.replace(bundle, graphs=(graph,)), [found])
+            for row in report.rows:
+                rows.append(_parity_row(of if network == SMOKE else "", row))
+                yield rows[-1]
+            left_out += [{"graph": entry.graph, "reason": entry.reason} for entry in report.missing]
+    return {**_verdict(rows, left_out), "left_out": left_out}
+
+
+def _parity_row(cell: str, row: ParityRow) -> Row:
+    worst = row.worst
+    return {
+        "graph": f"{cell}/{row.graph}" if cell else row.graph,
+        "precision": row.precision,
+        "passed": row.passed,
+        "exit_code": row.exit_code,
+        "error": None if worst is None else worst.absolute,
+        "in_noise": None if worst is None else worst.in_noise,
+        "agreement": None if worst is None else worst.agreement,
+        "milliseconds": row.milliseconds,
+        "seconds": row.seconds,
+        "reason": row.error,
+    }
 
 
 def _verdict(rows: list[Row], left_out: list[Row]) -> Row:

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from drnn_core.environment import package_version
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 
 _COMMANDS = {
@@ -51,7 +52,7 @@ class _LazyGroup(click.Group):
 
 
 @click.command(cls=_LazyGroup)
-@click.version_option(package_name="drnn-deploy", prog_name="drnn-deploy")
+@click.version_option(package_version(), prog_name="drnn-deploy")
 def drnn_deploy() -> None:
     """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
 

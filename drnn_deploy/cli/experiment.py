@@ -23,7 +23,8 @@ def experiment(
 ) -> int:
     """Train the runs of an experiment that have no result yet; without NAME, list the experiments.
 
-    What was interrupted goes on where it stopped. `drnn-deploy report` makes tables and figures of the results.
+    What was interrupted or killed goes on from its state in OUTPUT, which is at most half a minute older; log.json
+    beside it holds the validations so far. `drnn-deploy report` makes tables and figures of the results.
     """
     from drnn_core.errors import InputError
     from drnn_deploy.cli.train import train_to_the_end
@@ -58,8 +59,8 @@ def experiment(
             continue
         console.print(f"{run}: training", markup=False)
         finished = train_to_the_end(console, recipe, output / loaded.name / run, device, threads)
-        if finished is None:
+        if isinstance(finished, int):
             click.echo("type the same command to go on")
-            return 130
+            return finished
         save_result(path, result_of(*finished))
     return 0

@@ -44,8 +44,8 @@ def train(
 ) -> int:
     """Train a network on TASK: copy-memory, pixel-mnist, ptb-char or speaker-id.
 
-    Writes model.pt, log.json and curve.png to the output folder. Ctrl-C keeps the state; --resume goes on from it and
-    gives the same losses as a training that was never interrupted.
+    Writes model.pt, log.json and curve.png to the output folder. Ctrl-C and SIGTERM keep the state, and a kill that of
+    half a minute before; --resume goes on from it and gives the same losses as a training that was never interrupted.
     """
     from drnn_deploy.training.recipe import load_recipe
 
@@ -54,24 +54,25 @@ def train(
     state = folder / "state.pt"
     if state.exists() != resume:
         raise InputError(*_resume_message(task, folder, state.exists()))
-    if train_to_the_end(make_console(None), recipe, folder, device, threads) is None:
+    stopped = train_to_the_end(make_console(None), recipe, folder, device, threads)
+    if isinstance(stopped, int):
         chosen = [*(("--config", str(config)) if config else ()), *(f"--set={entry}" for entry in overrides)]
         words = ["drnn-deploy", "train", task, *chosen, "--device", device, "--output", str(folder), "--resume"]
         click.echo(f"go on with: {shlex.join(words)}")
-        return 130
+        return stopped
     return 0
 
 
 def train_to_the_end(
     console: Console, recipe: Recipe, folder: Path, device: str, threads: int | None
-) -> tuple[TrainingRun, Checkpoint] | None:
+) -> tuple[TrainingRun, Checkpoint] | int:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
-    Returns None where Ctrl-C stopped it; the state is then in the folder.
+    Returns the exit code where Ctrl-C (130) or SIGTERM (143) stopped it; the state is then in the folder.
     """
     import torch
 
-    from drnn_deploy.training.loop import TrainingRun
+    from drnn_deploy.training.loop import Terminated, TrainingRun, terminable
 
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
@@ -81,10 +82,11 @@ def train_to_the_end(
     state = folder / "state.pt"
     run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
     try:
-        _run(console, run, state)
-    except KeyboardInterrupt:
+        with terminable():
+            _run(console, run, folder)
+    except KeyboardInterrupt as stop:
         click.echo(f"stopped at iteration {run.iteration}")
-        return None
+        return 143 if isinstance(stop, Terminated) else 130
     return run, _finish(console, run, folder)
 
 
@@ -102,7 +104,7 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
     return (f"{folder} holds no training to resume", "Start one without --resume.")
 
 
-def _run(console: Console, run: TrainingRun, state: Path) -> None:
+def _run(console: Console, run: TrainingRun, folder: Path) -> None:
     from rich import progress
 
     from drnn_deploy.training.loop import train as train_steps
@@ -117,8 +119,9 @@ def _run(console: Console, run: TrainingRun, state: Path) -> None:
     with progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=run.recipe.training.iterations, completed=run.iteration)
         accuracy = ""
-        for line in train_steps(run, state):
+        for line in train_steps(run, folder / "state.pt"):
             if line.validation:
+                _write_log(run, folder)
                 accuracy = f", accuracy {line.validation['accuracy']:.3f}"
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
                 console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
@@ -126,7 +129,6 @@ def _run(console: Console, run: TrainingRun, state: Path) -> None:
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
-    from drnn_core.files import replacing
     from drnn_deploy.training.learning_curve import draw_curve
     from drnn_deploy.training.loop import finished_checkpoint
     from drnn_models.checkpoint import save_checkpoint
@@ -134,10 +136,16 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     console.print("measuring on the test split")
     checkpoint = finished_checkpoint(run)
     save_checkpoint(folder / "model.pt", checkpoint)
-    with replacing(folder / "log.json") as temporary:
-        lines = [dataclasses.asdict(line) for line in run.log]
-        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n", encoding="utf-8")
+    _write_log(run, folder)
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)
     return checkpoint
+
+
+def _write_log(run: TrainingRun, folder: Path) -> None:
+    from drnn_core.files import replacing
+
+    with replacing(folder / "log.json") as temporary:
+        lines = [dataclasses.asdict(line) for line in run.log]
+        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n")

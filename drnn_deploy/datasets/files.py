@@ -11,9 +11,11 @@ import dataclasses
 import gzip
 import hashlib
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 
 from drnn_core.errors import InputError
@@ -31,7 +33,7 @@ class File:
     md5: str
 
 
-class Stream(Protocol):
+class Readable(Protocol):
     """What can be read: a file, an unpacker, a response of a server."""
 
     def read(self, size: int, /) -> bytes:
@@ -75,12 +77,21 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, InputError) as error:
-        reason = error.message if isinstance(error, InputError) else f"cannot write {path}: {error.strerror or error}"
-        fix = "Free space and permissions there, or set DRNN_DATA to another folder."
-        raise InputError(reason, fix) from error
+        cause = root_cause(error)
+        raise InputError(
+            f"cannot write {path}: {getattr(cause, 'strerror', None) or cause}",
+            "Free space and permissions there, or set DRNN_DATA to another folder.",
+        ) from error
 
 
-def install(stream: Stream, file: File, target: Path, what: str) -> None:
+def root_cause(error: BaseException) -> BaseException:
+    """The error that led to `error`, which says it best: libraries wrap it several times."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
+def install(stream: Readable, file: File, target: Path, what: str) -> None:
     """Copy `stream` to `target`, which appears only if size and md5 are right; errors name the source `what`."""
     digest, size = _md5(), 0
     with writing(target), replacing(target) as temporary, temporary.open("wb") as out:
@@ -96,7 +107,7 @@ def install(stream: Stream, file: File, target: Path, what: str) -> None:
             raise UnusableError(f"{what} has md5 {digest.hexdigest()} and {file.name} should have {file.md5}")
 
 
-def _chunks(stream: Stream, what: str) -> Iterator[bytes]:
+def _chunks(stream: Readable, what: str) -> Iterator[bytes]:
     with reading(what):
         while chunk := stream.read(CHUNK):
             yield chunk
@@ -107,15 +118,20 @@ def reading(what: str) -> Iterator[None]:
     """Turn a failure to read or unpack the source `what` into `UnusableError`: another route may have the file."""
     try:
         yield
+    except KeyError:  # of an archive's members
+        raise UnusableError(f"{what} is missing") from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise UnusableError(f"{what} cannot be read: {error}") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, SyntaxError, ValueError, TokenError) as error:
+        # of damaged archives and sources, whose text may be part of the message
+        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error
 
 
-def install_from(path: Path, file: File, target: Path, what: str, *, packed: bool) -> None:
-    """`install` the file at `path`, unpacked where it is `packed`."""
+def install_from(path: Path, file: File, target: Path, what: str) -> None:
+    """`install` the file at `path`, unpacked where it has another name than the file: NAME.gz or NAME.gz.part."""
     with reading(what):
         raw = path.open("rb")
-    with raw, gzip.open(raw) if packed else raw as stream:
+    with raw, raw if path.name == file.name else gzip.open(raw) as stream:
         install(stream, file, target, what)
 
 

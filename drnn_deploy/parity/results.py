@@ -7,6 +7,7 @@ from typing import Any
 
 from drnn_core.errors import ParityError, RuntimeUnavailableError
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+from drnn_runtimes.reference.runtime import ReferenceRuntime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,11 @@ class ParityRow:
     batch: int | None = None
     pruned: bool = False
     seconds: float | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is a row of the reference, which is compared with itself."""
+        return self.runtime == ReferenceRuntime.name
 
     @property
     def worst(self) -> CaseResult | None:
@@ -115,7 +121,7 @@ class ParityReport:
     @property
     def compared(self) -> tuple[ParityRow, ...]:
         """The rows of every runtime but the reference, which is what they are compared with."""
-        return tuple(row for row in self.rows if row.runtime != "reference")
+        return tuple(row for row in self.rows if not row.is_reference)
 
     @property
     def passed(self) -> bool:

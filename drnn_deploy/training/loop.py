@@ -24,10 +24,16 @@ from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.recipe import Recipe
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
+from drnn_runtimes.torch import tf32
 
 STATE_FORMAT = "drnn-deploy-training/1"
-_SAVE_SECONDS = 60.0
+_SAVE_SECONDS = 30.0
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _LOG_EVERY = 20
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a training as Ctrl-C does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +123,9 @@ class TrainingRun:
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
     """Train to the end of the recipe, or until solved, yielding a log line every few iterations.
 
-    The state is saved every minute, and when the caller stops early (close, exception, Ctrl-C). Raises `InputError`
-    where the loss stops being a number.
+    The state is saved every half a minute and before each validation, which may take long, and when the caller stops
+    early (close, exception, Ctrl-C, inside `terminable` SIGTERM). Raises `InputError` where the loss stops being a
+    number.
     """
     recipe, task = run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
@@ -132,6 +139,9 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
                     run.losses.append(_step(run, task))
                     run.iteration += 1
                 run.seconds = time.monotonic() - started
+                if time.monotonic() - saved_at > _SAVE_SECONDS and run.finite:
+                    run.save(state)
+                    saved_at = time.monotonic()
                 continue
             loss = float(torch.stack(run.losses).mean())
             if not run.finite:
@@ -139,34 +149,49 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
                     f"the training diverged: the loss is {loss} at iteration {run.iteration}",
                     "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",
                 )
+            if evaluate_now:
+                run.save(state)
             metrics = evaluate(run.model, task, "validation") if evaluate_now else None
             with _whole():
                 run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
                 run.losses.clear()
             yield run.log[-1]
-            if time.monotonic() - saved_at > _SAVE_SECONDS:
-                run.save(state)
-                saved_at = time.monotonic()
     finally:
         if run.finite:
             run.save(state)
 
 
 @contextlib.contextmanager
-def _whole() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is through: from half a step no training goes on as if uninterrupted."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt. In the main thread only."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
-    if held:
-        signal.raise_signal(signal.SIGINT)
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _whole() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block is through: no training goes on from half a step."""
+    handlers = {number: signal.getsignal(number) for number in _STOPS}
+    if None in handlers.values() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    for number in _STOPS:
+        signal.signal(number, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for stop in held[:1]:
+        signal.raise_signal(stop)
 
 
 def _step(run: TrainingRun, task: Task) -> torch.Tensor:
@@ -178,11 +203,12 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
             group["lr"] = rate
     batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
     inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-        outputs = run.model(inputs)
-    loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
     run.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    with tf32(training.tf32):
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+            outputs = run.model(inputs)
+        loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+        loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
     run.optimizer.step()
     return loss.detach()
@@ -196,11 +222,11 @@ def evaluate(
     size: int = SEQUENCES_AT_ONCE,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Cross-entropy and accuracy over a whole split; `tick` is told the sequences of each batch that is done."""
+    """Cross-entropy and accuracy over a whole split, without TF32; `tick` is told the sequences of each batch."""
     device = model.head.weight.device
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32(False):
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs).to(device)).cpu().numpy()
         return outputs
 

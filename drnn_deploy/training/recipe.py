@@ -33,6 +33,7 @@ class Training:
     evaluate_every: int = 500
     stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
     precision: Literal["fp32", "bf16"] = "fp32"
+    tf32: bool = False  # whether a GPU may round the factors of float32 products to TF32
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
@@ -45,6 +46,8 @@ class Training:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
         if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
             raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
+        if type(self.tf32) is not bool:
+            raise InputError(f"training.tf32 must be true or false, got {self.tf32!r}")
         choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

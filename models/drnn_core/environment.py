@@ -16,7 +16,10 @@ PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check co
 
 
 def package_version() -> str:
-    """For example "0.1.0": of the installed distribution, else of the `pyproject.toml` of the tree this file is in."""
+    """The version of drnn-deploy, for example "0.1.0".
+
+    It is that of the installed distribution, else that in the `pyproject.toml` of the source tree.
+    """
     try:
         return metadata.version(_DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -51,13 +54,17 @@ def system() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Name -> version of Python, the system, the installed `PACKAGES` and the GPU, if there is one."""
-    from drnn_core.gpu import gpu
+    """Name -> version of Python, the system, the installed `PACKAGES` and the GPU, if there is one.
 
+    Of a GPU also its driver and its clock at the time, where nvidia-smi tells them.
+    """
+    from drnn_core.gpu import gpu, gpu_state
+
+    versions = {"python": platform.python_version(), "system": system(), **installed_versions(PACKAGES)}
     device = gpu()
-    return {
-        "python": platform.python_version(),
-        "system": system(),
-        **installed_versions(PACKAGES),
-        **({"gpu": f"{device.name}, {device.driver}"} if device else {}),
-    }
+    if device is None:
+        return versions
+    facts = {"gpu": f"{device.name}, {device.driver}"}
+    if state := gpu_state():
+        facts |= {"driver": state["driver"], "gpu clock": f"{state['sm_clock']} of {state['largest_sm_clock']}"}
+    return versions | facts

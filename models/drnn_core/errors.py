@@ -4,9 +4,12 @@ from __future__ import annotations
 
 
 class DeployError(Exception):
-    """Something the user can mend: what happened, and what to do about it.
+    """A fault that the user can mend. Each subclass fixes the exit code of the command line (see the README's table).
 
-    Subclasses fix the exit code of the command line (see the README's table of exit codes).
+    Attributes:
+        message: What happened.
+        fix: What to do about it, or "".
+        exit_code: What the command line ends with.
     """
 
     exit_code = 2
@@ -27,17 +30,17 @@ class ParityError(DeployError):
 
 
 class InputError(DeployError):
-    """A file, value or request that cannot be used as given."""
+    """A file, value or request cannot be used as given."""
 
     exit_code = 2
 
 
 class SpecError(InputError):
-    """A model specification that contradicts itself; the message names the field."""
+    """A model specification contradicts itself; the message names the field."""
 
 
 class RuntimeUnavailableError(DeployError):
-    """A runtime was asked for and cannot be had, or would have fallen back to another device."""
+    """A runtime was asked for and cannot run here, or would fall back to another device."""
 
     exit_code = 3
 

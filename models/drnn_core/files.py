@@ -16,7 +16,7 @@ from drnn_core.errors import InputError
 
 
 def cache_folder() -> Path:
-    """The folder of what was compiled on this machine: `$DRNN_CACHE`, or one in the user's cache."""
+    """The folder for what was compiled on this machine: `$DRNN_CACHE`, or one in the user's cache."""
     import platformdirs
 
     chosen = os.environ.get("DRNN_CACHE")
@@ -24,16 +24,23 @@ def cache_folder() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """The hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path` to write to; it takes `path`'s place on success and goes on failure.
+    """Write a file whole or not at all.
 
-    Raises `InputError` where the folder cannot be written to or the disk is full.
+    Args:
+        path: The file. Its folders are made.
+
+    Yields:
+        A temporary file beside `path` to write to. It takes the place of `path` on success and is deleted on failure.
+
+    Raises:
+        InputError: The folder cannot be written to or the disk is full.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,9 +55,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[io.BytesIO]:
-    """Yield a buffer in memory to write to; its content is then written to `path`, whole or not at all.
+    """Write a file whole or not at all, from memory.
 
     It is for writers such as `torch.save` that do not raise `OSError` on a full disk.
+
+    Args:
+        path: The file. Its folders are made.
+
+    Yields:
+        A buffer to write to. Its content goes to `path` at the end.
 
     Raises:
         InputError: The folder cannot be written to or the disk is full.
@@ -63,9 +76,16 @@ def writing(path: Path) -> Iterator[io.BytesIO]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes `path`'s place on success and goes on failure.
+    """Write a folder whole or not at all.
 
-    Raises `InputError` where the parent cannot be written to or the disk is full.
+    Args:
+        path: The folder. Its parents are made.
+
+    Yields:
+        An empty temporary folder beside `path`. It takes the place of `path` on success and is deleted on failure.
+
+    Raises:
+        InputError: The parent cannot be written to or the disk is full.
     """
     path = path.absolute()
     with _explained(path):

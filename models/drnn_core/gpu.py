@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import shutil
+import subprocess
 from typing import Any
 
 _NO_DRIVER = "no NVIDIA driver is installed"
+_STATE = {  # names of facts, and what nvidia-smi calls them
+    "driver": "driver_version",
+    "sm_clock": "clocks.sm",
+    "largest_sm_clock": "clocks.max.sm",
+    "memory_clock": "clocks.mem",
+    "power": "power.draw",
+    "power_limit": "power.limit",
+    "temperature": "temperature.gpu",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
     """The GPU that CUDA uses by default (the first one visible).
 
-    compute_capability: for example "8.6". driver: the newest CUDA that the driver speaks, for example "CUDA 13.0".
+    Attributes:
+        name: What NVIDIA calls it.
+        compute_capability: For example "8.6".
+        driver: The newest CUDA that the driver speaks, for example "CUDA 13.0".
     """
 
     name: str
@@ -22,13 +36,30 @@ class Gpu:
 
 
 def gpu() -> Gpu | None:
-    """The GPU, or None where there is none to use (`gpu_reason` says why). Never raises."""
+    """Look for the GPU. It never raises.
+
+    Returns:
+        The GPU, or None where none can be used; `gpu_reason` then says why.
+    """
     return _probe()[0]
 
 
 def gpu_reason() -> str:
-    """Why `gpu` gives None, or "" where it does not. Never raises."""
+    """Why `gpu` returns None, or "" where it does not. It never raises."""
     return _probe()[1]
+
+
+def gpu_state() -> dict[str, str]:
+    """What nvidia-smi says of the first GPU now: see `_STATE`. Empty where it is not there or does not answer."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return {}
+    command = [tool, f"--query-gpu={','.join(_STATE.values())}", "--format=csv,noheader", "--id=0"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        return dict(zip(_STATE, (value.strip() for value in said.split(",")), strict=True))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
 
 
 def _probe() -> tuple[Gpu | None, str]:

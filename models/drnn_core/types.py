@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the commands' options need these types before anything heavy is imported
+    import numpy as np
+    from numpy.typing import NDArray
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
@@ -43,6 +44,7 @@ class PrecisionInfo:
     def numpy(self) -> np.dtype[Any]:
         """NumPy's type, or that of ml_dtypes where NumPy has none of its own."""
         import ml_dtypes
+        import numpy as np
 
         return np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
 
@@ -92,7 +94,13 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
 
 @dataclasses.dataclass(frozen=True)
 class TensorInfo:
-    """An input or output of a graph or engine. `dtype`: NumPy's name. `shape`: -1 for a free batch."""
+    """An input or output of a graph or engine.
+
+    Attributes:
+        name: As in the graph.
+        dtype: NumPy's name of the type, for example "float32".
+        shape: The sizes; -1 for a free batch.
+    """
 
     name: str
     dtype: str
@@ -100,13 +108,23 @@ class TensorInfo:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> TensorInfo:
-        """Read the JSON form, `name`, `dtype` and `shape` (a list), which has been checked before."""
+        """Read the JSON form.
+
+        Args:
+            entry: `name`, `dtype` and `shape` (a list), checked before.
+        """
         return cls(entry["name"], entry["dtype"], tuple(entry["shape"]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Availability:
-    """Whether a runtime or builder works here. `detail`: its version and device, or why not. `fix`: what to do then."""
+    """Whether a runtime or builder works on this machine.
+
+    Attributes:
+        usable: Whether it does.
+        detail: Its version and device, or why it does not work.
+        fix: What to do then.
+    """
 
     usable: bool
     detail: str
@@ -115,7 +133,13 @@ class Availability:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A few real inputs with their true answers, and where they come from."""
+    """A few real inputs with their true answers.
+
+    Attributes:
+        inputs: (N, T, C) float32, or (N, T) int64 tokens.
+        targets: (N,) or (N, k) int64.
+        source: Where they come from.
+    """
 
     inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
     targets: NDArray[np.int64]  # (N,) or (N, k)

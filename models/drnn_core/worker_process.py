@@ -1,10 +1,12 @@
-"""Work that may crash or hang, in a process of its own: one request (JSON) in, one reply (JSON) out.
+"""Work that may crash or hang, in a process of its own: requests (JSON) in, replies (JSON) out, a line each.
 
-The caller says `ask("some.module", request, seconds)`; that module, run as a program, says `answer(function)`.
+The caller says `ask("some.module", request, seconds)`, or keeps a `Child("some.module")` for several requests; that
+module, run as a program, says `answer(function)`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,78 +15,149 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+Row = dict[str, Any]
 _POLL_SECONDS = 0.5
+_END_SECONDS = 10.0  # that a child may take to end when nothing more is asked
 _TAIL = 6  # lines of a child's output that a message repeats
-_PARENT = "parent"
+_PARENT, _ROW, _REPLY = "parent", "row", "reply"
 
 
 class ChildError(Exception):
-    """The child did not answer. `how`: its end and the last lines that it wrote; `late`: its time was over."""
+    """The child did not answer.
+
+    Attributes:
+        how: Its end and the last lines that it wrote.
+        late: Whether its time was over.
+    """
 
     def __init__(self, how: str, *, late: bool = False) -> None:
         super().__init__(how)
         self.how, self.late = how, late
 
 
-def ask(module: str, request: Mapping[str, Any], time_limit: float) -> dict[str, Any]:
-    """Run `module` with this process's import path, and return its reply.
+def ask(module: str, request: Mapping[str, Any], time_limit: float) -> Row:
+    """The reply of a new child of `module`, which then ends. See `Child.ask`."""
+    with contextlib.closing(Child(module)) as child:
+        return child.ask(request, time_limit)
 
-    time_limit: seconds. Raises `ChildError` for a child that ends without a reply or is late; a late one and everything
-    it started are killed, and so they are where this process is interrupted.
+
+class Child:
+    """A process that runs `module` with this process's import path and answers one request after the other.
+
+    environment: what it is given, in place of this process's. Close it; it also ends where this process does.
     """
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    with (
-        tempfile.TemporaryFile() as output,  # not a pipe, which a grandchild could hold open
-        subprocess.Popen(
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  not a pipe, which a grandchild could hold open
+        self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=output,
+            stderr=self._output,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONPATH": path},
+            env={**(os.environ if environment is None else environment), "PYTHONPATH": path},
             start_new_session=True,
-        ) as process,
-    ):
+        )
+
+    def ask(self, request: Mapping[str, Any], time_limit: float, on_row: Callable[[Row], None] = lambda _: None) -> Row:
+        """The reply to a request; `on_row` is given what the child sends before it.
+
+        time_limit: seconds. Raises `ChildError` for a child that ends without a reply or is late; a late one and
+        everything it started are killed, and so they are where this process is interrupted. Such a child answers no
+        more.
+        """
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            self.kill()
+
+        timer = threading.Timer(time_limit, end)
+        timer.start()
         try:
-            answer, _ = process.communicate(json.dumps({**request, _PARENT: os.getpid()}), timeout=time_limit)
-        except subprocess.TimeoutExpired:
-            raise ChildError(f"no answer after {time_limit:g} s", late=True) from None
+            return self._asked(request, on_row)
+        except ChildError:
+            self.kill()
+            if late.is_set():
+                raise ChildError(f"no answer after {time_limit:g} s", late=True) from None
+            raise
+        except BaseException:
+            self.kill()
+            raise
         finally:
-            _kill(process)
-        output.seek(0)
-        written = output.read().decode("utf-8", "replace")
-    if process.returncode != 0:
-        raise ChildError(_ending(process.returncode, written))
-    try:
-        reply: dict[str, Any] = json.loads(answer)
-    except ValueError:
-        raise ChildError(f"it ended without a reply: {_ending(0, written)}") from None
-    return reply
+            timer.cancel()
+
+    def close(self) -> None:
+        """Let the child end, or end it where it does not."""
+        with contextlib.suppress(OSError), self._process:
+            self._process.stdin.close()  # type: ignore[union-attr]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+            self.kill()
+        self._output.close()
+
+    def _asked(self, request: Mapping[str, Any], on_row: Callable[[Row], None]) -> Row:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which reading tells
+            print(json.dumps({**request, _PARENT: os.getpid()}), file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if not line.endswith("\n"):  # it ended while it wrote
+                break
+            message = json.loads(line)
+            if _REPLY in message:
+                reply: Row = message[_REPLY]
+                return reply
+            on_row(message[_ROW])
+        self._process.wait()
+        self._output.seek(0)
+        how = _ending(self._process.returncode, self._output.read().decode("utf-8", "replace"))
+        raise ChildError(how if self._process.returncode else f"it ended without a reply: {how}")
+
+    def kill(self) -> None:
+        """End the child, and everything it started, at once; a thread that waits for its reply gets `ChildError`."""
+        if self._process.poll() is not None:
+            return
+        if hasattr(os, "killpg"):
+            os.killpg(self._process.pid, signal.SIGKILL)  # of which it is the leader: see start_new_session
+        else:
+            self._process.kill()
 
 
-def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-    """The child's side: give `reply(request)` as the answer, and end where the caller does."""
+def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Row, None, Row]]) -> None:
+    """The child's side: give `reply(request)` as the answer to each request, and end where the caller does.
+
+    A generator's values are sent at once, as rows, and what it returns is the reply.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C may reach the whole group: the caller ends this process
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print: keep that out of the reply
-    request = json.load(sys.stdin)
-    threading.Thread(target=_end_with_parent, args=(request.pop(_PARENT),), daemon=True).start()
-    with replies:
-        json.dump(reply(request), replies)
+    watched = False
+    for line in sys.stdin:
+        request = json.loads(line)
+        parent = request.pop(_PARENT)
+        if not watched:
+            threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+            watched = True
+        for message in _messages(reply(request)):
+            print(json.dumps(message), file=replies, flush=True)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)  # of which it is the leader: see start_new_session
-    else:
-        process.kill()
+def _messages(found: Mapping[str, Any] | Generator[Row, None, Row]) -> Generator[Row, None, None]:
+    if isinstance(found, Generator):
+        while True:
+            try:
+                row = next(found)
+            except StopIteration as end:
+                found = end.value
+                break
+            yield {_ROW: row}
+    yield {_REPLY: found}
 
 
 def _ending(code: int, output: str) -> str:

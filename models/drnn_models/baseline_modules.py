@@ -15,7 +15,7 @@ from drnn_models.spec import ModelSpec
 
 
 class SkipRNN(nn.Module):
-    """The network of a `SkipSpec`; `prune` is taken and ignored, for the edges from t-1 need every step."""
+    """The network of a `SkipSpec`. It ignores `prune`: the edges from t-1 need every step."""
 
     def __init__(self, spec: SkipSpec) -> None:
         super().__init__()
@@ -29,7 +29,15 @@ class SkipRNN(nn.Module):
         self.head = nn.Linear(stack.hidden[-1], spec.head.outputs)
 
     def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
-        """(B, T, C) float or (B, T) int64 tokens -> (B, outputs) for head `last`, else (B, k, outputs)."""
+        """Compute whole sequences.
+
+        Args:
+            inputs: (B, T, C) float, or (B, T) int64 tokens.
+            prune: Ignored.
+
+        Returns:
+            (B, outputs) for head `last`, else (B, k, outputs).
+        """
         x = embed(self.spec.input, self.embedding, inputs, self.head.weight.dtype).transpose(0, 1)
         for layer in self.layers:
             x = layer(x)
@@ -89,7 +97,7 @@ _STEPS: dict[Cell, Callable[[Tensor, Tensor, Tensor, Tensor, Activation], tuple[
 
 
 class DilatedCNN(nn.Module):
-    """The network of a `ConvSpec`; `prune` is taken and ignored."""
+    """The network of a `ConvSpec`. It ignores `prune`."""
 
     def __init__(self, spec: ConvSpec) -> None:
         super().__init__()
@@ -100,7 +108,15 @@ class DilatedCNN(nn.Module):
         self.head = nn.Linear(spec.channels[-1], spec.head.outputs)
 
     def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
-        """(B, T, C) float or (B, T) int64 tokens -> (B, outputs) for head `last`, else (B, k, outputs)."""
+        """Compute whole sequences.
+
+        Args:
+            inputs: (B, T, C) float, or (B, T) int64 tokens.
+            prune: Ignored.
+
+        Returns:
+            (B, outputs) for head `last`, else (B, k, outputs).
+        """
         x = embed(self.spec.input, self.embedding, inputs, self.head.weight.dtype).transpose(1, 2)  # (B, C, T)
         for layer, dilation in zip(self.layers, self.spec.dilations, strict=True):
             y = layer(functional.pad(x, (dilation, 0))).relu()
@@ -113,7 +129,7 @@ Network = DilatedRNN | SkipRNN | DilatedCNN
 
 
 def make_network(spec: NetworkSpec) -> Network:
-    """The torch module of any spec, freshly initialised."""
+    """Make the torch module of any spec, freshly initialised."""
     match spec:
         case ModelSpec():
             return DilatedRNN(spec)

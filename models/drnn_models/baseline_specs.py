@@ -20,7 +20,13 @@ class SkipSpec:
     """A regular skip RNN: every layer keeps the edge from t-1 beside the one from t-d (the paper's section 2).
 
     h_t = cell(x_t, [h_{t-1}; h_{t-d}]): all gates see both; what a GRU or LSTM carries over by itself (z * h, f * c)
-    comes from t-1. Layers, dilations, input and head are `stack`'s; it has no fusion layer.
+    comes from t-1.
+
+    Attributes:
+        stack: Cell, layers, dilations, input and head. It has no fusion layer.
+
+    Raises:
+        SpecError: The stack has a fusion layer, or resets before the recurrent product.
     """
 
     stack: ModelSpec
@@ -51,7 +57,7 @@ class SkipSpec:
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The spec in plain JSON types; `read_spec` reads it."""
         return {"network": self.network, **self.stack.to_json()}
 
 
@@ -59,8 +65,17 @@ class SkipSpec:
 class ConvSpec:
     """A dilated causal 1-d CNN: y_t = x_t + relu(W_0 x_{t-d} + W_1 x_t + b) per layer, zeros before the first step.
 
-    `channels`, `dilations`: one per layer. The sum's x_t is left out where the widths differ, as in the first layer.
-    Kernels of two taps and doubled dilations make the receptive field of WaveNet (van den Oord et al. 2016).
+    Layers whose input and output differ in width, such as the first, do not add x_t. Kernels of two taps and doubled
+    dilations make the receptive field of WaveNet (van den Oord et al. 2016).
+
+    Attributes:
+        channels: The output channels of each layer.
+        dilations: The dilation of each layer.
+        input: What a time step is.
+        head: What the network returns.
+
+    Raises:
+        SpecError: The fields do not make a network. The message names the field.
     """
 
     channels: tuple[int, ...]
@@ -91,14 +106,18 @@ class ConvSpec:
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The spec in plain JSON types; `read_spec` reads it."""
         stack = self._stack().to_json()
         edges = {name: stack[name] for name in ("dilations", "input", "head")}
         return {"network": self.network, "channels": list(self.channels), **edges}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ConvSpec:
-        """Read `to_json`'s form, without "network". Raises `SpecError` for unknown, missing or mistyped fields."""
+        """Read the form of `to_json`, without "network".
+
+        Raises:
+            SpecError: A field is unknown, missing or mistyped.
+        """
         names = [field.name for field in dataclasses.fields(cls)]
         if odd := sorted(str(name) for name in set(data) ^ set(names)):
             raise SpecError(f"spec: network 'cnn' takes {', '.join(names)} and nothing else; look at {odd[0]!r}")
@@ -126,7 +145,8 @@ NetworkSpec = ModelSpec | SkipSpec | ConvSpec
 def read_spec(data: object) -> NetworkSpec:
     """Read the JSON form of any network's spec; without "network" it is a dilated RNN's.
 
-    Raises `SpecError` for anything that is none.
+    Raises:
+        SpecError: The data is no spec.
     """
     if not isinstance(data, dict) or "network" not in data:
         return ModelSpec.from_json(data)

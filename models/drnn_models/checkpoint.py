@@ -37,7 +37,16 @@ FORMAT = "drnn-deploy/1"
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A trained network without torch types: spec, weights, and what is known of them."""
+    """A trained network without torch types.
+
+    Attributes:
+        spec: What the network is.
+        weights: Name -> float32 array, in torch's gate order.
+        task: What it was trained for; empty where unknown.
+        metrics: Name -> number, measured on the task's test split.
+        provenance: Recipe, seed and versions.
+        examples: Real data to check it with.
+    """
 
     spec: NetworkSpec
     weights: Weights
@@ -48,7 +57,11 @@ class Checkpoint:
 
     @property
     def dilated(self) -> ModelSpec:
-        """The spec of what can be exported. Raises `InputError` where the network is a baseline."""
+        """The spec of a network that can be exported.
+
+        Raises:
+            InputError: The network is a baseline.
+        """
         if not isinstance(self.spec, ModelSpec):
             raise InputError(
                 f"the checkpoint holds a baseline network ({self.spec.network}), which only trains and evaluates",
@@ -64,9 +77,10 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint, whole or not at all.
+    """Write a checkpoint, whole or not at all.
 
-    Raises `InputError` where it cannot be written, and for weights that could not be read back (see `check_weights`).
+    Raises:
+        InputError: The file cannot be written, or `check_weights` refuses the weights.
     """
     weights = check_weights(checkpoint.spec, checkpoint.weights)
     data: dict[str, Any] = {
@@ -87,12 +101,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, executing nothing in it. Raises `InputError` for anything that is not one."""
+    """Read a checkpoint without executing anything in it.
+
+    Raises:
+        InputError: The file is no checkpoint.
+    """
     data = load_plain(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
+        content = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
         raise InputError(
-            f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {found}",
+            f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {content}",
             "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
         )
     try:
@@ -138,9 +156,17 @@ def _examples(spec: NetworkSpec, data: object) -> Examples | None:
 
 
 def to_numpy(name: object, tensor: object) -> NDArray[Any]:
-    """A tensor of a file as an array: of its shape and dtype, bfloat16 as float32.
+    """Convert a tensor that was read from a file.
 
-    Raises `InputError`, with the name, for what is no dense tensor, is not stored whole, or has a dtype NumPy lacks.
+    Args:
+        name: For the message.
+        tensor: What should be a dense tensor.
+
+    Returns:
+        An array of the same shape and dtype; float32 for bfloat16, which NumPy lacks.
+
+    Raises:
+        InputError: It is no dense tensor, is not stored whole, or has a dtype that NumPy lacks.
     """
     if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
         raise InputError(f"{name!r} must be a dense tensor")
@@ -157,7 +183,11 @@ def to_numpy(name: object, tensor: object) -> NDArray[Any]:
 
 
 def save_plain(path: Path, data: object) -> None:
-    """Write what `load_plain` reads, whole or not at all. Raises `InputError` where it cannot be written."""
+    """Write tensors and plain data for `load_plain`, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     with writing(path) as buffer:
         torch.save(data, buffer)
 
@@ -182,9 +212,14 @@ _SAVE_WEIGHTS = (
 
 
 def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
-    """Read a torch file that holds tensors and plain data only. Raises `InputError` for anything else.
+    """Read a torch file that holds tensors and plain data only.
 
-    if_objects: the advice where the file holds other Python objects, which are not loaded.
+    Args:
+        path: The file.
+        if_objects: The advice where the file holds other Python objects, which are not loaded.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds anything else.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file", "Give the path of a checkpoint, model.pt.")

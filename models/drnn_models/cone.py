@@ -21,9 +21,10 @@ Indices = NDArray[np.int64]
 class LayerPlan:
     """What one layer computes.
 
-    `select`: positions, among the steps that the layer below delivers, of the steps computed here; None for all.
-    `phases`: residues modulo the layer's dilation that it computes, ascending; at most one per step.
-    `steps`: number of time steps computed.
+    Attributes:
+        select: Positions of its steps among those that the layer below delivers; None for all.
+        phases: Residues modulo the layer's dilation that it computes, ascending; at most one per step.
+        steps: The number of time steps that it computes.
     """
 
     select: Indices | None
@@ -43,7 +44,13 @@ class LayerPlan:
 
 @dataclasses.dataclass(frozen=True)
 class ConePlan:
-    """The whole stack: one plan per layer, and how many of the top layer's last steps the head reads."""
+    """The plan of the whole stack.
+
+    Attributes:
+        length: Steps of the input.
+        layers: One plan per layer, bottom first.
+        head_steps: How many of the top layer's last steps the head reads.
+    """
 
     length: int
     layers: tuple[LayerPlan, ...]
@@ -56,9 +63,15 @@ class ConePlan:
 
 
 def plan_cone(spec: ModelSpec, length: int, *, prune: bool = True) -> ConePlan:
-    """Plan the steps of every layer for an input of `length` steps and a zero initial state.
+    """Plan the steps of every layer for a zero initial state.
 
-    With `prune=False` every layer computes every step. Raises ValueError for `length < 1`.
+    Args:
+        spec: The network.
+        length: Steps of the input, at least 1.
+        prune: Whether layers leave out steps that cannot reach the output.
+
+    Raises:
+        ValueError: `length` is below 1.
     """
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
@@ -80,7 +93,14 @@ def plan_cone(spec: ModelSpec, length: int, *, prune: bool = True) -> ConePlan:
 
 
 def as_slice(indices: Indices) -> slice | None:
-    """The slice that selects `indices` (strictly ascending), or None where their spacing is uneven."""
+    """Find the slice that selects the same.
+
+    Args:
+        indices: Strictly ascending.
+
+    Returns:
+        The slice, or None where the spacing is uneven.
+    """
     stride = int(indices[1] - indices[0]) if len(indices) > 1 else 1
     if not np.array_equal(indices, indices[0] + stride * np.arange(len(indices))):
         return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from drnn_models.cells import CELLS, Cell
-from drnn_models.cone import as_slice, plan_cone
+from drnn_models.cone import Indices, as_slice, plan_cone
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
@@ -32,6 +32,10 @@ class DilatedRNN(nn.Module):
         for layer in self.layers:
             initialise(layer, spec.cell)
         self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
+        self._indices: dict[tuple[torch.device, int, int], Tensor] = {}  # of `_selected`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device
 
     def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
         """Whole sequences, zero initial state.
@@ -42,10 +46,9 @@ class DilatedRNN(nn.Module):
         x = self._embed(inputs)  # (T, B, C)
         length, batch = x.shape[:2]
         plan = plan_cone(self.spec, length, prune=prune)
-        for layer, layer_plan in zip(self.layers, plan.layers, strict=True):
+        for number, (layer, layer_plan) in enumerate(zip(self.layers, plan.layers, strict=True)):
             if layer_plan.select is not None:
-                kept = as_slice(layer_plan.select)
-                x = x[kept] if kept is not None else x[torch.from_numpy(layer_plan.select).to(x.device)]
+                x = self._selected(x, layer_plan.select, (x.device, length, number))
             zeros = x.new_zeros(layer_plan.fold, batch, cast(int, layer.hidden_size))
             x, _ = run_folded(layer, x, (zeros,) * len(self.spec.cell_states))
         past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
@@ -78,6 +81,23 @@ class DilatedRNN(nn.Module):
     def _embed(self, inputs: Tensor) -> Tensor:
         """(B, T, C) or tokens (B, T) -> (T, B, C)."""
         return embed(self.spec.input, self.embedding, inputs, self.head.weight.dtype).transpose(0, 1)
+
+    def _selected(self, x: Tensor, select: Indices, key: tuple[torch.device, int, int]) -> Tensor:
+        """The rows `select` of x. key: the device, and what the indices depend on.
+
+        Indices without even spacing stay on the device from the first call on: copied in each call, they would hold up
+        the host, and no CUDA graph could record the copy. They stay as long as the module, so a graph may read them.
+        """
+        kept = as_slice(select)
+        if kept is not None:
+            return x[kept]
+        index = self._indices.get(key)
+        if index is None:
+            with torch.inference_mode(False):  # of which a later training could not make use
+                index = torch.from_numpy(select).to(x.device)
+            if type(index) is Tensor:  # and not what stands for one while torch traces
+                self._indices[key] = index
+        return x[index]
 
     def _read_out(self, top: Tensor, length: int) -> Tensor:
         """Top-layer outputs, of which the last window - 1 + k rows count, (n, B, H) -> (B, k, outputs)."""

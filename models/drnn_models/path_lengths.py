@@ -25,12 +25,18 @@ _LONGEST = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class MemoryReport:
-    """A network on sequences of `length` steps.
+    """How well a network can remember on sequences of one length, and what they cost.
 
-    `mean_recurrent_length`: mean path length over lags 1 to the largest dilation; infinite where a lag has no path.
-    `longest_path`: the longest of the shortest paths from any step that reaches the last output. `reachable`: share of
-    the steps that do. `sequential_cells`: cell evaluations one after the other, folded. `evaluations`: cell evaluations
-    per sequence, with and without cone pruning. `multiply_adds`: of matrix products per sequence, pruned.
+    Attributes:
+        length: Steps of a sequence.
+        parameters: The number of weights.
+        mean_recurrent_length: Mean path length over lags 1 to the largest dilation; infinite where a lag has no path.
+        longest_path: The longest of the shortest paths from any step that reaches the last output, in edges.
+        reachable: The share of steps that reach the last output.
+        sequential_cells: Cell evaluations one after the other, folded.
+        evaluations: Cell evaluations per sequence, with cone pruning.
+        evaluations_unpruned: The same without pruning.
+        multiply_adds: Multiplications of matrix products per sequence, pruned.
     """
 
     length: int
@@ -45,9 +51,17 @@ class MemoryReport:
 
 
 def path_lengths(spec: NetworkSpec, longest: int) -> NDArray[np.float64]:
-    """Edges of the shortest path for every lag 0 .. `longest`; infinity where no path has this lag.
+    """Measure the shortest paths through the network.
 
-    Raises `InputError` for a `longest` below 0 or over a million.
+    Args:
+        spec: The network.
+        longest: The largest lag, in steps, 0 to about a million.
+
+    Returns:
+        (longest + 1,) float64: the edges of the shortest path for every lag from 0; infinity where there is no path.
+
+    Raises:
+        InputError: `longest` is out of range.
     """
     if not 0 <= longest <= _LONGEST:
         raise InputError(f"the longest lag must be from 0 to {_LONGEST:,}, got {longest:,}")
@@ -68,13 +82,25 @@ def path_lengths(spec: NetworkSpec, longest: int) -> NDArray[np.float64]:
 
 
 def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float:
-    """The mean path length over lags 1 .. `period`, by default the largest dilation (the paper's memory capacity)."""
+    """The mean path length over lags 1 .. `period` (the paper's memory capacity).
+
+    Args:
+        spec: The network.
+        period: The largest lag, in steps; None for the largest dilation.
+
+    Returns:
+        Edges; infinity where a lag has no path.
+    """
     stack = spec.stack if isinstance(spec, SkipSpec) else spec
     return float(path_lengths(spec, period or max(stack.dilations))[1:].mean())
 
 
 def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
-    """Everything a `MemoryReport` says. Raises `InputError` for a length below 1 or over a million."""
+    """Compute everything that a `MemoryReport` says.
+
+    Raises:
+        InputError: `length` is below 1 or over about a million.
+    """
     if length < 1:
         raise InputError(f"length must be at least 1, got {length}")
     lags = path_lengths(spec, length - 1)
@@ -117,7 +143,18 @@ def _work(spec: NetworkSpec, length: int) -> _Work:
 
 
 def doubling_stacks(length: int, *, first: int = 1) -> list[tuple[int, ...]]:
-    """The dilations `first`, 2 * `first`, ... of 1, 2, 3, ... layers, until one is as long as the sequence."""
+    """Choose dilations that double from layer to layer.
+
+    Args:
+        length: Steps of a sequence.
+        first: The first layer's dilation.
+
+    Returns:
+        The dilations of 1, 2, 3, ... layers, until the largest is as long as the sequence.
+
+    Raises:
+        InputError: `length` or `first` is below 1.
+    """
     if length < 1 or first < 1:
         raise InputError(f"length and first dilation must be at least 1, got {length} and {first}")
     layers = 1 + max(0, math.ceil(math.log2(length / first)))
@@ -125,9 +162,15 @@ def doubling_stacks(length: int, *, first: int = 1) -> list[tuple[int, ...]]:
 
 
 def suggest(reports: list[MemoryReport]) -> int:
-    """Which of several stacks, smallest first: the smallest with the shortest longest path.
+    """Choose the smallest stack with the shortest longest path.
 
     For 784 and 1,020 steps this is the paper's own choice of nine layers, 1 to 256.
+
+    Args:
+        reports: Of several stacks, smallest first.
+
+    Returns:
+        The index of the choice.
     """
     return min(range(len(reports)), key=lambda index: reports[index].longest_path)
 

@@ -40,7 +40,12 @@ class Continuous:
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """Symbols `0 .. vocabulary-1` (int64), looked up in a trained table or, with `embedding=None`, one-hot."""
+    """Symbols 0 .. `vocabulary` - 1 (int64).
+
+    Attributes:
+        vocabulary: The number of symbols.
+        embedding: Columns of the trained table that they are looked up in; None for one-hot vectors.
+    """
 
     vocabulary: int
     embedding: int | None = None
@@ -60,9 +65,12 @@ class Tokens:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What the network returns: `outputs` values for the last step, the last `steps` steps, or every step.
+    """What the network returns.
 
-    `last` gives (B, outputs); `last_k` gives (B, min(steps, T), outputs); `sequence` gives (B, T, outputs).
+    Attributes:
+        kind: `last` gives (B, outputs); `last_k` gives (B, min(steps, T), outputs); `sequence` gives (B, T, outputs).
+        outputs: Values of each step that has an output.
+        steps: How many of the last steps have one, with `last_k`.
     """
 
     kind: HeadKind
@@ -85,10 +93,21 @@ class Head:
 class ModelSpec:
     """A stack of dilated recurrent layers with a linear head.
 
-    With `dilations[0] > 1` the head reads the top layer's last `dilations[0]` outputs, oldest first (the paper's
-    1-by-d_0 fusion convolution, merged with the linear output map as in the authors' code); `fusion=False` leaves
-    that out. `reset`: whether a GRU resets after the recurrent product, as torch does, or before it, as the authors'
-    TensorFlow code does. Raises `SpecError`, naming the field, for anything that does not make a network.
+    Attributes:
+        cell: The recurrent cell of every layer.
+        hidden: The width of each layer.
+        dilations: The dilation of each layer.
+        input: What a time step is.
+        head: What the network returns.
+        activation: The nonlinearity of an RNN.
+        fusion: Whether the head reads the last `dilations[0]` outputs of the top layer, oldest first, and not only the
+            last one: the paper's 1-by-d_0 fusion convolution, merged with the linear output map as the authors do.
+            By default it does where `dilations[0] > 1`.
+        reset: Whether a GRU resets after the recurrent product, as torch does, or before it, as the authors' TensorFlow
+            code does.
+
+    Raises:
+        SpecError: The fields do not make a network. The message names the field.
     """
 
     cell: Cell
@@ -127,7 +146,7 @@ class ModelSpec:
 
     @property
     def short_name(self) -> str:
-        """For reports, for example "lstm 9 x 20, dilations 1 to 256"."""
+        """A name for reports, for example "lstm 9 x 20, dilations 1 to 256"."""
         sizes = f"{self.layers} x {self.hidden[0]}" if len(set(self.hidden)) == 1 else ", ".join(map(str, self.hidden))
         low, high = min(self.dilations), max(self.dilations)
         return (
@@ -154,7 +173,7 @@ class ModelSpec:
         return (self.input.width, *self.hidden[:-1])
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of every weight, as in the torch module's state dict (gate order: torch's)."""
+        """Name -> shape of every weight, as in the torch module's state dict, with torch's gate order."""
         shapes: dict[str, tuple[int, ...]] = {}
         if isinstance(self.input, Tokens) and self.input.embedding is not None:
             shapes["embedding.weight"] = (self.input.vocabulary, self.input.embedding)
@@ -169,7 +188,14 @@ class ModelSpec:
         return shapes
 
     def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """Name -> (B, d, H) of every state: each layer's last d vectors in time order, and the fusion window's past."""
+        """The states between two pieces of a sequence.
+
+        Args:
+            batch: The number of sequences B.
+
+        Returns:
+            Name -> (B, d, H): the last d vectors of each layer, oldest first, and the past of the fusion window.
+        """
         shapes: dict[str, tuple[int, ...]] = {
             f"l{layer}_{state}": (batch, dilation, hidden)
             for layer, (dilation, hidden) in enumerate(zip(self.dilations, self.hidden, strict=True))
@@ -180,12 +206,16 @@ class ModelSpec:
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as plain JSON types; `from_json` gives an equal spec back."""
+        """The spec in plain JSON types; `from_json` makes an equal spec of it."""
         return cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(self))))
 
     @classmethod
     def from_json(cls, data: object) -> ModelSpec:
-        """Read `to_json`'s form. Raises `SpecError` for unknown, missing or mistyped fields."""
+        """Read the form of `to_json`.
+
+        Raises:
+            SpecError: A field is unknown, missing or mistyped.
+        """
         fields = dict(_record("", data, cls))
         entry = fields["input"]
         kind = entry.get("kind") if isinstance(entry, Mapping) else None

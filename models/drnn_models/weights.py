@@ -14,10 +14,17 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]]) -> Weights:
-    """Return the weights as contiguous float32 in the spec's order.
+    """Check weights against a spec.
 
-    Raises `InputError`, naming the weight, where one is missing, unexpected, of another shape than the spec says, not
-    floating point, or not finite.
+    Args:
+        spec: The network.
+        weights: Name -> array, as `weight_shapes` of the spec says, of any floating type.
+
+    Returns:
+        The weights as contiguous float32, in the spec's order.
+
+    Raises:
+        InputError: A weight is missing, unexpected, misshapen, not floating point or not finite. The message names it.
     """
     shapes = spec.weight_shapes()
     if missing := sorted(set(shapes) - set(weights)):
@@ -34,7 +41,18 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
 
 
 def as_float32(name: str, value: NDArray[np.generic]) -> NDArray[np.float32]:
-    """One weight as contiguous float32. Raises `InputError` where it is not floating point, or not finite as such."""
+    """Convert one weight.
+
+    Args:
+        name: For the message.
+        value: Of any floating type and shape.
+
+    Returns:
+        The weight as contiguous float32.
+
+    Raises:
+        InputError: It is not floating point, or not finite in float32.
+    """
     if value.dtype.kind != "f":
         raise InputError(f"weight {name!r} has type {value.dtype}, expected a floating-point type")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused below

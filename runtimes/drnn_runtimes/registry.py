@@ -27,7 +27,11 @@ RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
 def find_runtime(name: str) -> Runtime:
-    """The runtime called `name`. Raises `InputError` where there is none."""
+    """The runtime called `name`.
+
+    Raises:
+        InputError: There is none.
+    """
     if name not in RUNTIMES:
         raise InputError(f"there is no runtime {name!r}", f"Choose from: {', '.join(RUNTIMES)}.")
     return RUNTIMES[name]
@@ -36,7 +40,9 @@ def find_runtime(name: str) -> Runtime:
 def require(names: Sequence[str]) -> list[Runtime]:
     """The runtimes asked for, all usable here.
 
-    Raises `InputError` for an unknown name and `RuntimeUnavailableError` for one that cannot run on this machine.
+    Raises:
+        InputError: A name is unknown.
+        RuntimeUnavailableError: A runtime cannot run on this machine.
     """
     runtimes = [find_runtime(name) for name in names]
     for runtime in runtimes:

@@ -1,10 +1,13 @@
-"""The protocol that every runtime keeps: the same verbs, whatever runs underneath."""
+"""The protocol that every runtime keeps, the same verbs whatever runs underneath; and what most have in common."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from drnn_core.errors import InputError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Session
@@ -17,6 +20,10 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """As in `--runtime` and tables."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the oracle that the others are compared with."""
 
     @property
     def reads_graph(self) -> bool:
@@ -39,11 +46,49 @@ class Runtime(Protocol):
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
         """Open a session; leaving the context frees what it holds.
 
-        Raises `RuntimeUnavailableError` where the runtime is missing or would fall back to another device, `InputError`
-        for a damaged graph, `EngineError` for an engine that does not fit this machine.
+        Raises:
+            RuntimeUnavailableError: The runtime is missing or would fall back to another device.
+            InputError: The graph is damaged.
+            EngineError: The engine does not fit this machine.
         """
 
     def stream(
         self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
     ) -> AbstractContextManager[Stream]:
-        """Open a stream through a graph with state: see `drnn_runtimes.streaming.stream.StreamingRuntime.stream`."""
+        """Open a stream through a graph with state: see `StreamingRuntime.stream`."""
+
+
+class StreamingRuntime:
+    """The verb `stream` of every `Runtime`, and what most have in common."""
+
+    is_reference = runs_any_graph = False
+    caveat = ""
+
+    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+        """See `Runtime.load`."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
+        """Load a graph with state and stream through it; leaving the context closes both.
+
+        To share one loaded graph among streams, `load` it and make a `Stream` for each.
+
+        Args:
+            bundle: The bundle.
+            form: Name, kind or form of the graph; None for the first that has a state.
+            batch: Sequences that are fed in step; None for the graph's, or 1.
+
+        Raises:
+            InputError: The bundle has no such graph.
+            DeployError: What `load` raises.
+        """
+        graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
+        if graph is None:
+            raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
+        with self.load(bundle, graph) as session:
+            stream = Stream(session, bundle, graph, batch or graph.batch or 1)
+            try:
+                yield stream
+            finally:
+                stream.close()

@@ -18,12 +18,24 @@ class Session(Protocol):
     """A loaded graph."""
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        """Compute all outputs for one batch. Raises `InputError` for a wrong name, type or shape."""
+        """Compute all outputs for one batch.
+
+        Args:
+            inputs: Name -> array, as the graph says.
+
+        Raises:
+            InputError: A name, type or shape is wrong.
+        """
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        """A call that reads these arrays and writes into those, again and again, as they are at that time.
+        """Make a call that reads and writes the same arrays again and again.
 
-        Raises `InputError` like `run`. The arrays must be contiguous and stay where they are.
+        Args:
+            inputs: Name -> contiguous array, which stays where it is. Its values at the time of the call count.
+            outputs: Name -> contiguous array to write to.
+
+        Raises:
+            InputError: A name, type or shape is wrong.
         """
 
 
@@ -38,15 +50,23 @@ class CopyingSession:
         """See `Session.bind`."""
 
         def call() -> None:
-            found = self.run(inputs)
+            results = self.run(inputs)
             for name, value in outputs.items():
-                value[...] = found[name]
+                value[...] = results[name]
 
         return call
 
 
 def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:
-    """Raise `InputError` unless `inputs` are exactly the graph's, by name, type and shape (-1: any size >= 1)."""
+    """Check that the inputs are exactly the graph's.
+
+    Args:
+        graph: Its shapes may hold -1, for any size from 1.
+        inputs: Name -> array.
+
+    Raises:
+        InputError: A name, type or shape is wrong.
+    """
     expected = {tensor.name: tensor for tensor in graph.inputs}
     if set(inputs) != set(expected):
         raise InputError(f"{graph.name} takes the inputs {sorted(expected)}, got {sorted(inputs)}")

@@ -13,29 +13,36 @@ from numpy.typing import NDArray
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import StreamingRuntime
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
 
 
 @contextlib.contextmanager
-def without_tf32() -> Iterator[None]:
-    """Inside, torch's float32 products on a GPU are float32 and not TF32; after it, as before."""
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside, torch may or may not round the factors of float32 products on a GPU to TF32; after it, as before.
+
+    Its own default is to do so in cuDNN, which recurrent layers run through.
+    """
     import torch
 
-    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 class TorchRuntime(StreamingRuntime):
-    """Runs the weights of a bundle through torch. `device`: "cpu" or "cuda"."""
+    """Runs the weights of a bundle through torch.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
 
     reads_graph = False
 
@@ -77,7 +84,7 @@ class TorchRuntime(StreamingRuntime):
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
-        with without_tf32():
+        with tf32(False):
             yield TorchSession(model.eval().to(self._device), graph, self._device)
 
 

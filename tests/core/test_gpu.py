@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,23 @@ def test_finding_out_imports_no_torch() -> None:
 )
 def test_a_refusal_says_what_to_mend(driver: int, needed: int, words: str) -> None:
     assert words in gpu._refusal("no CUDA-capable device is detected", driver, needed)
+
+
+def test_driver_and_clocks_are_those_that_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from drnn_core.environment import environment
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu.gpu_state() == {}
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '580.1, 345 MHz, 1980 MHz, 2619 MHz, 70.1 W, 700.0 W, 31'\n")
+    tool.chmod(0o755)
+    found = gpu.gpu_state()
+    assert (found["driver"], found["sm_clock"], found["largest_sm_clock"]) == ("580.1", "345 MHz", "1980 MHz")
+    assert found["temperature"] == "31"
+    monkeypatch.setattr(gpu, "gpu", lambda: gpu.Gpu("some GPU", "9.0", "CUDA 13.0"))
+    told = environment()
+    assert (told["gpu"], told["driver"]) == ("some GPU, CUDA 13.0", "580.1")
+    assert told["gpu clock"] == "345 MHz of 1980 MHz"
+    for broken in ("exit 9", "echo 580.1", "echo"):
+        tool.write_text(f"#!/bin/sh\n{broken}\n")
+        assert gpu.gpu_state() == {}

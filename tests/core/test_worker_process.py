@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from drnn_core.worker_process import ChildError, ask
+from drnn_core.worker_process import Child, ChildError, ask
 
 STAND_IN = "tests.core.worker_stand_in"
 
@@ -38,6 +40,27 @@ def test_an_exception_is_told_with_its_last_line() -> None:
 def test_a_child_that_ends_well_but_says_nothing_has_not_answered() -> None:
     with pytest.raises(ChildError, match="ended without a reply: exit code 0"):
         ask(STAND_IN, {"do": "exit"}, 30)
+
+
+def test_one_child_answers_many_requests_and_its_rows_come_before_its_reply() -> None:
+    with contextlib.closing(Child(STAND_IN)) as child:
+        seen: list[dict[str, int]] = []
+        replies = [child.ask({"do": "rows", "count": count}, 30, seen.append) for count in (2, 0, 1)]
+        assert seen == [{"number": 0}, {"number": 1}, {"number": 0}]
+        assert len({reply["process"] for reply in replies}) == 1
+        with pytest.raises(ChildError, match="killed by SIGABRT"):
+            child.ask({"do": "rows", "count": 5}, 30, seen.append)
+        assert seen[3:] == [{"number": number} for number in range(3)]
+        with pytest.raises(ChildError, match="killed by SIGABRT"):
+            child.ask({"do": "reply"}, 30)
+
+
+def test_a_child_has_the_environment_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_VARIABLE", "of this process")
+    given = {name: value for name, value in os.environ.items() if name != "SOME_VARIABLE"}
+    for environment, expected in ((None, "of this process"), (given, None)):
+        with contextlib.closing(Child(STAND_IN, environment)) as child:
+            assert child.ask({"do": "reply"}, 30)["variable"] == expected
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")

@@ -6,14 +6,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from drnn_core.worker_process import answer
 
 
-def reply(request: Mapping[str, Any]) -> dict[str, Any]:
+def rows(count: int) -> Generator[dict[str, Any], None, dict[str, Any]]:
+    for number in range(count):
+        yield {"number": number}
+        if number == 2:
+            os.abort()
+    return {"process": os.getpid()}
+
+
+def reply(request: Mapping[str, Any]) -> Mapping[str, Any] | Generator[dict[str, Any], None, dict[str, Any]]:
     what = request["do"]
+    if what == "rows":
+        return rows(request["count"])
     if what == "abort":
         sys.stderr.write("about to end\n")
         os.abort()
@@ -29,7 +39,7 @@ def reply(request: Mapping[str, Any]) -> dict[str, Any]:
     if what == "leave":  # a grandchild that goes on, with this process's standard error
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
     sys.stdout.write("not part of the reply\n")
-    return {"request": dict(request), "path": sys.path}
+    return {"request": dict(request), "path": sys.path, "variable": os.environ.get("SOME_VARIABLE")}
 
 
 if __name__ == "__main__":

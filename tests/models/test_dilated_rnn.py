@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import copy
+import io
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from drnn_models.checkpoint import load_checkpoint
 from drnn_models.dilated_rnn import DilatedRNN, State
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import Case, cases, make_case
 
 EXACT = 1e-12  # float64 on numbers of order one
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
+UNEVEN = ModelSpec("rnn", (3,) * 3, (1, 2, 4), Continuous(1), Head("last_k", 2, 3))  # pruned to no even spacing
 cuts = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
 
@@ -116,3 +124,71 @@ def test_pruning_makes_training_faster(cell: str) -> None:
     pairs = [(seconds(True), seconds(False)) for _ in range(3)]
     pruned, full = (sorted(column)[1] for column in zip(*pairs, strict=True))
     assert pruned < full
+
+
+class Copies(TorchDispatchMode):
+    """The operators that bring a tensor from one device to another, or a value to the host: they hold up the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        devices = {value.device for value in (*args, result) if isinstance(value, torch.Tensor)}
+        if len(devices) > 1 or "_local_scalar_dense" in str(func):
+            self.found.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("task", ["copy-memory", "pixel-mnist", "ptb-char", "speaker-id"])
+def test_only_the_first_call_copies_from_the_host(task: str) -> None:
+    """Without a GPU the device without data, "meta", takes its part."""
+    checkpoint = load_checkpoint(ZOO / task / "model.pt")
+    model, tokens = checkpoint.network().to("meta"), checkpoint.spec.input.kind == "tokens"
+    shape = (2, checkpoint.task["length"])
+    inputs = (
+        torch.zeros(shape, dtype=torch.int64, device="meta")
+        if tokens
+        else torch.zeros(*shape, checkpoint.spec.input.width, device="meta")
+    )
+    with Copies() as first:
+        model(inputs)
+    assert bool(first.found) == (task in ("copy-memory", "speaker-id"))  # whose pruned steps are unevenly spaced
+    with Copies() as second:
+        model(inputs)
+    assert second.found == []
+
+
+def test_kept_indices_are_of_their_length_and_belong_to_no_state() -> None:
+    model = DilatedRNN(UNEVEN)
+    names, inputs = list(model.state_dict()), torch.randn(2, 30, 1)
+    for length in (21, 30, 22, 21):
+        torch.testing.assert_close(model(inputs[:, :length]), model(inputs[:, :length], prune=False))
+    assert model._indices
+    assert list(model.state_dict()) == names
+    DilatedRNN(UNEVEN).load_state_dict(model.state_dict(), strict=True)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    for other in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+        assert other._indices == {}
+        torch.testing.assert_close(other(inputs), model(inputs))
+
+
+def test_a_network_trains_also_after_it_was_evaluated() -> None:
+    """What inference mode makes cannot be part of a backward pass."""
+    model, inputs = DilatedRNN(UNEVEN), torch.randn(2, 21, 1)
+    with torch.inference_mode():
+        model(inputs)
+    model(inputs).sum().backward()
+    assert model.layers[0].weight_ih_l0.grad is not None
+
+
+def test_tracing_leaves_no_stand_ins_behind() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = DilatedRNN(UNEVEN)
+        model(torch.zeros(2, 21, 1))
+    assert model._indices == {}

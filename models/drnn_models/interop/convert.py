@@ -34,8 +34,14 @@ _NEURALFORECAST_REST = ("context_adapter", "mlp_decoder")
 class Choices:
     """What the weights do not say.
 
-    dilations: one per layer; None for the layout's own (zalando 1, 2, 4, ...; torch 1, 1, ...). steps: of head
-    `last_k`. head_weight, embedding: names in the file. ignore: shell patterns of names to leave out on purpose.
+    Attributes:
+        dilations: One per layer; None for the layout's own (zalando 1, 2, 4, ...; torch 1, 1, ...).
+        activation: The nonlinearity of an RNN.
+        head: Which steps have an output.
+        steps: How many of the last steps have one, with head `last_k`.
+        head_weight: The head's name in the file.
+        embedding: The embedding's name in the file.
+        ignore: Shell patterns of names to leave out on purpose.
     """
 
     dilations: tuple[int, ...] | None = None
@@ -49,9 +55,14 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """The network. origins: name of each weight -> its name in the file; None for zeros, and for an identity as head.
+    """A network that was imported.
 
-    ignored: names in the file that were left out. notes: sentences on what was assumed.
+    Attributes:
+        spec: What the network is.
+        weights: Name -> float32 array.
+        origins: Name of each weight -> its name in the file; None for zeros, and for an identity as head.
+        ignored: Names in the file that were left out.
+        notes: Sentences on what was assumed.
     """
 
     spec: ModelSpec
@@ -64,8 +75,17 @@ class Imported:
 def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None) -> Imported:
     """Build the network that computes what the module with this state dict computes, from a zero state.
 
-    state: name -> weights in torch's shapes and gate orders, of any floating type; the result's are float32. Raises
-    `InputError`, with the names in the file, for what is no such network, contradicts itself, or is left over.
+    Args:
+        state: Name -> array in torch's shapes and gate orders, of any floating type.
+        layout: How the names are written.
+        choices: What the weights do not say.
+
+    Returns:
+        The network, with weights in float32.
+
+    Raises:
+        InputError: This is no such network, it contradicts itself, or weights are left over. The message gives their
+            names in the file.
     """
     choices = choices or Choices()
     ignored = _ignored(state, choices.ignore)
@@ -128,14 +148,14 @@ def _ignored(state: Arrays, patterns: tuple[str, ...]) -> set[str]:
 
 def _sizes(state: Arrays, layers: list[dict[str, str]]) -> tuple[Cell, tuple[int, ...], int]:
     """The cell, the width of every layer, and the features that the first one reads."""
-    found = [_cell_and_width(names["weight_hh"], state[names["weight_hh"]].shape) for names in layers]
-    cells = [cell for cell, _ in found]
+    sizes = [_cell_and_width(names["weight_hh"], state[names["weight_hh"]].shape) for names in layers]
+    cells = [cell for cell, _ in sizes]
     if len(set(cells)) > 1:
         raise InputError(
             f"the layers are of several kinds: {', '.join(cells)}", "A dilated RNN has the same cell in every layer."
         )
     first = layers[0]["weight_ih"]
-    return cells[0], tuple(width for _, width in found), _columns(first, state[first].shape)
+    return cells[0], tuple(width for _, width in sizes), _columns(first, state[first].shape)
 
 
 def _cell_and_width(name: str, shape: tuple[int, ...]) -> tuple[Cell, int]:

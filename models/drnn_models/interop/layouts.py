@@ -54,11 +54,19 @@ class _Place:
 
 
 def find_layers(names: Collection[str], layout: Layout) -> list[dict[str, str]]:
-    """The recurrent layers among the weights: for each, bottom first, part (of `PARTS`) -> name in the file.
+    """Find the recurrent layers among the weights.
 
-    A layer has both weights, and both biases or none. Raises `InputError` where there is no such stack or more than
-    one, where a layer or a part is missing, where the names are those of another layout, and, by name, for the kinds
-    of layer that are no plain recurrent ones.
+    Args:
+        names: Of all weights in the file.
+        layout: How they are written.
+
+    Returns:
+        For each layer, bottom first, part (of `PARTS`) -> name in the file. A layer has both weights, and both or no
+        biases.
+
+    Raises:
+        InputError: There is no such stack or more than one, a layer or a part is missing, the names are in another
+            layout, or a layer is not a plain recurrent one.
     """
     looks = _layout_of(names)
     if looks is None:
@@ -100,8 +108,8 @@ def _place(name: str, layout: Layout) -> _Place | None:
     match = _PATTERNS[layout].fullmatch(name)
     if match is None:
         return None
-    found = match.groupdict()
-    return _Place(found["module"], int(found.get("group") or 0), int(found["layer"]), found["part"])
+    groups = match.groupdict()
+    return _Place(groups["module"], int(groups.get("group") or 0), int(groups["layer"]), groups["part"])
 
 
 def _refuse_other_kinds(places: dict[str, _Place]) -> None:

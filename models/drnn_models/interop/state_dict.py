@@ -25,16 +25,32 @@ _TAKE_OUT = (
 
 @dataclasses.dataclass(frozen=True)
 class StateDict:
-    """Arrays by name. dilations: what the file says of them beside the weights, if anything."""
+    """The weights in a file.
+
+    Attributes:
+        arrays: Name -> array.
+        dilations: What the file says of them beside the weights, if anything.
+    """
 
     arrays: dict[str, NDArray[Any]]
     dilations: tuple[int, ...] | None = None
 
 
 def import_file(path: Path, output: Path, layout: Layout, choices: Choices, *, force: bool = False) -> Imported:
-    """Read the weights in `path`, write the same network to `output` as a checkpoint, and return it.
+    """Import a network that other PyTorch code trained, from file to file.
 
-    Raises `InputError`, naming the file, for what cannot be imported; and where `output` exists, unless `force`.
+    Args:
+        path: The file with its weights.
+        output: The checkpoint to write.
+        layout: How the names of the weights are written.
+        choices: What the weights do not say.
+        force: Whether `output` may be replaced.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: The file cannot be imported, or `output` exists and `force` is not set.
     """
     if output.exists() and path.exists() and output.samefile(path):
         raise InputError(f"{output} is the file to import", "Choose another --output.")
@@ -58,10 +74,14 @@ def import_file(path: Path, output: Path, layout: Layout, choices: Choices, *, f
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read a state dict: a safetensors file, or a torch file of tensors and plain data; nothing in it is executed.
+    """Read a state dict without executing anything in it.
 
-    A torch file may hold the state dict itself, or under "state_dict", "model_state_dict" or "model". Raises
-    `InputError` for anything else.
+    Args:
+        path: A safetensors file, or a torch file of tensors and plain data. A torch file may hold the state dict
+            itself, or under "state_dict", "model_state_dict" or "model".
+
+    Raises:
+        InputError: The file is anything else.
     """
     if _is_safetensors(path):
         return _read_safetensors(path)

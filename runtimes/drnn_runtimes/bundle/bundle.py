@@ -33,11 +33,25 @@ MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safe
 
 @dataclasses.dataclass(frozen=True)
 class GraphInfo:
-    """One ONNX graph of a bundle. `batch`: None where the graph takes any batch.
+    """One ONNX graph of a bundle.
 
-    `states`: (input, output) names. `ring`: of a delay line longer than the chunk, only what changes goes in and out.
-    `delay`: steps between an input and its output. `profile`: smallest, usual and largest batch of a graph that takes
-    any, for which engines are built and which are checked.
+    Attributes:
+        file: Its name in the bundle.
+        form: Whole sequences, chunks or single steps.
+        emission: How the network was written as nodes.
+        pruned: Whether it leaves out steps that cannot reach the output.
+        steps: Time steps of one run.
+        batch: Sequences of one run; None for any number.
+        precision: Of matrix products.
+        opset: The version of ONNX's operators.
+        nodes: The number of nodes.
+        inputs: The edges that it reads.
+        outputs: The edges that it writes.
+        states: Names of (input, output) pairs that carry the state.
+        ring: Whether only what changes of a delay line goes in and out, the line being longer than the chunk.
+        delay: Steps between an input and its output.
+        profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
+            graph of one batch.
     """
 
     file: str
@@ -63,13 +77,20 @@ class GraphInfo:
 
     @property
     def name(self) -> str:
-        """Short name, as in tables: kind/emission, for example sequence/fused, and the precision unless it is fp32."""
+        """The name in tables: kind/emission, for example sequence/fused; and the precision, unless that is fp32."""
         return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineInfo:
-    """One engine of a bundle: its file, its sidecar, the graph it was built from, and the runtime that loads it."""
+    """One engine of a bundle.
+
+    Attributes:
+        file: The engine.
+        sidecar: Its description.
+        graph: The ONNX file that it was built from.
+        runtime: The runtime that loads it.
+    """
 
     file: str
     sidecar: str
@@ -79,7 +100,17 @@ class EngineInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """An opened bundle whose files are what its manifest says."""
+    """An opened bundle whose files are what its manifest says.
+
+    Attributes:
+        folder: Where it is.
+        spec: The network.
+        task: What the network was trained for; empty where unknown.
+        graphs: Its ONNX files.
+        engines: Its engines.
+        files: Relative path -> sha256.
+        versions: Package -> version, of the export.
+    """
 
     folder: Path
     spec: ModelSpec
@@ -91,9 +122,15 @@ class Bundle:
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
-        """Read a bundle and (with `verify`) compare every file's sha256 with the manifest.
+        """Read a bundle.
 
-        Raises `InputError` for a missing, damaged or hand-edited manifest or file, `EngineError` for an engine's.
+        Args:
+            folder: Where it is.
+            verify: Whether to compare every file's sha256 with the manifest.
+
+        Raises:
+            InputError: The manifest or a file is missing, damaged or edited.
+            EngineError: An engine or its sidecar is.
         """
         manifest = _read_manifest(folder)
         bundle = cls(
@@ -109,11 +146,18 @@ class Bundle:
         return bundle
 
     def path(self, name: str) -> Path:
-        """Absolute path of a file of the bundle."""
+        """The path of a file of the bundle."""
         return self.folder / name
 
     def graph(self, name: str) -> GraphInfo:
-        """The graph called `name`: a file, form, kind, or kind/emission. Raises `InputError` where there is none."""
+        """Find a graph.
+
+        Args:
+            name: Its file, form, kind, or kind/emission.
+
+        Raises:
+            InputError: There is none.
+        """
         for graph in self.graphs:
             if name in (graph.file, graph.name, graph.kind, graph.form):
                 return graph
@@ -122,7 +166,11 @@ class Bundle:
 
     @functools.cached_property
     def weights(self) -> Weights:
-        """The weights, in torch's gate order. Raises `InputError` where the file does not fit the spec."""
+        """The weights, in torch's gate order.
+
+        Raises:
+            InputError: The file is damaged or does not fit the spec.
+        """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -135,7 +183,11 @@ class Bundle:
 
     @functools.cached_property
     def golden(self) -> tuple[GoldenCase, ...]:
-        """The golden cases. Raises `InputError` where the file is damaged."""
+        """The golden cases.
+
+        Raises:
+            InputError: The file is damaged.
+        """
         return read_golden(self.path(GOLDEN))
 
     def _check_files(self, verify: bool) -> None:
@@ -160,7 +212,7 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """Sha256 of a manifest's entries, `checksum` aside: it shows edits and damage, not forgery."""
+    """The sha256 of a manifest's entries without `checksum`. It shows edits and damage, not forgery."""
     entries = {name: value for name, value in manifest.items() if name != "checksum"}
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 

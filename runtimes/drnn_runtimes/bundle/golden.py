@@ -21,10 +21,16 @@ _INDEX = "index"
 class GoldenCase:
     """Inputs with what the float64 reference makes of them.
 
-    inputs: (N, T, C) float32 or (N, T) int64. outputs: float64, (N, outputs) or (N, k, outputs); of a `stream`, for
-    graphs with state, (N, T, outputs): what the head makes of every step.
-    noise: of float32 on these inputs, see `drnn_deploy.exporter.golden`; narrow_noise: of other precisions. targets:
-    true classes of real data.
+    Attributes:
+        name: For example "normal".
+        inputs: (N, T, C) float32 or (N, T) int64.
+        outputs: float64, (N, outputs) or (N, k, outputs); of a `stream` (N, T, outputs), what the head makes of each
+            step.
+        noise: The error of float32 on these inputs, see `drnn_deploy.exporter.golden`.
+        targets: The true classes of real data.
+        source: Where the inputs come from.
+        stream: Whether the case is for graphs with state.
+        narrow_noise: Precision -> its noise, of precisions other than fp32.
     """
 
     name: str
@@ -37,7 +43,11 @@ class GoldenCase:
     narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def noise_of(self, precision: Precision) -> float:
-        """The noise of a precision. Raises `InputError` where the bundle was exported without it."""
+        """The noise of a precision.
+
+        Raises:
+            InputError: The bundle was exported without it.
+        """
         if precision == "fp32":
             return self.noise
         if precision not in self.narrow_noise:
@@ -76,7 +86,7 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
     Raises:
         InputError: The file is missing or damaged, or a case is misshapen or not finite.
     """
-    with reading_npz(path, "golden data", REBUILD, key=_INDEX) as (index, arrays):
+    with reading_npz(path, f"cannot read {path}", REBUILD, key=_INDEX) as (index, arrays):
         cases = tuple(
             GoldenCase(
                 name=entry["name"],

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
-import io
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.files import cache_folder
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 
 Device = Literal["cpu", "cuda", "tensorrt"]
 PROVIDERS: dict[Device, str] = {
@@ -31,6 +31,7 @@ PROVIDERS: dict[Device, str] = {
 }
 GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu, CUDA and cuDNN installed."
 RECORD = "session.record_ep_graph_assignment_info"
+TF32 = "NVIDIA_TF32_OVERRIDE"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
 MOST_ENGINES = 64  # of ONNX Runtime's own in the cache
 _LINKED = re.compile(rb"libnv(?:infer|infer_plugin|onnxparser)\.so\.\d+")
@@ -70,25 +71,30 @@ def provider_settings(device: Device, graph: GraphInfo, sha256: str) -> dict[str
 
 @contextlib.contextmanager
 def prepared(device: Device) -> Iterator[None]:
-    """Open a session inside of this: CUDA's libraries are found where pip put them, and TensorRT builds without TF32.
+    """Open and use a session inside of this: CUDA's libraries are loaded, and none of them makes use of TF32.
 
-    TensorRT reads NVIDIA_TF32_OVERRIDE, which is 0 inside unless the user has set it: its provider has no such option.
+    NVIDIA_TF32_OVERRIDE is 0 inside unless the user has set it. TensorRT's provider has no such option; CUDA's has, but
+    its recurrent operators do not heed it. It is set before the libraries are loaded, because they may read it then; in
+    a process where another package has loaded them before, set it before Python starts.
     """
     if device == "cpu":
         yield
         return
-    import onnxruntime
+    with _without_tf32():
+        load_cuda()
+        yield
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
-        getattr(onnxruntime, "preload_dlls", lambda: None)()
-    if device != "tensorrt" or "NVIDIA_TF32_OVERRIDE" in os.environ:
+
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    if TF32 in os.environ:
         yield
         return
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    os.environ[TF32] = "0"
     try:
         yield
     finally:
-        del os.environ["NVIDIA_TF32_OVERRIDE"]
+        os.environ.pop(TF32, None)
 
 
 def elsewhere(session: Any, provider: str) -> list[str] | None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import PRECISIONS, Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.onnxrt.cuda_libraries import FIX as LIBRARIES_FIX
+from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 from drnn_runtimes.onnxrt.providers import (
     GPU_FIX,
     NO_FALLBACK,
@@ -26,8 +28,8 @@ from drnn_runtimes.onnxrt.providers import (
     prepared,
     provider_settings,
 )
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
-from drnn_runtimes.streaming.stream import StreamingRuntime
 
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 _REBUILD = "Export it again: drnn-export model.pt"
@@ -36,7 +38,9 @@ _REBUILD = "Export it again: drnn-export model.pt"
 class OnnxRuntime(StreamingRuntime):
     """Runs a bundle's ONNX graphs through one provider.
 
-    `device`: "cpu", "cuda" or "tensorrt"; `threads`: within one operator, None for the default.
+    Args:
+        device: "cpu", "cuda" or "tensorrt".
+        threads: Within one operator; None for ONNX Runtime's default.
     """
 
     reads_graph = runs_any_graph = True
@@ -61,6 +65,11 @@ class OnnxRuntime(StreamingRuntime):
         device, title = gpu(), {"cuda": "CUDA", "tensorrt": "TensorRT"}[self._device]
         if device is None:
             return Availability(False, f"{version} has the {title} provider, but {gpu_reason()}", GPU_FIX)
+        with prepared(self._device):
+            absent = load_cuda()
+        if absent:
+            said = f"{version} has the {title} provider, but cannot load {', '.join(absent)}"
+            return Availability(False, said, LIBRARIES_FIX)
         if self._device == "tensorrt" and (missing := missing_tensorrt()):
             release = missing[0].rpartition(".")[2]
             return Availability(
@@ -76,23 +85,27 @@ class OnnxRuntime(StreamingRuntime):
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[OnnxRuntimeSession]:
-        """Open the graph; refuse it, with names of nodes, if any would run on another provider than the one asked for.
+        """Open the graph.
 
         Where every node landed is read back after each opening: it costs 0.1 ms for 30 nodes, and 4 % of the 3.4 s of
         opening 15,736.
+
+        Raises:
+            RuntimeUnavailableError: The provider is missing, or nodes would run on another; the message names them.
+            InputError: The graph is damaged.
         """
         available = self.availability()
         if not available.usable:
             raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
-        yield OnnxRuntimeSession(self._open(bundle, graph), graph)
+        with prepared(self._device):
+            yield OnnxRuntimeSession(self._open(bundle, graph), graph)
 
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Any:
         path, provider = bundle.path(graph.file), PROVIDERS[self._device]
         digest = bundle.files[graph.file] if self._device == "tensorrt" else ""  # the others keep nothing
         settings = provider_settings(self._device, graph, digest)
         try:
-            with prepared(self._device):
-                session = self._session(str(path), settings)
+            session = self._session(str(path), settings)
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
             reason = str(error).splitlines()[0]
             if self._device == "cpu":
@@ -100,10 +113,10 @@ class OnnxRuntime(StreamingRuntime):
             what = f"{self.name} cannot run {graph.name}: {self._misplaced(str(path), settings) or reason}"
             raise RuntimeUnavailableError(what, GPU_FIX) from error
         values = [*session.get_inputs(), *session.get_outputs()]
-        found = [(v.name, v.type, tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in values]
+        declared = [(v.name, v.type, tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in values]
         wanted = [(t.name, _TYPES[t.dtype], tuple(t.shape)) for t in (*graph.inputs, *graph.outputs)]
-        if found != wanted:
-            raise InputError(f"{path} takes and gives {found}, the manifest says {wanted}", _REBUILD)
+        if declared != wanted:
+            raise InputError(f"{path} takes and gives {declared}, the manifest says {wanted}", _REBUILD)
         check_placement(session, provider, f"{self.name} on {graph.name}")
         return session
 
@@ -124,7 +137,7 @@ class OnnxRuntime(StreamingRuntime):
     def _misplaced(self, path: str, settings: dict[str, str]) -> str:
         """What ONNX Runtime does not say when it refuses: which nodes would have run elsewhere."""
         provider = PROVIDERS[self._device]
-        with contextlib.suppress(Exception), prepared(self._device):
+        with contextlib.suppress(Exception):
             wrong = elsewhere(self._session(path, settings, strict=False), provider)
             return describe(wrong, provider) if wrong else ""
         return ""

@@ -27,10 +27,13 @@ Product = Callable[[Array, Array], Array]
 class Reference:
     """What the equation gives.
 
-    outputs: (B, outputs), or (B, k, outputs). state: after the last step. magnitude: like outputs, the sum of the
-    absolute values of the terms that the head adds up, |W| |h| + |b|: what rounding errors are relative to. trace: what
-    is between the layers at every step, where it was asked for: `input`, which the first layer reads, (B, T, C), and by
-    the names of `ModelSpec.state_shapes` what every layer gives, (B, T, H).
+    Attributes:
+        outputs: (B, outputs), or (B, k, outputs).
+        state: Name -> (B, d, H), after the last step.
+        magnitude: Like outputs: the sum of the absolute values of the terms that the head adds up, |W| |h| + |b|.
+            Rounding errors are relative to it.
+        trace: What is between the layers at every step, where it was asked for: `input`, which the first layer reads,
+            (B, T, C), and by the names of `ModelSpec.state_shapes` what every layer gives, (B, T, H).
     """
 
     outputs: Array
@@ -39,12 +42,17 @@ class Reference:
     trace: dict[str, Array] = dataclasses.field(default_factory=dict)
 
     def noise(self, outputs: NDArray[np.generic], epsilon: float = float(np.finfo(np.float32).eps)) -> float:
-        """The noise of an arithmetic that gave these outputs: its largest error, and at least a rounding.
-
-        epsilon: of its type, float32's by default.
+        """The noise of an arithmetic: its largest error, and at least one rounding.
 
         Without that floor, a network whose terms cancel, or a lucky rounding, would leave other orders of summation no
         room at all.
+
+        Args:
+            outputs: What the arithmetic gave, in the shape of the reference's.
+            epsilon: The spacing of its numbers at 1.
+
+        Returns:
+            An absolute error.
         """
         error = np.abs(outputs.astype(np.float64) - self.outputs)
         return float(max(error.max(), epsilon * self.magnitude.max()))
@@ -60,11 +68,20 @@ def run_reference(
     product: Product = np.matmul,
     traced: bool = False,
 ) -> Reference:
-    """Compute the outputs of a (piece of a) sequence and the state after it.
+    """Compute the outputs of a sequence, or a piece of one, and the state after it.
 
-    inputs: (B, T, C) or tokens (B, T). state: None for zeros. Outputs are those of `DilatedRNN.advance`. precision: of
-    all arithmetic; other than float64 it is no reference, but shows what rounding does to this order of summation.
-    product: x, W -> x W, for an arithmetic that rounds products in its own way. traced: keep what is between layers.
+    Args:
+        spec: The network.
+        weights: Name -> array, in torch's gate order.
+        inputs: (B, T, C) or tokens (B, T).
+        state: Name -> (B, d, H); None for zeros.
+        precision: The type of all arithmetic. Another than float64 is no reference, but shows what rounding does to
+            this order of summation.
+        product: x, W -> x W, for an arithmetic that rounds products in its own way.
+        traced: Whether to keep what is between the layers.
+
+    Returns:
+        The outputs are those of `DilatedRNN.advance`.
     """
     wide = {name: value.astype(precision) for name, value in weights.items()}
     batch = inputs.shape[0]

@@ -16,9 +16,14 @@ from drnn_runtimes.reference.loop import Array, Product, Reference, run_referenc
 def rounding_noise(
     spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], reference: Reference, precision: Precision
 ) -> float:
-    """The largest error that a precision, other than fp32, makes on these inputs: see `Reference.noise`.
+    """The largest error that a precision other than fp32 makes on these inputs: see `Reference.noise`.
 
-    inputs: (B, T, C) or tokens (B, T). reference: of the same inputs, in float64.
+    Args:
+        spec: The network.
+        weights: Its weights.
+        inputs: (B, T, C) or tokens (B, T).
+        reference: Of the same inputs, in float64.
+        precision: The precision.
     """
     return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
 
@@ -26,7 +31,15 @@ def rounding_noise(
 def narrow_reference(
     spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
 ) -> Reference:
-    """The reference's loop with the roundings of a precision. inputs: (B, T, C) or tokens (B, T)."""
+    """Run the reference's loop with the roundings of a precision.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        inputs: (B, T, C) or tokens (B, T).
+        precision: The precision.
+        traced: Whether to keep what is between the layers.
+    """
     if PRECISIONS[precision].weights_only:
         return run_reference(spec, dequantised(weights), inputs, traced=traced)
     product = np.matmul if precision == "fp32" else rounding_product(PRECISIONS[precision].numpy)
@@ -35,13 +48,13 @@ def narrow_reference(
 
 
 def dequantised(weights: Weights) -> Weights:
-    """The weights as int8 graphs see them: every matrix but the embedding rounded, one scale for each output."""
-    found = dict(weights)
+    """The weights as int8 graphs see them: every matrix but the embedding rounded, with one scale for each output."""
+    rounded = dict(weights)
     for name, value in weights.items():
         if value.ndim == 2 and not name.startswith("embedding"):
             values, scale = quantised(value, axis=0)
-            found[name] = values.astype(np.float32) * scale[:, None]
-    return found
+            rounded[name] = values.astype(np.float32) * scale[:, None]
+    return rounded
 
 
 def rounding_product(kind: np.dtype[Any] | type) -> Product:
@@ -55,11 +68,17 @@ def rounding_product(kind: np.dtype[Any] | type) -> Product:
 
 
 def quantised(matrix: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 with one scale for each index of `axis`: (int8 of the same shape, float32 (n,)).
+    """Quantise symmetrically to int8, with one scale for each index of an axis.
 
-    The largest value of an index is at 127; matrix is about int8 * scale, within half a scale.
+    Args:
+        matrix: Of any shape.
+        axis: The axis with a scale for each index.
+
+    Returns:
+        int8 of the same shape, and float32 scales (n,): matrix is about int8 * scale, within half a scale. The largest
+        value of an index is at 127.
     """
-    others = tuple(each for each in range(matrix.ndim) if each != axis)
+    others = tuple(other for other in range(matrix.ndim) if other != axis)
     scale = np.maximum(np.abs(matrix).max(axis=others) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    shape = [-1 if each == axis else 1 for each in range(matrix.ndim)]
+    shape = [-1 if other == axis else 1 for other in range(matrix.ndim)]
     return np.clip(np.round(matrix / scale.reshape(shape)), -127, 127).astype(np.int8), scale

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
-from drnn_runtimes.streaming.stream import StreamingRuntime
 
 
 class ReferenceRuntime(StreamingRuntime):
     """Runs the weights of a bundle in float64; always there, slow, and right by construction."""
 
     name = "reference"
+    is_reference = True
     reads_graph = False
 
     def availability(self) -> Availability:

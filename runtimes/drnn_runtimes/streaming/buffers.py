@@ -43,7 +43,7 @@ class Lines:
         return {line_name(name): value.copy() for name, value in self._sets[self._turn].items()}
 
     def started(self) -> NDArray[np.bool_]:
-        """For each sequence (B,), whether its first step has come through to the output."""
+        """Whether the first step of each sequence has come through to the output, (B,)."""
         reached = self._sets[self._turn].get(_STARTED)
         return np.ones(len(self._output), bool) if reached is None else reached[:, -1, 0] > 0
 
@@ -80,7 +80,7 @@ class Rings:
         return {name: ring.line() for name, ring in self._rings.items()}
 
     def started(self) -> NDArray[np.bool_]:
-        """Always: no graph with rings answers late."""
+        """True for every sequence (B,): no graph with rings answers late."""
         return np.ones(len(self._output), bool)
 
     def set_lines(self, lines: Arrays) -> None:

@@ -31,9 +31,17 @@ def zero_states(graph: GraphInfo, batch: int) -> dict[str, NDArray[np.float32]]:
 def whole_lines(
     spec: ModelSpec, graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.generic]]:
-    """Whole delay lines (B, d, H) from a graph's state inputs.
+    """Whole delay lines from a graph's state inputs.
 
     A ring's graph takes the oldest rows of a line only; the chunk does not reach the others, which are zeros here.
+
+    Args:
+        spec: The network.
+        graph: A graph with state.
+        inputs: Name -> array, of all its inputs.
+
+    Returns:
+        Name of `ModelSpec.state_shapes` -> (B, d, H), oldest first.
     """
     batch = len(inputs["input"])
     lines = {}
@@ -46,6 +54,11 @@ def whole_lines(
 
 
 def next_states(graph: GraphInfo, lines: Mapping[str, NDArray[Kind]]) -> dict[str, NDArray[Kind]]:
-    """A graph's state outputs from the whole delay lines after the chunk: of a ring, the newest rows."""
+    """A graph's state outputs from the delay lines after the chunk: the newest rows of a ring, else whole lines.
+
+    Args:
+        graph: A graph with state.
+        lines: Name of `ModelSpec.state_shapes` -> (B, d, H), oldest first.
+    """
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     return {after: lines[line_name(state)][:, -rows[after] :] for state, after in graph.states}

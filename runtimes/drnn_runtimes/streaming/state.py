@@ -18,10 +18,14 @@ _AGAIN = "Start anew, or save it again."
 
 @dataclasses.dataclass(frozen=True)
 class StreamState:
-    """`model`: fingerprint of the network. `steps`: computed so far. `waiting`: samples (B, k, ...) of no chunk yet.
+    """What a stream remembers.
 
-    `lines`: name of `ModelSpec.state_shapes` -> delay line (B, d, H) float32, oldest first. A stream with a delay has
-    its layers at different steps, and packed states of other names that only such streams take.
+    Attributes:
+        model: The fingerprint of the network.
+        steps: Steps computed so far.
+        waiting: Samples (B, k, ...) that fill no chunk yet.
+        lines: Name of `ModelSpec.state_shapes` -> delay line (B, d, H) float32, oldest first. A stream with a delay has
+            its layers at different steps, and packed states of other names that only such streams take.
     """
 
     model: str
@@ -30,7 +34,16 @@ class StreamState:
     lines: dict[str, NDArray[np.generic]]
 
     def check(self, model: str, shapes: Mapping[str, tuple[int, ...]], batch: int) -> None:
-        """Raise `InputError` unless the state is of this model, of this batch, and of delay lines of these shapes."""
+        """Check that a stream can go on from the state.
+
+        Args:
+            model: The fingerprint of the stream's network.
+            shapes: Name -> shape, of its delay lines.
+            batch: Its number of sequences.
+
+        Raises:
+            InputError: The state is of another network, batch or shape.
+        """
         if self.model != model:
             raise InputError(
                 "the state was saved with another model", "Use the bundle that it was saved with, or reset."
@@ -46,15 +59,23 @@ class StreamState:
             raise InputError("the state's delay lines have other shapes than the model's", "Save it again.")
 
     def save(self, path: Path) -> None:
-        """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
+        """Write it to `path`, whole or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         about = {"format": FORMAT, "model": self.model, "steps": self.steps, "lines": list(self.lines)}
         lines = {f"line_{name}": line for name, line in self.lines.items()}
         write_npz(path, about, {"waiting": self.waiting, **lines}, compress=False)
 
     @classmethod
     def load(cls, path: Path) -> StreamState:
-        """Read `save`'s file. Raises `InputError` for anything else."""
-        with reading_npz(path, "a stream's state", _AGAIN, format=FORMAT) as (about, arrays):
+        """Read the file of `save`.
+
+        Raises:
+            InputError: The file is anything else.
+        """
+        with reading_npz(path, f"{path} cannot be read as a stream's state", _AGAIN, format=FORMAT) as (about, arrays):
             lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}
             state = cls(str(about["model"]), int(about["steps"]), arrays["waiting"], lines)
         if not all(line.dtype == np.float32 and np.isfinite(line).all() for line in state.lines.values()):

@@ -6,12 +6,10 @@ loaded session. Needs no torch.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +24,20 @@ from drnn_runtimes.streaming.state import StreamState
 
 
 class Stream:
-    """`batch` sequences that are fed in step; see `StreamingRuntime.stream`. One thread at a time."""
+    """`batch` sequences that are fed in step, by one thread at a time; see `drnn_runtimes.runtime.Runtime.stream`."""
 
     def __init__(self, session: Session, bundle: Bundle, graph: GraphInfo, batch: int = 1) -> None:
-        """Start at the zero state. Raises `InputError` for a graph without state, or of another static batch."""
+        """Start at the zero state.
+
+        Args:
+            session: The loaded graph.
+            bundle: The graph's bundle.
+            graph: A graph with state.
+            batch: Sequences that are fed in step.
+
+        Raises:
+            InputError: The graph has no state, or takes another batch.
+        """
         if not graph.states:
             raise InputError(f"{graph.name} has no state to stream with", "Export a chunk: drnn-export --form chunk")
         if batch < 1 or graph.batch not in (None, batch):
@@ -71,24 +79,34 @@ class Stream:
         return self._graph.delay
 
     def push(self, samples: NDArray[np.generic], *, rate: int | None = None) -> NDArray[np.generic]:
-        """Feed samples (B, k, C) float32, or tokens (B, k) int64, k >= 0; what fills no chunk waits.
+        """Feed samples. What fills no chunk waits.
 
-        Returns the outputs (B, m, outputs) of the chunks that became full: with head `sequence` one for each step, with
-        `last` one for each chunk, with `last_k` min(k, n) for each; m may be 0. With a delay the first outputs come
-        that many steps late, and those of a row that was reset by itself are NaN until then. `rate`: the samples' rate
-        in Hz, which is compared with the model's. Raises `InputError`, with nothing taken in, for samples of another
-        type, shape or rate, for NaN and infinity and tokens beyond the vocabulary, for a closed stream, and for a
-        second thread.
+        Args:
+            samples: (B, k, C) float32, or tokens (B, k) int64, k >= 0.
+            rate: Their rate in Hz, to compare with the model's.
+
+        Returns:
+            (B, m, outputs) of the chunks that became full, m >= 0: with head `sequence` one for each step, with `last`
+            one for each chunk, with `last_k` min(k, n) for each. With a delay the first outputs come that many steps
+            late, and those of a row that was reset by itself are NaN until then.
+
+        Raises:
+            InputError: The samples have another type, shape or rate, hold NaN, infinity or tokens beyond the
+                vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
         with self._exclusive():
             self._check(samples, rate)
             return self._feed(samples)
 
     def finish(self) -> NDArray[np.generic]:
-        """End the sequences: the outputs that are still to come of what was pushed; then all start again from zero.
+        """End the sequences. All start again from zero.
 
-        These are the late ones of a graph with a delay, and with head `sequence` those of the samples that wait. Raises
-        `InputError` where samples wait with another head, which looks at whole chunks.
+        Returns:
+            (B, m, outputs): the late outputs of a graph with a delay, and with head `sequence` those of the samples
+            that wait.
+
+        Raises:
+            InputError: Samples wait with another head, which looks at whole chunks.
         """
         with self._exclusive():
             waiting = self._waiting
@@ -105,9 +123,13 @@ class Stream:
             return outputs[:, :waiting] if waiting else outputs
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
-        """Start again from the zero state: all sequences, or only some rows of the batch.
+        """Start again from the zero state.
 
-        Raises `InputError` for rows that are not there, and for some rows while samples wait.
+        Args:
+            rows: Rows of the batch; None for all.
+
+        Raises:
+            InputError: A row is not there, or only some are given while samples wait.
         """
         with self._exclusive():
             if rows is None:
@@ -124,7 +146,7 @@ class Stream:
             self._start(chosen)
 
     def state(self) -> StreamState:
-        """A copy of everything that the stream remembers, for another stream of the same model to go on with."""
+        """Copy everything that the stream remembers, for another stream of the same model to go on with."""
         with self._exclusive():
             waiting = self._input[:, : self._waiting].copy()
             return StreamState(self._model, self._steps, waiting, self._memory.lines())
@@ -132,8 +154,9 @@ class Stream:
     def restore(self, state: StreamState) -> None:
         """Go on where `state` was taken, perhaps on another runtime or with another chunk length.
 
-        Raises `InputError`, with nothing changed, for a state of another model or batch, or with more waiting samples
-        than fit this graph's chunk.
+        Raises:
+            InputError: The state is of another model or batch, or holds more waiting samples than fit this graph's
+                chunk. Nothing is changed.
         """
         with self._exclusive():
             shapes = {name: line.shape for name, line in self._memory.lines().items()}
@@ -147,11 +170,19 @@ class Stream:
             self._input[:, : self._waiting] = state.waiting
 
     def save_state(self, path: Path) -> None:
-        """Write `state()` to a file, whole or not at all."""
+        """Write `state()` to a file, whole or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         self.state().save(path)
 
     def load_state(self, path: Path) -> None:
-        """`restore` from a file; also raises `InputError` for one that is damaged or no state."""
+        """Do `restore` from a file.
+
+        Raises:
+            InputError: The file is damaged or no state, or `restore` refuses it.
+        """
         self.restore(StreamState.load(path))
 
     def close(self) -> None:
@@ -177,9 +208,9 @@ class Stream:
         empty = np.zeros((self._batch, 0, self._spec.head.outputs), np.float32)
         return np.concatenate(outputs or [empty], axis=1)
 
-    def _answer(self, found: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _answer(self, output: NDArray[np.generic]) -> NDArray[np.generic]:
         """(B, outputs) or (B, k, outputs) of one chunk -> a copy (B, k, outputs) of what answers a step: k may be 0."""
-        answer: NDArray[np.generic] = found.copy() if found.ndim == 3 else found[:, None].copy()
+        answer: NDArray[np.generic] = output.copy() if output.ndim == 3 else output[:, None].copy()
         if self._late:
             self._late -= 1
             started = self._memory.started()
@@ -215,8 +246,8 @@ class Stream:
     def _all_finite(self, samples: NDArray[np.generic]) -> bool:
         steps, count = self._finite.shape[1], samples.shape[1]
         for start in range(0, count, steps):
-            found = self._finite[:, : min(steps, count - start)]
-            if not np.isfinite(samples[:, start : start + steps], out=found).all():
+            finite = self._finite[:, : min(steps, count - start)]
+            if not np.isfinite(samples[:, start : start + steps], out=finite).all():
                 return False
         return True
 
@@ -239,32 +270,3 @@ def fingerprint(bundle: Bundle) -> str:
     """The same for bundles of the same network, whatever their graphs."""
     described = json.dumps([bundle.files[WEIGHTS], bundle.spec.to_json()], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()
-
-
-class StreamingRuntime:
-    """The verb `stream` of every runtime (see `drnn_runtimes.runtime.Runtime`), and what most have in common."""
-
-    runs_any_graph = False
-    caveat = ""
-
-    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
-        """See `Runtime.load`."""
-        raise NotImplementedError
-
-    @contextlib.contextmanager
-    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
-        """Load a graph with state and stream through it; leaving the context closes both.
-
-        form: name, kind or form of the graph; None takes the first that has a state. batch: sequences that are fed in
-        step; None takes the graph's, or 1. To share one loaded graph among streams, `load` it and make a `Stream` for
-        each. Raises `InputError` for a bundle without such a graph, and what `load` raises.
-        """
-        graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
-        if graph is None:
-            raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
-        with self.load(bundle, graph) as session:
-            stream = Stream(session, bundle, graph, batch or graph.batch or 1)
-            try:
-                yield stream
-            finally:
-                stream.close()

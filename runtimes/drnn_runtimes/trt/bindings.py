@@ -21,7 +21,12 @@ _DATA_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}  # the
 class TensorRTModule:
     """One of NVIDIA's two Python modules with the same API, imported.
 
-    packages: what `pip install` takes. loaded: the module, or None where it cannot be used, with the reason why not.
+    Attributes:
+        title: What NVIDIA calls it.
+        packages: What `pip install` takes.
+        loaded: The module, or None where it cannot be used.
+        version: Its version.
+        reason: Why it cannot be used.
     """
 
     title: str
@@ -38,7 +43,11 @@ _MODULES = {
 
 
 class RefusedError(Exception):
-    """NVIDIA's parser or compiler does not take the graph; `details` are its own words."""
+    """NVIDIA's parser or compiler does not take the graph.
+
+    Attributes:
+        details: NVIDIA's own words.
+    """
 
     def __init__(self, message: str, details: list[str]) -> None:
         super().__init__(message)
@@ -46,7 +55,7 @@ class RefusedError(Exception):
 
 
 def tensorrt_module(flavour: Flavour) -> TensorRTModule:
-    """Import NVIDIA's module for `flavour`. Never raises: a module that cannot be imported comes with the reason."""
+    """Import NVIDIA's module for `flavour`. It never raises: a module that cannot be imported comes with the reason."""
     name, module = _MODULES[flavour]
     try:
         loaded = importlib.import_module(name)
@@ -63,7 +72,7 @@ def tensorrt_module(flavour: Flavour) -> TensorRTModule:
 
 
 def collecting_logger(module: Any) -> Any:
-    """An `ILogger` of NVIDIA's `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
+    """Make an `ILogger` of `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
 
     class Collector(module.ILogger):  # type: ignore[misc]  # NVIDIA's modules carry no types
         def __init__(self) -> None:
@@ -91,10 +100,19 @@ def data_type(value: Any) -> str:
 
 
 def parse_network(module: Any, builder: Any, logger: Any, onnx: str) -> Any:
-    """The network that the parser makes of the file `onnx`, strongly typed: precisions are what the graph says.
+    """Parse a graph into a strongly typed network: precisions are what the graph says.
 
-    builder: of `module`, and alive for as long as the network is. logger: `collecting_logger`. Raises
-    `RefusedError` for a graph that the parser does not take.
+    Args:
+        module: NVIDIA's module.
+        builder: Its builder, which must live as long as the network.
+        logger: Of `collecting_logger`.
+        onnx: The path of the graph.
+
+    Returns:
+        An `INetworkDefinition`.
+
+    Raises:
+        RefusedError: The parser does not take the graph.
     """
     flag = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # once every network is, it may go
     network = builder.create_network(0 if flag is None else 1 << int(flag))
@@ -102,8 +120,8 @@ def parse_network(module: Any, builder: Any, logger: Any, onnx: str) -> Any:
         raise RefusedError("the builder does not make strongly typed networks", logger.errors)
     parser = module.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
-        found = [_located(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise RefusedError("the ONNX parser does not take it", found or logger.errors)
+        problems = [_located(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise RefusedError("the ONNX parser does not take it", problems or logger.errors)
     return network
 
 

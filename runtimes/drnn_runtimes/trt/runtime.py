@@ -15,7 +15,7 @@ from drnn_core.errors import EngineError, RuntimeUnavailableError
 from drnn_core.gpu import Gpu
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
-from drnn_runtimes.streaming.stream import StreamingRuntime
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.session import TensorRTSession
 from drnn_runtimes.trt.sidecar import REBUILD, Sidecar, this_platform
@@ -32,7 +32,17 @@ class Machine:
 
 
 def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, onnx_sha256: str) -> str:
-    """One sentence on why the engine must not be loaded, or "". The digests are those of the bundle's own files."""
+    """Why an engine must not be loaded.
+
+    Args:
+        sidecar: What the engine is.
+        machine: Where it would run.
+        engine_sha256: Of the bundle's own engine file.
+        onnx_sha256: Of the bundle's own graph.
+
+    Returns:
+        One sentence, or "".
+    """
     if sidecar.engine_sha256 != engine_sha256:
         return "the engine is not the file that its sidecar describes: its sha256 differs"
     if sidecar.onnx_sha256 != onnx_sha256:
@@ -41,7 +51,11 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
 
 
 class TensorRTRuntime(StreamingRuntime):
-    """See `drnn_runtimes.runtime.Runtime`. flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name."""
+    """See `drnn_runtimes.runtime.Runtime`.
+
+    Args:
+        flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name.
+    """
 
     reads_graph = True
 
@@ -68,7 +82,7 @@ class TensorRTRuntime(StreamingRuntime):
         return Availability(True, f"{module.title} {module.version}, {where}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Says so where the bundle has no engine for the graph; one that does not fit here is `load`'s to refuse."""
+        """The bundle must have an engine for the graph. `load` refuses one that does not fit this machine."""
         if self._engine(bundle, graph) is None:
             return f"the bundle has no {self.name} engine for {graph.file}"
         return ""
@@ -77,8 +91,10 @@ class TensorRTRuntime(StreamingRuntime):
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTSession]:
         """Open a session on the GPU; leaving the context frees its memory there.
 
-        Raises `RuntimeUnavailableError` without NVIDIA's module or a GPU, `EngineError` where the bundle has no engine
-        for the graph, the engine does not fit this machine, or the GPU does not take it.
+        Raises:
+            RuntimeUnavailableError: NVIDIA's module or a GPU is missing.
+            EngineError: The bundle has no engine for the graph, it does not fit this machine, or the GPU does not take
+                it.
         """
         module, device = self._required()
         data, sidecar = self._fitting_engine(bundle, graph, module, device)

@@ -35,7 +35,12 @@ class TensorRTSession(CopyingSession):
     """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
 
     def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:
-        """Hold nothing yet. batch: smallest, usual and largest, for a graph that takes any batch."""
+        """Hold nothing yet.
+
+        Args:
+            graph: What the engine was built from.
+            batch: The smallest, usual and largest batch; None for a graph of one batch.
+        """
         self._graph, self._batch = graph, batch
         self._held = contextlib.ExitStack()  # what to free on the GPU, freed in reverse order
         self._inputs: tuple[_Buffer, ...] = ()
@@ -44,9 +49,15 @@ class TensorRTSession(CopyingSession):
         self._launch: Callable[[], object] = self._execute
 
     def open(self, module: Any, data: bytes, host_code: bool = False) -> None:
-        """Load the engine `data` and allocate its buffers. `close` frees also what a failed `open` took.
+        """Load an engine and allocate its buffers. `close` also frees what a failed `open` took.
 
-        host_code: whether the engine may bring code for the CPU, as version compatible ones do.
+        Args:
+            module: NVIDIA's module.
+            data: The engine.
+            host_code: Whether the engine may bring code for the CPU, as version compatible ones do.
+
+        Raises:
+            EngineError: TensorRT or the GPU does not take it, or it is of another graph.
         """
         self._cuda: Any = importlib.import_module("cuda.bindings.runtime")
         self._logger = collecting_logger(module)
@@ -85,11 +96,14 @@ class TensorRTSession(CopyingSession):
         return {name: value.copy() for name, value in landed.items()}
 
     def capture(self) -> None:
-        """Record an execution as a CUDA graph, which every `run` from now on launches in place of the single kernels.
+        """Record an execution as a CUDA graph. Every later `run` launches it in place of the single kernels.
 
-        The copies to and from the GPU stay as they are. Raises `InputError` for a graph with a free batch, of which a
-        record would hold one size only, and `EngineError` where the GPU does not record the engine. See TensorRT's
-        documentation, CUDA graphs: the first execution prepares what cannot be recorded.
+        The copies to and from the GPU stay as they are. The first execution prepares what cannot be recorded: see
+        TensorRT's documentation, CUDA graphs.
+
+        Raises:
+            InputError: The graph has a free batch; a record would hold one size only.
+            EngineError: The GPU does not record the engine.
         """
         if self._batch is not None:
             raise InputError(f"{self._graph.name} takes any batch, a CUDA graph only one", "Export it with --batch N.")
@@ -186,9 +200,15 @@ class TensorRTSession(CopyingSession):
 def check_batch(
     graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], batch: tuple[int, int, int] | None
 ) -> None:
-    """Raise `InputError` unless all free axes of `inputs` have one size, and one that the engine was built for.
+    """Check that all free axes have one size, and one that the engine was built for.
 
-    inputs: as `check_inputs` has passed them. batch: smallest, usual and largest, None for a graph without free axes.
+    Args:
+        graph: What the engine was built from.
+        inputs: Name -> array, which `check_inputs` has passed.
+        batch: The smallest, usual and largest; None for a graph without free axes.
+
+    Raises:
+        InputError: They have not.
     """
     sizes = {
         size
@@ -207,7 +227,11 @@ def check_batch(
 
 
 def numpy_type(tensor: TensorInfo) -> np.dtype[Any]:
-    """NumPy's type of a tensor. Raises `EngineError` for one that NumPy does not have."""
+    """NumPy's type of a tensor.
+
+    Raises:
+        EngineError: NumPy lacks the type.
+    """
     try:
         return np.dtype(tensor.dtype)
     except TypeError as error:

@@ -30,13 +30,29 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # what some systems call th
 
 @dataclasses.dataclass(frozen=True)
 class Sidecar:
-    """What an engine is. `onnx`: the graph's file name. `driver`: None where the engine was built ahead of time.
+    """What an engine is.
 
-    `compute_capabilities`: those it loads on, for example ("8.6",). `flags`: builder flags as NVIDIA's configuration
-    reports them. `batch`: smallest, usual and largest batch of an engine with a free batch axis, else None. `kernels`:
-    of the engine, each that is in one of its `loops` once; None where the builder did not say. `hardware`: the GPUs
-    that it loads on, "this" being those of `compute_capabilities`. `command`: builds the same with NVIDIA's own tool,
-    in the folder of the graph.
+    Attributes:
+        flavour: The module that it was built with.
+        version: That module's version.
+        platform: As `this_platform` says, for example "linux-x86_64".
+        compute_capabilities: Those that it loads on, for example ("8.6",).
+        driver: What the driver spoke; None where the engine was built ahead of time.
+        ahead_of_time: Whether it was built without the GPU that it is for.
+        flags: Builder flags as NVIDIA's configuration reports them.
+        onnx: The graph's file name.
+        onnx_sha256: The graph's digest.
+        engine_sha256: The engine's digest.
+        engine_bytes: The engine's size.
+        build_seconds: How long the build took.
+        inputs: The engine's inputs.
+        outputs: The engine's outputs.
+        batch: The smallest, usual and largest batch of an engine with a free batch axis, else None.
+        kernels: Kernels of the engine, each that is in a loop once; None where the builder did not say.
+        loops: Loops of the engine; None where the builder did not say.
+        hardware: The GPUs that it loads on; "this" are those of `compute_capabilities`.
+        command: Builds the same with NVIDIA's own tool, in the folder of the graph.
+        format: The version of the file.
     """
 
     flavour: Flavour
@@ -61,7 +77,17 @@ class Sidecar:
     format: str = FORMAT
 
     def mismatch(self, *, flavour: str, version: str, platform: str, compute_capability: str) -> str:
-        """One sentence on what keeps the engine from loading on such a machine, or "" where nothing does."""
+        """Compare the engine with a machine.
+
+        Args:
+            flavour: The module that would load it.
+            version: That module's version.
+            platform: As `this_platform` says.
+            compute_capability: Of the GPU, for example "8.6".
+
+        Returns:
+            One sentence on what keeps the engine from loading there, or "".
+        """
         differences = []
         if self.flavour != flavour:
             differences.append(f"it is an engine for {self.flavour}, not for {flavour}")
@@ -76,7 +102,7 @@ class Sidecar:
 
     @property
     def version_compatible(self) -> bool:
-        """Whether later versions of the same major version load it too. Such an engine holds code for the host."""
+        """Whether later versions of the same major version also load it. Such an engine holds code for the host."""
         return self.flags.get("version_compatible", False)
 
     def _version_fits(self, version: str) -> bool:
@@ -88,12 +114,16 @@ class Sidecar:
         return ampere or compute_capability in self.compute_capabilities
 
     def write(self, path: Path) -> None:
-        """Write the sidecar as JSON, without care for what was there: give it a path of `files.replacing`."""
+        """Write the sidecar as JSON over what was there: give it a path of `files.replacing`."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Sidecar:
-        """Read a sidecar file. Raises `EngineError`, naming the key, for anything that is not what `write` writes."""
+        """Read a sidecar file.
+
+        Raises:
+            EngineError: The file is not what `write` writes. The message names the key.
+        """
         try:
             data = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -105,7 +135,11 @@ class Sidecar:
 
     @classmethod
     def from_json(cls, data: object) -> Sidecar:
-        """Read the JSON form. Raises `EngineError`, naming the key, for unknown, missing or mistyped keys."""
+        """Read the JSON form.
+
+        Raises:
+            EngineError: A key is unknown, missing or mistyped. The message names it.
+        """
         if (error := next(_validator().iter_errors(data), None)) is not None:
             raise EngineError(_sentence(error), REBUILD)
         record: dict[str, Any] = dict(data)  # type: ignore[call-overload]  # the schema has seen that it is one

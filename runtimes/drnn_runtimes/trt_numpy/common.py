@@ -20,7 +20,11 @@ FIX = "Check with another runtime."
 
 
 def dtype_of(tensor: Any) -> np.dtype[Any]:
-    """NumPy's type of an ITensor. Raises `InputError` for one that NumPy has none for."""
+    """NumPy's type of an ITensor.
+
+    Raises:
+        InputError: NumPy lacks the type.
+    """
     name = data_type(tensor.dtype)
     if name == "bfloat16":
         import ml_dtypes
@@ -46,7 +50,16 @@ def present(value: Array | None) -> Array:
 
 
 def found(layer: Any, known: Mapping[str, Entry], operation: Any) -> Entry:
-    """What is known of an operation (an enum of NVIDIA's). Raises `InputError` for one that is not."""
+    """Look up an operation.
+
+    Args:
+        layer: The layer, for the message.
+        known: Name -> what is known of it.
+        operation: An enum of NVIDIA's.
+
+    Raises:
+        InputError: It is not known.
+    """
     name = str(operation.name)
     if name not in known:
         raise refused(layer, f"operation {name} is not evaluated")
@@ -54,7 +67,11 @@ def found(layer: Any, known: Mapping[str, Entry], operation: Any) -> Entry:
 
 
 def as_type(layer: Any, value: Array, kind: np.dtype[Any]) -> Array:
-    """`value` in another type. Raises `InputError` for a float that the integer type does not hold."""
+    """Convert a value to another type.
+
+    Raises:
+        InputError: A float is not held by the integer type.
+    """
     if kind.kind in "iu" and value.dtype.kind not in "iub":
         bounds, truncated = np.iinfo(kind), np.trunc(value.astype(np.float64))
         if not ((truncated >= bounds.min) & (truncated <= bounds.max)).all():

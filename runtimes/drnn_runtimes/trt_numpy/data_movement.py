@@ -28,9 +28,14 @@ Indices = NDArray[np.int64]
 
 
 def constant(layer: Any, constants: Constants) -> Function:
-    """Its weights. NVIDIA's Python API shows those of types that NumPy has itself, which leaves bfloat16 out.
+    """Its weights. NVIDIA's Python API shows only those of types that NumPy has itself, which leaves bfloat16 out.
 
-    constants: the graph's own by name, for these.
+    Args:
+        layer: NVIDIA's layer.
+        constants: The graph's own by name, for types that the API leaves out.
+
+    Raises:
+        InputError: The weights cannot be read.
     """
     kind, held, shape = dtype_of(layer.get_output(0)), layer.weights, tuple(layer.shape)
     if isinstance(held, np.ndarray):
@@ -108,7 +113,9 @@ def _along(
     taken = value.take(outside(indices, length), axis)
     if outside is not _first:
         return taken
-    return np.where(inside.reshape([-1 if each == axis % value.ndim else 1 for each in range(value.ndim)]), taken, fill)
+    return np.where(
+        inside.reshape([-1 if other == axis % value.ndim else 1 for other in range(value.ndim)]), taken, fill
+    )
 
 
 def _first(indices: Indices, length: int) -> Indices:

@@ -81,9 +81,15 @@ _REDUCE: dict[str, Callable[..., Array]] = {
 
 
 def layer_function(module: Any, layer: Any, constants: Constants) -> Function:
-    """What a layer computes. module: NVIDIA's, for its classes. Raises `InputError` for a layer not known here.
+    """Find what a layer computes.
 
-    constants: the graph's own by name, for those of bfloat16, which NVIDIA's Python API does not give out.
+    Args:
+        module: NVIDIA's, for its classes.
+        layer: NVIDIA's layer.
+        constants: The graph's own by name, for those of bfloat16, which NVIDIA's Python API does not give out.
+
+    Raises:
+        InputError: Layers of this kind are not evaluated.
     """
     kind = str(layer.type.name)
     if kind == "CONSTANT":
@@ -211,7 +217,7 @@ def _scale(layer: Any, axis: int, inputs: Inputs) -> Array:
         return scale.reshape(())
     if scale.shape != (value.shape[axis],):
         raise refused(layer, f"scales of shape {scale.shape}, in blocks, are not evaluated")
-    return scale.reshape([-1 if each == axis % value.ndim else 1 for each in range(value.ndim)])
+    return scale.reshape([-1 if other == axis % value.ndim else 1 for other in range(value.ndim)])
 
 
 _LAYERS: dict[str, tuple[str, Callable[[Any], Function]]] = {

@@ -40,7 +40,15 @@ class Edge:
         return cls(tensor.name, dtype_of(tensor), tuple(tensor.shape))
 
     def checked(self, value: Array, layer: str) -> Array:
-        """`value` in the declared type. Raises `InputError`, naming `layer`, for another type or shape."""
+        """Bring a value into the declared type.
+
+        Args:
+            value: What a layer gave.
+            layer: Its name, for the message.
+
+        Raises:
+            InputError: The value has another type or shape.
+        """
         if value.dtype == self.dtype and value.shape == self.shape:
             return value
         if value.dtype != self.dtype:
@@ -72,10 +80,10 @@ class Step:
     def run(self, values: Values) -> None:
         """Add the output to `values`, in the declared type and shape."""
         try:
-            found = self.function([None if name is None else values[name] for name in self.inputs])
+            value = self.function([None if name is None else values[name] for name in self.inputs])
         except (ValueError, IndexError, TypeError) as error:  # how NumPy says that shapes or types do not go together
             raise InputError(f"layer {self.layer!r} of TensorRT's network: {error}", FIX) from error
-        values[self.output.name] = self.output.checked(found, self.layer)
+        values[self.output.name] = self.output.checked(value, self.layer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +120,15 @@ class Loop:
         self._before: list[Step] = []  # the part of the body that the condition depends on
 
     def add(self, kind: str, layer: Any) -> None:
-        """Take in a boundary layer, as one of the classes of `BOUNDARIES`. Raises `InputError` for an odd one."""
+        """Take in a boundary layer.
+
+        Args:
+            kind: A key of `BOUNDARIES`.
+            layer: NVIDIA's layer, as the class of `BOUNDARIES`.
+
+        Raises:
+            InputError: It is not evaluated here.
+        """
         inputs = [tensor.name for tensor in (layer.get_input(index) for index in range(layer.num_inputs)) if tensor]
         if kind == "TRIP_LIMIT":
             self._limit(layer, str(layer.kind.name), inputs[0])
@@ -143,14 +159,21 @@ class Loop:
         return [*self._carried, *self._read]
 
     def close(self, body: Sequence[Step]) -> None:
-        """Take in the body, in order. Raises `InputError` for a loop that is not evaluated."""
+        """Take in the body.
+
+        Args:
+            body: Its layers, in the order in which they run.
+
+        Raises:
+            InputError: The loop is not evaluated here.
+        """
         asked = {self._condition}
         for step in reversed(body):
             if step.output.name in asked:
                 asked |= step.needs()
         self._before = [step for step in body if step.output.name in asked]
         self._body = [step for step in body if step.output.name not in asked]
-        if not self._count and (not self._condition or any(each.reverse for each in self._read.values())):
+        if not self._count and (not self._condition or any(iterator.reverse for iterator in self._read.values())):
             raise self._refused("it does not say how many trips it has")
         for output in self._outputs:
             if output.kind not in ("LAST_VALUE", "CONCATENATE", "REVERSE"):
@@ -164,7 +187,7 @@ class Loop:
         """Values from outside that the loop reads."""
         inside = {*self.starts(), *(step.output.name for step in (*self._before, *self._body))}
         used = {name for first, after, _ in self._carried.values() for name in (first, after)}
-        used |= {each.data for each in self._read.values()} | {self._count, self._condition}
+        used |= {iterator.data for iterator in self._read.values()} | {self._count, self._condition}
         used |= {name for output in self._outputs for name in (output.tensor, output.length)}
         used = used.union(*(step.needs() for step in (*self._before, *self._body)))
         return used - inside - {""}
@@ -180,7 +203,7 @@ class Loop:
         if limit > _MOST_TRIPS:
             raise self._refused(f"{limit:,} trips are more than the {_MOST_TRIPS:,} that are run")
         state = {name: edge.checked(values[first], name) for name, (first, _, edge) in self._carried.items()}
-        slices = {name: self._slices(each, values[each.data], limit) for name, each in self._read.items()}
+        slices = {name: self._slices(iterator, values[iterator.data], limit) for name, iterator in self._read.items()}
         kept: dict[str, list[Array]] = {output.whole.name: [] for output in self._outputs}
         trips = 0
         while trips < limit:
@@ -202,23 +225,23 @@ class Loop:
         if not self._count and trips == _MOST_TRIPS:
             raise self._refused(f"its condition holds for more than {_MOST_TRIPS:,} trips")
         for output in self._outputs:
-            found = state[output.tensor] if output.kind == "LAST_VALUE" else self._joined(output, values, kept)
-            values[output.whole.name] = output.whole.checked(found, self._name)
+            value = state[output.tensor] if output.kind == "LAST_VALUE" else self._joined(output, values, kept)
+            values[output.whole.name] = output.whole.checked(value, self._name)
 
-    def _slices(self, each: _Iterator, data: Array, limit: int) -> Array:
+    def _slices(self, iterator: _Iterator, data: Array, limit: int) -> Array:
         """`data` with the trips as first axis. From the end means from that of the trip count, not of the data."""
-        by_trip = np.moveaxis(data, each.axis, 0)
+        by_trip = np.moveaxis(data, iterator.axis, 0)
         shape = by_trip.shape[1:]
-        if by_trip.dtype != each.slice.dtype or not fits(shape, each.slice.shape):
-            what = f"{by_trip.dtype} of shape {shape}, TensorRT's network says {each.slice.dtype} of {each.slice.shape}"
-            raise self._refused(f"{each.slice.name!r} reads {what}")
-        return by_trip[:limit][::-1] if each.reverse else by_trip
+        if by_trip.dtype != iterator.slice.dtype or not fits(shape, iterator.slice.shape):
+            declared = f"TensorRT's network says {iterator.slice.dtype} of {iterator.slice.shape}"
+            raise self._refused(f"{iterator.slice.name!r} reads {by_trip.dtype} of shape {shape}, {declared}")
+        return by_trip[:limit][::-1] if iterator.reverse else by_trip
 
     def _joined(self, output: _Output, values: Values, kept: dict[str, list[Array]]) -> Array:
-        found, length = kept[output.whole.name], int(values[output.length])
-        if len(found) != length or not found:
-            raise self._refused(f"it gives {len(found)} values for {output.whole.name!r}, which has room for {length}")
-        return np.stack(found[:: -1 if output.kind == "REVERSE" else 1], axis=output.axis)
+        trips, length = kept[output.whole.name], int(values[output.length])
+        if len(trips) != length or not trips:
+            raise self._refused(f"it gives {len(trips)} values for {output.whole.name!r}, which has room for {length}")
+        return np.stack(trips[:: -1 if output.kind == "REVERSE" else 1], axis=output.axis)
 
     def _refused(self, reason: str) -> InputError:
         return InputError(f"loop {self._name!r} of TensorRT's network: {reason}", FIX)

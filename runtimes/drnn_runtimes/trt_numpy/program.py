@@ -30,19 +30,35 @@ class Part(Protocol):
         """Values that it adds."""
 
     def run(self, values: Values) -> None:
-        """Add the outputs to `values`. Raises `InputError`, naming a layer, where that cannot be."""
+        """Add the outputs to `values`.
+
+        Raises:
+            InputError: A layer cannot run; the message names it.
+        """
 
 
 AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 class NetworkProgram:
-    """The network of a parsed graph. `inputs`, `outputs`: its edges, with -1 for a free size."""
+    """The network of a parsed graph.
+
+    Attributes:
+        inputs: What it reads, with -1 for a free size.
+        outputs: What it gives.
+        layers: The number of NVIDIA's layers.
+    """
 
     def __init__(self, module: Any, network: Any, constants: Constants) -> None:
-        """Read all layers. constants: see `layer_function`.
+        """Read all layers.
 
-        Raises `InputError` for a layer or loop that is not evaluated here, naming it.
+        Args:
+            module: NVIDIA's module.
+            network: NVIDIA's `INetworkDefinition`.
+            constants: See `layer_function`.
+
+        Raises:
+            InputError: A layer or loop is not evaluated here; the message names it.
         """
         self.inputs = [_tensor(network.get_input(index)) for index in range(network.num_inputs)]
         self.outputs = [_tensor(network.get_output(index)) for index in range(network.num_outputs)]
@@ -55,10 +71,14 @@ class NetworkProgram:
         self._unused_after = self._last_uses()
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Values:
-        """The network's outputs, in the types that it declares.
+        """Compute the network's outputs, in the types that it declares.
 
-        Raises `InputError` for inputs other than the network's, and where a value has another type or shape than the
-        network declares, or none that NVIDIA documents.
+        Args:
+            inputs: Name -> array.
+
+        Raises:
+            InputError: The inputs are not the network's, a value has another type or shape than the network declares,
+                or NVIDIA documents none for it.
         """
         for tensor in self.inputs:
             value = inputs.get(tensor.name)

@@ -18,8 +18,8 @@ from drnn_core import gpu
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
-from drnn_runtimes.streaming.stream import StreamingRuntime
 from drnn_runtimes.trt.bindings import (
     Flavour,
     RefusedError,
@@ -52,7 +52,7 @@ class TensorRTNetworkRuntime(StreamingRuntime):
         return Availability(True, f"{module.title} {module.version}: {what}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Says so where the walk would take minutes."""
+        """Large graphs would take minutes to walk."""
         if graph.nodes > MOST_NODES:
             return f"{graph.nodes:,} nodes are more than the {MOST_NODES:,} that are walked in reasonable time"
         return ""
@@ -61,8 +61,9 @@ class TensorRTNetworkRuntime(StreamingRuntime):
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTNetworkSession]:
         """Parse the graph and read the network.
 
-        Raises `RuntimeUnavailableError` without NVIDIA's modules, `InputError` where the parser refuses the graph or
-        the network holds what is not evaluated.
+        Raises:
+            RuntimeUnavailableError: NVIDIA's modules are missing.
+            InputError: The parser refuses the graph, or the network holds what is not evaluated.
         """
         module = _module()
         if module is None:
@@ -89,8 +90,8 @@ class TensorRTNetworkSession(CopyingSession):
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the types that TensorRT's network declares."""
         check_inputs(self._graph, inputs)
-        found: Arrays = self._program.run(inputs)
-        return found
+        outputs: Arrays = self._program.run(inputs)
+        return outputs
 
 
 def _constants(bundle: Bundle, graph: GraphInfo) -> Arrays:
@@ -122,7 +123,7 @@ def _check_edges(program: NetworkProgram, graph: GraphInfo) -> None:
 
 def _module() -> TensorRTModule | None:
     """TensorRT-RTX, else TensorRT with a GPU: without one its builder, which every network needs, does not start."""
-    found = {flavour: tensorrt_module(flavour) for flavour in _FLAVOURS}
-    usable = (flavour for flavour, module in found.items() if module.loaded is not None)
+    modules = {flavour: tensorrt_module(flavour) for flavour in _FLAVOURS}
+    usable = (flavour for flavour, module in modules.items() if module.loaded is not None)
     chosen = next((flavour for flavour in usable if flavour == "tensorrt-rtx" or gpu.gpu() is not None), None)
-    return found[chosen] if chosen else None
+    return modules[chosen] if chosen else None

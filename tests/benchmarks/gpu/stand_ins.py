@@ -7,15 +7,34 @@ import time
 
 from benchmarks.gpu import worker
 from benchmarks.gpu.plan import Setting
-from benchmarks.gpu.worker import Row
+from benchmarks.gpu.worker import Row, Rows
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_core.worker_process import answer
 
 
-def stand_in(setting: Setting, part: str) -> Row:
+def rows(end: str) -> Rows:
+    for number in range(2):
+        yield {"row": number, "file": "/somewhere/a.bin"} | ({"process": os.getpid()} if end == "tell" else {})
+    if end == "abort":
+        os.abort()
+    time.sleep(60)
+    return {"status": "ok"}
+
+
+def stand_in(setting: Setting, part: str) -> Row | Rows:
     end = part.rpartition("/")[2]
     if part == "runtimes":
         return {"status": "ok", "blocked": {"absent": {"status": "missing", "reason": "it is not installed"}}}
+    if end.startswith("rows-then-"):
+        return rows(end.removeprefix("rows-then-"))
+    if end.startswith("process"):
+        return {"status": "ok", "process": os.getpid()}
+    if end.startswith("variable"):
+        return {"status": "ok", "override": os.environ.get("NVIDIA_TF32_OVERRIDE")}
+    if end.startswith("during"):
+        before = time.time()
+        time.sleep(2)
+        return {"status": "ok", "during": [before, time.time()], "threads": os.environ.get("OMP_NUM_THREADS")}
     if end == "abort":
         os.abort()
     if end == "leave":

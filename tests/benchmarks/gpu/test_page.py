@@ -30,6 +30,10 @@ def parity_row(graph: str, precision: str, noise: float | None, *, passed: bool 
     return {"graph": graph, "precision": precision, "error": error, "in_noise": noise, "passed": passed}
 
 
+def tf32_row(allowed: bool, override: str, noise: float) -> dict[str, Any]:
+    return {"allowed": allowed, "override": override, "in_noise": noise, "passed": noise < 8}
+
+
 def made_up(**parts: dict[str, Any]) -> dict[str, Any]:
     """A result that no GPU ever gave."""
     return {
@@ -38,6 +42,12 @@ def made_up(**parts: dict[str, Any]) -> dict[str, Any]:
             "compute_capability": "1.0",
             "driver": "123.45",
             "cuda": "CUDA 0.1",
+            "sm_clock": "300 MHz",
+            "largest_sm_clock": "1980 MHz",
+            "memory_clock": "2619 MHz",
+            "power": "70.1 W",
+            "power_limit": "700.0 W",
+            "temperature": "30",
             "kind": "cuda",
         },
         "machine": {"processor": "Made-up CPU", "cores": 4, "python": "3.12.0", "versions": {"torch": "9.9"}},
@@ -49,7 +59,9 @@ def made_up(**parts: dict[str, Any]) -> dict[str, Any]:
 
 
 RESULT = made_up(
-    runtimes={"status": "ok"},
+    runtimes={"status": "ok", "libraries": {"cuDNN of torch": "9.19.0"}},
+    tf32__some_net__torch_cuda__0={"status": "ok", "rows": [tf32_row(False, "0", 1.5), tf32_row(True, "0", 1.25)]},
+    tf32__some_net__torch_cuda__unset={"status": "ok", "rows": [tf32_row(False, "unset", 1.5)]},
     parity__some_net__torch_cuda={
         "status": "ok",
         "rows": [parity_row("sequence", "fp32", 1.5), parity_row("chunk32", "fp32", 2.5)],
@@ -101,6 +113,11 @@ RESULT = made_up(
         "status": "ok",
         "rows": [{"batch": 1, "milliseconds": {"kernels": times(3), "graph": times(1)}}],
     },
+    graph__copy_memory__torch={
+        "status": "ok",
+        "rows": [{"batch": 1, "milliseconds": {"kernels": times(3), "graph": times(1)}}],
+    },
+    latency__lstm__tensorrt={"status": "unfinished", "reason": "the check ended before it did"},
     graph__gru__torch={"status": "missing", "reason": "PyTorch finds no CUDA device"},
     graph__lstm__torch={"status": "missing", "reason": "PyTorch finds no CUDA device"},
 )
@@ -117,24 +134,29 @@ def test_without_a_result_the_page_says_so_and_what_follows() -> None:
     assert "No result of a GPU is recorded" in text
     assert "That TensorRT builds engines, and that they compute" in text
     assert "Any latency on a GPU" in text
-    assert text.count("\n- ") == 10
+    assert text.count("\n- ") == 13
     assert "|" not in text
 
 
 def test_what_a_result_verifies_is_no_longer_listed_and_the_rest_is() -> None:
     text = page([RESULT])
     assert "No result of a GPU" not in text
-    gone = ("PyTorch on CUDA", "That a stream", "That an engine can be replayed", "Any latency")
+    gone = (
+        "That PyTorch can replay",
+        "PyTorch on CUDA",
+        "That a stream",
+        "That an engine can be replayed",
+        "Any latency",
+    )
     left = (
         "That TensorRT builds",
         "That engines of TensorRT-RTX",
         "CUDA provider",
-        "That PyTorch can replay",
         "bfloat16",
     )
     listed = text.partition("## Not verified")[2].partition("## Made-up GPU")[0]
-    assert [claim in listed for claim in gone] == [False] * 4
-    assert [claim in listed for claim in left] == [True] * 5
+    assert [claim in listed for claim in gone] == [False] * 5
+    assert [claim in listed for claim in left] == [True] * 4
 
 
 def test_bfloat16_counts_where_a_row_of_it_passed_on_a_gpu() -> None:
@@ -146,8 +168,14 @@ def test_bfloat16_counts_where_a_row_of_it_passed_on_a_gpu() -> None:
     "line",
     [
         "Compute capability 1.0, driver 123.45 (CUDA 0.1);",
-        "torch 9.9, tensorrt 99.1;",
-        "2001-02-03, --quick: short measurements. TF32 was off.",
+        "torch 9.9, tensorrt 99.1, cuDNN of torch 9.19.0;",
+        "At the start: clock 300 MHz of at most 1980 MHz, memory 2619 MHz, 70.1 W of 700.0 W, 30 degrees Celsius.",
+        "| network | runtime | off, variable 0 | off, variable unset | on, variable 0 | on, variable unset |",
+        "| some-net | torch-cuda | 1.50 | 1.50 | 1.25 |  |",
+        "| copy-memory | torch | 1 | 3 (3.3, 3.6; 2.97 to 3.03) | 1 (1.1, 1.2; 0.99 to 1.01), 3 x |",
+        "the standard one. That can make it look ten times slower, and is no fault of the graph.",
+        "- unfinished: `latency/lstm/tensorrt`: the check ended before it did",
+        "2001-02-03, short measurements. TF32 was off.",
         "| some-net | torch-cuda | fp32 | 2 | 2.5e-06 | 2.50 | passed |",
         "| some-net | tensorrt | fp16 | 2 | - | - | **failed**: step/unrolled |",
         "| some-net | tensorrt | sequence/fused | 12.3 s | 2.5 MB | 17 |",

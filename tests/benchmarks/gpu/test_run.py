@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.gpu import check
 from benchmarks.gpu.check import load_results, main, slug
-from benchmarks.gpu.plan import SURVEY, Part, all_parts, chosen_parts
+from benchmarks.gpu.plan import OVERRIDES, SURVEY, Part, all_parts, chosen_parts
 from benchmarks.gpu.run import Entry, run_parts, without_folders
 from drnn_core import gpu
 from drnn_core.errors import InputError
@@ -21,20 +24,27 @@ STAND_INS = "tests.benchmarks.gpu.stand_ins"
 REQUEST = {"device": "cpu", "quick": True, "work": "/somewhere/work"}
 
 
-def ran(*parts: Part, budget: float = float("inf")) -> dict[str, Entry]:
-    entries = run_parts([Part(SURVEY, 60), *parts], REQUEST, module=STAND_INS, budget=budget)
+def ran(*parts: Part, jobs: int = 1, seconds: float = float("inf")) -> dict[str, Entry]:
+    entries = run_parts([Part(SURVEY, 60), *parts], REQUEST, module=STAND_INS, jobs=jobs, seconds=seconds)
     assert [entry["part"] for entry in entries] == [SURVEY, *(part.name for part in parts)]
     return {entry["part"]: entry for entry in entries}
 
 
 def test_each_end_of_a_part_is_an_entry_and_the_next_part_runs() -> None:
-    kept: list[list[str]] = []
+    kept: list[dict[str, str]] = []
     ends = ("abort", "leave", "refused", "elsewhere", "bad", "broken", "odd", "fine")
     parts = [Part(SURVEY, 60), *(Part(f"kind/{end}", 60) for end in ends)]
     entries = run_parts(
-        parts, REQUEST, module=STAND_INS, keep=lambda found: kept.append([entry["part"] for entry in found])
+        parts,
+        REQUEST,
+        module=STAND_INS,
+        keep=lambda found: kept.append({entry["part"]: entry["status"] for entry in found}),
     )
-    assert kept == [[part.name for part in parts[: count + 1]] for count in range(len(parts))]
+    begun, ended = kept[::2], kept[1::2]
+    for count, part in enumerate(parts):
+        assert list(begun[count]) == list(ended[count]) == [part.name for part in parts[: count + 1]]
+        assert begun[count][part.name] == "unfinished"
+        assert "unfinished" not in ended[count].values()
     found = {entry["part"].rpartition("/")[2]: entry for entry in entries}
     statuses = {end: found[end]["status"] for end in ends}
     assert statuses == {
@@ -63,6 +73,43 @@ def test_a_part_that_hangs_is_stopped_and_costs_its_own_time_only() -> None:
     assert found["kind/fine"]["status"] == "ok"
 
 
+def test_rows_are_kept_at_once_and_those_of_a_part_that_breaks_stay() -> None:
+    kept: list[int] = []
+    parts = [Part(SURVEY, 60), Part("kind/rows-then-abort", 60), Part("kind/rows-then-hang", 3)]
+    entries = run_parts(
+        parts, REQUEST, module=STAND_INS, keep=lambda found: kept.append(sum(len(e.get("rows", [])) for e in found))
+    )
+    assert [entry["status"] for entry in entries] == ["ok", "failed", "failed"]
+    assert [entry.get("rows") for entry in entries[1:]] == [
+        [{"row": 0, "file": "a.bin"}, {"row": 1, "file": "a.bin"}]
+    ] * 2
+    assert sorted(set(kept)) == [0, 1, 2, 3, 4]
+
+
+def test_one_process_serves_many_parts_and_a_broken_one_is_replaced() -> None:
+    names = ("process-1", "process-2", "abort", "process-3", "process-4")
+    found = ran(*(Part(f"kind/{name}", 60) for name in names))
+    first, second, third, fourth = (found[f"kind/{name}"]["process"] for name in names if name != "abort")
+    assert first == second != third == fourth
+
+
+def test_parts_run_beside_each_other_and_those_that_are_timed_alone_at_the_end() -> None:
+    names = ("kind/during-1", "kind/during-2", "latency/during-3", "graph/during-4")
+    found = ran(*(Part(name, 60) for name in reversed(names)), jobs=2)
+    times = [found[name]["during"] for name in names]
+    assert max(times[0][0], times[1][0]) < min(times[0][1], times[1][1])  # both at a time
+    assert max(end for _, end in times[:2]) < min(start for start, _ in times[2:])
+    (_, end), (start, _) = sorted(times[2:])
+    assert end < start
+    assert {found[name]["threads"] for name in names[:2]} == {str(max(1, (os.cpu_count() or 1) // 2))}
+
+
+def test_the_variable_for_tf32_is_set_before_a_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    found = ran(*(Part(f"kind/variable-{override}", 60, override=override) for override in OVERRIDES))
+    assert [found[f"kind/variable-{override}"]["override"] for override in OVERRIDES] == ["0", None]
+
+
 def test_what_cannot_run_is_not_begun() -> None:
     found = ran(
         Part("kind/hang", 60, runtimes=("present", "absent")),
@@ -84,7 +131,7 @@ def test_what_cannot_run_is_not_begun() -> None:
 
 def test_the_time_of_all_parts_is_limited() -> None:
     started = time.monotonic()
-    found = ran(Part("kind/hang", 60), Part("kind/late", 60), budget=3)
+    found = ran(Part("kind/hang", 60), Part("kind/late", 60), seconds=3)
     assert time.monotonic() - started < 20
     assert found["kind/hang"]["status"] == "failed"
     assert found["kind/late"]["status"] == "missing"
@@ -165,6 +212,58 @@ def test_parts_are_chosen_by_the_beginning_of_their_path_with_what_they_read(
     assert main(["--parts", "nothing"]) == 2
     assert main(["--list", "--parts", "stream/rnn/tensorrt"]) == 0
     assert capsys.readouterr().out.split() == [SURVEY, "engines/rnn/tensorrt", "stream/rnn/tensorrt"]
+
+
+def test_what_is_worth_most_comes_first() -> None:
+    names = [part.name for part in sorted(all_parts("cuda", quick=True), key=lambda part: part.alone)]
+    kinds = [
+        *("smoke/torch-cuda", "smoke/onnxruntime-cuda", "parity/ptb-char/torch-cuda"),
+        *("parity/ptb-char/onnxruntime-cuda", "tf32/ptb-char/onnxruntime-cuda/unset", "parity/ptb-char/tensorrt"),
+        *("graph/copy-memory/torch", "latency/lstm/onnxruntime-cuda", "stream/lstm/onnxruntime-cuda"),
+        *("latency/lstm/torch-pruned", "latency/lstm/torch-compile"),
+    ]
+    assert sorted(kinds, key=names.index) == kinds
+    assert {"parity", "tf32"} <= {name.partition("/")[0] for name in names}
+    for task in ("copy-memory", "pixel-mnist", "ptb-char", "speaker-id"):
+        assert all(f"parity/{task}/{runtime}" in names for runtime in ("torch-cuda", "onnxruntime-cuda"))
+
+
+def test_bundles_are_prepared_without_a_gpu_and_then_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work, output = tmp_path / "work", tmp_path / "result.json"
+    assert main(["--prepare", str(work)], module=STAND_INS) == 0
+    said = capsys.readouterr().out
+    assert f"--work {work}" in said
+    assert [line.split()[3] for line in said.splitlines()[:-1]] == [
+        part.name for part in all_parts("cpu", quick=True) if part.name.startswith("export/")
+    ]
+    words = ["--device", "cpu", "--work", str(work), "--output", str(output), "--parts", "kind"]
+    assert main([*words[:-1], "export/gru"], module=STAND_INS) == 0
+    assert json.loads(output.read_text())["parts"][1]["seen"] == ["cpu", True, "work"]
+
+
+def test_a_killed_check_leaves_a_whole_file_and_no_process(tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    program = (
+        "import sys; from benchmarks import gpu_check; from benchmarks.gpu.plan import Part, SURVEY\n"
+        "parts = [Part(name, 60) for name in (SURVEY, 'kind/fine', 'kind/rows-then-tell')]\n"
+        "gpu_check.all_parts = lambda *_, **__: parts\n"
+        f"gpu_check.main(['--device', 'cpu', '--output', {str(output)!r}], module={STAND_INS!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not (output.exists() and '"row": 1' in output.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    *ended, broken = json.loads(output.read_text())["parts"]
+    assert [entry["status"] for entry in ended] == ["ok", "ok"]
+    assert (broken["status"], len(broken["rows"])) == ("unfinished", 2)
+    child = broken["rows"][0]["process"]
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_every_part_comes_after_what_it_reads_and_names_are_unique() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,16 +16,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu import bundles, timing, worker
+from benchmarks.gpu import bundles, tf32, timing, worker
 from benchmarks.gpu.bundles import checkpoint_of, open_bundle, sets_of, write_bundles
-from benchmarks.gpu.plan import BASELINE, RUNTIMES, TORCH_WAYS, Setting, all_parts, networks
+from benchmarks.gpu.plan import BASELINE, OVERRIDES, RUNTIMES, SMOKE, SURVEY, TORCH_WAYS, Setting, all_parts, networks
 from benchmarks.gpu.timing import summary
-from benchmarks.gpu.worker import _verdict, parity, reply, run_part
+from benchmarks.gpu.worker import Row, Rows, _verdict, parity, reply, run_part
 from benchmarks.latency import network as paper_network
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_deploy.exporter.pipeline import EngineResult
 from drnn_models.cells import Cell
-from drnn_models.cone import as_slice, plan_cone
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes import registry
@@ -41,6 +40,18 @@ LENGTH = 12
 def small(cell: Cell) -> DilatedRNN:
     torch.manual_seed(0)
     return DilatedRNN(ModelSpec(cell, (3, 3), (1, 2), Continuous(1), Head("last", 2))).eval()
+
+
+def done(found: Row | Rows) -> Row:
+    """What a part answers, with the rows that it yielded before."""
+    if not isinstance(found, Generator):
+        return found
+    rows: list[Row] = []
+    while True:
+        try:
+            rows.append(next(found))
+        except StopIteration as end:
+            return {**end.value, "rows": rows}
 
 
 @pytest.fixture
@@ -81,7 +92,7 @@ def test_the_networks_are_the_zoos_and_the_papers() -> None:
 
 @pytest.mark.parametrize("way", [*TORCH_WAYS[:-1], "onnxruntime-cpu"])
 def test_ways_are_compared_and_timed(way: str, exported: Setting) -> None:
-    found = timing.latency(exported, "gru", way)
+    found = done(timing.latency(exported, "gru", way))
     precisions = ["fp32", "fp16"] if way == "onnxruntime-cpu" else ["fp32"]
     assert [(row["batch"], row["precision"]) for row in found["rows"]] == [
         (batch, precision) for batch in (1, 32) for precision in precisions
@@ -103,7 +114,7 @@ def test_ways_are_compared_and_timed(way: str, exported: Setting) -> None:
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, which is not ours
 def test_torch_compile_is_timed(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Setting, "batches", (2,))  # another would be compiled as well
-    found = timing.latency(setting, "rnn", "torch-compile")
+    found = done(timing.latency(setting, "rnn", "torch-compile"))
     assert [list(row["milliseconds"]) for row in found["rows"]] == [[BASELINE, "torch-compile"]]
 
 
@@ -123,7 +134,7 @@ def test_cudnn_is_off_for_the_native_way_alone(setting: Setting, monkeypatch: py
         return found.eval()
 
     monkeypatch.setattr(timing, "network", watched)
-    timing.latency(setting, "gru", "torch-native")
+    done(timing.latency(setting, "gru", "torch-native"))
     assert seen == {True: {False}, False: {True}}
 
 
@@ -138,7 +149,7 @@ def _frames() -> Iterator[Any]:
 
 def test_streams_carry_state_and_agree_with_torch(exported: Setting) -> None:
     for runtime in RUNTIMES["cpu"]:
-        rows = timing.streams(exported, "gru", runtime)["rows"]
+        rows = done(timing.streams(exported, "gru", runtime))["rows"]
         assert [(row["form"], row["chunk"]) for row in rows] == [("step", 1), ("chunk", 32)]
         assert list(rows[0]["milliseconds"]) == list(dict.fromkeys(("torch", runtime)))
 
@@ -172,7 +183,7 @@ def off(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("part", [timing.latency, timing.streams])
 def test_wrong_numbers_are_not_timed(part: Callable[..., Any], exported: Setting) -> None:
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        part(exported, "gru", "onnxruntime-cpu")
+        done(part(exported, "gru", "onnxruntime-cpu"))
 
 
 @pytest.fixture
@@ -180,7 +191,7 @@ def checked(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
     """A small network in the place of one of the zoo's, in all precisions and forms."""
     case = make_case(small("gru").spec, 1, LENGTH)
     monkeypatch.setattr(
-        bundles, "checkpoint_of", lambda _: dataclasses.replace(case.checkpoint(), task={"length": LENGTH})
+        bundles, "checkpoint_of", lambda *_: dataclasses.replace(case.checkpoint(), task={"length": LENGTH})
     )
     full = dataclasses.replace(setting, quick=False)
     assert write_bundles(full, "some")["status"] == "ok"
@@ -188,7 +199,7 @@ def checked(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
 
 
 def test_parity_covers_every_graph_or_says_why_not(checked: Setting) -> None:
-    found = parity(checked, "some", "onnxruntime-cpu")
+    found = done(parity(checked, "some", "onnxruntime-cpu"))
     assert found["status"] == "ok"
     assert {row["precision"] for row in found["rows"]} == {"fp32", "fp16", "int8"}
     assert {row["graph"].partition("/")[0] for row in found["rows"]} == {"sequence", "chunk32", "step"}
@@ -197,9 +208,81 @@ def test_parity_covers_every_graph_or_says_why_not(checked: Setting) -> None:
     assert len(found["rows"]) + len(found["left_out"]) == graphs
 
 
+def test_rows_are_sent_as_they_are_found(checked: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash on a later graph, or the end of the time, must not lose them."""
+    from drnn_deploy.parity import check as engine
+
+    checks: list[Any] = []
+    check = engine.check_parity
+    monkeypatch.setattr(engine, "check_parity", lambda *given: checks.append(given) or check(*given))
+    rows = parity(checked, "some", "onnxruntime-cpu")
+    next(rows)
+    assert len(checks) == 1
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES["cpu"])
+def test_what_tf32_does_is_measured_with_both_settings_of_the_switch(runtime: str, checked: Setting) -> None:
+    found = done(tf32.rounding(checked, "some", runtime, OVERRIDES[0]))
+    assert found["status"] == "ok"
+    assert [(row["allowed"], row["override"], row["passed"]) for row in found["rows"]] == [
+        (False, "0", True),
+        (True, "0", True),
+    ]
+    assert all(0 < row["in_noise"] < 8 for row in found["rows"])
+
+
+@pytest.mark.parametrize(("override", "status"), [("0", "failed"), ("unset", "ok")])
+def test_float32_that_is_not_float32_fails_only_where_both_say_that_it_is(
+    override: str, status: str, checked: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable unset it is what the check wants to know."""
+    right = tf32.OnnxRuntimeSession.run
+
+    def coarse(self: Any, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
+        return {name: value + np.float32(1e-3) for name, value in right(self, inputs).items()}
+
+    monkeypatch.setattr(tf32.OnnxRuntimeSession, "run", coarse)
+    found = done(tf32.rounding(checked, "some", "onnxruntime-cpu", override))
+    assert found["status"] == status
+    assert not any(row["passed"] for row in found["rows"])
+
+
+@pytest.mark.parametrize("task", ["copy-memory", "speaker-id"])
+def test_inputs_of_the_zoos_networks_are_of_their_kind(task: str) -> None:
+    checkpoint = checkpoint_of(task)
+    for inputs in timing._samples(checkpoint.dilated, 2, 9):
+        with torch.no_grad():
+            assert len(checkpoint.network()(torch.from_numpy(inputs))) == 2
+
+
+def test_the_smoke_test_is_of_all_cells_in_moments(tmp_path: Path) -> None:
+    setting = Setting("cpu", True, tmp_path)
+    assert write_bundles(setting, SMOKE)["status"] == "ok"
+    for runtime in RUNTIMES["cpu"]:
+        found = done(run_part(setting, f"{SMOKE}/{runtime}"))
+        assert found["status"] == "ok"
+        assert [row["graph"].partition("/")[0] for row in found["rows"]] == list(get_args(Cell))
+
+
+def test_bundles_are_kept_while_they_would_be_made_of_the_same(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports: list[str] = []
+    real = bundles.export
+    monkeypatch.setattr(bundles, "export", lambda *given: exports.append(given[1].name) or real(*given))
+    first = write_bundles(setting, "gru")
+    assert exports == ["b1", "b32", "stream"]
+    assert write_bundles(setting, "gru") == first
+    assert exports == ["b1", "b32", "stream"]
+    next((setting.work / "gru" / "b1").glob("*.onnx")).write_bytes(b"damaged")
+    (setting.work / "gru" / "stream.made-of").write_text("of other weights")
+    assert write_bundles(setting, "gru") == first
+    assert exports[3:] == ["b1", "stream"]
+
+
 @pytest.mark.usefixtures("off")
 def test_parity_that_fails_is_told_with_the_graph(checked: Setting) -> None:
-    found = parity(checked, "some", "onnxruntime-cpu")
+    found = done(parity(checked, "some", "onnxruntime-cpu"))
     assert found["status"] == "failed"
     assert "sequence/fused: error 0.00" in found["reason"]
 
@@ -259,7 +342,7 @@ def test_what_a_part_raises_is_its_reply(error: Exception, status: str, monkeypa
         raise error
 
     monkeypatch.setattr(worker, "run_part", failing)
-    found = reply({"part": "export/gru", "device": "cpu", "quick": True, "work": ""})
+    found = done(reply({"part": "export/gru", "device": "cpu", "quick": True, "work": ""}))
     assert found["status"] == status
     assert "e" in found["reason"]
 
@@ -268,6 +351,7 @@ def test_every_kind_of_part_is_known(setting: Setting, monkeypatch: pytest.Monke
     called: list[tuple[Any, ...]] = []
     for module, names in (
         (worker, ("survey", "parity")),
+        (tf32, ("rounding",)),
         (bundles, ("write_bundles",)),
         (timing, ("latency", "streams", "graphs")),
     ):
@@ -276,7 +360,12 @@ def test_every_kind_of_part_is_known(setting: Setting, monkeypatch: pytest.Monke
     parts = all_parts("cuda", quick=True)
     for part in parts:
         run_part(setting, part.name)
-    assert [arguments[1:] for arguments in called] == [tuple(part.name.split("/")[1:]) for part in parts]
+    words = [part.name.removeprefix("smoke/") if part.name != SURVEY else "" for part in parts]
+    expected = [
+        ("smoke", word) if part.name == f"smoke/{word}" else tuple(word.split("/")[1:])
+        for part, word in zip(parts, words, strict=True)
+    ]
+    assert [arguments[1:] for arguments in called] == expected
 
 
 def test_engines_are_built_and_those_that_are_not_say_why(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +413,7 @@ def test_an_engine_is_timed_beside_its_own_record(exported: Setting, monkeypatch
                 yield sessions[-1]
 
     monkeypatch.setitem(registry.RUNTIMES, "onnxruntime-cpu", Engines("cpu"))
-    rows = timing.graphs(exported, "gru", "onnxruntime-cpu")["rows"]
+    rows = done(timing.graphs(exported, "gru", "onnxruntime-cpu"))["rows"]
     assert [row["batch"] for row in rows] == [1, 32]
     assert [list(row["milliseconds"]) for row in rows] == [["kernels", "graph"]] * 2
     assert [session.captured for session in sessions] == [False, True] * 2
@@ -333,14 +422,7 @@ def test_an_engine_is_timed_beside_its_own_record(exported: Setting, monkeypatch
 
 def test_torch_records_nothing_without_cuda(setting: Setting) -> None:
     with pytest.raises(RuntimeUnavailableError, match="need CUDA"):
-        timing.graphs(setting, "gru", "torch")
-
-
-@pytest.mark.parametrize("cell", get_args(Cell))
-def test_what_torch_records_copies_nothing_from_the_host(cell: Cell) -> None:
-    """A copy of indices to the GPU could not be recorded; slices need none."""
-    plan = plan_cone(paper_network(cell).spec, 784)
-    assert all(layer.select is None or as_slice(layer.select) is not None for layer in plan.layers)
+        done(timing.graphs(setting, "gru", "torch"))
 
 
 def test_a_summary_is_of_all_times_and_of_five_parts() -> None:

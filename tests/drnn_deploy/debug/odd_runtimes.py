@@ -17,8 +17,8 @@ from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime, ReferenceSession
+from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, Session
-from drnn_runtimes.streaming.stream import StreamingRuntime
 from tests.drnn_deploy.debug.mutants.mutant import Change
 
 
@@ -72,6 +72,7 @@ class Forgetful(ReferenceRuntime):
     """Runs the weights, but for the recurrent ones of layers of `hidden` units, which it takes for zero."""
 
     name = "forgetful"
+    is_reference = False
 
     def __init__(self, hidden: int) -> None:
         self._hidden = hidden

@@ -134,6 +134,7 @@ def test_runtime_of_the_weights_gets_its_layers_one_by_one(right: Bundle) -> Non
 def test_runtime_of_the_weights_whose_layers_are_right(right: Bundle) -> None:
     class Shifted(ReferenceRuntime):
         name = "shifted"
+        is_reference = False
 
         @contextlib.contextmanager
         def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Any]:

@@ -44,6 +44,7 @@ class Fake:
     fails: DeployError | None = None
     name: str = "fake"
     reads_graph: bool = True
+    is_reference: bool = False
     caveat: str = ""
     usable: bool = True
     reason: str = ""

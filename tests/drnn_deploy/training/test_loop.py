@@ -22,7 +22,7 @@ from drnn_core.errors import InputError
 from drnn_deploy import datasets
 from drnn_deploy.tasks import pixel_mnist
 from drnn_deploy.training import loop
-from drnn_deploy.training.loop import Progress, TrainingRun, evaluate, finished_checkpoint, train
+from drnn_deploy.training.loop import Progress, TrainingRun, evaluate, finished_checkpoint, terminable, train
 from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_models.checkpoint import load_checkpoint, load_plain
 
@@ -133,8 +133,10 @@ def test_stopping_after_a_line_and_going_on_changes_nothing(recipe: Recipe, stat
 class Interrupt:
     """Calls a function, with Ctrl-C on its `at`-th call: before it, or in the middle where that is what it does."""
 
-    def __init__(self, function: Callable[..., Any], at: int, *, before: bool) -> None:
-        self.function, self.at, self.before, self.calls = function, at, before, 0
+    def __init__(
+        self, function: Callable[..., Any], at: int, *, before: bool, stop: signal.Signals = signal.SIGINT
+    ) -> None:
+        self.function, self.at, self.before, self.stop, self.calls = function, at, before, stop, 0
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         self.calls += 1
@@ -142,7 +144,7 @@ class Interrupt:
             raise KeyboardInterrupt
         result = self.function(*arguments, **named)
         if self.calls == self.at:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.stop)
         return result
 
 
@@ -168,22 +170,25 @@ def test_ctrl_c_before_a_step_loses_nothing(
     assert_same_end(finished(resumed, state), whole)
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("at", [1, 20, 33, 90])
-def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(
-    state: Path, whole: TrainingRun, monkeypatch: pytest.MonkeyPatch, at: int
+def test_a_stop_in_the_middle_of_a_step_waits_for_its_end(
+    state: Path, whole: TrainingRun, stop: signal.Signals, at: int
 ) -> None:
     """The weights have changed and the iteration is not counted: saved like this, the step would be taken twice."""
     run = TrainingRun.start(recipe_of())
-    run.optimizer.step = Interrupt(run.optimizer.step, at, before=False)  # type: ignore[method-assign]
-    resumed = interrupted(run, state)
+    run.optimizer.step = Interrupt(run.optimizer.step, at, before=False, stop=stop)  # type: ignore[method-assign]
+    with terminable():
+        resumed = interrupted(run, state)
     assert resumed.iteration == at
     assert_same_end(finished(resumed, state), whole)
 
 
 def test_ctrl_c_works_again_after_training(state: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    finished(TrainingRun.start(recipe_of()), state)
-    assert signal.getsignal(signal.SIGINT) is before
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with terminable():
+        finished(TrainingRun.start(recipe_of()), state)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_ctrl_c_while_validating_loses_nothing(
@@ -203,10 +208,35 @@ def test_training_goes_on_from_every_state_that_is_saved(
     saved: list[bytes] = []
     for _ in train(TrainingRun.start(recipe_of()), state):
         saved += [state.read_bytes()] if state.exists() else []
-    assert len(saved) == 5
+    assert len(saved) == 6
     for content in saved:
         state.write_bytes(content)
         assert_same_end(finished(TrainingRun.resume(state, recipe_of()), state), whole)
+
+
+def test_state_is_saved_before_a_validation_and_between_slow_steps(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A validation of minutes, or twenty steps of a minute each, must not be lost work."""
+    seen: list[int] = []
+
+    def validate(*_: object) -> dict[str, float]:
+        seen.append(TrainingRun.resume(state, recipe_of()).iteration)
+        return {"cross_entropy": 1.0}
+
+    monkeypatch.setattr(loop, "evaluate", validate)
+    next(line for line in train(TrainingRun.start(recipe_of()), state) if line.validation)
+    assert seen == [50]
+    monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
+    step, run = loop._step, TrainingRun.start(recipe_of())
+
+    def watched(run: TrainingRun, task: Any) -> torch.Tensor:
+        seen.append(TrainingRun.resume(state, recipe_of()).iteration if run.iteration else 0)
+        return step(run, task)
+
+    monkeypatch.setattr(loop, "_step", watched)
+    next(train(run, state))
+    assert seen[1:] == list(range(20))
 
 
 def test_finished_training_has_nothing_left_to_do(state: Path, whole: TrainingRun) -> None:
@@ -294,8 +324,7 @@ def test_training_that_diverges_says_so_and_keeps_no_broken_state(state: Path) -
     assert not state.exists() or all_finite(state)
 
 
-def test_divergence_leaves_the_last_good_state(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
+def test_divergence_leaves_the_last_good_state(state: Path) -> None:
     run = TrainingRun.start(recipe_of())
     with pytest.raises(InputError, match="diverged"):
         for line in train(run, state):
@@ -460,8 +489,14 @@ def test_killed_process_leaves_a_state_that_goes_on_as_if_nothing_had_been(tmp_p
     assert_same_end(resumed, whole)
 
 
-def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
-    command: Command, tmp_path: Path, whole: TrainingRun, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_have_exit_codes_and_name_the_command_that_goes_on(
+    stop: signal.Signals,
+    code: int,
+    command: Command,
+    tmp_path: Path,
+    whole: TrainingRun,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = (
         "import pathlib, time; step = loop._step\n"
@@ -470,9 +505,9 @@ def test_ctrl_c_is_exit_code_130_and_names_the_command_that_goes_on(
     )
     with start(tmp_path, slow, "train", "copy-memory", *SET, "--output", "my run") as process:
         wait_for(tmp_path / "started", process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (code, "")
     stopped, message = out.strip().splitlines()[-2:]
     assert stopped.startswith("stopped at iteration ")
     assert (tmp_path / "my run" / "state.pt").is_file()
@@ -505,6 +540,28 @@ def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(model: list[str], t
         assert {value.dtype for value in run.model.state_dict().values()} == {torch.float32}
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=2e-2)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_is_off_unless_the_recipe_asks_for_it(allowed: bool, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward passes, which cuDNN may round by torch's default; validation never."""
+    seen: dict[str, set[tuple[bool, bool]]] = {"training": set(), "validation": set()}
+
+    def look(*_: object) -> None:
+        where = "training" if torch.is_grad_enabled() else "validation"
+        seen[where].add((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+
+    def backward(tensor: torch.Tensor, real: Any = torch.Tensor.backward) -> None:
+        look()
+        real(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    run = TrainingRun.start(recipe_of(f"training.tf32={str(allowed).lower()}", "training.evaluate_every=20"))
+    run.model.register_forward_hook(look)
+    next(train(run, state))
+    assert seen == {"training": {(allowed, allowed)}, "validation": {(False, False)}}
+    assert torch.backends.cudnn.allow_tf32
 
 
 # evaluation

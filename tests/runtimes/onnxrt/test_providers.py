@@ -21,10 +21,12 @@ from drnn_deploy.exporter.pipeline import export
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt import providers
+from drnn_runtimes.onnxrt import runtime as onnxruntime_module
 from drnn_runtimes.onnxrt.providers import (
     NO_FALLBACK,
     PROVIDERS,
     RECORD,
+    TF32,
     Device,
     check_placement,
     describe,
@@ -44,6 +46,13 @@ CPU = PROVIDERS["cpu"]
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     options = ExportOptions(length=9, emissions=("fused", "unrolled"), engines=(), runtimes=("onnxruntime-cpu",))
     return export(make_case(SPEC, 1, 9).checkpoint(), tmp_path_factory.mktemp("export") / "bundle", options).bundle
+
+
+@pytest.fixture
+def some_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is not here, with all of CUDA's libraries."""
+    monkeypatch.setattr(gpu, "gpu", lambda: gpu.Gpu("some GPU", "8.6", "CUDA 13.0"))
+    monkeypatch.setattr(onnxruntime_module, "load_cuda", tuple)
 
 
 def opened(bundle: Bundle, graph: str, *, record: bool = True) -> Any:
@@ -110,14 +119,14 @@ def test_releases_that_do_not_tell_are_known_and_not_taken_for_a_pass() -> None:
     assert elsewhere(types.SimpleNamespace(), CPU) is None
 
 
+@pytest.mark.usefixtures("some_gpu")
 @pytest.mark.skipif(gpu.gpu() is not None, reason="this machine has a GPU")
 def test_a_real_fall_back_to_the_cpu_is_refused_with_the_names_of_nodes(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    bundle: Bundle, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """ONNX Runtime, asked for CUDA where there is none, goes to the CPU with a line in its log."""
     if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime was built without CUDA")
-    monkeypatch.setattr(gpu, "gpu", lambda: gpu.Gpu("some GPU", "8.6", "CUDA 13.0"))
     runtime = OnnxRuntime("cuda")
     assert "CUDA on some GPU" in runtime.availability().detail
     words = rf"onnxruntime-cuda cannot run .*l0/gru \(GRU\) on {CPU}"
@@ -220,18 +229,35 @@ def no_override(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_override")
-def test_tensorrt_builds_without_tf32_and_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError), prepared("tensorrt"):
-        assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_tf32_is_off_before_the_libraries_load_and_the_environment_is_as_before(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr(providers, "load_cuda", lambda: seen.append(os.environ.get(TF32)))
+    with pytest.raises(ZeroDivisionError), prepared(device):
+        assert os.environ[TF32] == "0"
         raise ZeroDivisionError
-    assert "NVIDIA_TF32_OVERRIDE" not in os.environ
-    for device in ("cpu", "cuda"):
-        with prepared(device):  # type: ignore[arg-type]
-            assert "NVIDIA_TF32_OVERRIDE" not in os.environ
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    with prepared("tensorrt"):
-        assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
-    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
+    assert TF32 not in os.environ
+    with prepared("cpu"):
+        assert TF32 not in os.environ
+    monkeypatch.setenv(TF32, "1")
+    with prepared(device):
+        assert os.environ[TF32] == "1"
+    assert os.environ[TF32] == "1"
+    assert seen == ["0", "1"]
+
+
+@pytest.mark.usefixtures("no_override", "some_gpu")
+def test_a_session_on_cuda_is_opened_and_used_without_tf32(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+    runtime = OnnxRuntime("cuda")
+    monkeypatch.setattr(providers, "load_cuda", tuple)
+    monkeypatch.setattr(runtime, "_open", lambda *_: seen.append(os.environ.get(TF32)) or opened(bundle, "sequence"))
+    with runtime.load(bundle, bundle.graphs[0]):
+        seen.append(os.environ.get(TF32))
+    assert seen == ["0", "0"]
+    assert TF32 not in os.environ
 
 
 def test_the_providers_own_file_says_which_libraries_it_wants() -> None:
@@ -240,10 +266,10 @@ def test_the_providers_own_file_says_which_libraries_it_wants() -> None:
     assert {name.partition(".so.")[0] for name in providers._linked()} >= {"libnvinfer", "libnvonnxparser"}
 
 
+@pytest.mark.usefixtures("some_gpu")
 def test_missing_libraries_are_named_with_the_release_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "_linked", lambda: ("libnvinfer.so.99", "libm.so.6"))
     assert missing_tensorrt() == ("libnvinfer.so.99",)
-    monkeypatch.setattr(gpu, "gpu", lambda: gpu.Gpu("some GPU", "8.6", "CUDA 13.0"))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDERS["tensorrt"]])
     available = OnnxRuntime("tensorrt").availability()
     assert not available.usable

@@ -25,12 +25,12 @@ from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
 from drnn_deploy.debug.stage_errors import Expected, noises
-from drnn_deploy.debug.stages import request_of
 from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
@@ -127,7 +127,7 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
     """Add what differs between the graph's file and the graph that its weights make."""
     try:
         model = read_graph(bundle, graph)
-        right = emit(bundle.spec, bundle.weights, request_of(graph), node_budget=2 * graph.nodes)
+        right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=2 * graph.nodes)
     except DeployError as error:
         return dataclasses.replace(evidence, note=error.message)
     versions = {side.producer_version for side in (model, right)}

@@ -87,16 +87,9 @@ class StateRows:
     width: int
 
 
-def request_of(graph: GraphInfo) -> GraphRequest:
-    """What the graph was emitted for."""
-    return GraphRequest(
-        graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
-    )
-
-
 def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
     """The input, unless it is the graph's own, and the layers."""
-    request = request_of(graph)
+    request = GraphRequest.of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
     stages = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]

@@ -199,12 +199,10 @@ def _write_networks(
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
-    kind = f"chunk{request.steps}" if request.form == "chunk" else request.form
     size = estimate(checkpoint.dilated, request)
-    notify(f"emitting {kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
+    notify(f"emitting {request.kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
     model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
-    precision = f"-{request.precision}" if request.precision != "fp32" else ""
-    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}{precision}.onnx"
+    file = "model.onnx" if index == 0 else f"{request.name.replace('/', '-')}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))
     return GraphInfo(
         file=file,

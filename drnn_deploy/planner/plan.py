@@ -51,9 +51,8 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As in tables and `Bundle.graph`: kind/emission."""
-        request = self.request
-        return f"{f'chunk{request.steps}' if request.form == 'chunk' else request.form}/{request.emission}"
+        """As in tables and `Bundle.graph`."""
+        return self.request.name
 
     @property
     def cost_per_step(self) -> float:

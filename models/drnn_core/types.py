@@ -92,6 +92,32 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
 }
 
 
+class NamedGraph:
+    """The names of a graph, from what it computes: the same for one that is asked for and one of a bundle.
+
+    Attributes:
+        form: Whole sequences, chunks or single steps.
+        emission: How the network is written as nodes.
+        steps: Time steps of one run.
+        precision: Of matrix products.
+    """
+
+    form: Form
+    emission: Emission
+    steps: int
+    precision: Precision
+
+    @property
+    def kind(self) -> str:
+        """What the graph computes, whatever the emission: sequence, step, or chunk with its length (chunk32)."""
+        return f"chunk{self.steps}" if self.form == "chunk" else self.form
+
+    @property
+    def name(self) -> str:
+        """Short name, as in tables: kind/emission, for example sequence/fused, and the precision unless it is fp32."""
+        return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
+
+
 @dataclasses.dataclass(frozen=True)
 class TensorInfo:
     """An input or output of a graph or engine.

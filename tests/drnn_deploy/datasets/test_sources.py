@@ -78,8 +78,17 @@ def test_a_link_is_not_followed(
     assert "images" not in names(place)
 
 
+def no_number() -> bytes:
+    """An archive with text where `tarfile` expects a number."""
+    member = tarfile.TarInfo("package/data/images")
+    member.pax_headers = {"GNU.sparse.map": "text"}
+    return gzip.compress(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda packed: packed[: len(packed) // 2], lambda packed: b"no archive"], ids=["cut", "no archive"]
+    "damage",
+    [lambda packed: packed[: len(packed) // 2], lambda packed: b"no archive", lambda packed: no_number()],
+    ids=["cut", "no archive", "no number"],
 )
 def test_a_damaged_archive_leaves_the_server(
     damage: Callable[[bytes], bytes], place: Path, server: Server, npm: Callable[..., Path]

@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 import torch
 
+from drnn_deploy.parity import inference
+
 # 50 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
 for name, examples in {"ordinary": 50, "nightly": 500}.items():
@@ -21,11 +23,25 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def short_timing() -> Iterator[None]:
+    """The speed of runtimes is not tested: a few runs of each graph are timed, not a second of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_TIMING_SECONDS", 0.01)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def own_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Engines of the tests stay out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRNN_CACHE", str(tmp_path_factory.mktemp("engines")))
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first, so that the workers of `pytest -n` end together."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

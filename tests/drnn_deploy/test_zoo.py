@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy import datasets
+from drnn_deploy.cli import demo
 from drnn_deploy.cli.demo import classify
 from drnn_deploy.evaluation import evaluate_bundle
 from drnn_deploy.exporter.options import ExportOptions
@@ -17,11 +20,17 @@ from drnn_deploy.exporter.pipeline import ExportResult, export
 from drnn_deploy.training.loop import evaluate
 from drnn_deploy.training.recipe import load_recipe
 from drnn_models.checkpoint import load_checkpoint
+from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.registry import require
 from drnn_zoo import ZOO, zoo_checkpoint, zoo_tasks
 from tests.drnn_deploy.conftest import Command
+from tests.nightly import NIGHTLY
+
+pytestmark = pytest.mark.xdist_group("zoo")  # `digits` and `predictions` are made once
 
 TASKS = ("copy-memory", "pixel-mnist", "ptb-char", "speaker-id")
+DIGITS = 500 if NIGHTLY else 100
+Predictions = dict[str, NDArray[np.int64]]
 HERE = ("reference", "torch", "onnxruntime-cpu")
 
 
@@ -67,20 +76,35 @@ def test_every_runtime_passes_parity_on_the_mnist_network(digits: ExportResult) 
     assert {row.runtime for row in digits.parity.rows} == set(HERE)
 
 
-def test_every_runtime_sees_the_same_digits(digits: ExportResult) -> None:
+@pytest.fixture(scope="module")
+def predictions(digits: ExportResult) -> Predictions:
+    """By runtime and emission, of the digits that the checkpoint carries."""
+    (case,) = (case for case in digits.bundle.golden if case.name == "task")
+    return classify(digits.bundle, case)
+
+
+def test_every_runtime_sees_the_same_digits(digits: ExportResult, predictions: Predictions) -> None:
     (case,) = (case for case in digits.bundle.golden if case.name == "task")
     assert case.targets is not None
     assert case.source.startswith("MNIST test images 0 to 19")
-    predictions = classify(digits.bundle, case)
     assert len(predictions) >= 4
     for found in predictions.values():
         np.testing.assert_array_equal(found, predictions["reference"])
         assert np.count_nonzero(found == case.targets) >= 19
 
 
-def test_demo_shows_the_digits_and_what_each_runtime_reads(digits: ExportResult, command: Command) -> None:
+def test_demo_shows_the_digits_and_what_each_runtime_reads(
+    digits: ExportResult, predictions: Predictions, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, str]] = []
+
+    def computed_before(bundle: Bundle, case: GoldenCase) -> Predictions:
+        asked.append((bundle.folder, case.name))
+        return predictions
+
+    monkeypatch.setattr(demo, "classify", computed_before)
     ran = command("drnn-deploy", "demo", digits.bundle.folder)
-    assert ran.code == 0
+    assert (ran.code, asked) == (0, [(digits.bundle.folder, "task")])
     assert ran.out.count("true ") >= 20
     assert "│       +*+*#%#########-       │" in ran.out  # the bar of the first digit, a seven, without colours
     assert "onnxruntime-cpu unrolled: 19 of 20 right" in ran.out
@@ -88,12 +112,12 @@ def test_demo_shows_the_digits_and_what_each_runtime_reads(digits: ExportResult,
 
 
 def test_all_test_digits_get_the_same_answer_from_every_runtime(digits: ExportResult) -> None:
-    """On 500 of the real test images; `drnn-deploy evaluate` does all 10,000."""
+    """On some of the real test images; `drnn-deploy evaluate` does all 10,000."""
     try:
         datasets.folder("pixel-mnist")
     except InputError as missing:
         pytest.skip(f"MNIST is not on this machine. {missing.fix}")
-    results = evaluate_bundle(digits.bundle, require(["torch", "onnxruntime-cpu"]), limit=500)
-    assert [result.predictions for result in results] == [500] * 3
+    results = evaluate_bundle(digits.bundle, require(["torch", "onnxruntime-cpu"]), limit=DIGITS)
+    assert [result.predictions for result in results] == [DIGITS] * 3
     assert [result.changed for result in results] == [0] * 3
     assert all(result.metrics["accuracy"] > 0.97 for result in results)

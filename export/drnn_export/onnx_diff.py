@@ -36,9 +36,13 @@ _STAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """parts: of the network, that it is in. where: the node, constant or edge. what: the rest of the sentence.
+    """One difference between two graphs; `str` gives its sentence.
 
-    position: of the first node that it touches, in the file's order; edges have -1.
+    Attributes:
+        stages: Stages of the network that it is in.
+        where: The node, constant or edge.
+        what: The rest of the sentence.
+        position: Of the first node that it touches, in the file's order; -1 for an edge.
     """
 
     stages: tuple[str, ...]
@@ -51,7 +55,7 @@ class Difference:
 
 
 def stage_of(name: str) -> str:
-    """The part of the network that a name of the emitter belongs to: `layer 3`, or "" for shared constants."""
+    """The stage of the network that an emitted name belongs to, for example `layer 3`, or "" for a shared constant."""
     for pattern, stage in _STAGES:
         if match := pattern.match(name):
             return stage.format(*match.groups())
@@ -59,7 +63,12 @@ def stage_of(name: str) -> str:
 
 
 def edge_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
-    """Rule 1."""
+    """Compare inputs and outputs (rule 1).
+
+    Args:
+        found: The graph in question.
+        right: What the emitter makes of the weights.
+    """
     return [
         *_edges("input", found.graph.input, right.graph.input),
         *_edges("output", found.graph.output, right.graph.output),
@@ -67,13 +76,21 @@ def edge_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Dif
 
 
 def narrower_types(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
-    """The types under 32 bits that a graph's constants or casts have and the right graph's have not."""
+    """The types under 32 bits that constants or casts of `found` have and those of `right` have not."""
     have, want = ({*_constant_types(model), *_cast_types(model)} for model in (found, right))
     return sorted(str(kind) for kind in have - want if kind.itemsize < np.dtype(np.float32).itemsize)
 
 
 def differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
-    """Rules 2 and 3, in the order of the file's nodes; what only the right graph has comes last."""
+    """Compare constants and nodes (rules 2 and 3).
+
+    Args:
+        found: The graph in question.
+        right: What the emitter makes of the weights.
+
+    Returns:
+        The differences in the order of the nodes of `found`; what only `right` has comes last.
+    """
     graph = _Graph(found)
     every = [*_constants(graph, _Graph(right)), *_nodes(graph, _Graph(right))]
     return sorted(every, key=lambda difference: difference.position)
@@ -92,7 +109,7 @@ class _Graph:
                 self.readers.setdefault(name, []).append(place)
 
     def stages(self, place: int) -> tuple[str, ...]:
-        """Of a node: its own part, else that of what reads it, nearest first."""
+        """The stages of a node: its own, else those of the nodes that read it, nearest first."""
         seen, waiting = set(), [place]
         for current in waiting:  # which grows
             node = self.order[current]

@@ -50,7 +50,7 @@ def tensor_infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...
 
 
 def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
-    """Name -> every tensor of a graph whose type and rank can be inferred."""
+    """The tensors of a graph whose type and rank can be inferred, by name."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]

@@ -19,14 +19,19 @@ Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n s
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionInfo:
-    """What a precision of matrix products decides; all else in a graph is float32 (`drnn_export.emitter.precision`).
+    """What a precision of matrix products decides. All else in a graph is float32 (`drnn_export.emitter.precision`).
 
-    dtype: NumPy's name of the type that operands and results of products are rounded to. onnx, tensorrt, kernel: what
-    ONNX, TensorRT's API and the kernels of its engines call that type. spacing: of numbers at 1 in the narrowest type
-    that products are computed in. weights_only: only constant matrices have the type, products are in float32.
-    lookalike: types whose rounding errors are about as large, for precisions that an error may betray. refused:
-    emission -> why there is no such graph, and what to ask for. provider_option: of ONNX Runtime's TensorRT provider.
-    not_in_onnxruntime: device -> why ONNX Runtime does not run such graphs there.
+    Attributes:
+        dtype: NumPy's name of the type that products, or only their constant matrices, are rounded to.
+        onnx: ONNX's name of that type.
+        tensorrt: The name of that type in TensorRT's API.
+        spacing: Of the numbers at 1, in the narrowest type that products are computed in.
+        kernel: The mark of that type in the kernels of TensorRT's engines, or "".
+        weights_only: Whether only constant matrices have the type, and products are computed in float32.
+        lookalike: Types whose rounding errors are as large, for a precision that an error may betray, or "".
+        refused: Emission -> why there is no such graph, and what to ask for.
+        provider_option: The option of ONNX Runtime's TensorRT provider that allows the type, or "".
+        not_in_onnxruntime: Device -> why ONNX Runtime does not run such graphs there.
     """
 
     dtype: str

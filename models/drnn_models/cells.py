@@ -18,10 +18,15 @@ Reset = Literal["after", "before"]
 class CellInfo:
     """What a cell is made of.
 
-    torch, onnx: gate blocks from top to bottom; the same letter means the same gate in both libraries. operator: of
-    ONNX. module: of torch.nn, whose state dicts can be imported; "" where there is none. states: the vectors that are
-    carried from step to step, a letter each. forget_gate: whose bias starts at 1. activations, resets: that a spec may
-    choose.
+    Attributes:
+        torch: Gate blocks of torch's weights from top to bottom.
+        onnx: Gate blocks of ONNX's weights; the same letter means the same gate as in `torch`.
+        operator: The ONNX operator.
+        module: The class of torch.nn whose state dicts can be imported, or "".
+        states: What a layer carries from step to step, a letter each.
+        forget_gate: The gate whose bias starts at 1, or "".
+        activations: The activations that a spec may choose.
+        resets: Where a spec may reset, relative to the recurrent product.
     """
 
     torch: str

@@ -19,7 +19,7 @@ DYNAMIC_BATCH = "batch"
 
 
 class GraphBuilder:
-    """Collects nodes and constants in order; names follow the layer and step, such as `l3/t017/gates`."""
+    """Collects nodes and constants in order. Names follow the layer and step, such as `l3/t017/gates`."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -29,11 +29,22 @@ class GraphBuilder:
         self._shapes: dict[str, tuple[int, ...]] = {}  # where known
 
     def shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Make the shape of a graph's input known."""
+        """Tell the builder the shape of a graph's input."""
         self._shapes[name] = shape
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Add an initialiser once; the same name must always hold the same value."""
+        """Add an initialiser, once for each name.
+
+        Args:
+            name: The initialiser's name.
+            value: Its value, of any shape and any type that ONNX has.
+
+        Returns:
+            The name.
+
+        Raises:
+            ValueError: The name already holds a value of another shape.
+        """
         held = self._constants.get(name)
         if held is None:
             self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
@@ -44,7 +55,18 @@ class GraphBuilder:
     def node(
         self, operator: str, inputs: Sequence[str], name: str, *, output: str | None = None, **attributes: Any
     ) -> str:
-        """Add a node with one output, called like the node unless `output` says otherwise; returns the output."""
+        """Add a node with one output.
+
+        Args:
+            operator: The ONNX operator.
+            inputs: Names of values; "" leaves an optional input out.
+            name: The node's name.
+            output: The output's name; by default the node's.
+            attributes: The operator's attributes.
+
+        Returns:
+            The output's name.
+        """
         output = output or name
         self._add(operator, inputs, [output], name, attributes)
         return output
@@ -52,13 +74,35 @@ class GraphBuilder:
     def nodes(
         self, operator: str, inputs: Sequence[str], name: str, labels: Sequence[str], **attributes: Any
     ) -> list[str]:
-        """Add a node with several outputs, `name/label` each; an empty label leaves an optional output out."""
+        """Add a node with several outputs.
+
+        Args:
+            operator: The ONNX operator.
+            inputs: Names of values; "" leaves an optional input out.
+            name: The node's name.
+            labels: The outputs are called `name/label`; "" leaves an optional output out.
+            attributes: The operator's attributes.
+
+        Returns:
+            The outputs' names.
+        """
         outputs = [f"{name}/{label}" if label else "" for label in labels]
         self._add(operator, inputs, outputs, name, attributes)
         return outputs
 
     def split(self, value: str, sizes: Sequence[int], name: str, labels: Sequence[str], axis: int) -> list[str]:
-        """Split `value` into parts of `sizes` along `axis`; returns the outputs, `name/label` each."""
+        """Split a value along an axis.
+
+        Args:
+            value: The value's name.
+            sizes: Sizes of the pieces along the axis.
+            name: The node's name.
+            labels: The pieces are called `name/label`.
+            axis: The axis.
+
+        Returns:
+            The pieces' names.
+        """
         lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
         return self.nodes("Split", [value, lengths], name, labels, axis=axis)
 
@@ -76,8 +120,18 @@ class GraphBuilder:
         return self._attributes[key]
 
     def reshape(self, value: str, shape: tuple[int, ...], name: str, *, keep: bool = False) -> str:
-        """Reshape; one axis may be -1. What is known to have the shape already stays as it is, unless `keep` says that
-        the node must be there; of reshapes of reshapes, only the last counts (see `live_nodes`).
+        """Reshape a value, unless it is known to have the shape already.
+
+        A reshape of a reshape reads what the first one reads, so that the first one goes (see `live_nodes`).
+
+        Args:
+            value: The value's name.
+            shape: The shape; one axis may be -1.
+            name: The node's name.
+            keep: Whether to add the node in any case.
+
+        Returns:
+            The name of a value of that shape.
         """
         source = self._reshaped.get(value, value)
         for known in (value, source):
@@ -89,22 +143,22 @@ class GraphBuilder:
         return output
 
     def origin(self, value: str) -> str:
-        """What a value is a reshape of; itself where it is none."""
+        """The value that a value is a reshape of; the value itself where it is none."""
         return self._reshaped.get(value, value)
 
     def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
-        """`value[start:stop:step]` along one axis."""
+        """Add the node of `value[start:stop:step]` along one axis, and return its output."""
         bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
         return self.node("Slice", [value, *bounds], name)
 
     def gather(
         self, value: str, indices: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None
     ) -> str:
-        """`value[indices]` along one axis."""
+        """Add the node of `value[indices]` along one axis, and return its output."""
         return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, output=output, axis=axis)
 
     def pad(self, value: str, before: int, after: int, name: str) -> str:
-        """Zeros before and after along the first of three axes."""
+        """Add zeros before and after along the first of three axes, and return the output."""
         return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
 
     def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
@@ -119,7 +173,15 @@ class GraphBuilder:
     def finished(
         self, outputs: Sequence[str], precision: Precision
     ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-        """The live nodes in a precision, and the constants that they use, in the order of their making."""
+        """Drop what no output needs, and set the precision.
+
+        Args:
+            outputs: Names of the graph's outputs.
+            precision: Of matrix products.
+
+        Returns:
+            The live nodes, and the constants that they use, each in the order in which they were added.
+        """
         nodes, constants = retyped(self.live_nodes(outputs), self._constants, precision)
         used = {name for node in nodes for name in node.input}
         return nodes, [constant for name, constant in constants.items() if name in used]
@@ -132,9 +194,17 @@ class GraphBuilder:
         producer_version: str,
         precision: Precision = "fp32",
     ) -> onnx.ModelProto:
-        """The finished model with every edge's shape, checked in full.
+        """Make the model, with the shape of every edge, and check it in full.
 
-        inputs, outputs: (name, TensorProto type, shape with None for the dynamic batch).
+        Args:
+            inputs: (name, TensorProto type, shape with None for the dynamic batch) of every input.
+            outputs: The same of every output.
+            metadata: Entries of the model's metadata.
+            producer_version: The version of this package.
+            precision: Of matrix products.
+
+        Returns:
+            The checked model.
         """
         nodes, constants = self.finished([name for name, _, _ in outputs], precision)
         graph = helper.make_graph(

@@ -21,7 +21,10 @@ Recall = Callable[[str, str, str], str]  # (r * h, W x + b, name) -> a value cal
 class CellEmitter(abc.ABC):
     """The nodes of one kind of cell.
 
-    gates: letters in the order of the columns of a product of all gates.
+    Attributes:
+        gates: Gate letters in the order of the columns of a product of all gates.
+        g: The graph.
+        spec: The network.
     """
 
     gates: ClassVar[str]
@@ -36,7 +39,7 @@ class CellEmitter(abc.ABC):
 
     @staticmethod
     def parts_new_gate(spec: ModelSpec) -> bool:
-        """Whether W x + b and R h + b of gate n are needed apart, so that each has columns of its own in a product."""
+        """Whether a product keeps W x + b and R h + b of gate n apart, in columns of their own."""
         return False
 
     def attributes(self) -> dict[str, Any]:
@@ -47,27 +50,27 @@ class CellEmitter(abc.ABC):
     def steps(
         self, layer: LayerWeights, project: Project, initial: Sequence[str], ticks: Sequence[str]
     ) -> tuple[list[str], str]:
-        """All steps of a layer.
+        """Add all steps of a layer.
 
         Args:
             layer: The layer's weights.
-            project: Gives W x + b of the gates that it is asked for, one (rows, G * H) value a step.
+            project: Gives W x + b of the gates that it is asked for: a value (rows, G * H) for each step.
             initial: The states before the first step, (rows, H) each.
-            ticks: A prefix of names for every step.
+            ticks: Prefix of the nodes' names, for each step.
 
         Returns:
-            h of every step (rows, H), and the last c (rows, H), or "" of a cell without c.
+            h of every step (rows, H), and the last c (rows, H), or "" for a cell without c.
         """
 
     @abc.abstractmethod
     def all_layers(self, gates: str, before: Mapping[str, str], size: int, recall: Recall) -> dict[str, str]:
-        """One step of all layers at once; values are (B, layers, H) each.
+        """Add one step of all layers at once; values are (B, layers, H) each.
 
         Args:
-            gates: W x + R h + b of all gates side by side, (B, layers, G * H), G of `product_blocks`.
+            gates: W x + R h + b of all gates side by side, (B, layers, G * H) with G of `product_blocks`.
             before: State letter -> its value before the step.
             size: Hidden units of the widest layer, H.
-            recall: One more product, for a cell that multiplies after a gate.
+            recall: Adds one more product, for a cell that multiplies after a gate.
 
         Returns:
             State letter -> its value after the step.
@@ -79,14 +82,14 @@ class OneProductCell(CellEmitter):
 
     @abc.abstractmethod
     def update(self, gates: str, before: Mapping[str, str], size: int, tick: str, axis: int) -> dict[str, str]:
-        """One step.
+        """Add one step.
 
         Args:
             gates: W x + R h + b of all gates side by side along `axis`, `size` columns each.
             before: State letter -> its value before the step.
             size: Hidden units.
             tick: Prefix of the nodes' names.
-            axis: Axis of the hidden units.
+            axis: The axis of the hidden units.
 
         Returns:
             State letter -> its value after the step.
@@ -153,8 +156,8 @@ class LstmCell(OneProductCell):
 class GruCell(CellEmitter):
     """z, r = sigmoid(gates); n = tanh(W x + b + r * (R h + b)); h = n + z * (h - n).
 
-    That resets after the recurrent product, as torch does (linear_before_reset = 1). Where the spec resets before it,
-    n = tanh(W x + b + R (r * h) + b).
+    This cell resets after the recurrent product, as torch does (linear_before_reset = 1). Where the spec resets before
+    the product, n = tanh(W x + b + R (r * h) + b).
     """
 
     gates = "zrn"
@@ -166,11 +169,11 @@ class GruCell(CellEmitter):
 
     @staticmethod
     def parts_new_gate(spec: ModelSpec) -> bool:
-        """R scales R h + b alone."""
+        """See `CellEmitter`: r scales R h + b alone where the reset comes after the product."""
         return spec.reset == "after"
 
     def attributes(self) -> dict[str, Any]:
-        """When it resets."""
+        """Whether the reset comes after the product."""
         return {"linear_before_reset": int(self.spec.reset == "after")}
 
     def steps(
@@ -207,7 +210,21 @@ class GruCell(CellEmitter):
     def combine(
         self, h: str, gates: str, fed_new: str, recalled: str, recall: Recall, size: int, tick: str, *, axis: int
     ) -> str:
-        """The new h. gates: z and r before the sigmoid. recalled: R h + b of n; with the reset before it, `recall`."""
+        """Add the nodes from the gates to the new h.
+
+        Args:
+            h: The state before the step.
+            gates: z and r before the sigmoid, `size` columns each.
+            fed_new: W x + b of gate n.
+            recalled: R h + b of gate n where the reset comes after the product, else "".
+            recall: Adds the product R (r * h) + W x + b where the reset comes before it.
+            size: Hidden units.
+            tick: Prefix of the nodes' names.
+            axis: The axis of the hidden units.
+
+        Returns:
+            The new h.
+        """
         g, after = self.g, self.spec.reset == "after"
         update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=axis)
         kept, total = g.node("Mul", [reset, recalled if after else h], f"{tick}/kept"), f"{tick}/total"
@@ -226,5 +243,5 @@ def cell_nodes(spec: ModelSpec) -> int:
 
 
 def product_blocks(spec: ModelSpec) -> int:
-    """Blocks of H columns in one product of all gates with [x, h]."""
+    """Blocks of H columns in a product of all gates with [x, h]."""
     return spec.gates + int(CELL_EMITTERS[spec.cell].parts_new_gate(spec))

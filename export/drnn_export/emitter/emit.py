@@ -36,11 +36,13 @@ Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None f
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Size of a graph. `cells`: sequential cell evaluations. `nodes` is exact, `file_bytes` within about a quarter.
+    """The size of a graph. Far beyond any budget, only the nodes of the cells are counted.
 
-    `weight_bytes`: of all constants.
-
-    Of graphs far beyond any budget only the nodes of the cells are counted.
+    Attributes:
+        cells: Cell evaluations one after the other.
+        nodes: Nodes of the graph, exact.
+        weight_bytes: Bytes of all constants.
+        file_bytes: Bytes of the file, within about a quarter.
     """
 
     cells: int
@@ -62,11 +64,22 @@ def next_state_name(name: str) -> str:
 def emit(
     spec: ModelSpec, weights: Weights, request: GraphRequest, *, node_budget: int = NODE_BUDGET
 ) -> onnx.ModelProto:
-    """Emit one graph.
+    """Emit one graph. The same arguments give the same bytes.
 
-    Input `input`: (B, T, C) float32 or (B, T) int64 tokens. Output `output`: float32, as `ModelSpec.head` says; of a
-    chunk it is that of its own steps. States: see `GraphRequest.state_shapes`. The same arguments give the same bytes.
-    Raises `InputError` where the weights do not fit the spec or the graph would be over the node budget.
+    The graph has the input `input`, (B, T, C) float32 or (B, T) int64 tokens, and the output `output`, float32 as
+    `ModelSpec.head` says; a chunk's output is that of its own steps. `GraphRequest.state_shapes` says its states.
+
+    Args:
+        spec: The network.
+        weights: Its weights, in torch's gate order.
+        request: What to emit.
+        node_budget: The most nodes of an unrolled graph.
+
+    Returns:
+        The checked model.
+
+    Raises:
+        InputError: The weights do not fit the spec, or the graph is over the node budget or too large for a file.
     """
     g, size = _build(spec, check_weights(spec, weights), request)
     _check(size, request, node_budget)
@@ -82,7 +95,7 @@ def emit(
 
 
 def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
-    """Inputs and outputs of the graph, states last."""
+    """The inputs and the outputs of a graph, states last."""
     tokens, batch = isinstance(spec.input, Tokens), request.batch
     given = (batch, request.steps) if tokens else (batch, request.steps, spec.input.width)
     steps = spec.head.output_steps(request.steps)
@@ -96,16 +109,18 @@ def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Val
 
 
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
-    """What `emit` will make of this request, from the shapes alone."""
+    """The size of the graph that `emit` would make, from the shapes alone."""
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _build(spec, zeros, request)[1]
 
 
 def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
-    """The tensors between the parts of a graph: what the first layer reads, and what each layer gives.
+    """The tensors between the stages of a graph.
 
-    All are time-major rows (steps, B, features) in some shape, of form `sequence` with padding at the end. Emission
-    `skewed` has one for all layers: (B, layers, widest H).
+    Returns:
+        The tensor that the first layer reads, then what each layer gives: time-major rows (steps, B, features) in some
+        shape, with padding at the end in form `sequence`. Emission `skewed` has one tensor for all layers, (B, layers,
+        widest H).
     """
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _NetworkEmitter(GraphBuilder(), spec, zeros, request).emit()
@@ -145,7 +160,7 @@ class _NetworkEmitter:
         self._g, self._spec, self._weights, self._request = g, spec, weights, request
 
     def emit(self) -> list[str]:
-        """All nodes; returns the tensors of `boundaries`."""
+        """Add all nodes, and return the tensors of `boundaries`."""
         g, spec, request = self._g, self._spec, self._request
         plan, steps = request.plan(spec), spec.head.output_steps(request.steps)
         weights = [LayerWeights.of(spec, self._weights, index) for index in range(spec.layers)]

@@ -28,7 +28,7 @@ class LayerEmitter:
         self._cell = CELL_EMITTERS[spec.cell](g, spec)
 
     def sequence(self, layer: LayerPlan, x: str, length: int) -> tuple[str, int]:
-        """The layer from a zero state, of which only the planned steps are computed.
+        """Add the layer from a zero state. It computes the planned steps only.
 
         Args:
             layer: The steps that the layer computes.
@@ -36,8 +36,8 @@ class LayerEmitter:
             length: Rows of `x`.
 
         Returns:
-            (cells * fold, B, H) and its length; rows past `layer.steps` are padding, which reaches no earlier output
-            and is left in place for the layers above.
+            (cells * fold, B, H) and its length. Rows past `layer.steps` are padding: it reaches no earlier output, so
+            the layers above get it as well.
         """
         g, name = self._g, self._name
         if layer.select is not None:
@@ -54,17 +54,17 @@ class LayerEmitter:
         return y, full
 
     def stateful(self, dilation: int, x: str, states: Sequence[tuple[str, str]]) -> str:
-        """The layer from its delay lines, and their update.
+        """Add the layer from its delay lines, and their update.
 
-        n steps are n // d folded steps, and one more on the first rows for the n % d that do not fill one. With
-        `request.ring` and n < d, a state holds only the n oldest rows, and its output the n newest, which take their
+        n steps make n // d folded steps; the n % d steps that fill none make one more, on the first rows. With
+        `request.ring` and n < d, a state holds the n oldest rows only, and its output the n newest, which take their
         place.
 
         Args:
             dilation: d.
             x: (n, B, C).
-            states: (input, output) names of the delay lines, in the order of the cell's states: (B, d, H), oldest
-                first.
+            states: (input, output) names of the delay lines (B, d, H), oldest row first, in the order of the cell's
+                states.
 
         Returns:
             (n, B, H).

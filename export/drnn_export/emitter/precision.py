@@ -30,7 +30,16 @@ Constants = dict[str, onnx.TensorProto]
 def retyped(
     nodes: Sequence[onnx.NodeProto], constants: Mapping[str, onnx.TensorProto], precision: Precision
 ) -> tuple[list[onnx.NodeProto], Constants]:
-    """The nodes and constants of the same graph in another precision; "fp32" is the graph as it is."""
+    """Set the precision of a graph's matrix products.
+
+    Args:
+        nodes: The nodes of a float32 graph.
+        constants: Its constants by name.
+        precision: The precision; "fp32" leaves the graph as it is.
+
+    Returns:
+        The nodes and the constants of the same graph in that precision.
+    """
     if precision == "fp32":
         return list(nodes), dict(constants)
     info = PRECISIONS[precision]

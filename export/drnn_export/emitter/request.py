@@ -17,14 +17,21 @@ MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime le
 
 @dataclasses.dataclass(frozen=True)
 class GraphRequest(NamedGraph):
-    """One graph.
+    """One graph to emit.
 
-    `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emissions `fused` and
-    `skewed`). `emission`: one ONNX operator per layer; per-step nodes; `mixed`, whichever suits the layer; `skewed`
-    (form `step`), see `drnn_export.emitter.skew`. `prune`: compute only what reaches the output (form `sequence`).
-    `form`: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step.
-    `ring`: of a delay line longer than the chunk, only the rows that change go in and out; the session keeps the rest.
-    `precision`: of matrix products, see `drnn_export.emitter.precision`.
+    Attributes:
+        steps: Time steps of one run, static.
+        batch: B, or None for a dynamic batch axis (emissions `fused` and `skewed`).
+        emission: `fused`, one ONNX operator for each layer; `unrolled`, nodes for each step; `mixed`, whichever suits
+            the layer; `skewed` (form `step`), see `drnn_export.emitter.skew`.
+        prune: Whether to compute only what reaches the output (form `sequence`).
+        form: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step.
+        ring: Whether only the rows that change of a delay line go in and out where the line is longer than the chunk;
+            the session keeps the other rows.
+        precision: Of matrix products, see `drnn_export.emitter.precision`.
+
+    Raises:
+        InputError: The values contradict each other, or there is no such graph.
     """
 
     steps: int
@@ -66,7 +73,7 @@ class GraphRequest(NamedGraph):
 
     @classmethod
     def of(cls, graph: GraphInfo) -> GraphRequest:
-        """What a bundle's graph was emitted for."""
+        """The request that a bundle's graph was emitted for."""
         return cls(
             graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
         )
@@ -77,7 +84,7 @@ class GraphRequest(NamedGraph):
         return -1 if self.batch is None else self.batch
 
     def fuses(self, spec: ModelSpec, cells: int) -> bool:
-        """Whether a layer's run of `cells` steps, one after the other, is one operator."""
+        """Whether a layer's run of `cells` steps, one after the other, becomes one operator."""
         if self.emission == "mixed":
             return cells * cell_nodes(spec) > MIXED_NODES
         return self.emission == "fused"
@@ -91,9 +98,11 @@ class GraphRequest(NamedGraph):
         return plan_cone(spec, self.steps, prune=self.prune)
 
     def runs(self, spec: ModelSpec) -> list[list[tuple[int, int]]]:
-        """For each layer, the (cells, fold) of its runs: steps one after the other, and rows of a step per sequence.
+        """The runs of each layer.
 
-        A chunk's steps that fill no folded step are a run of their own.
+        Returns:
+            For each layer, (cells, fold) of its runs: steps one after the other, and rows of a step for each sequence.
+            The steps of a chunk that fill no folded step make a run of their own.
         """
         if self.form == "sequence":
             return [[(layer.cells, layer.fold)] for layer in self.plan(spec).layers]
@@ -101,10 +110,14 @@ class GraphRequest(NamedGraph):
         return [[(full, d)] * (full > 0) + [(1, rest)] * (rest > 0) for (full, rest), d in divided]
 
     def state_shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
-        """Name -> (B, rows, H) of every state that goes in and out; B is -1 where it is dynamic.
+        """The states that go in and out.
 
-        With `ring`, a delay line longer than the chunk takes part with its oldest `steps` rows only. Emission `skewed`
-        packs all delay lines into one state.
+        Args:
+            spec: The network.
+
+        Returns:
+            Name -> (B, rows, H), with -1 for a dynamic B. With `ring`, a delay line longer than the chunk has its
+            oldest `steps` rows only. Emission `skewed` packs all delay lines into one state.
         """
         if self.form == "sequence":
             return {}
@@ -119,9 +132,15 @@ class GraphRequest(NamedGraph):
 
 
 def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
-    """States of emission `skewed`: the delay lines of all layers one after the other, (B, sum of dilations, widest H).
+    """The states of emission `skewed`.
 
-    `started` (B, layers, 1) is 1 for the layers that the first step of the sequence has reached, 0 before that.
+    Args:
+        spec: The network.
+        batch: B.
+
+    Returns:
+        Name -> shape: `lines_h` (and `lines_c`), the delay lines of all layers one after the other, (B, sum of
+        dilations, widest H); `started` (B, layers, 1), 1 for layers that the sequence has reached, else 0; `fusion`.
     """
     rows = (batch, sum(spec.dilations), max(spec.hidden))
     shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in spec.cell_states}

@@ -30,14 +30,14 @@ class SkewedLayers:
         self._size, self._wide = max(spec.hidden), max(*spec.hidden, spec.input.width)
 
     def emit(self, x: str, states: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
-        """Add the nodes.
+        """Add one step of all layers.
 
         Args:
             x: (1, B, C).
-            states: (input, output) names of `drnn_export.emitter.request.packed_shapes`.
+            states: (input, output) names of the states of `drnn_export.emitter.request.packed_shapes`.
 
         Returns:
-            The top (1, B, H_last) and h of all layers (B, layers, H).
+            The top (1, B, H_last), and h of all layers (B, layers, H).
         """
         g, spec, size, rows = self._g, self._spec, self._size, self._request.rows
         oldest, newest = _rows(spec)

@@ -17,9 +17,14 @@ Array = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class LayerWeights:
-    """One layer's weights with their gate blocks apart: w (H, C), r (H, H), bw and br (H,) per gate letter.
+    """One layer's weights with their gate blocks apart, all float32.
 
-    `name`: the layer's, under which its weights become constants, however many nodes use them.
+    Attributes:
+        name: The layer's, under which its weights become constants, however many nodes use them.
+        w: Gate letter -> (H, C).
+        r: Gate letter -> (H, H).
+        bw: Gate letter -> (H,), the bias of W x.
+        br: Gate letter -> (H,), the bias of R h.
     """
 
     name: str

@@ -23,12 +23,22 @@ MOST_BYTES = 2 << 30
 
 
 def cache_key(identity: Mapping[str, Any]) -> str:
-    """identity: of plain JSON types; what the builder, the graph and the machine are."""
+    """The digest of what the builder, the graph and the machine are, in plain JSON types."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def take(cache: Path, key: str, onnx_sha256: str, engine: Path) -> Sidecar | None:
-    """Copy the entry's engine to `engine` and return its sidecar, or None where there is no good one."""
+    """Copy an engine out of the cache.
+
+    Args:
+        cache: The cache's folder.
+        key: What `cache_key` gives.
+        onnx_sha256: The digest of the graph, which must be the sidecar's.
+        engine: The file to copy to.
+
+    Returns:
+        The engine's sidecar, or None where the cache has no good entry. A damaged entry is removed.
+    """
     entry = cache / f"{key}.engine"
     if not entry.is_file():
         return None
@@ -44,7 +54,14 @@ def take(cache: Path, key: str, onnx_sha256: str, engine: Path) -> Sidecar | Non
 
 
 def keep(cache: Path, key: str, engine: Path, sidecar: Sidecar) -> None:
-    """Add an engine; a cache that cannot be written to is left alone."""
+    """Add an engine, unless the cache cannot be written to.
+
+    Args:
+        cache: The cache's folder.
+        key: What `cache_key` gives.
+        engine: The engine's file.
+        sidecar: Its sidecar.
+    """
     entry = cache / f"{key}.engine"
     with contextlib.suppress(InputError, OSError):
         with replacing(sidecar_path(entry)) as described:

@@ -25,11 +25,15 @@ Tool = Literal["trtexec", "tensorrt_rtx"]
 
 @dataclasses.dataclass(frozen=True)
 class BuildControls:
-    """`tf32`: whether float32 products may be rounded to TF32, which parity would call an error.
+    """How NVIDIA's builder is told to build.
 
-    `workspace_mib`: scratch memory at most, in MiB. `optimization_level`: 0 (shortest build) to 5; None is NVIDIA's
-    choice. `version_compatible`: the engine also loads with later TensorRTs of its major version. `hardware`: the GPUs
-    that it loads on. `timing_cache`: a file of kernel timings, read if it is there, and written.
+    Attributes:
+        tf32: Whether float32 products may be rounded to TF32, which parity would call an error.
+        workspace_mib: The most scratch memory, in MiB.
+        optimization_level: 0 (shortest build) to 5; None is NVIDIA's choice.
+        version_compatible: Whether later TensorRTs of the same major version load the engine as well.
+        hardware: The GPUs that load the engine.
+        timing_cache: A file of kernel timings. The builder reads it where it is there, and writes it.
     """
 
     tf32: bool = False
@@ -40,7 +44,11 @@ class BuildControls:
     timing_cache: Path | None = None
 
     def check(self, backend: Flavour) -> None:
-        """Raise `InputError` for values that mean nothing, or nothing to this backend."""
+        """Check the values.
+
+        Raises:
+            InputError: A value means nothing, or nothing to this backend.
+        """
         if self.optimization_level is not None and not 0 <= self.optimization_level <= MAX_LEVEL:
             raise InputError(f"the optimisation level must be 0 to {MAX_LEVEL}, got {self.optimization_level}")
         if self.workspace_mib is not None and self.workspace_mib < 1:
@@ -61,14 +69,14 @@ class BuildControls:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of this decides the engine, in JSON types. Timings only decide how long the build takes."""
+        """The values that decide the engine, in JSON types. Timings decide only how long the build takes."""
         values = dataclasses.asdict(self)
         del values["timing_cache"]
         return values
 
     @property
     def request(self) -> dict[str, Any]:
-        """For the builder's process, in JSON types and NVIDIA's words."""
+        """The values for the builder's process, in JSON types and NVIDIA's words."""
         return {**self.identity, "hardware": _LEVELS[self.hardware]}
 
 
@@ -83,10 +91,20 @@ def command_line(
     batch: tuple[int, int, int] | None = None,
     compute_capabilities: Sequence[str] = (),
 ) -> str:
-    """The command line of NVIDIA's tool (trtexec or tensorrt_rtx) that builds the same engine, quoted for a shell.
+    """The command line of NVIDIA's tool (trtexec or tensorrt_rtx) that builds the same engine.
 
-    version: of the backend. onnx, engine: file names. inputs: of the graph; batch: smallest, usual and largest, for
-    free axes. compute_capabilities: to build for ahead of time; full TensorRT builds for the GPU that it is run on.
+    Args:
+        backend: Which of NVIDIA's builders.
+        version: The backend's version.
+        controls: How to build.
+        onnx: The graph's file name.
+        engine: The engine's file name.
+        inputs: The graph's inputs.
+        batch: The smallest, usual and largest batch, for free axes.
+        compute_capabilities: Those to build for ahead of time; full TensorRT builds for the GPU that it runs on.
+
+    Returns:
+        The line, quoted for a shell.
     """
     tool: Tool = "tensorrt_rtx" if backend == "tensorrt-rtx" else "trtexec"
     words = [tool, f"--onnx={onnx}", f"--saveEngine={engine}", "--skipInference", "--profilingVerbosity=detailed"]

@@ -19,14 +19,20 @@ _MARKS = {precision: info.kernel for precision, info in PRECISIONS.items() if in
 
 @dataclasses.dataclass(frozen=True)
 class Kernels:
-    """`count`: kernels of the engine, those in a loop once. `loops`: on the device. `types`: NVIDIA's names."""
+    """The kernels of an engine.
+
+    Attributes:
+        count: Kernels; those in a loop count once.
+        loops: Loops on the device.
+        types: NVIDIA's names of the kernels' types.
+    """
 
     count: int
     loops: int
     types: tuple[str, ...]
 
     def mismatch(self, precision: Precision) -> str:
-        """What keeps these kernels from being of the precision that was asked for, or ""."""
+        """Why these kernels are not of the precision that was asked for, or ""."""
         others = sorted(({*_MARKS.values()} - {_MARKS.get(precision, "")}) & {*self.types})
         if others:
             return f"its kernels hold {', '.join(others)}, which {precision} has not"
@@ -36,7 +42,14 @@ class Kernels:
 
 
 def read_kernels(messages: Sequence[str]) -> Kernels | None:
-    """Of the builder's messages that start with "Layers:"; None where there is none. Of several, the first."""
+    """Read the kernels out of the builder's messages.
+
+    Args:
+        messages: Those that start with "Layers:".
+
+    Returns:
+        The kernels that the first message with layers lists, or None where there is no such message.
+    """
     for text in messages:
         kinds = _LAYER.findall(text)
         if kinds:

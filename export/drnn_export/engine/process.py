@@ -15,10 +15,19 @@ _TAIL = 6  # of the builder's errors, that a message repeats
 
 
 def run_builder(onnx: Path, request: Mapping[str, Any], title: str, time_limit: float) -> dict[str, Any]:
-    """Run one build in a child process and return its reply.
+    """Run one build in a worker process.
 
-    request, reply: see `drnn_export.engine.worker`. title: of NVIDIA's module, with its version. time_limit: seconds.
-    Raises `EngineError` where the builder refuses the graph, crashes or runs out of time.
+    Args:
+        onnx: The graph, for messages.
+        request: See `drnn_export.engine.worker`.
+        title: NVIDIA's module with its version, for messages.
+        time_limit: Seconds.
+
+    Returns:
+        The reply, see `drnn_export.engine.worker`.
+
+    Raises:
+        EngineError: The builder refuses the graph, crashes or runs out of time.
     """
     try:
         reply = ask("drnn_export.engine.worker", request, time_limit)

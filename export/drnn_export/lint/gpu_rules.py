@@ -17,7 +17,16 @@ _PRODUCTS = ("Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
 
 
 def generation_findings(sites: Iterable[Site], target: LintTarget, capabilities: Sequence[str]) -> Iterator[Finding]:
-    """One finding for each thing that a GPU of `capabilities` (for example "7.5") does not take, at its first node."""
+    """What the GPUs of some generation lack.
+
+    Args:
+        sites: The nodes of a graph.
+        target: The target that the graph is for.
+        capabilities: Compute capabilities that the graph must also run on, for example "7.5".
+
+    Yields:
+        One finding for each thing that such a GPU lacks, at the first node that needs it.
+    """
     if _TURING not in capabilities:
         return
     narrow = [site for site in sites if "BFLOAT16" in _types(site)]
@@ -38,5 +47,5 @@ def _types(site: Site) -> set[str]:
     return {kind for kind in kinds if kind is not None} | set(site.output_types())
 
 
-def _nodes(found: Sequence[Site]) -> str:
-    return "the only node" if len(found) == 1 else f"do {len(found):,} nodes in all"
+def _nodes(sites: Sequence[Site]) -> str:
+    return "the only node" if len(sites) == 1 else f"do {len(sites):,} nodes in all"

@@ -23,7 +23,15 @@ _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data"
 
 
 def load_graph(path: Path, fix: str) -> onnx.ModelProto:
-    """The model in a file, without its external data. Raises `InputError`, with `fix`, for what is not one."""
+    """Read the model in a file, without its external data.
+
+    Args:
+        path: The file.
+        fix: What a person should do where it is no model.
+
+    Raises:
+        InputError: The file cannot be read or holds no model.
+    """
     try:
         return parse_graph(path.read_bytes(), path, fix)
     except OSError as error:
@@ -33,7 +41,16 @@ def load_graph(path: Path, fix: str) -> onnx.ModelProto:
 
 
 def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
-    """The model in `data`, which was read from `path`. Raises `InputError`, with `fix`, for what is not one."""
+    """Read a model out of bytes.
+
+    Args:
+        data: The bytes.
+        path: Where they were read from, for messages.
+        fix: What a person should do where they are no model.
+
+    Raises:
+        InputError: The bytes are no model.
+    """
     import onnx
 
     try:
@@ -60,7 +77,7 @@ def _has_broken_text(message: Any) -> bool:
 
 @functools.cache
 def type_name(number: int) -> str:
-    """ONNX's name of a tensor type, for example "FLOAT16"; of an unknown one, its number."""
+    """ONNX's name of a tensor type, for example "FLOAT16"; the number where ONNX does not know it."""
     import onnx
 
     known = number in onnx.TensorProto.DataType.values()
@@ -68,7 +85,7 @@ def type_name(number: int) -> str:
 
 
 def without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which weights of more than 64 kB have a type and a shape only."""
+    """A copy of the model that keeps only type and shape of weights of more than 64 kB."""
     import onnx
 
     small = onnx.ModelProto()
@@ -81,7 +98,7 @@ def without_large_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_inferred_types(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with what ONNX infers of types and shapes, or as it is where the inference gives up."""
+    """The model with the types and shapes that ONNX infers; as it is where the inference gives up."""
     import onnx
 
     try:
@@ -113,7 +130,7 @@ class Scope:
         return name in self.names or (self._outer is not None and self._outer.sees(name))
 
     def type_of(self, name: str) -> str | None:
-        """The type of a tensor by its ONNX name; None where it is not known or not a dense tensor."""
+        """The ONNX name of a tensor's type; None where the type is unknown or not a dense tensor."""
         if name in self._initializers:
             return type_name(self._initializers[name].data_type)
         if name not in self.names:
@@ -122,7 +139,7 @@ class Scope:
         return type_name(number) if number else None
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """The shape of a tensor, -1 for a free axis; None where not even the number of axes is known."""
+        """The shape of a tensor, -1 for a free axis; None where even the number of axes is unknown."""
         if name in self._initializers:
             return tuple(self._initializers[name].dims)
         if name not in self.names:
@@ -138,9 +155,11 @@ class Scope:
         return None if name in self.names or self._outer is None else self._outer.producer_of(name)
 
     def is_constant(self, name: str, *, weights: bool = False) -> bool:
-        """Whether a builder can know the tensor's value: it is computed from initialisers and from fixed shapes.
+        """Whether a builder can know a tensor's value, because initialisers and fixed shapes decide it.
 
-        With `weights`, whether it is an initialiser to the parsers too, which compute next to nothing themselves.
+        Args:
+            name: The tensor.
+            weights: Ask whether the parsers, which compute next to nothing, take it for an initialiser.
         """
         if name in self.names:
             return self._constants.get(name, False) if weights else name in self._constants
@@ -153,7 +172,7 @@ class Scope:
         return self._outer is not None and self._outer.is_weight(name)
 
     def value_of(self, name: str) -> NDArray[np.generic] | None:
-        """The value of an initialiser or of a Constant node; None where it has to be computed or is damaged."""
+        """The value of an initialiser or of a Constant node; None where it must be computed or is damaged."""
         from onnx import numpy_helper
 
         if name not in self.names:
@@ -186,18 +205,24 @@ def shape_of(kind: onnx.TypeProto) -> tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A node and the scope that it stands in. `name`: the node's own, or its number in the file."""
+    """A node and the scope that it stands in.
+
+    Attributes:
+        node: The node.
+        scope: The tensors that it can name.
+        name: The node's name, or its number in the file.
+    """
 
     node: onnx.NodeProto
     scope: Scope
     name: str
 
     def input(self, index: int) -> str:
-        """The name of an input (from 0); empty where it is left out."""
+        """The name of an input (from 0), or "" where the node leaves it out."""
         return str(self.node.input[index]) if index < len(self.node.input) else ""
 
     def attribute(self, name: str) -> Any:
-        """An attribute's value, strings as str; None where it is missing or is no number, string or list of these."""
+        """An attribute's value, with strings as str; None where it is missing or of another kind."""
         for attribute in self.node.attribute:
             if attribute.name == name:
                 return attribute_value(attribute)
@@ -208,20 +233,20 @@ class Site:
         return any(attribute.name == name for attribute in self.node.attribute)
 
     def output_types(self) -> list[str]:
-        """The types of the outputs, where they are known."""
+        """The known types of the outputs."""
         return [kind for name in self.node.output if (kind := self.scope.type_of(name)) is not None]
 
-    def found(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
+    def finding(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
         """A finding about this node."""
         return Finding(severity, rule, self.name, self.node.op_type, what, fix)
 
     def error(self, rule: str, what: str, fix: str) -> Finding:
         """An error about this node."""
-        return self.found("error", rule, what, fix)
+        return self.finding("error", rule, what, fix)
 
 
 def attribute_value(attribute: onnx.AttributeProto) -> Any:
-    """A number, a string, or a list of these; None for anything else."""
+    """The number, string, or list of these that an attribute holds; None where it holds something else."""
     kinds = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}
     if attribute.type not in kinds:
         return None
@@ -234,7 +259,16 @@ def attribute_value(attribute: onnx.AttributeProto) -> Any:
 
 
 def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") -> Iterator[Site]:
-    """Every node, those of subgraphs after the node that holds them. A branch that is never taken is left out."""
+    """Every node of a graph and of its subgraphs.
+
+    Args:
+        graph: The graph.
+        outer: The scope around it, for a subgraph.
+        prefix: Prefix of the nodes' names, for a subgraph.
+
+    Yields:
+        Each node, followed by the nodes of its subgraphs. A branch that is never taken is left out.
+    """
     scope = Scope(graph, outer)
     for index, node in enumerate(graph.node):
         site = Site(node, scope, f"{prefix}{node.name or f'#{index}'}")
@@ -244,7 +278,7 @@ def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") 
 
 
 def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and all graphs inside it, those of branches that are never taken too."""
+    """The graph and all graphs inside it, with those of branches that are never taken."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
@@ -253,7 +287,7 @@ def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:
-    """The subgraphs of a node; of an If whose condition is a constant, only the branch that is taken."""
+    """The subgraphs of a node; only the branch that is taken of an If with a constant condition."""
     graphs = {attribute.name: attribute.g for attribute in site.node.attribute if attribute.HasField("g")}
     if site.node.op_type == "If" and (condition := site.scope.value_of(site.input(0))) is not None:
         taken = "then_branch" if condition.any() else "else_branch"

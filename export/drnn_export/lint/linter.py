@@ -60,9 +60,18 @@ class _Prepared:
 def lint_file(
     path: Path, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
 ) -> dict[LintTarget, tuple[Finding, ...]]:
-    """Findings for each target, errors first. capabilities: of GPUs that it must also run on, for example "7.5".
+    """Check an ONNX file.
 
-    Raises `InputError` for a file that cannot be read or is not an ONNX model.
+    Args:
+        path: The file.
+        targets: The targets to check for.
+        capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
+
+    Returns:
+        Target -> findings, errors first.
+
+    Raises:
+        InputError: The file cannot be read or is not an ONNX model.
     """
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
@@ -74,7 +83,17 @@ def lint_file(
 def lint_model(
     model: onnx.ModelProto, target: LintTarget, folder: Path, capabilities: Sequence[str] = ()
 ) -> tuple[Finding, ...]:
-    """Findings for one target, errors first. `folder`: where external data is looked for."""
+    """Check a model for one target.
+
+    Args:
+        model: The model.
+        target: The target.
+        folder: The folder of the model's external data.
+        capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
+
+    Returns:
+        The findings, errors first.
+    """
     return _lint(model, _prepare(model), load_table(target), folder, capabilities)
 
 

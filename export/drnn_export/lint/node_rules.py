@@ -21,7 +21,7 @@ _DATA_INPUT = {"OneHot": 2, "Where": 1}  # of the others the first
 
 
 def node_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What every rule says of one node; of an operator that the target does not know, only that."""
+    """What every rule says of one node. A node whose operator the target does not know gets that finding only."""
     known = list(_unknown(site, table))
     yield from known
     if not any(finding.rule == "operator" for finding in known):
@@ -55,7 +55,7 @@ def _types(site: Site, table: Table) -> Iterator[Finding]:
             if kind in table.quantised
             else "Cast before it"
         )
-        yield site.found(severity, "type", f"{operator} does not take {kind}", fix)
+        yield site.finding(severity, "type", f"{operator} does not take {kind}", fix)
     if "UINT8" in site.output_types() and operator not in ("QuantizeLinear", "Constant") and not _leaves_network(site):
         what = "UINT8 is for inputs and outputs of the network only"
         yield site.error("type", what, "Cast it to INT32 or a floating-point type")

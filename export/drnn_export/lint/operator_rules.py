@@ -84,7 +84,7 @@ def _attention(site: Site, table: Table) -> Iterator[Finding]:
     if len(set(widths)) > 1 and -1 not in widths:
         yield site.error("input", f"K and V are of different widths, {widths[0]} and {widths[1]}", "Pad one of them")
     what = "sizes and types without a kernel of their own are refused by the compiler"
-    yield site.found("warning", "attention", what, "Build an engine early, or write attention as two products")
+    yield site.finding("warning", "attention", what, "Build an engine early, or write attention as two products")
 
 
 def _if(site: Site, table: Table) -> Iterator[Finding]:
@@ -127,14 +127,14 @@ def _one_row(site: Site, table: Table) -> Iterator[Finding]:
     """Seen with four hidden units, for GRU and for Scan of gated cells, and not with eight."""
     if table.target == "tensorrt-rtx":
         what = "a recurrence of one row, for which the compiler has been seen not to end at small widths"
-        yield site.found("warning", "one-row", what, "Build with a time limit, or with a batch of two")
+        yield site.finding("warning", "one-row", what, "Build with a time limit, or with a batch of two")
 
 
 def _shape_input(site: Site, table: Table) -> Iterator[Finding]:
     names = [site.input(index) for index in _SHAPES.get(site.node.op_type, ())]
     for name in dict.fromkeys(name for name in names if name in site.scope.free_inputs):
         what = f"input {name!r} of the network decides a shape"
-        yield site.found("warning", "shape-input", what, "Give its range of values when building")
+        yield site.finding("warning", "shape-input", what, "Give its range of values when building")
 
 
 OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {

@@ -20,8 +20,13 @@ _Rule = TypeVar("_Rule")
 class Finding:
     """One thing that a target makes of a graph.
 
-    `severity`: error, the engine cannot be built or computes something else; warning, works with a caveat. `node` and
-    `operator` are empty where the finding is about the file. `what` and `fix`: one sentence each, without a full stop.
+    Attributes:
+        severity: `error`, the engine cannot be built or computes something else; `warning`, it works with a caveat.
+        rule: The rule's name.
+        node: The node's name, or "" where the finding is about the file.
+        operator: The node's operator, or "".
+        what: One sentence without a full stop: what is wrong.
+        fix: One sentence without a full stop: what to do.
     """
 
     severity: Severity
@@ -34,7 +39,12 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class AttributeRule:
-    """Every element of `attribute` must be among `allowed`; where that is empty, the attribute must be left out."""
+    """What an operator's attribute may be.
+
+    Attributes:
+        attribute: The attribute.
+        allowed: The values that each of its elements may have; with none, the attribute must be left out.
+    """
 
     attribute: str
     allowed: tuple[int | float | str, ...]
@@ -42,7 +52,12 @@ class AttributeRule:
 
 @dataclasses.dataclass(frozen=True)
 class InputRule:
-    """Input number `input` (from 0), where it is given, must be what `must_be` says, see the data file."""
+    """What an operator's input must be where it is given.
+
+    Attributes:
+        input: Its number, from 0.
+        must_be: A word that the data file explains.
+    """
 
     input: int
     must_be: str
@@ -50,7 +65,15 @@ class InputRule:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Sizes. `rank`: axes. `file_bytes`: of a protobuf file. `nodes`: above it compiling takes seconds and more."""
+    """Sizes that a target takes.
+
+    Attributes:
+        rank: Axes of a tensor.
+        file_bytes: Bytes of a protobuf file.
+        nodes: Nodes above which compiling takes seconds and more.
+        nodes_in_one_second: Nodes that compile in about one second.
+        function_nodes: Nodes that local functions may stand for.
+    """
 
     rank: int
     file_bytes: int
@@ -61,10 +84,25 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What one target takes. Types go by their ONNX names, for example "FLOAT16".
+    """What one target takes. Types have their ONNX names, for example "FLOAT16".
 
-    `operators`: name -> types of its data, None where they are not known. `opsets`: lowest and highest documented.
-    `unlisted_quantised`: severity of a quantised type that the operator's row does not list.
+    Attributes:
+        target: The target.
+        title: Its name for people.
+        rules_from: Where the rules are from.
+        opsets: The lowest and the highest documented opset.
+        ir_version: The highest IR version.
+        unlisted_quantised: Severity of a quantised type that the operator's row does not list.
+        types: The types that the target has.
+        quantised: The quantised types.
+        operators: Operator -> types of its data, None where they are unknown.
+        attributes: Operator -> rules for its attributes.
+        inputs: Operator -> rules for its inputs.
+        outputs: Operator -> the most outputs.
+        activations: Activations of recurrent operators.
+        activations_per_direction: Recurrent operator -> activations of one direction.
+        largest_k: The largest k of TopK.
+        limits: Sizes.
     """
 
     target: LintTarget
@@ -87,7 +125,7 @@ class Table:
 
 @functools.cache
 def load_table(target: LintTarget) -> Table:
-    """The table of one target, from the data file of this package."""
+    """The table of one target, from `tables.toml`."""
     data = _data()
     about = data["targets"][target]
     return Table(
@@ -133,9 +171,9 @@ def _operators(data: Mapping[str, Any], target: LintTarget) -> dict[str, frozens
 
 def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: LintTarget) -> dict[str, tuple[_Rule, ...]]:
     """Operator -> the rules that hold for it on `target`."""
-    found: dict[str, tuple[_Rule, ...]] = {}
+    rules: dict[str, tuple[_Rule, ...]] = {}
     for row, rule in rows:
         if target in row.get("targets", TARGETS):
             for name in row["operators"]:
-                found[name] = (*found.get(name, ()), rule)
-    return found
+                rules[name] = (*rules.get(name, ()), rule)
+    return rules

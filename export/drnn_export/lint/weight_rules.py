@@ -22,7 +22,16 @@ _FIELD = {  # ONNX's field for values that are not raw bytes; int32_data for all
 
 
 def weight_findings(graph: onnx.GraphProto, table: Table, folder: Path) -> Iterator[Finding]:
-    """Findings on every initialiser. `folder`: that of the model, where external data is."""
+    """Check every initialiser of a graph.
+
+    Args:
+        graph: The graph.
+        table: What the target takes.
+        folder: The folder of the model's external data.
+
+    Yields:
+        The findings.
+    """
     used = {name for node in graph.node for name in node.input}
     for sparse in graph.sparse_initializer:
         if sparse.values.name in used:

@@ -245,10 +245,10 @@ def test_bundles_are_prepared_without_a_gpu_and_then_taken(tmp_path: Path, capsy
 def test_a_killed_check_leaves_a_whole_file_and_no_process(tmp_path: Path) -> None:
     output = tmp_path / "result.json"
     program = (
-        "import sys; from benchmarks import gpu_check; from benchmarks.gpu.plan import Part, SURVEY\n"
+        "import sys; from benchmarks.gpu import check; from benchmarks.gpu.plan import Part, SURVEY\n"
         "parts = [Part(name, 60) for name in (SURVEY, 'kind/fine', 'kind/rows-then-tell')]\n"
-        "gpu_check.all_parts = lambda *_, **__: parts\n"
-        f"gpu_check.main(['--device', 'cpu', '--output', {str(output)!r}], module={STAND_INS!r})"
+        "check.all_parts = lambda *_, **__: parts\n"
+        f"check.main(['--device', 'cpu', '--output', {str(output)!r}], module={STAND_INS!r})"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL) as process:

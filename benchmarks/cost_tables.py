@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 def write_page() -> Path:
     """Write the page from the committed results."""
-    PAGE.write_text(page(json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))))
+    PAGE.write_text(page(json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))), encoding="utf-8")
     return PAGE
 
 

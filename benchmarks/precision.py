@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{task}: {error}", flush=True)
                 missing.append(task)
         write_result("precision", {"limit": given.limit, "rows": rows, "missing": missing})
-    PAGE.write_text(page(json.loads((RESULTS / "precision.json").read_text(encoding="utf-8"))))
+    PAGE.write_text(page(json.loads((RESULTS / "precision.json").read_text(encoding="utf-8"))), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 

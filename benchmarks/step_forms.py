@@ -1,7 +1,7 @@
 """Ways to write one unrolled step of each cell: kernels, build time and engine size with TensorRT-RTX.
 
 One layer of 32 units, dilation 1, 64 steps, compute capability 8.6, no GPU; the median of builds in turn. What is
-emitted stands first; the others are made by exchanging functions of `drnn_export.emitter.cells`. Writes
+emitted stands first; the others are made by exchanging methods of `drnn_export.emitter.cells`. Writes
 benchmarks/results/step-forms.json and docs/step-forms.md.
 
 python -m benchmarks.step_forms [--rounds 5]
@@ -26,6 +26,7 @@ from drnn_export.emitter import cells
 from drnn_export.emitter.builder import GraphBuilder
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.weights import stack
 from drnn_export.engine.build import build_engine
 from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
@@ -45,36 +46,38 @@ def slices(g: GraphBuilder, value: str, sizes: Sequence[int], name: str, labels:
     return [g.take(value, int(start), int(stop), 1, f"{name}/{label}", axis=axis) for label, start, stop in bounds]
 
 
-def rnn_of_product_and_sum(g: GraphBuilder, spec: ModelSpec, layer: Any, project: Any, first: Any, ticks: Any) -> Steps:
+def rnn_of_product_and_sum(cell: cells.RnnCell, layer: Any, project: Any, first: Any, ticks: Any) -> Steps:
     """MatMul and Add in place of Gemm."""
+    g = cell.g
     recurrent, h, outputs = g.constant(f"{layer.name}/RT", layer.r["h"].T.copy()), first[0], []
     for tick, fed in zip(ticks, project("h", with_recurrent_bias=True, label="input"), strict=True):
         gates = g.node("Add", [g.node("MatMul", [h, recurrent], f"{tick}/recalled"), fed], f"{tick}/gates")
-        h = cells.rnn_update(g, spec, gates, tick)
+        h = cell.update(gates, {"h": h}, layer.hidden, tick, axis=1)["h"]
         outputs.append(h)
     return outputs, ""
 
 
-def gru_of_one_product(g: GraphBuilder, spec: ModelSpec, layer: Any, project: Any, first: Any, ticks: Any) -> Steps:
+def gru_of_one_product(cell: cells.GruCell, layer: Any, project: Any, first: Any, ticks: Any) -> Steps:
     """One recurrent product for all three gates in place of two."""
-    name, size, h, outputs = layer.name, layer.hidden, first[0], []
-    recurrent = g.constant(f"{name}/R", cells.stack(layer.r, "zrn"))
-    bias = g.constant(f"{name}/BR", cells.stack(layer.br, "zrn"))
+    g, name, size, h, outputs = cell.g, layer.name, layer.hidden, first[0], []
+    recurrent = g.constant(f"{name}/R", stack(layer.r, "zrn"))
+    bias = g.constant(f"{name}/BR", stack(layer.br, "zrn"))
     fed = project("zr", with_recurrent_bias=False, label="input_zr")
     fed_new = project("n", with_recurrent_bias=False, label="input_n")
     for tick, for_gates, for_new in zip(ticks, fed, fed_new, strict=True):
         all_three = g.node("Gemm", [h, recurrent, bias], f"{tick}/recalled", transB=1)
         two, recalled = g.split(all_three, [2 * size, size], f"{tick}/parts", ["zr", "n"], axis=1)
         gates = g.node("Add", [two, for_gates], f"{tick}/gates")
-        h = cells.gru_update(g, h, gates, for_new, size, tick, axis=1, recalled=recalled)
+        h = cell.combine(h, gates, for_new, recalled, lambda *_: "", size, tick, axis=1)
         outputs.append(h)
     return outputs, ""
 
 
 def gru_of_both_shares(
-    g: GraphBuilder, h: str, gates: str, fed_new: str, size: int, tick: str, *, axis: int, recalled: str = "", **_: Any
+    cell: cells.GruCell, h: str, gates: str, fed_new: str, recalled: str, _: Any, size: int, tick: str, *, axis: int
 ) -> str:
     """The new h is (1 - z) * n + z * h in place of n + z * (h - n)."""
+    g = cell.g
     update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=axis)
     kept = g.node("Mul", [reset, recalled], f"{tick}/kept")
     new = g.node("Tanh", [g.node("Add", [fed_new, kept], f"{tick}/total")], f"{tick}/n")
@@ -84,34 +87,35 @@ def gru_of_both_shares(
 
 
 def lstm_of_three_sigmoids(
-    g: GraphBuilder, cell: str, gates: str, size: int, tick: str, *, axis: int
-) -> tuple[str, str]:
+    cell: cells.LstmCell, gates: str, before: Mapping[str, str], size: int, tick: str, axis: int
+) -> dict[str, str]:
     """A Sigmoid for each gate in place of one for three."""
+    g = cell.g
     parts = g.split(gates, [size] * 4, f"{tick}/parts", "ifog", axis=axis)
     keep_in, forget, out = (
         g.node("Sigmoid", [part], f"{tick}/{gate}") for part, gate in zip(parts, "ifo", strict=False)
     )
     added = g.node("Mul", [keep_in, g.node("Tanh", [parts[3]], f"{tick}/candidate")], f"{tick}/added")
-    cell = g.node("Add", [g.node("Mul", [forget, cell], f"{tick}/kept"), added], f"{tick}/c")
-    return g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h"), cell
+    c = g.node("Add", [g.node("Mul", [forget, before["c"]], f"{tick}/kept"), added], f"{tick}/c")
+    return {"h": g.node("Mul", [out, g.node("Tanh", [c], f"{tick}/squashed")], f"{tick}/h"), "c": c}
 
 
 FORMS: dict[Cell, dict[str, Patch]] = {
     "rnn": {
         "Gemm": {},
-        "MatMul and Add": {"_rnn_steps": rnn_of_product_and_sum},
-        "Gemm, Slice in place of Split": {"split": slices},
+        "MatMul and Add": {"RnnCell.steps": rnn_of_product_and_sum},
+        "Gemm, Slice in place of Split": {"GraphBuilder.split": slices},
     },
     "gru": {
         "two products, n + z (h - n)": {},
-        "two products, (1 - z) n + z h": {"gru_update": gru_of_both_shares},
-        "one product, n + z (h - n)": {"_gru_steps": gru_of_one_product},
-        "two products, Slice in place of Split": {"split": slices},
+        "two products, (1 - z) n + z h": {"GruCell.combine": gru_of_both_shares},
+        "one product, n + z (h - n)": {"GruCell.steps": gru_of_one_product},
+        "two products, Slice in place of Split": {"GraphBuilder.split": slices},
     },
     "lstm": {
         "one Sigmoid for three gates": {},
-        "three Sigmoids": {"lstm_update": lstm_of_three_sigmoids},
-        "one Sigmoid, Slice in place of Split": {"split": slices},
+        "three Sigmoids": {"LstmCell.update": lstm_of_three_sigmoids},
+        "one Sigmoid, Slice in place of Split": {"GraphBuilder.split": slices},
     },
 }
 
@@ -121,8 +125,8 @@ def written(patch: Patch) -> Iterator[None]:
     """Emit in another way."""
     with contextlib.ExitStack() as stack:
         for name, function in patch.items():
-            owner = GraphBuilder if name == "split" else cells
-            stack.enter_context(mock.patch.object(owner, name, function))
+            owner, _, method = name.partition(".")
+            stack.enter_context(mock.patch.object(getattr(cells, owner), method, function))
         yield
 
 
@@ -189,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="builds of each form")
     given = parser.parse_args(arguments)
     write_result("step-forms", {"rounds": given.rounds, "rows": measure(given.rounds)})
-    PAGE.write_text(page(json.loads((RESULTS / "step-forms.json").read_text(encoding="utf-8"))))
+    PAGE.write_text(page(json.loads((RESULTS / "step-forms.json").read_text(encoding="utf-8"))), encoding="utf-8")
 
 
 if __name__ == "__main__":

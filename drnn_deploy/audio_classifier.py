@@ -32,9 +32,13 @@ Samples = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class AudioFormat:
-    """What a bundle expects to hear. `rate`: Hz, or None where unsaid. `window`: samples, or None for no end.
+    """What sound a bundle's network reads.
 
-    `level`: whether at unit RMS. `labels`: of the classes.
+    Attributes:
+        rate: Samples a second; None where the bundle does not say.
+        window: The samples after which the network starts again; None where it never does.
+        level: Whether the sound must be at unit RMS.
+        labels: The names of the classes.
     """
 
     rate: int | None
@@ -44,7 +48,11 @@ class AudioFormat:
 
     @classmethod
     def of(cls, bundle: Bundle) -> AudioFormat:
-        """Read it off a bundle. Raises `InputError` where the network does not read one sample a step."""
+        """Read it off a bundle.
+
+        Raises:
+            InputError: The network does not read one sample a step.
+        """
         spec, task = bundle.spec, bundle.task
         options: dict[str, Any] = task["options"] if isinstance(task.get("options"), dict) else {}
         speaker = task.get("name") == "speaker-id"
@@ -64,8 +72,13 @@ class AudioFormat:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """An answer. `steps`: samples so far. `now`, `votes`: class probabilities (classes,), of this answer and of all
-    windows that ended, this one included. `microseconds`: of a time step, since the answer before.
+    """An answer.
+
+    Attributes:
+        steps: The samples so far.
+        now: The class probabilities (classes,) of this answer.
+        votes: The class probabilities (classes,) of all windows that ended, and of this answer.
+        microseconds: The time of a step since the answer before.
     """
 
     steps: int
@@ -75,7 +88,13 @@ class Prediction:
 
 
 class AudioClassifier:
-    """Feeds a stream of one sequence, window by window."""
+    """Feeds a stream of one sequence, window by window.
+
+    Args:
+        stream: The stream.
+        audio_format: What sound the network reads.
+        chunk: The steps of the stream's graph; a window is cut to a whole number of them.
+    """
 
     def __init__(self, stream: Stream, audio_format: AudioFormat, chunk: int) -> None:
         """chunk: steps of the stream's graph; a window is cut to a whole number of them."""
@@ -86,7 +105,14 @@ class AudioClassifier:
         self._votes = np.zeros(len(audio_format.labels))
 
     def push(self, samples: Samples) -> Iterator[Prediction]:
-        """Feed samples (n,) at the network's rate; yields an answer for each piece that brought one."""
+        """Feed samples.
+
+        Args:
+            samples: The samples (n,) at the network's rate.
+
+        Yields:
+            An answer for each piece that brought one.
+        """
         start = 0
         while start < len(samples):
             room = len(samples) - start if self._window is None else self._window - self._in_window
@@ -116,16 +142,37 @@ class AudioClassifier:
 
 
 def read_sound(path: Path, rate: int) -> Iterator[Samples]:
-    """Blocks of a WAV or FLAC file at `rate` Hz. Raises `InputError` for a file that cannot be used."""
+    """Read a WAV or FLAC file block by block.
+
+    Args:
+        path: The file.
+        rate: The samples a second to convert it to.
+
+    Yields:
+        Blocks of samples (n,).
+
+    Raises:
+        InputError: The file cannot be used.
+    """
     samples = read_audio(path, str(path), rate)
     block = max(1, round(BLOCK_SECONDS * rate))
     yield from (samples[start : start + block] for start in range(0, len(samples), block))
 
 
 def read_pcm(pipe: BinaryIO, sample_format: SampleFormat, recorded_at: int, rate: int) -> Iterator[Samples]:
-    """Blocks of raw mono PCM, little-endian, as they come through a pipe, resampled to `rate` Hz.
+    """Read raw mono PCM, little-endian, block by block as it comes through a pipe.
 
-    Raises `InputError` for a rate that is none, and for values that are no numbers.
+    Args:
+        pipe: The pipe.
+        sample_format: The format of a sample.
+        recorded_at: The samples a second of the sound.
+        rate: The samples a second to convert it to.
+
+    Yields:
+        Blocks of samples (n,).
+
+    Raises:
+        InputError: The rate is out of range, or a value is not a number.
     """
     if not LOWEST_RATE <= recorded_at <= HIGHEST_RATE:
         raise InputError(f"the rate must be from {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {recorded_at}")

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One runtime on one graph over a split. `changed`: predictions unlike those of the first runtime and graph."""
+    """One runtime on one graph over a split.
+
+    Attributes:
+        runtime: The name of the runtime.
+        graph: What tables call the graph.
+        metrics: The task's metrics.
+        predictions: How many predictions there are.
+        changed: How many of them are not those of the first runtime and graph.
+        seconds: The time that all of it took.
+        caveat: What the result does not show; see `drnn_runtimes.runtime.Runtime`.
+    """
 
     runtime: str
     graph: str
@@ -43,9 +53,19 @@ class Evaluation:
 def evaluate_checkpoint(
     checkpoint: Checkpoint, what: str, split: str = "test", *, limit: int | None = None
 ) -> Evaluation:
-    """Run (the first `limit` sequences of) a split of its task through the torch module. `what`: its name for errors.
+    """Measure a checkpoint's task through the torch module.
 
-    Raises `InputError` where the checkpoint names no task, or one that its network does not fit.
+    Args:
+        checkpoint: The network.
+        what: What errors call it.
+        split: "validation" or "test".
+        limit: The first so many sequences; None takes all.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        InputError: The checkpoint names no task, or one that its network does not fit.
     """
     import torch
 
@@ -68,10 +88,21 @@ def evaluate_bundle(
     limit: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> list[Evaluation]:
-    """Run (the first `limit` sequences of) a split of the task through every graph and runtime that can run it.
+    """Measure a bundle's task through every graph and runtime that can run it.
 
-    Raises `RuntimeUnavailableError` for a runtime that can run no graph of the bundle, and `InputError` where the
-    bundle names no task, or one that its network does not fit.
+    Args:
+        bundle: The bundle.
+        runtimes: The runtimes. The others are compared with the first.
+        split: "validation" or "test".
+        limit: The first so many sequences; None takes all.
+        notify: Gets a line on what runs at the moment.
+
+    Returns:
+        The metrics of each runtime and graph.
+
+    Raises:
+        RuntimeUnavailableError: A runtime can run no graph of the bundle.
+        InputError: The bundle names no task, or one that its network does not fit.
     """
     task = task_of(bundle.task, bundle.spec, str(bundle.folder))
     results: list[Evaluation] = []
@@ -107,6 +138,6 @@ def _evaluate(
 
 
 def as_json(results: Sequence[Evaluation]) -> dict[str, Any]:
-    """Plain JSON types."""
+    """The evaluations in plain JSON types."""
     same = all(result.changed == 0 for result in results)
     return {"passed": same, "evaluations": [dataclasses.asdict(result) for result in results]}

@@ -86,7 +86,7 @@ def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Ro
         result = export(checkpoint, folder, chosen)
         if not flavour:
             with replacing(_note(folder)) as temporary:
-                temporary.write_text(made_of)
+                temporary.write_text(made_of, encoding="utf-8")
         graphs += _graph_rows(of, result.bundle)
         engines += [{"set": of, **_engine_row(engine)} for engine in result.engines]
     if not flavour:
@@ -121,7 +121,7 @@ def _note(folder: Path) -> Path:
 def _kept(folder: Path, made_of: str) -> Bundle | None:
     """The bundle that an earlier run left, if it is whole and would be made of the same again."""
     try:
-        same = _note(folder).read_text() == made_of
+        same = _note(folder).read_text(encoding="utf-8") == made_of
         return Bundle.open(folder) if same else None
     except (OSError, InputError):
         return None

@@ -148,10 +148,13 @@ class Check:
                 else Child(self._module, _environment(part.override, 1 if part.alone else self._jobs))
             )
             self._busy.add(child)
+        left = round(self._left(), 1)
         try:
-            found = child.ask({**self._request, "part": part.name}, min(part.seconds, round(self._left(), 1)), add)
+            found = child.ask({**self._request, "part": part.name}, min(part.seconds, left), add)
         except ChildError as error:
             child.close()
+            if error.late and left < part.seconds:
+                return {**BEGUN, "reason": f"the {self._seconds:g} s of the whole check were over before it ended"}
             how = f"{error.how} and was stopped" if error.late else f"its process ended: {error.how}"
             return {"status": "failed", "reason": how}
         except BaseException:

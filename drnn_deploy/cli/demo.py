@@ -44,16 +44,16 @@ def demo(bundle: Path) -> int:
         panels = []
         for index in range(start, min(start + _PER_ROW, len(pictures))):
             caption = Text(f"true {case.targets[index]}\n")
-            for name, found in predictions.items():
-                right = found[index] == case.targets[index]
-                caption.append(f"{name} ").append(f"{found[index]}\n", style="bold green" if right else "bold red")
+            for name, predicted in predictions.items():
+                right = predicted[index] == case.targets[index]
+                caption.append(f"{name} ").append(f"{predicted[index]}\n", style="bold green" if right else "bold red")
             caption.right_crop(1)
             panels.append(Panel(Text.assemble(pictures[index], caption), width=_SIDE + 4))
         console.print(Columns(panels, padding=(0, 1)))
-    for name, found in predictions.items():
-        console.print(f"{name}: {np.count_nonzero(found == case.targets)} of {len(found)} right")
+    for name, predicted in predictions.items():
+        console.print(f"{name}: {np.count_nonzero(predicted == case.targets)} of {len(predicted)} right")
     first = next(iter(predictions.values()))
-    same = all(np.array_equal(first, found) for found in predictions.values())
+    same = all(np.array_equal(first, predicted) for predicted in predictions.values())
     console.print("[green]every runtime predicts the same[/]" if same else "[red]the runtimes' predictions differ[/]")
     return int(not same)
 

@@ -44,11 +44,11 @@ def examine() -> dict[str, Any]:
     versions = installed_versions(packages)
     builders = {name: backend_availability(name) for name in BACKENDS}
     runtimes = {name: runtime.availability() for name, runtime in RUNTIMES.items()}
-    found = f"{device.name}, compute capability {device.compute_capability}" if device else f"none: {gpu_reason()}"
+    seen = f"{device.name}, compute capability {device.compute_capability}" if device else f"none: {gpu_reason()}"
     return {
         "python": platform.python_version(),
         "platform": system(),
-        "gpu": found,
+        "gpu": seen,
         "packages": {name: versions.get(name) for name in packages},
         "providers": _providers(),
         "runtimes": {name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in runtimes.items()},

@@ -19,18 +19,27 @@ if TYPE_CHECKING:
 class Explaining:
     """Explains failures as bundles are checked, and keeps the explanations by path; does nothing unless asked to.
 
-    folder: where reproductions go, which is asking; with several bundles, each has a folder of its own in it.
+    Args:
+        asked: Whether to explain.
+        folder: Where reproductions go; naming it is asking, too.
+        notify: Gets a line on what is explained at the moment.
+        several: Whether there are several bundles; then each has a folder of its own in `folder`.
     """
 
     def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
         self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
-        self.found: dict[str, tuple[Explanation, ...]] = {}
+        self.explanations: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
 
     def explain(self, path: str, bundle: Bundle, report: ParityReport, label: str, cases: Sequence[GoldenCase]) -> None:
-        """Explain what failed of a bundle, or of one of a checkpoint's, that the command line calls `path`.
+        """Explain what failed of a bundle.
 
-        label: what the report's graphs are called beside their names. cases: that it may have been checked on.
+        Args:
+            path: What the command line calls it, or the checkpoint that it was made of.
+            bundle: The bundle, which must still be there.
+            report: Its report.
+            label: What the report's graphs are called beside their names.
+            cases: The cases that it may have been checked on.
         """
         if not self._asked:
             return
@@ -44,25 +53,27 @@ class Explaining:
         if folder is not None and label:
             folder = folder / re.sub(r"[^\w=]+", "-", label)
         every = list(RUNTIMES.values())
-        found = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
-        named = (dataclasses.replace(each, graph=f"{each.graph} {label}".strip()) for each in found)
-        self.found[path] = (*self.found.get(path, ()), *named)
+        explained = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
+        named = (dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip()) for entry in explained)
+        self.explanations[path] = (*self.explanations.get(path, ()), *named)
 
     def to_json(self, path: str) -> dict[str, Any]:
         """The entry `explanations` of a path's report; nothing where it was not asked for."""
-        return {"explanations": [found.to_json() for found in self.found[path]]} if self._asked else {}
+        if not self._asked:
+            return {}
+        return {"explanations": [explanation.to_json() for explanation in self.explanations[path]]}
 
     def markdown(self) -> str:
-        """All of them, to follow the report's own text."""
+        """All explanations, to follow the report's own text."""
         if not self._asked:
             return ""
         from drnn_deploy.reports.markdown import explanations_markdown
 
-        return explanations_markdown(self.found)
+        return explanations_markdown(self.explanations)
 
     def show(self, console: Console, path: str) -> None:
         """Print a path's explanations."""
-        for explanation in self.found.get(path, ()):
+        for explanation in self.explanations.get(path, ()):
             _show(console, explanation)
 
 

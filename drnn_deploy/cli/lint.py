@@ -15,7 +15,7 @@ from drnn_deploy.cli.console import json_on_failure, json_option, make_console, 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_export.lint.linter import Finding, Target
+    from drnn_export.lint.linter import Finding, LintTarget
 
 _TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
 _ROWS = 40  # findings that are shown; --json has all
@@ -35,7 +35,7 @@ _STYLES = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
     help="A GPU generation that it must run on; repeat for several. [default: 8.0 and later]",
 )
 @json_option
-def lint(model: Path, targets: tuple[Target, ...], capabilities: tuple[str, ...], json_path: str | None) -> int:
+def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, ...], json_path: str | None) -> int:
     """Check an ONNX file, from whatever exporter, against what TensorRT's ONNX parsers take.
 
     Needs neither TensorRT nor a GPU. Exit code 4 where an engine could not be built, or would compute something else.
@@ -50,7 +50,7 @@ def lint(model: Path, targets: tuple[Target, ...], capabilities: tuple[str, ...]
     return _exit_code(found)
 
 
-def _exit_code(found: Mapping[Target, Sequence[Finding]]) -> int:
+def _exit_code(found: Mapping[LintTarget, Sequence[Finding]]) -> int:
     return EngineError.exit_code if any(_count(findings, "error") for findings in found.values()) else 0
 
 
@@ -58,7 +58,7 @@ def _count(findings: Sequence[Finding], severity: str) -> int:
     return sum(finding.severity == severity for finding in findings)
 
 
-def _as_json(model: Path, found: Mapping[Target, Sequence[Finding]]) -> dict[str, Any]:
+def _as_json(model: Path, found: Mapping[LintTarget, Sequence[Finding]]) -> dict[str, Any]:
     from drnn_export.lint.linter import load_table
 
     targets = {
@@ -75,7 +75,7 @@ def _as_json(model: Path, found: Mapping[Target, Sequence[Finding]]) -> dict[str
     return {"passed": code == 0, "exit_code": code, "file": model.name, "targets": targets}
 
 
-def _show(console: Console, found: Mapping[Target, Sequence[Finding]]) -> None:
+def _show(console: Console, found: Mapping[LintTarget, Sequence[Finding]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -105,7 +105,7 @@ def _number(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _merged(found: Mapping[Target, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
+def _merged(found: Mapping[LintTarget, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
     """Each finding once, with its severity for each target that has it; errors first."""
     merged: dict[tuple[str, ...], tuple[Finding, dict[str, str]]] = {}
     for target, findings in found.items():

@@ -118,18 +118,21 @@ def parity(
                 name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
                 for name, path in chosen.items()
             }
-        found = as_json(reports)
-        for entry in found["reports"]:
+        data = as_json(reports)
+        for entry in data["reports"]:
             entry |= explained.to_json(entry["path"])
-        worse = regressions(earlier, found, max_slowdown) if earlier else []
+        worse = regressions(earlier, data, max_slowdown) if earlier else []
         code = _exit_code(reports, worse)
-        found |= {"passed": code == 0, "exit_code": code}
+        data |= {"passed": code == 0, "exit_code": code}
         if baseline:
-            found["baseline"] = {"file": baseline.name, "regressions": [dataclasses.asdict(each) for each in worse]}
-        write_json(json_path, found)
+            data["baseline"] = {
+                "file": baseline.name,
+                "regressions": [dataclasses.asdict(regression) for regression in worse],
+            }
+        write_json(json_path, data)
         _write_files(reports, junit_path, markdown_path, explained.markdown())
         if html_path:
-            _write_page(html_path, reports, found, worse, explained)
+            _write_page(html_path, reports, data, worse, explained)
     _show(console, reports, worse, code, explained)
     return code
 
@@ -157,11 +160,11 @@ def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) 
 
 
 def _write_page(
-    path: Path, reports: dict[str, ParityReport], found: dict[str, Any], worse: list[Regression], explained: Explaining
+    path: Path, reports: dict[str, ParityReport], data: dict[str, Any], worse: list[Regression], explained: Explaining
 ) -> None:
     from drnn_deploy.reports.html import page
 
-    text = page(reports, found["environment"], worse, found.get("baseline", {}).get("file", ""), explained.found)
+    text = page(reports, data["environment"], worse, data.get("baseline", {}).get("file", ""), explained.explanations)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -213,8 +216,8 @@ def _show(
             console.print(f"limit   {line}", markup=False)
         for note in report.notes:
             console.print(f"note    {note}", markup=False)
-    for each in worse:
-        console.print(f"[red]WORSE[/] {escape(f'{each.where}: {each.what}')}")
+    for regression in worse:
+        console.print(f"[red]WORSE[/] {escape(f'{regression.where}: {regression.what}')}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     verdict = "[green]PASSED[/]" if code == 0 else f"[red]FAILED[/] (exit code {code})"

@@ -161,11 +161,11 @@ def _summary(answers: list[Prediction], audio_format: AudioFormat, rate: int) ->
 
 
 def _conclude(console: Console, answers: list[Prediction], audio_format: AudioFormat, rate: int) -> None:
-    found = _summary(answers, audio_format, rate)
-    if found["prediction"] is None:
+    summary = _summary(answers, audio_format, rate)
+    if summary["prediction"] is None:
         console.print("the sound was too short for an answer")
         return
     console.print(
-        f"[bold green]{found['prediction']}[/] after {found['seconds']:.2f} s; {found['microseconds_per_step']:.1f} us "
-        f"a step, {found['times_real_time']:.1f} times as fast as the sound"
+        f"[bold green]{summary['prediction']}[/] after {summary['seconds']:.2f} s; "
+        f"{summary['microseconds_per_step']:.1f} us a step, {summary['times_real_time']:.1f} times as fast as the sound"
     )

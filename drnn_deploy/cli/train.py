@@ -148,4 +148,4 @@ def _write_log(run: TrainingRun, folder: Path) -> None:
 
     with replacing(folder / "log.json") as temporary:
         lines = [dataclasses.asdict(line) for line in run.log]
-        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n")
+        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Data sets: where they lie, how they get there, and how they are checked."""
+"""Data sets: their files, the routes by which the files come, and the checks."""
 
 from drnn_deploy.datasets.registry import DATASETS, DataSet, FileResult, Progress, fetch, folder, root, verify
 

@@ -1,7 +1,7 @@
-"""Audio files as arrays: one channel, float32 with full scale at 1, at the sample rate that is asked for.
+"""Audio files as arrays: one channel, float32 with full scale at 1, at the sample rate that the caller chooses.
 
-Files are taken for hostile: what is no WAV or FLAC file of one channel, ordinary rate, sane length and finite values
-is refused with a message that names it. Needs soundfile and soxr (extra `audio`).
+A file may be hostile. It must be WAV or FLAC with one channel, an ordinary rate, a sane length and finite values; any
+other is refused with a message that names it. Needs soundfile and soxr (extra `audio`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,19 @@ _MARGIN = 256  # samples read on either side of a part, so that the resampling f
 
 
 def read_audio(source: Path | bytes, what: str, rate: int, *, recorded_at: int | None = None) -> NDArray[np.float32]:
-    """All of a file (its path, or its content) at `rate` Hz: (n,) float32, n = floor(frames * rate / file's rate).
+    """Read all of a file.
 
-    what: the file's name in messages. recorded_at: the only rate in Hz that the file may have.
-    Raises `InputError` for a file that cannot be used.
+    Args:
+        source: The file's path, or its content.
+        what: The file's name in messages.
+        rate: The rate of the result in Hz.
+        recorded_at: The only rate in Hz that the file may have; None for any ordinary one.
+
+    Returns:
+        (n,) float32, n = floor(frames * rate / file's rate).
+
+    Raises:
+        InputError: The file cannot be used.
     """
     with _opened(source, what, recorded_at) as sound:
         count = sound.frames * rate // sound.samplerate
@@ -42,10 +51,21 @@ def read_audio(source: Path | bytes, what: str, rate: int, *, recorded_at: int |
 
 
 def read_part(source: Path | bytes, what: str, rate: int, length: int, at: float) -> NDArray[np.float32]:
-    """`length` samples in a row at `rate` Hz, (length,) float32, or all of a shorter file; reads no more than needed.
+    """Read samples in a row, and no more of the file than they need.
 
-    at: where, from 0 (the first place possible) to just below 1 (the last). Equal to the same part of `read_audio`
-    up to the resampling filter's tail. Raises `InputError` for a file that cannot be used.
+    Args:
+        source: The file's path, or its content.
+        what: The file's name in messages.
+        rate: The rate of the result in Hz.
+        length: How many samples, at `rate`.
+        at: Where, from 0 (the first place) to below 1 (the last place).
+
+    Returns:
+        (length,) float32, or all samples of a shorter file. It equals the same part of `read_audio` up to the tail of
+        the resampling filter.
+
+    Raises:
+        InputError: The file cannot be used.
     """
     with _opened(source, what, None) as sound:
         count = sound.frames * rate // sound.samplerate

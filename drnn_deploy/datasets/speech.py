@@ -1,4 +1,4 @@
-"""Two corpora of speech: who speaks in which recording, the split, and the sound.
+"""Two corpora of speech: the speaker, the split and the sound of each recording.
 
     FSDD   Free Spoken Digit Dataset (Z. Jackson et al., CC BY-SA 4.0): 6 speakers, 3,000 recordings at 8 kHz, one
            archive or a folder of DIGIT_SPEAKER_TAKE.wav. Test: takes 0 to 4 of every digit and speaker, as its authors
@@ -6,7 +6,7 @@
     VCTK   CSTR VCTK Corpus (J. Yamagishi et al., CC BY 4.0): about 109 speakers at 48 kHz, in its own folders.
            Test: utterances whose number ends in 0. Validation: in 5. Training: the others.
 
-A file is in one split only. Recordings are in the order take, digit, speaker or utterance, speaker, so that any first
+A file is in one split only. FSDD is sorted by take, digit and speaker, VCTK by utterance and speaker, so that any first
 part of a split has all speakers.
 """
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy.datasets.audio import read_audio, read_part
-from drnn_deploy.datasets.files import Stream
+from drnn_deploy.datasets.files import Readable
 
 Split = Literal["training", "validation", "test"]
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -41,26 +41,41 @@ _LARGEST_MEMBER, _MOST_MEMBERS, _MOST_BYTES = 1 << 20, 10_000, 1 << 28
 
 
 class Recording(Protocol):
-    """One file of a corpus. `speaker`: the speaker's place in the corpus's `speakers`."""
+    """One file of a corpus."""
 
     @property
     def name(self) -> str:
-        """The file, for people."""
+        """The file's name in messages."""
 
     @property
     def speaker(self) -> int:
-        """Who speaks."""
+        """The speaker's index in the corpus's `speakers`."""
 
     def samples(self) -> NDArray[np.float32]:
-        """All of it, (n,) with n >= 1, at the corpus's rate. Raises `InputError` for a file that cannot be used."""
+        """Return all samples: (n,) float32 with n >= 1, full scale at 1, at the corpus's rate.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
 
     def part(self, length: int, at: float) -> NDArray[np.float32]:
-        """`length` samples in a row, or all where there are fewer; `at`: from 0 (first place) to below 1 (last)."""
+        """Return samples in a row.
+
+        Args:
+            length: How many samples.
+            at: Where, from 0 (the first place) to below 1 (the last place).
+
+        Returns:
+            (length,) float32, or all samples if the recording has fewer.
+
+        Raises:
+            InputError: The file cannot be used.
+        """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InMemory:
-    """A recording that is already decoded."""
+    """A recording that is already decoded: `values` holds all samples, (n,)."""
 
     name: str
     speaker: int
@@ -78,7 +93,7 @@ class InMemory:
 
 @dataclasses.dataclass(frozen=True)
 class OnDisk:
-    """A recording that is read anew each time."""
+    """A recording that is read anew each time, at `rate` Hz."""
 
     path: Path
     speaker: int
@@ -100,18 +115,28 @@ class OnDisk:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """Speakers, sorted, and the recordings of each split: at least one per split, and one to train per speaker."""
+    """Speakers and their recordings.
+
+    Attributes:
+        speakers: The names, sorted. There are at least two.
+        splits: The recordings of each split: at least one, and in training at least one of each speaker.
+    """
 
     speakers: tuple[str, ...]
     splits: dict[Split, tuple[Recording, ...]]
 
 
 def read_fsdd(path: Path, rate: int) -> Corpus:
-    """FSDD, decoded into memory at `rate` Hz (42 MB at 8 kHz), from its archive or from a folder of its WAV files.
+    """Read FSDD and decode it into memory (42 MB at 8 kHz). Nothing of an archive is ever written to disk.
 
-    Nothing of an archive is ever written to disk. Raises `InputError` for what is not FSDD.
+    Args:
+        path: The archive, or a folder of the WAV files.
+        rate: The rate of the samples in Hz.
+
+    Raises:
+        InputError: The files are not FSDD, or cannot be read.
     """
-    found: dict[tuple[int, int, int], InMemory] = {}
+    by_key: dict[tuple[int, int, int], InMemory] = {}
     for name, content in _folder_members(path) if path.is_dir() else _archive_members(path):
         what = f"{name} in {path}"
         match = _FSDD_NAME.fullmatch(name)
@@ -119,26 +144,30 @@ def read_fsdd(path: Path, rate: int) -> Corpus:
             known = ", ".join(FSDD_SPEAKERS)
             raise InputError(f"{what} is not of FSDD: its files are DIGIT_SPEAKER_TAKE.wav with the speakers {known}")
         key = (int(match[3]), int(match[1]), FSDD_SPEAKERS.index(match[2]))  # "05" and "5" are the same take
-        if key in found:
-            raise InputError(f"{what} is there twice: {found[key].name} is the same take")
-        found[key] = InMemory(name, key[2], read_audio(content, what, rate, recorded_at=_FSDD_RATE))
+        if key in by_key:
+            raise InputError(f"{what} is there twice: {by_key[key].name} is the same take")
+        by_key[key] = InMemory(name, key[2], read_audio(content, what, rate, recorded_at=_FSDD_RATE))
     splits: dict[Split, list[Recording]] = {"training": [], "validation": [], "test": []}
-    for (take, _, _), recording in sorted(found.items()):
+    for (take, _, _), recording in sorted(by_key.items()):
         splits["test" if take < 5 else "validation" if take < 10 else "training"].append(recording)
     return _checked(FSDD_SPEAKERS, splits, path, "Type: drnn-deploy data verify speaker-id")
 
 
 def read_vctk(root: Path, rate: int) -> Corpus:
-    """VCTK, from the folder that holds `wav48` or `wav48_silence_trimmed` (of which the first microphone is taken).
+    """List the recordings of VCTK. They are read and resampled when they are used.
 
-    Only names are read here; recordings are read, and resampled to `rate` Hz, when they are used. Raises `InputError`
-    for a folder that is not VCTK.
+    Args:
+        root: The folder that holds `wav48` or `wav48_silence_trimmed` (its second microphone is left out).
+        rate: The rate of the samples in Hz.
+
+    Raises:
+        InputError: The folder is not VCTK, or cannot be read.
     """
     fix = f"Unpack VCTK so that {root} holds {' or '.join(_VCTK_FOLDERS)}, or name its folder: --set data.path=FOLDER"
     folder = next((root / name for name in _VCTK_FOLDERS if (root / name).is_dir()), None)
     if folder is None:
         raise InputError(f"there is no VCTK corpus in {root}", fix)
-    found: dict[tuple[int, str], Path] = {}
+    by_key: dict[tuple[int, str], Path] = {}
     with _listing(folder):
         paths = [path for speaker in _speaker_folders(folder) for path in sorted(speaker.iterdir())]
     for path in paths:
@@ -146,12 +175,12 @@ def read_vctk(root: Path, rate: int) -> Corpus:
         if match is None or match[1] != path.parent.name:  # the second microphone, or not a recording
             continue
         key = (int(match[2]), match[1])
-        if key in found:
-            raise InputError(f"{found[key]} and {path} are the same utterance", "Keep one of the two.")
-        found[key] = path
-    speakers = tuple(sorted({speaker for _, speaker in found}))
+        if key in by_key:
+            raise InputError(f"{by_key[key]} and {path} are the same utterance", "Keep one of the two.")
+        by_key[key] = path
+    speakers = tuple(sorted({speaker for _, speaker in by_key}))
     splits: dict[Split, list[Recording]] = {"training": [], "validation": [], "test": []}
-    for (utterance, speaker), path in sorted(found.items()):
+    for (utterance, speaker), path in sorted(by_key.items()):
         split: Split = "test" if utterance % 10 == 0 else "validation" if utterance % 10 == 5 else "training"
         splits[split].append(OnDisk(path, speakers.index(speaker), rate))
     return _checked(speakers, splits, folder, fix)
@@ -174,7 +203,7 @@ def _speaker_folders(folder: Path) -> list[Path]:
 
 
 def _folder_members(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every WAV file in `folder`."""
+    """Yield name and content of every WAV file in a folder."""
     with _listing(folder):
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".wav")
     for path in paths:
@@ -195,9 +224,9 @@ def _listing(path: Path) -> Iterator[None]:
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every WAV file in the folder `fsdd` of a .tar.gz, as they come.
+    """Yield name and content of every WAV file in the folder `fsdd` of a .tar.gz, as they come.
 
-    Read as a stream, so that no path and no link of the archive ever reaches the file system.
+    The archive is read as a stream, so that no path and no link of it ever reaches the file system.
     """
     fix = "Type: drnn-deploy data verify speaker-id"
     try:
@@ -218,7 +247,7 @@ def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _member_problem(member: tarfile.TarInfo, count: int) -> str:
-    """What is wrong with a member by its header; its content is not read before."""
+    """Say what is wrong with a member by its header; empty if nothing is. The content is read only after that."""
     shown = repr(member.name[:80])
     if count >= _MOST_MEMBERS:
         return f"it holds more than {_MOST_MEMBERS} files"
@@ -232,13 +261,17 @@ def _member_problem(member: tarfile.TarInfo, count: int) -> str:
 
 
 class _Bounded:
-    """A stream that fails where it is longer than FSDD can be: a small archive can unpack to anything."""
+    """A stream that fails if it is longer than FSDD can be: a small archive can unpack to anything."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream, self._left = stream, _MOST_BYTES
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes. Raises `ValueError` beyond the bound."""
+        """Read at most `size` bytes.
+
+        Raises:
+            ValueError: The stream is longer than its bound.
+        """
         data = self._stream.read(size)
         self._left -= len(data)
         if self._left < 0:

@@ -1,12 +1,13 @@
-"""Why a runtime fails parity: the part of the network that is wrong by itself, and the operator or constant in it.
+"""Why a runtime fails parity: the stage of the network that is wrong by itself, and the operator or constant in it.
 
 1. The golden data is computed again: where it is not of the bundle's weights, nothing else matters.
 2. The graph is compared with what the weights make (`drnn_export.onnx_diff`), its inputs and outputs first.
-3. Every part runs on the reference's values and states. The first one that is wrong on right inputs is the culprit.
-4. Of the differences, the culprit's first one is the reason. Where it has none, the graph is right and the runtime is
-   not: the first node of the culprit that is off is named.
+3. Every stage runs on the reference's values and states. The first one that is wrong on right inputs is the culprit.
+4. The reason is the first difference in the culprit. Without a difference the graph is right and the runtime is wrong:
+   the first node of the culprit that is off is named.
 
-A runtime whose insides cannot be seen gets the same of ONNX Runtime on its graph, or of its weights layer by layer.
+Where the inside of a runtime cannot be seen, ONNX Runtime runs its graph in its place, or its weights run layer by
+layer.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
 from drnn_deploy.debug.stage_errors import Expected, noises
-from drnn_deploy.debug.stages import request_of
-from drnn_deploy.debug.taps import read_graph
 from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types
+from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.reference.loop import Reference, run_reference
@@ -54,12 +55,23 @@ def explain_report(
 ) -> tuple[Explanation, ...]:
     """Explain every row of a parity report that failed on its numbers or its graph.
 
-    runtimes: those that were checked. cases: that they were checked on, the bundle's own by default. target: how the
-    command line names the bundle. folder: where to write a reproduction of each (`drnn_deploy.debug.repro`); it is
-    made. Raises `InputError` where it cannot be written.
+    Args:
+        bundle: The bundle that was checked.
+        report: The report.
+        runtimes: The runtimes that were checked.
+        cases: The cases that they were checked on. Default: the bundle's golden cases.
+        target: What the command line calls the bundle.
+        folder: Where to write a reproduction of each failure (`drnn_deploy.debug.repro`). The folder is made.
+        notify: Gets a line on what is explained at the moment.
+
+    Returns:
+        An explanation for each failed row, in the report's order.
+
+    Raises:
+        InputError: A reproduction cannot be written.
     """
     by_name = {runtime.name: runtime for runtime in runtimes}
-    found = []
+    explanations = []
     for row in report.rows:
         if row.passed or row.exit_code in _NOT_OURS or row.runtime not in by_name:
             continue
@@ -69,14 +81,21 @@ def explain_report(
         command = f"drnn-parity {shlex.quote(target or str(bundle.folder))} --runtime {row.runtime} --explain"
         command += "".join(f" {option}" for option in report.tolerance.options)
         written = "" if folder is None else _write_reproduction(bundle, runtime, row, known, report.tolerance, folder)
-        found.append(dataclasses.replace(explanation, command=command, reproduction=written))
-    return tuple(found)
+        explanations.append(dataclasses.replace(explanation, command=command, reproduction=written))
+    return tuple(explanations)
 
 
 def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase]) -> Explanation:
     """Explain one row that failed. What keeps a step from being done is in the note, not raised.
 
-    cases: that failed, the worst first; they are looked at until one shows a part that is wrong.
+    Args:
+        bundle: The bundle that was checked.
+        runtime: The runtime of the row.
+        row: The row.
+        cases: The cases that failed, the worst first. They run until one shows a stage that is wrong.
+
+    Returns:
+        The explanation of the case that shows most.
     """
     graph = bundle.graph(row.graph)
     evidence = Evidence(row.runtime, row.graph, error=row.error)
@@ -96,7 +115,7 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
 
 
 def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
-    """The worst first. A row that did not get as far as numbers has none, and the golden data may be why."""
+    """The failed cases, the worst first. A row that did not get as far as numbers has none."""
     failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
     if not failed:
         return []
@@ -105,10 +124,10 @@ def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | 
 
 
 def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Evidence:
-    """With what differs between the graph's file and the graph that its weights make."""
+    """Add what differs between the graph's file and the graph that its weights make."""
     try:
         model = read_graph(bundle, graph)
-        right = emit(bundle.spec, bundle.weights, request_of(graph), node_budget=2 * graph.nodes)
+        right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=2 * graph.nodes)
     except DeployError as error:
         return dataclasses.replace(evidence, note=error.message)
     versions = {side.producer_version for side in (model, right)}
@@ -120,22 +139,22 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
 
 
 def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence: Evidence) -> Evidence:
-    """With every part on right inputs, on this runtime or another."""
+    """Add every stage on right inputs, on this runtime or another."""
     if not runtime.reads_graph:
         stages, note = isolate_layers(runtime, bundle, expected)
         return dataclasses.replace(evidence, stages=stages, note=note)
     if evidence.model is None or evidence.edges:
         return evidence
     seen = runtime if runtime.runs_any_graph else _elsewhere()
-    found = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
+    isolated = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
     return dataclasses.replace(
         evidence,
-        stages=found.stages,
-        states=found.states,
-        node=found.node,
-        rounding=found.rounding,
+        stages=isolated.stages,
+        states=isolated.states,
+        node=isolated.node,
+        rounding=isolated.rounding,
         seen_on="" if seen is runtime else seen.name,
-        note="; ".join(filter(None, (evidence.note, found.note))),
+        note="; ".join(filter(None, (evidence.note, isolated.note))),
     )
 
 
@@ -146,7 +165,16 @@ def _elsewhere() -> Runtime:
 
 
 def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Expected, bool]:
-    """A case in float64, computed again, and whether the golden data says the same."""
+    """Compute a golden case again in float64.
+
+    Args:
+        bundle: The bundle.
+        graph: The graph that answers the case.
+        case: The golden case.
+
+    Returns:
+        What is right for this graph, and whether the golden data says the same.
+    """
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
     right = run_reference(every, bundle.weights, case.inputs, traced=True)
@@ -165,13 +193,13 @@ def _agrees(right: Reference, case: GoldenCase) -> bool:
 def _write_reproduction(
     bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[GoldenCase], tolerance: Tolerance, folder: Path
 ) -> str:
-    """The file in `folder`, or "" where there is nothing to reproduce."""
+    """Write what still fails of the worst case. Returns the file in `folder`; "" where nothing fails again."""
     graph = bundle.graph(row.graph)
     for case in cases[:1]:
         for size in graph.profile or (None,):
-            found = minimize(runtime, bundle, graph, case, size, tolerance)
-            if found is not None:
+            reproduction = minimize(runtime, bundle, graph, case, size, tolerance)
+            if reproduction is not None:
                 path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"
-                found.save(path)
+                reproduction.save(path)
                 return str(path)
     return ""

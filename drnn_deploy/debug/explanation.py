@@ -11,11 +11,14 @@ _IN_JSON = {"stage": "part", "stages": "parts"}
 
 @dataclasses.dataclass(frozen=True)
 class Deviation:
-    """One tensor against float64. Errors are the largest, None where a value is missing, misshapen or not finite.
+    """One tensor against float64.
 
-    limit: `drnn_deploy.parity.tolerance.NOISE_MULTIPLE` times the tensor's own noise. first_bad_step: the time step (of
-    a network's input) that is off first, None where all are within the limit. growth: the largest error of up to 16
-    steps, evenly spaced, from first to last.
+    Attributes:
+        absolute: The largest error; None where a value is missing, misshapen or not finite.
+        in_noise: The same in units of the tensor's own noise.
+        limit: `drnn_deploy.parity.tolerance.NOISE_MULTIPLE` times that noise.
+        first_bad_step: The first time step (of the network's input) past the limit; None where all are within it.
+        growth: The largest error of up to 16 steps, evenly spaced from first to last.
     """
 
     absolute: float | None
@@ -32,9 +35,13 @@ class Deviation:
 
 @dataclasses.dataclass(frozen=True)
 class StageResult:
-    """A part of the network (`input`, `layer 0`, ..., `head`) and the tensor that it ends in.
+    """A stage of the network (`input`, `layer 0`, ..., `head`) and the tensor that it ends in.
 
-    alone: on right inputs and states. whole: as it ran, on what the parts before it gave. None: could not be seen.
+    Attributes:
+        stage: The name of the stage.
+        tensor: The name of the tensor in the graph.
+        alone: Its deviation on right inputs and states; None where it could not be seen.
+        whole: Its deviation as it ran, on what the stages before it gave; None where it could not be seen.
     """
 
     stage: str
@@ -45,9 +52,13 @@ class StageResult:
 
 @dataclasses.dataclass(frozen=True)
 class StateResult:
-    """A state output, or its rows that belong to one part, after runs on right inputs and states.
+    """A state output, or its rows that belong to one stage, after runs on right inputs and states.
 
-    remark: what it is in place of what it should be, where that can be told.
+    Attributes:
+        stage: The name of the stage.
+        name: The name of the output.
+        alone: Its deviation.
+        remark: What it is in place of what it should be, where that can be told.
     """
 
     stage: str
@@ -60,11 +71,19 @@ class StateResult:
 class Explanation:
     """Where a runtime goes wrong on a graph.
 
-    culprit: the first part that is wrong on right inputs, `golden data`, `edges`, `runtime`, or "" where none is found.
-    verdict: one sentence. findings: what in the graph differs from what the bundle's weights make, the culprit's
-    first. note: what keeps the explanation from saying more. seen_on: the runtime whose values these are, where it is
-    not the one that failed. case: the golden case they are of. command: to see it again. reproduction: a file for
-    `drnn_deploy.debug.repro`, or "".
+    Attributes:
+        runtime: The name of the runtime that failed.
+        graph: The name of the graph.
+        case: The golden case that the values are of.
+        culprit: The first stage that is wrong on right inputs, `golden data`, `edges`, `runtime`, or "" for none.
+        verdict: One sentence.
+        findings: What in the graph differs from what the bundle's weights make; the culprit's come first.
+        stages: Every stage, in the network's order.
+        states: Every state output.
+        seen_on: The runtime whose values these are, where it is not the one that failed.
+        note: What keeps the explanation from saying more.
+        command: The command that shows it again.
+        reproduction: A file for `drnn_deploy.debug.repro`, or "".
     """
 
     runtime: str
@@ -82,7 +101,7 @@ class Explanation:
 
     @property
     def first_off(self) -> StageResult | None:
-        """The first part whose values are past their limit as it ran."""
+        """The first stage whose values are past their limit as it ran."""
         return next((stage for stage in self.stages if stage.whole is not None and not stage.whole.passed), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,7 +110,7 @@ class Explanation:
 
 
 def wrong_stages(stages: Sequence[StageResult], states: Sequence[StateResult]) -> list[str]:
-    """The parts that are wrong on right inputs, by their tensor or a state, in the network's order."""
+    """The stages that are wrong on right inputs, by their tensor or a state, in the network's order."""
     wrong = {stage.stage for stage in stages if stage.alone is not None and not stage.alone.passed}
     wrong |= {state.stage for state in states if not state.alone.passed}
     last = ("layers", "fusion", "head")

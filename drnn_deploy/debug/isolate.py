@@ -1,4 +1,4 @@
-"""Every part of a graph on right inputs, and as it ran, through a runtime that takes any graph."""
+"""Every stage of a graph on right inputs, and as it ran, through a runtime that takes any graph."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from drnn_deploy.debug.stage_errors import Expected, measure_head, measure_stage
 from drnn_deploy.debug.stages import Stage, stages_of
 from drnn_deploy.debug.taps import (
     BatchRuns,
-    cut,
     feeds_alone,
-    known_tensors,
-    opened,
     run_as_it_is,
     session_of,
     taps,
 )
 from drnn_deploy.parity.inference import batches
+from drnn_export.onnx_surgery import cut, known_tensors, opened
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.reference.low_precision import narrow_reference
 from drnn_runtimes.runtime import Runtime
@@ -39,8 +37,14 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclasses.dataclass(frozen=True)
 class IsolatedStages:
-    """node: of the culprit, that the runtime computes wrong, where the graph itself is right. rounding: the types whose
-    rounding has about the culprit's error. Both "" where none is found. note: what could not be run, and why.
+    """What the stages of a graph give.
+
+    Attributes:
+        stages: Every stage, in the network's order.
+        states: Every state output.
+        node: The node of the culprit that the runtime computes wrong, where the graph itself is right; "" for none.
+        rounding: The types whose rounding has about the culprit's error; "" for none.
+        note: What could not be run, and why.
     """
 
     stages: tuple[StageResult, ...]
@@ -53,10 +57,20 @@ class IsolatedStages:
 def isolate_stages(
     runtime: Runtime, bundle: Bundle, expected: Expected, model: onnx.ModelProto, changed: Callable[[str], bool]
 ) -> IsolatedStages:
-    """Run a graph's model as it is and cut between its parts, on one golden case.
+    """Run a graph's model as it is and cut between its stages, on one golden case.
 
-    changed: whether a part of the model differs from what the weights make; the other parts are searched for a node
-    that the runtime computes wrong. Does not raise `DeployError`: what a runtime refuses is in the note.
+    Does not raise `DeployError`: what a runtime refuses is in the note.
+
+    Args:
+        runtime: The runtime, which takes any graph.
+        bundle: The bundle.
+        expected: What is right.
+        model: The graph's model.
+        changed: Whether a stage of the model differs from what the weights make. The others are searched for a node
+            that the runtime computes wrong.
+
+    Returns:
+        What every stage gives on right inputs, and as it ran.
     """
     graph, known, every = expected.graph, known_tensors(model), stages_of(expected.spec, expected.graph)
     tapped = taps(every, known)
@@ -78,8 +92,8 @@ def isolate_stages(
             for rows, used in batches(np.arange(len(expected.case.inputs)), graph.batch or size):
                 trace = {name: value[rows] for name, value in expected.trace.items()}
                 feeds = feeds_alone(expected.spec, graph, tapped, known, expected.case.inputs[rows], trace, runs)
-                found = {run: session.run(feed) for run, feed in feeds.items()}
-                alone.append(BatchRuns(rows.astype(np.int64), used, found))
+                outputs = {run: session.run(feed) for run, feed in feeds.items()}
+                alone.append(BatchRuns(rows.astype(np.int64), used, outputs))
                 fed += feeds.values()
     except DeployError as error:
         notes.append(f"its parts do not run by themselves: {error.message}")
@@ -96,14 +110,14 @@ def isolate_stages(
 
 
 def _as_it_ran(session: Session, bundle: Bundle, expected: Expected) -> tuple[int | None, list[BatchRuns]]:
-    """The size of batch that is the furthest off, of those that a graph that takes any is checked with; its runs."""
+    """Run with every size of batch that a graph is checked with; the size that is furthest off, and its runs."""
     sizes = expected.graph.profile or (None,)
-    found = [(size, run_as_it_is(session, bundle, expected.graph, expected.case.inputs, size)) for size in sizes]
-    return max(found, key=lambda each: _severity(expected, each[1]))
+    runs = [(size, run_as_it_is(session, bundle, expected.graph, expected.case.inputs, size)) for size in sizes]
+    return max(runs, key=lambda entry: _severity(expected, entry[1]))
 
 
 def _chosen_runs(expected: Expected, every: Sequence[Stage], whole: Sequence[BatchRuns]) -> list[int]:
-    """Up to 33 of a stream's runs, evenly spaced, with the one in which the first tensor went off."""
+    """Up to 33 runs of a stream, evenly spaced, with the one in which the first tensor went off."""
     count = expected.case.inputs.shape[1] // expected.graph.steps
     chosen = set(np.linspace(0, count - 1, min(count, _RUNS_ALONE)).astype(int).tolist())
     seen = [stage.whole for stage in _stage_results(expected, every, [], whole) if stage.whole is not None]
@@ -114,7 +128,7 @@ def _chosen_runs(expected: Expected, every: Sequence[Stage], whole: Sequence[Bat
 def _stage_results(
     expected: Expected, every: Sequence[Stage], alone: Sequence[BatchRuns], whole: Sequence[BatchRuns]
 ) -> list[StageResult]:
-    found = [
+    results = [
         StageResult(
             stage.name,
             stage.tensor,
@@ -124,7 +138,7 @@ def _stage_results(
         for stage in every
     ]
     heads = (measure_head(expected, alone) if alone else None, measure_head(expected, whole) if whole else None)
-    return [*found, StageResult("head", "output", *heads)]
+    return [*results, StageResult("head", "output", *heads)]
 
 
 def _severity(expected: Expected, whole: Sequence[BatchRuns]) -> float:

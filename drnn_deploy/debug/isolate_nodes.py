@@ -1,4 +1,4 @@
-"""The first node of a part that a runtime computes wrong, by onnx's reference evaluator on the same right inputs."""
+"""The first node of a stage that a runtime computes wrong, by onnx's reference evaluator on the same right inputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError
 from drnn_core.types import PRECISIONS, TensorInfo
-from drnn_deploy.debug.taps import opened, session_of
+from drnn_deploy.debug.taps import session_of
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.onnx_diff import stage_of
+from drnn_export.onnx_surgery import opened
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays
@@ -29,10 +30,20 @@ def first_wrong_node(
     stage: str,
     noise: float,
 ) -> str:
-    """Node NAME (OPERATOR) of `stage`, the first in the graph's order that is off; "" where none is or can be told.
+    """Find the first node of a stage, in the graph's order, that a runtime computes wrong.
 
-    model: cut (`drnn_deploy.debug.taps.cut`), so that `feeds` gives right inputs to every part. noise: of the part's
-    tensor; a node's own is at least a rounding of its largest value.
+    Args:
+        runtime: The runtime, which takes any graph.
+        bundle: The bundle.
+        graph: The graph.
+        model: Its model, cut (`drnn_export.onnx_surgery.cut`), so that `feeds` gives right inputs to every stage.
+        known: The tensors of the model, by name.
+        feeds: The inputs of each run.
+        stage: The name of the stage.
+        noise: The noise of the stage's tensor. A node's own is at least a rounding of its largest value.
+
+    Returns:
+        "node NAME (OPERATOR)"; "" where none is off or none can be told.
     """
     nodes = [node for node in model.graph.node if stage in (stage_of(name) for name in (*node.output, node.name))]
     tensors = [known[name] for node in nodes for name in node.output if name in known]
@@ -40,7 +51,7 @@ def first_wrong_node(
     names = [name for name in (value.name for value in wide.graph.output) if name in known]
     try:
         with session_of(runtime, bundle, graph, wide) as session:
-            found = [session.run(feed) for feed in feeds]
+            observed = [session.run(feed) for feed in feeds]
         right = _by_onnx(wide, names, feeds)
     except DeployError:
         return ""
@@ -48,7 +59,7 @@ def first_wrong_node(
     for node in nodes:
         for name in filter(None, node.output):
             if any(
-                _off(run.get(name), other.get(name), floor, graph) for run, other in zip(found, right, strict=False)
+                _off(run.get(name), other.get(name), floor, graph) for run, other in zip(observed, right, strict=False)
             ):
                 return f"node {node.name or name} ({node.op_type})"
     return ""

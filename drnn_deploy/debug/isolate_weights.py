@@ -24,11 +24,19 @@ _SWAP_ONLY = "this runtime shows no values inside: each layer ran as a network o
 
 
 def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tuple[tuple[StageResult, ...], str]:
-    """What every layer makes of the reference's values, and what this cannot show, in a sentence.
+    """Run every layer on the reference's values.
 
     Does not raise `DeployError`: a layer that the runtime refuses was not seen, and the sentence says why.
+
+    Args:
+        runtime: The runtime, which runs the weights.
+        bundle: The bundle.
+        expected: What is right.
+
+    Returns:
+        What every layer gives, and a sentence on what this cannot show.
     """
-    notes, found = [_SWAP_ONLY], []
+    notes, results = [_SWAP_ONLY], []
     for layer in range(expected.spec.layers):
         below = expected.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
         spec, weights = one_layer(expected.spec, bundle.weights, layer)
@@ -37,14 +45,23 @@ def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tupl
             outputs = _run(runtime, bundle, expected.graph, spec, weights, below)
             rows = np.arange(len(below))
             batch = BatchRuns(rows, len(rows), {0: {"output": outputs.transpose(1, 0, 2)}})
-            found.append(StageResult(stage.name, "", measure_stage(expected, stage, [batch]), None))
+            results.append(StageResult(stage.name, "", measure_stage(expected, stage, [batch]), None))
         except DeployError as error:
             notes.append(f"{stage.name} does not run: {error.message}")
-    return tuple(found), "; ".join(notes)
+    return tuple(results), "; ".join(notes)
 
 
 def one_layer(spec: ModelSpec, weights: Weights, layer: int) -> tuple[ModelSpec, Weights]:
-    """The network whose outputs (B, T, H) are what layer `layer` gives for inputs (B, T, C)."""
+    """Make a network of one layer.
+
+    Args:
+        spec: The whole network.
+        weights: Its weights.
+        layer: The number of the layer.
+
+    Returns:
+        The spec and weights of a network that gives for inputs (B, T, C) the layer's outputs (B, T, H).
+    """
     hidden = spec.hidden[layer]
     alone = dataclasses.replace(
         spec,
@@ -62,7 +79,7 @@ def one_layer(spec: ModelSpec, weights: Weights, layer: int) -> tuple[ModelSpec,
 def _run(
     runtime: Runtime, bundle: Bundle, graph: GraphInfo, spec: ModelSpec, weights: Weights, inputs: NDArray[np.float32]
 ) -> NDArray[np.generic]:
-    """The outputs (B, T, H) of a network without states, of a batch of any size."""
+    """The outputs (B, T, H) of a network without states, for a batch of any size."""
     from safetensors.numpy import save
 
     shape = inputs.shape

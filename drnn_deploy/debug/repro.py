@@ -25,11 +25,17 @@ FORMAT = "drnn-deploy-repro/1"
 
 @dataclasses.dataclass(frozen=True)
 class Reproduction:
-    """model: fingerprint of the network. runtime, graph: names. size: of the batches, None for the graph's own.
+    """A failure that can be run again.
 
-    case: inputs (N, T, ...), float64 outputs and noise, see `drnn_runtimes.bundle.GoldenCase`. observed: what the
-    runtime gave, in the shape of `drnn_deploy.parity.inference.answered_case`'s outputs. limit: the largest error that
-    passes.
+    Attributes:
+        model: The fingerprint of the network.
+        runtime: The name of the runtime.
+        graph: The name of the graph.
+        size: The size of the batches; None for the graph's own.
+        tolerance: Which errors pass.
+        case: The inputs (N, T, ...), float64 outputs and noise; see `drnn_runtimes.bundle.GoldenCase`.
+        observed: What the runtime gave, in the shape of the outputs of `drnn_deploy.parity.inference.answered_case`.
+        limit: The largest error that passes.
     """
 
     model: str
@@ -42,7 +48,11 @@ class Reproduction:
     limit: float
 
     def save(self, path: Path) -> None:
-        """Write it to `path`, whole or not at all. Raises `InputError` where it cannot be written."""
+        """Write the reproduction to `path`, whole or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         about = {
             "format": FORMAT,
             **{name: getattr(self, name) for name in ("model", "runtime", "graph", "size", "limit")},
@@ -54,9 +64,13 @@ class Reproduction:
 
     @classmethod
     def load(cls, path: Path) -> Reproduction:
-        """Read `save`'s file. Raises `InputError` for anything else."""
+        """Read the file of `save`.
+
+        Raises:
+            InputError: It is not such a file.
+        """
         fix = "Write it again: drnn-parity BUNDLE --repro DIR"
-        with reading_npz(path, "a reproduction", fix, format=FORMAT) as (about, arrays):
+        with reading_npz(path, f"{path} cannot be read as a reproduction", fix, format=FORMAT) as (about, arrays):
             narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
             reproduction = cls(
                 model=str(about["model"]),
@@ -80,9 +94,19 @@ class Reproduction:
             return reproduction
 
     def run(self, bundle: Bundle, runtime: Runtime | None = None) -> CaseResult:
-        """Run it again and judge it as parity does, on its own runtime or on another.
+        """Run the case again and judge it as parity does.
 
-        Raises `InputError` where the bundle is of another network or lacks the graph, and what `Runtime.load` raises.
+        Args:
+            bundle: The bundle that was checked.
+            runtime: The runtime. Default: the one that failed.
+
+        Returns:
+            The verdict.
+
+        Raises:
+            InputError: The bundle is of another network, or lacks the graph.
+            RuntimeUnavailableError: The runtime cannot run here.
+            EngineError: The engine does not fit this machine.
         """
         from drnn_runtimes.registry import require
 
@@ -105,9 +129,23 @@ class Reproduction:
 def minimize(
     runtime: Runtime, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> Reproduction | None:
-    """The least of a failing case that still fails: one sequence, of a stream cut behind the first step that is off.
+    """Find the least of a failing case that still fails: one sequence, and of a stream the part up to the first error.
 
-    size: of the batches of a graph that takes any. None where it does not fail again. Raises what `Runtime.load` does.
+    Args:
+        runtime: The runtime that failed.
+        bundle: The bundle.
+        graph: The graph.
+        case: The golden case that failed.
+        size: The size of a batch for a graph that takes any.
+        tolerance: Which errors pass.
+
+    Returns:
+        What still fails; None where the case does not fail again.
+
+    Raises:
+        RuntimeUnavailableError: The runtime cannot run here.
+        InputError: The graph is damaged.
+        EngineError: The engine does not fit this machine.
     """
     with runtime.load(bundle, graph) as session:
         for smaller in _smaller(session, bundle, graph, case, size, tolerance):

@@ -1,4 +1,4 @@
-"""Every part's and every state's error against float64, in units of what the graph's arithmetic does to that tensor."""
+"""The error of every stage and every state against float64, in units of the noise of that tensor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ Noises = Mapping[str, float]  # by the names of a trace
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """One golden case in float64, as a graph answers it, with all that is between the layers."""
+    """One golden case in float64, as a graph answers it.
+
+    Attributes:
+        spec: The network.
+        graph: The graph.
+        case: The case, with the outputs that the graph answers.
+        trace: The values between the layers.
+        noises: Their noises, by the same names.
+    """
 
     spec: ModelSpec
     graph: GraphInfo
@@ -39,50 +47,60 @@ class Expected:
 def noises(
     spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
 ) -> dict[str, float]:
-    """The noise of every tensor between the layers, measured as the outputs' is.
+    """Measure the noise of every tensor between the layers, as that of the outputs is measured.
 
     It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
     the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        graph: The graph, whose precision counts.
+        inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
+        right: What float64 makes of them, with its trace.
+
+    Returns:
+        The noise of each tensor of the trace, by its name.
     """
     spacing = PRECISIONS[graph.precision].spacing
-    found = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
+    largest = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
     precisions = {"fp32", graph.precision}
     for precision in sorted(precisions):
         trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace
         for name, value in trace.items():
             error = float(np.abs(value.astype(np.float64) - right.trace[name]).max())
-            found[name] = max(found[name], error) if np.isfinite(error) else found[name]
-    return found
+            largest[name] = max(largest[name], error) if np.isfinite(error) else largest[name]
+    return largest
 
 
 def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """A part's tensor in these runs, None where the graph does not give it or the runs do not reach it."""
+    """The deviation of a stage's tensor in these runs; None where the graph lacks it or the runs do not reach it."""
     if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = expected.case.inputs.shape[1]
-    found, right, times = [], [], np.zeros(0, np.int64)
+    observed, right, times = [], [], np.zeros(0, np.int64)
     for batch in batches:
         pieces = []
         for number, run in batch.runs.items():
             steps = stage.steps(number)
             inside = steps < length  # before the sequence, where there is such a step, all is zero
-            value = stage.found(run[stage.tensor], len(batch.sequences))
+            value = stage.observed(run[stage.tensor], len(batch.sequences))
             if value.ndim != 3:
                 return _misshapen(expected.noises[stage.source], int(steps.max()))
             pieces.append((value[: batch.used, inside], steps[inside]))
-        found.append(np.concatenate([value for value, _ in pieces], axis=1))
+        observed.append(np.concatenate([value for value, _ in pieces], axis=1))
         times = np.concatenate([steps for _, steps in pieces])
         right.append(rows_at(expected.trace[stage.source][batch.sequences[: batch.used]], times))
     if not len(times):
         return None
-    return _deviation(np.concatenate(found), np.concatenate(right), expected.noises[stage.source], times)
+    return _deviation(np.concatenate(observed), np.concatenate(right), expected.noises[stage.source], times)
 
 
 def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The output in these runs; None where the graph does not give it, or they do not reach it."""
+    """The deviation of the output in these runs; None where the graph does not give it or the runs do not reach it."""
     graph, case = expected.graph, expected.case
     answers = expected.spec.head.output_steps(graph.steps)  # of a run
-    found, right, every = [], [], _output_times(expected)
+    observed, right, every = [], [], _output_times(expected)
     times = every
     for batch in batches:
         numbers = [number for number in batch.runs if 0 <= number - graph.delay < case.inputs.shape[1] // graph.steps]
@@ -94,13 +112,13 @@ def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation 
             places = np.array([(number - graph.delay) * answers + np.arange(answers) for number in numbers]).reshape(-1)
             outputs = [output if output.ndim == 3 else output[:, None] for output in outputs]
             answers_right, times = answers_right[:, places], every[places]
-        found.append(np.concatenate(outputs, axis=1))
+        observed.append(np.concatenate(outputs, axis=1))
         right.append(answers_right)
-    return _deviation(np.concatenate(found), np.concatenate(right), case.noise, times)
+    return _deviation(np.concatenate(observed), np.concatenate(right), case.noise, times)
 
 
 def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
-    """The states that come out of runs whose states went in right."""
+    """The deviations of the states that come out of runs whose states went in right."""
     seen = [_StatesOf(expected, batch) for batch in batches]
     return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 
@@ -111,7 +129,7 @@ class _StatesOf:
     def __init__(self, expected: Expected, batch: BatchRuns) -> None:
         trace = {name: value[batch.sequences[: batch.used]] for name, value in expected.trace.items()}
         self.numbers = list(batch.runs)
-        self.found = [
+        self.observed = [
             {after: run[after][: batch.used] for _, after in expected.graph.states} for run in batch.runs.values()
         ]
         self.right = [states_after(expected.spec, expected.graph, trace, number) for number in batch.runs]
@@ -123,35 +141,41 @@ def _measure_state(expected: Expected, rows: StateRows, seen: Sequence[_StatesOf
         stages = [[run[name][:, rows.rows, : rows.width] for run in runs(states)] for states in seen]
         return np.concatenate([np.concatenate(stage, axis=1) for stage in stages])
 
-    found, right = joined(rows.name, lambda states: states.found), joined(rows.name, lambda states: states.right)
-    each = found.shape[1] // len(seen[0].numbers)
-    times = np.repeat([(number + 1) * expected.graph.steps - 1 for number in seen[0].numbers], each)
+    observed, right = joined(rows.name, lambda states: states.observed), joined(rows.name, lambda states: states.right)
+    rows_per_run = observed.shape[1] // len(seen[0].numbers)
+    times = np.repeat([(number + 1) * expected.graph.steps - 1 for number in seen[0].numbers], rows_per_run)
     noise = expected.noises.get(rows.source, float(np.finfo(np.float32).eps))
-    deviation = _deviation(found, right, noise, times)
+    deviation = _deviation(observed, right, noise, times)
     remark = ""
     if not deviation.passed:
         before = joined(rows.before, lambda states: states.before)
         others = {
             name: joined(name, lambda states: states.right) for _, name in expected.graph.states if name != rows.name
         }
-        remark = _resemblance(found, right, before, each, rows, others, deviation.limit)
+        remark = _resemblance(observed, right, before, rows_per_run, rows, others, deviation.limit)
     return StateResult(rows.stage, rows.name, deviation, remark)
 
 
 def _resemblance(
-    found: Array, right: Array, before: Array, each: int, rows: StateRows, others: Mapping[str, Array], limit: float
+    observed: Array,
+    right: Array,
+    before: Array,
+    rows_per_run: int,
+    rows: StateRows,
+    others: Mapping[str, Array],
+    limit: float,
 ) -> str:
-    """What a wrong state is. each: rows of one run."""
+    """What a wrong state is in place of the right one. `rows_per_run`: the rows of one run."""
 
     def same(value: Array) -> bool:
-        return found.shape == value.shape and bool(np.abs(found - value).max() <= limit)
+        return observed.shape == value.shape and bool(np.abs(observed - value).max() <= limit)
 
     if same(np.zeros_like(right)):
         return "is all zeros"
     if same(before):
         return f"is not carried on: it is {rows.before}, unchanged"
-    if found.shape == right.shape:
-        newest_first = right.reshape(len(right), -1, each, right.shape[2])[:, :, ::-1].reshape(right.shape)
+    if observed.shape == right.shape:
+        newest_first = right.reshape(len(right), -1, rows_per_run, right.shape[2])[:, :, ::-1].reshape(right.shape)
         if same(newest_first):
             return "has its rows in the reverse order"
     return next((f"holds what {name} should" for name, value in others.items() if same(value)), "")
@@ -165,9 +189,9 @@ def _output_times(expected: Expected) -> NDArray[np.int64]:
     return np.arange(length - head.output_steps(length), length)
 
 
-def _deviation(found: NDArray[Any], right: Array, noise: float, times: NDArray[np.int64]) -> Deviation:
+def _deviation(observed: NDArray[Any], right: Array, noise: float, times: NDArray[np.int64]) -> Deviation:
     case = GoldenCase("", np.zeros((len(right), 1), np.float32), right.astype(np.float64), noise)
-    result = judge(case, found)
+    result = judge(case, observed)
     first = result.first_bad_step
     step = None if first is None else max(0, int(times[min(first, len(times) - 1)]))
     return Deviation(result.absolute, result.in_noise, result.limit, step, result.growth)

@@ -1,7 +1,7 @@
-"""The parts of a network, and what each gives in a graph: the float64 values between them, laid out as the graph does.
+"""The stages of a network, and what each gives in a graph: the float64 values between them, laid out as in the graph.
 
-A graph is run once or, with states, once a chunk. Part by part: `input` (what the first layer reads), `layer 0`, ...,
-`head`. Every part but the head ends in one tensor of the graph (`drnn_export.emitter.emit.boundaries`).
+A graph is run once or, with states, once a chunk. Its stages are `input` (what the first layer reads), `layer 0`, ...,
+`head`. Every stage but the head ends in one tensor of the graph (`drnn_export.emitter.emit.boundaries`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,16 @@ Times = NDArray[np.int64]
 class Stage:
     """The input or a layer.
 
-    tensor: of the graph, that it ends in. source: in a trace. times: the time steps that the graph's first run
-    computes, in order; each further run goes on `stride` steps later. rows: of the tensor, with the padding behind the
-    steps. place: among the layers of a tensor that holds them all, None of one that is time-major rows of this part.
+    Attributes:
+        name: `input` or `layer N`.
+        tensor: The tensor of the graph that it ends in.
+        source: The name of its values in a trace.
+        width: The values of one time step.
+        times: The time steps that the graph's first run computes, in order.
+        stride: How many steps later each further run goes on.
+        rows: The rows of the tensor, with the padding behind the steps.
+        place: The place among the layers of a tensor that holds them all; None where the tensor has time-major rows of
+            this stage alone.
     """
 
     name: str
@@ -46,11 +53,11 @@ class Stage:
         return self.times + run * self.stride
 
     def right(self, trace: Trace, run: int) -> Array:
-        """(B, steps, width) of a run in float64."""
+        """The float64 values of a run, (B, steps, width)."""
         return rows_at(trace[self.source], self.steps(run))
 
-    def found(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
-        """(B, steps, width) from the graph's tensor; (0,) where it holds too little or does not divide."""
+    def observed(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
+        """The values in the graph's tensor, (B, steps, width); (0,) where it holds too little or does not divide."""
         if self.place is not None:
             fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
             return tensor[:, self.place, None, : self.width] if fits else np.zeros(0)
@@ -61,7 +68,16 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class StateRows:
-    """The rows of one state output that belong to one part of the network."""
+    """The rows of one state output that belong to one stage of the network.
+
+    Attributes:
+        stage: The name of the stage.
+        name: The name of the output.
+        before: The input that it replaces.
+        source: The name of its values in a trace; "" for the flags of emission skewed.
+        rows: The rows of the output.
+        width: The values of a row.
+    """
 
     stage: str
     name: str  # of the output
@@ -71,19 +87,12 @@ class StateRows:
     width: int
 
 
-def request_of(graph: GraphInfo) -> GraphRequest:
-    """What the graph was emitted for."""
-    return GraphRequest(
-        graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
-    )
-
-
 def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
     """The input, unless it is the graph's own, and the layers."""
-    request = request_of(graph)
+    request = GraphRequest.of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
-    found = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
+    stages = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]
     skewed, computed = graph.emission == "skewed", every
     for layer, (hidden, plan) in enumerate(zip(spec.hidden, request.plan(spec).layers, strict=True)):
         rows = graph.steps
@@ -91,14 +100,23 @@ def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
             computed, rows = computed if plan.select is None else computed[plan.select], plan.cells * plan.fold
         times, tensor = (every - layer, others[0]) if skewed else (computed, others[layer])
         place = layer if skewed else None
-        found.append(Stage(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
-    return found[1:] if first == INPUT else found
+        stages.append(Stage(f"layer {layer}", tensor, f"l{layer}_h", hidden, times, graph.steps, rows, place))
+    return stages[1:] if first == INPUT else stages
 
 
 def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...]) -> Array:
-    """The tensor that these parts end in, as a run should have it, in the graph's shape (-1 for the batch's axis).
+    """The tensor that these stages end in, as a run should have it.
 
     Padding, which no right graph reads, is zero, and what does not fit the shape is cut off.
+
+    Args:
+        stages: The stages that end in the tensor.
+        trace: The float64 values, (B, T, width) each.
+        run: The number of the run.
+        shape: The shape in the graph; -1 for the batch's axis.
+
+    Returns:
+        The tensor in float64.
     """
     first = stages[0]
     values = [stage.right(trace, run) for stage in stages]
@@ -117,13 +135,13 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
 def rows_at(values: Array, steps: Times) -> Array:
     """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
     inside = (steps >= 0) & (steps < values.shape[1])
-    found = values[:, np.clip(steps, 0, values.shape[1] - 1)]
-    return np.where(inside[None, :, None], found, 0.0)
+    rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
+    return np.where(inside[None, :, None], rows, 0.0)
 
 
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
-    """Every state output, by layer."""
-    found: list[StateRows] = []
+    """The rows of every state output, by layer."""
+    every: list[StateRows] = []
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     for before, after in graph.states:
         line = line_name(before)
@@ -131,26 +149,26 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
             ends = np.cumsum(spec.dilations)
             for layer, (end, dilation, hidden) in enumerate(zip(ends, spec.dilations, spec.hidden, strict=True)):
                 span, source = slice(int(end - dilation), int(end)), f"l{layer}_{line[-1]}"
-                found.append(StateRows(f"layer {layer}", after, before, source, span, hidden))
+                every.append(StateRows(f"layer {layer}", after, before, source, span, hidden))
         elif line == "started":
-            found.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
+            every.append(StateRows("layers", after, before, "", slice(0, spec.layers), 1))
         else:
             stage = line if line == "fusion" else f"layer {line[1:].partition('_')[0]}"
             source = f"l{spec.layers - 1}_h" if line == "fusion" else line
             width = spec.hidden[int(source[1:].partition("_")[0])]
-            found.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
-    return found
+            every.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
+    return every
 
 
 def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The graph's state inputs of a run, in float64: of a ring, the oldest rows of each line."""
+    """The state inputs of a run in float64; a ring gets the oldest rows of each line."""
     taken = {tensor.name: tensor.shape[1] for tensor in graph.inputs}
     lines = _lines(spec, graph, trace, run)
     return {before: lines[line_name(before)][:, : taken[before]] for before, _ in graph.states}
 
 
 def states_after(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The graph's state outputs of a run, in float64: of a ring, the newest rows of each line."""
+    """The state outputs of a run in float64; a ring gives the newest rows of each line."""
     return next_states(graph, _lines(spec, graph, trace, run + 1))
 
 

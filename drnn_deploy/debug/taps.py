@@ -1,7 +1,7 @@
-"""Looking inside a graph while a runtime runs it: as it is, and with every part on right inputs.
+"""Looking inside a graph while a runtime runs it: as it is, and with every stage on right inputs.
 
-*As it ran*: the tensors between the parts become outputs. *Alone*: each of them is cut, what follows reads the
-reference's value in its place, so that one run shows what every part makes of right inputs; states go in right as well.
+*As it ran*: the tensors between the stages become outputs. *Alone*: each of them is cut, what follows reads the
+reference's value in its place, so that one run shows what every stage makes of right inputs. States go in right, too.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
 from drnn_deploy.debug.stages import Array, Stage, Trace, given, states_before
 from drnn_deploy.parity.inference import batches
-from drnn_export.emitter.builder import tensor_info
+from drnn_export.onnx_surgery import given_name, tensor_infos
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays, CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
-_GIVEN = "given"
 Feeds = dict[int, Arrays]  # by the number of the run
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchRuns:
-    """sequences: which of a case's, (B,), of which the first `used` are no repetition. runs: what each run gave, by its
-    number: of a graph with states, of the chunk that it is.
+    """What the runs over one batch gave.
+
+    Attributes:
+        sequences: The sequences of the case that are in the batch, (B,).
+        used: How many of them are not repeated.
+        runs: The outputs of each run by its number; a graph with states runs once a chunk.
     """
 
     sequences: NDArray[np.int64]
@@ -43,86 +44,43 @@ class BatchRuns:
     runs: dict[int, Arrays]
 
 
-def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
-    """The bundle's ONNX file. Raises `InputError` where it is none, or no valid one that holds all its constants."""
-    fix = "Export it again: drnn-export model.pt"
-    try:
-        model = onnx.load(bundle.path(graph.file), load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{graph.file} keeps constants in another file", fix)
-    return model
-
-
-def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
-    """Every tensor of a graph whose type and rank can be told, by name; sizes that cannot are -1."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    with contextlib.suppress(Exception):  # a graph that contradicts itself: what it says of itself must do
-        model = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    values = [*model.graph.value_info, *model.graph.output, *model.graph.input]
-    typed = [value for value in values if value.type.tensor_type.elem_type and value.type.tensor_type.HasField("shape")]
-    return {value.name: tensor_info(value) for value in typed}
-
-
-def opened(model: onnx.ModelProto, outputs: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model with these tensors as further outputs."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    there = {value.name for value in model.graph.output}
-    changed.graph.output.extend(_value(tensor) for tensor in outputs if tensor.name not in there)
-    return changed
-
-
-def cut(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy in which these tensors are outputs, and inputs of the same name and `/given` are read in their place."""
-    changed = opened(model, tensors)
-    names = {tensor.name: f"{tensor.name}/{_GIVEN}" for tensor in tensors}
-    for node in changed.graph.node:
-        for index, name in enumerate(node.input):
-            if name in names:
-                node.input[index] = names[name]
-    inputs = [_value(dataclasses.replace(tensor, name=names[tensor.name])) for tensor in tensors]
-    changed.graph.input.extend(inputs)
-    return changed
-
-
-def _value(tensor: TensorInfo) -> onnx.ValueInfoProto:
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
-    shape = [f"{tensor.name}/{axis}" if size < 0 else size for axis, size in enumerate(tensor.shape)]
-    return helper.make_tensor_value_info(tensor.name, kind, shape)
-
-
 @contextlib.contextmanager
 def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.ModelProto) -> Iterator[Session]:
-    """A changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
+    """Load a changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / graph.file).write_bytes(model.SerializeToString())
-        edges = [tuple(tensor_info(value) for value in side) for side in (model.graph.input, model.graph.output)]
-        changed = dataclasses.replace(graph, inputs=edges[0], outputs=edges[1])
+        inputs, outputs = tensor_infos(model.graph.input), tensor_infos(model.graph.output)
+        changed = dataclasses.replace(graph, inputs=inputs, outputs=outputs)
         with runtime.load(dataclasses.replace(bundle, folder=folder), changed) as session:
             yield session
 
 
 def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, list[Stage]]:
-    """The tensors between the parts that the graph has, each with the parts that end in it."""
-    found: dict[str, list[Stage]] = {}
+    """The tensors between the stages that the graph has, each with the stages that end in it."""
+    tapped: dict[str, list[Stage]] = {}
     for stage in stages:
         if stage.tensor in known and known[stage.tensor].shape.count(-1) <= 1:
-            found.setdefault(stage.tensor, []).append(stage)
-    return found
+            tapped.setdefault(stage.tensor, []).append(stage)
+    return tapped
 
 
 def run_as_it_is(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None
 ) -> list[BatchRuns]:
-    """What every run over inputs (N, T, ...) gives but for states, as a stream where the graph has them."""
-    found = []
+    """Run all sequences, as a stream where the graph has states.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle.
+        graph: The graph.
+        inputs: The sequences, (N, T, ...).
+        size: The size of a batch for a graph that takes any.
+
+    Returns:
+        What every run gives, except for states.
+    """
+    every = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
     for sequences, used in batches(np.arange(len(inputs)), graph.batch or size):
         recorder = _Recorder(session, {after for _, after in graph.states})
@@ -132,8 +90,8 @@ def run_as_it_is(
             stream.finish()
         else:
             recorder.run({"input": np.ascontiguousarray(inputs[sequences])})
-        found.append(BatchRuns(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
-    return found
+        every.append(BatchRuns(sequences.astype(np.int64), used, dict(enumerate(recorder.runs))))
+    return every
 
 
 def feeds_alone(
@@ -145,7 +103,20 @@ def feeds_alone(
     trace: Trace,
     runs: Iterable[int],
 ) -> Feeds:
-    """What goes into a cut graph in these runs of one batch: inputs (B, T, ...) and the trace of the same sequences."""
+    """What goes into a cut graph in these runs of one batch.
+
+    Args:
+        spec: The network.
+        graph: The graph.
+        tapped: The tensors that are cut, with the stages that end in them.
+        known: The tensors of the graph, by name.
+        inputs: The inputs of the batch, (B, T, ...).
+        trace: The float64 values of the same sequences.
+        runs: The numbers of the runs.
+
+    Returns:
+        Run -> its inputs: right values for every cut tensor and every state.
+    """
     feeds = {}
     for run in runs:
         piece = inputs[:, run * graph.steps : (run + 1) * graph.steps]
@@ -154,13 +125,13 @@ def feeds_alone(
             feed[name] = value.astype(np.float32)
         for tensor, stages in tapped.items():
             right: Array = given(stages, trace, run, known[tensor].shape)
-            feed[f"{tensor}/{_GIVEN}"] = right.astype(known[tensor].dtype)
+            feed[given_name(tensor)] = right.astype(known[tensor].dtype)
         feeds[run] = feed
     return feeds
 
 
 class _Recorder(CopyingSession):
-    """Runs a session and keeps what every run gave but for the outputs `dropped`: a long stream has too many."""
+    """Runs a session and keeps what every run gave, except for the outputs `dropped`: a long stream has too many."""
 
     def __init__(self, session: Session, dropped: Container[str]) -> None:
         self._session, self._dropped = session, dropped
@@ -168,6 +139,6 @@ class _Recorder(CopyingSession):
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
-        found = self._session.run(inputs)
-        self.runs.append({name: value.copy() for name, value in found.items() if name not in self._dropped})
-        return found
+        outputs = self._session.run(inputs)
+        self.runs.append({name: value.copy() for name, value in outputs.items() if name not in self._dropped})
+        return outputs

@@ -1,4 +1,4 @@
-"""From clues to one sentence: which part of a network is at fault, and what in it."""
+"""From evidence to one sentence: which stage of a network is at fault, and what in it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,24 @@ from drnn_export.onnx_diff import EVERY_LAYER, Difference
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What is known of a row that failed; the fields of `Explanation`, and what it is concluded from.
+    """What is known of a row that failed: fields of `Explanation`, and what else its verdict follows from.
 
-    error: why it did not get as far as numbers, or "". stale: the golden data is not of the weights. edges,
-    differences: of the model from what the weights make, see `drnn_export.onnx_diff`; narrower: types that it computes
-    in and should not, for the precision that the manifest says. node, rounding: see
-    `drnn_deploy.debug.isolate.IsolatedStages`.
+    Attributes:
+        runtime: The name of the runtime that failed.
+        graph: The name of the graph.
+        case: The golden case that the values are of.
+        error: Why the row did not get as far as numbers, or "".
+        stale: Whether the golden data is not of the weights.
+        model: The graph's model, where it could be read.
+        edges: Where its inputs and outputs differ from those that the weights make; see `drnn_export.onnx_diff`.
+        differences: Where its inside differs.
+        narrower: The types that it computes in and should not, for the precision that the manifest says.
+        stages: Every stage on right inputs, and as it ran.
+        states: Every state output.
+        node: See `drnn_deploy.debug.isolate.IsolatedStages`.
+        rounding: See there.
+        seen_on: The runtime whose values these are, where it is not the one that failed.
+        note: What keeps the explanation from saying more.
     """
 
     runtime: str
@@ -39,16 +51,16 @@ class Evidence:
 
     @property
     def wrong(self) -> list[str]:
-        """The parts that are wrong on right inputs, in the network's order."""
+        """The stages that are wrong on right inputs, in the network's order."""
         return wrong_stages(self.stages, self.states)
 
     def changed(self, stage: str) -> list[Difference]:
-        """The differences of the model that are in a part."""
+        """The differences of the model that are in a stage."""
         return [difference for difference in self.differences if _is_in(stage, difference)]
 
 
 def to_explanation(evidence: Evidence) -> Explanation:
-    """The explanation that follows from the clues."""
+    """The explanation that follows from the evidence."""
     culprit, verdict = _culprit(evidence)
     own = evidence.changed(culprit)
     others = [difference for difference in evidence.differences if difference not in own]
@@ -124,12 +136,12 @@ def _no_stage(evidence: Evidence) -> tuple[str, str]:
 
 
 def _unseen_before(stages: Sequence[StageResult], culprit: str) -> list[str]:
-    """The parts right before the culprit whose tensor the graph lacks: their errors show in the culprit's."""
-    found: list[str] = []
+    """The stages right before the culprit whose tensor the graph lacks: their errors show in the culprit's."""
+    unseen: list[str] = []
     for stage in stages:
         if stage.stage == culprit:
-            return found
-        found = [*found, stage.stage] if stage.alone is None else []
+            return unseen
+        unseen = [*unseen, stage.stage] if stage.alone is None else []
     return []
 
 

@@ -28,13 +28,24 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def make_golden(
     checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
 ) -> list[GoldenCase]:
-    """Zeros, normal, large and ramp inputs, and the checkpoint's own examples where they have this length.
+    """Make the golden cases of whole sequences: zeros, normal, large and ramp inputs, and the checkpoint's examples.
 
-    The outputs come from the NumPy loop and are confirmed by the torch module in float64. The noise is the larger of
-    two float32 computations', torch's and the loop's, which sum in different orders: on inputs with few different
-    outputs, such as zeros, one alone may have been lucky. precisions: others that graphs have, whose noise is that of
-    the loop with the same roundings (`drnn_runtimes.reference.low_precision`). Raises `InputError` where the network's
-    outputs are beyond float32.
+    The outputs come from the NumPy loop, and the torch module confirms them in float64. The noise is the larger of two
+    float32 computations', torch's and the loop's, which sum in different orders: on inputs with few different outputs,
+    such as zeros, one alone may have been lucky.
+
+    Args:
+        checkpoint: The network. Its examples are a case where they have this length.
+        length: The time steps of the sequences.
+        precisions: The graphs' precisions besides fp32. Their noise is that of the loop with the same roundings
+            (`drnn_runtimes.reference.low_precision`).
+        seed: The seed of the random inputs.
+
+    Returns:
+        The cases; inputs (N, T, C) float32 or (N, T) int64, outputs float64.
+
+    Raises:
+        InputError: The network's outputs are beyond float32.
     """
     inputs = _synthetic(checkpoint.dilated, length, seed)
     cases = [_case(checkpoint, name, x, precisions) for name, x in inputs.items()]
@@ -47,9 +58,19 @@ def make_golden(
 def make_stream(
     checkpoint: Checkpoint, length: int, precisions: Sequence[Precision] = (), *, seed: int = 0
 ) -> GoldenCase:
-    """Normal inputs of `length` steps with what the head makes of every step, for graphs with state.
+    """Make the golden case of graphs with state: normal inputs, with what the head makes of every step.
 
-    Of tokens, one sequence is a ramp, so that as many symbols as there are steps occur.
+    Args:
+        checkpoint: The network. Where it reads tokens, one sequence is a ramp, so that many different tokens occur.
+        length: The time steps of the stream.
+        precisions: The graphs' precisions besides fp32.
+        seed: The seed of the random inputs.
+
+    Returns:
+        The case; outputs (N, T, outputs) float64.
+
+    Raises:
+        InputError: The network's outputs are beyond float32.
     """
     spec = checkpoint.dilated
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
@@ -106,7 +127,7 @@ def _case(
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
     spec, weights = checkpoint.dilated, checkpoint.weights
     narrow: dict[str, float] = {
-        each: max(noise, rounding_noise(spec, weights, inputs, reference, each)) for each in precisions
+        precision: max(noise, rounding_noise(spec, weights, inputs, reference, precision)) for precision in precisions
     }
     return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source, narrow_noise=narrow)
 

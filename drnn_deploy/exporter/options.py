@@ -27,15 +27,27 @@ _MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a mi
 class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint, the planner's estimates and this machine.
 
-    `length`: time steps. `forms`: `sequence` whole sequences, `chunk` pieces of `chunk` steps with state, `step` one
-    step with state; `ring`: long delay lines stay with the stream (None: where that is faster). `emissions`: how the
-    graphs are written; `precisions`: of their products. `target`, `goal`, `rate`: what the planner decides for
-    (`drnn_deploy.planner.plan`); a goal of streams also decides the form. `batch`: None for a dynamic batch axis, whose
-    smallest, usual and largest size are in `profile`. `engines`: TensorRT flavours to build with; None builds with the
-    one that can build here. `compute_capabilities`: to build for ahead of time. `engine_seconds`: longest build; one
-    that is estimated to take longer is not begun. `engine_cache`: whether engines that were built before are taken
-    again. `controls`: of the builder. `runtimes`: to check with, each of which must be usable; None checks with all
-    that are.
+    Attributes:
+        length: The time steps of whole sequences.
+        forms: `sequence`: whole sequences. `chunk`: pieces of `chunk` steps with state. `step`: one step with state.
+        chunk: The time steps of form chunk.
+        ring: Whether long delay lines stay with the stream. None: where that is faster.
+        batch: Sequences at a time; None for a dynamic batch axis.
+        profile: The smallest, usual and largest size of a dynamic batch.
+        emissions: How the graphs are written.
+        precisions: The precisions of the graphs' products.
+        target: Where the graphs will run, for the planner (`drnn_deploy.planner.plan`).
+        goal: What the planner optimises. A goal of streams also decides the form.
+        rate: Samples a second of a stream, for the planner.
+        prune: Whether to compute only what reaches the output.
+        node_budget: The most nodes of an unrolled graph.
+        engines: The TensorRT flavours to build with. None: the one that can build here.
+        compute_capabilities: The GPU generations to build for ahead of time.
+        engine_seconds: The longest build. One that is estimated to take longer is not begun.
+        engine_cache: Whether engines that were built before are taken again.
+        controls: The settings of TensorRT's builder.
+        runtimes: The runtimes to check with, each of which must be usable. None: all that are usable here.
+        noise_multiple: The largest error that passes, in units of noise.
     """
 
     length: int | None = None
@@ -61,9 +73,17 @@ class ExportOptions:
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
-    """The graphs to emit: what the options say, and where they leave it open, what the planner recommends.
+    """Decide which graphs to emit: what the options say, and where they leave it open, what the planner recommends.
 
-    Raises `InputError` for options that contradict each other or the checkpoint.
+    Args:
+        checkpoint: The network.
+        options: What is asked for.
+
+    Returns:
+        A request for each form, emission and precision, in this order.
+
+    Raises:
+        InputError: The options contradict each other or the checkpoint.
     """
     if not 1 <= options.profile[0] <= options.profile[1] <= options.profile[2]:
         raise InputError(f"a batch's sizes must be smallest <= usual <= largest, from 1 up, got {options.profile}")
@@ -151,6 +171,15 @@ def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
 
 
 def stream_length(spec: ModelSpec, requests: Sequence[GraphRequest], longest: int = 4096) -> int:
-    """Steps of the golden stream: two chunks of every graph, and every delay line twice round, as far as that goes."""
+    """The time steps of the golden stream: two chunks of every graph, and each delay line twice round if there is room.
+
+    Args:
+        spec: The network.
+        requests: The graphs with state.
+        longest: The most steps that delay lines are a reason for.
+
+    Returns:
+        Time steps.
+    """
     chunk = max(request.steps for request in requests)
     return max(2 * chunk, min(2 * max(spec.dilations) + chunk, longest))

@@ -15,10 +15,10 @@ from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_export.emitter.builder import tensor_info
 from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
+from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
@@ -31,7 +31,16 @@ Notify = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class EngineResult:
-    """One engine asked for or attempted: its sidecar, or why there is none."""
+    """One engine that was asked for or attempted.
+
+    Attributes:
+        backend: The TensorRT flavour.
+        graph: The name of the graph.
+        sidecar: The description of the engine; None where there is no engine.
+        reason: Why there is none.
+        fix: What to do about it.
+        failed: Whether the engine should have been there.
+    """
 
     backend: str
     graph: str
@@ -43,7 +52,7 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-    """The bundle with what was found while making it."""
+    """The bundle with what was found while making it: the parity report and the engines."""
 
     bundle: Bundle
     parity: ParityReport
@@ -64,10 +73,20 @@ def export(
 ) -> ExportResult:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
-    model: a checkpoint or its path. output: the bundle's folder (default: NAME-bundle for NAME.pt, in the current
-    folder). The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines
-    that cannot be built are in the result, not raised. Raises `DeployError` for everything that keeps a bundle from
-    being written, and where a runtime or engine asked for by name cannot be had.
+    The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines that
+    cannot be built are in the result, not raised.
+
+    Args:
+        model: A checkpoint or its path.
+        output: The bundle's folder. Default: NAME-bundle for NAME.pt, in the current folder.
+        options: What goes into the bundle.
+        notify: Gets a line on what is done at the moment.
+
+    Returns:
+        The bundle, its parity report and its engines.
+
+    Raises:
+        DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
     options = options or ExportOptions()
     tolerance = Tolerance(options.noise_multiple)
@@ -112,10 +131,21 @@ def write_bundle(
     *,
     notify: Notify = lambda _: None,
 ) -> Bundle:
-    """A bundle of exactly these graphs with golden data that is there already: without engines, and not checked.
+    """Write a bundle of exactly these graphs with golden data that is there already, without engines and unchecked.
 
-    golden: fits the graphs, see `drnn_deploy.exporter.golden`. options: only `node_budget` and `profile` matter. Raises
-    `InputError` where a graph is over the node budget or the folder cannot be written.
+    Args:
+        checkpoint: The network.
+        folder: The bundle's folder.
+        requests: The graphs to emit.
+        golden: The golden cases, which must fit the graphs; see `drnn_deploy.exporter.golden`.
+        options: Only `node_budget` and `profile` matter.
+        notify: Gets a line on what is done at the moment.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        InputError: A graph is over the node budget, or the folder cannot be written.
     """
     with replacing_folder(folder) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
@@ -169,12 +199,10 @@ def _write_networks(
 def _write_graph(
     draft: Path, checkpoint: Checkpoint, request: GraphRequest, index: int, options: ExportOptions, notify: Notify
 ) -> GraphInfo:
-    kind = f"chunk{request.steps}" if request.form == "chunk" else request.form
     size = estimate(checkpoint.dilated, request)
-    notify(f"emitting {kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
+    notify(f"emitting {request.kind}/{request.emission}: {size.nodes:,} nodes, about {size.file_bytes / 1e6:.2g} MB")
     model = emit(checkpoint.dilated, checkpoint.weights, request, node_budget=options.node_budget)
-    precision = f"-{request.precision}" if request.precision != "fp32" else ""
-    file = "model.onnx" if index == 0 else f"{kind}-{request.emission}{precision}.onnx"
+    file = "model.onnx" if index == 0 else f"{request.name.replace('/', '-')}.onnx"
     (draft / file).write_bytes(model.SerializeToString(deterministic=True))
     return GraphInfo(
         file=file,
@@ -186,8 +214,8 @@ def _write_graph(
         precision=request.precision,
         opset=model.opset_import[0].version,
         nodes=len(model.graph.node),
-        inputs=tuple(tensor_info(value) for value in model.graph.input),
-        outputs=tuple(tensor_info(value) for value in model.graph.output),
+        inputs=tensor_infos(model.graph.input),
+        outputs=tensor_infos(model.graph.output),
         states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),

@@ -30,8 +30,10 @@ _EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --t
 def servable_graph(bundle: Bundle) -> GraphInfo:
     """The first graph that Triton can batch and keep the state of.
 
-    Raises `InputError` where there is none: the batch must be free, and the states whole delay lines, for a ring's rest
-    would stay nowhere.
+    The batch must be free, and the states whole delay lines: Triton has no place for the rest of a ring.
+
+    Raises:
+        InputError: The bundle has no such graph.
     """
     for graph in bundle.graphs:
         if graph.states and graph.batch is None and not graph.ring:
@@ -40,16 +42,30 @@ def servable_graph(bundle: Bundle) -> GraphInfo:
 
 
 def check_options(options: ExportOptions) -> ExportOptions:
-    """The options with whole delay lines. Raises `InputError` where no graph of theirs could be served."""
+    """The options with whole delay lines in place of rings.
+
+    Raises:
+        InputError: Triton could serve no graph of these options.
+    """
     if options.batch is not None or not {"chunk", "step"} & set(options.forms or ()) or options.ring:
         raise InputError("Triton needs a form with state, a dynamic batch and whole delay lines", _EXPORT)
     return dataclasses.replace(options, ring=False)
 
 
 def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int = MAX_BATCH) -> Path:
-    """Write the model NAME into the repository `folder`, whole or not at all, and return its folder.
+    """Write a model into a Triton model repository, whole or not at all.
 
-    Raises `InputError` for a bundle without a fitting graph, and for a name that is no plain file name.
+    Args:
+        bundle: The bundle with the graph.
+        folder: The repository.
+        name: The name of the model.
+        max_batch: The most sequences that Triton runs together.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        InputError: The bundle has no fitting graph, or the name is not a plain file name.
     """
     graph = servable_graph(bundle)
     if not _NAME.fullmatch(name):
@@ -65,7 +81,7 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str:
-    """config.pbtxt as text. Dimensions leave out the batch, as `max_batch_size` above 0 asks for."""
+    """config.pbtxt as text. Dimensions leave out the batch, as a `max_batch_size` above 0 asks for."""
     states = {before for before, _ in graph.states} | {after for _, after in graph.states}
     lines = [f'name: "{name}"', 'backend: "onnxruntime"', f"max_batch_size: {max_batch}"]
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):

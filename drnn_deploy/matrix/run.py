@@ -1,7 +1,7 @@
 """The parity matrix: a bundle's graphs, or those of a checkpoint, through every runtime, with the task's metrics.
 
 Float64 is computed once for each set of inputs: it is the bundle's golden data, and for further task data
-`drnn_deploy.matrix.task_metrics`. Of a checkpoint, all lengths, batches and chunkings share it too.
+`drnn_deploy.matrix.task_metrics`. All lengths, batches and chunkings of a checkpoint share it, too.
 """
 
 from __future__ import annotations
@@ -37,10 +37,16 @@ Inspect = Callable[[Bundle, ParityReport, str, Sequence[GoldenCase]], None]
 class MatrixOptions:
     """How a matrix is checked.
 
-    `runtimes`: only these, each of which must be usable; empty: all that are. `required`: must take part, too.
-    `forms`, `emissions`, `precisions`: of a bundle's graphs those that fit, of a checkpoint those to export; empty: all
-    there are, or what `drnn_deploy.matrix.variants` says. `task`: whose data, in place of the network's own.
-    `task_data`: sequences of the task's test split. `tolerance`: of errors.
+    Attributes:
+        runtimes: Only these, each of which must be usable. Empty: all that are.
+        required: The runtimes that must take part, beside others.
+        forms: Of a bundle, only its graphs of these forms; of a checkpoint, the forms to export. Empty: all there are,
+            or what `drnn_deploy.matrix.variants` says.
+        emissions: The same for emissions.
+        precisions: The same for precisions.
+        task: The task to measure, in place of the network's own.
+        task_data: How many sequences of the task's test split to measure.
+        tolerance: Which errors pass.
     """
 
     runtimes: tuple[str, ...] = ()
@@ -55,7 +61,9 @@ class MatrixOptions:
     def chosen(self) -> list[Runtime]:
         """The runtimes to check, in the usual order.
 
-        Raises `InputError` for an unknown name and `RuntimeUnavailableError` for one of `runtimes` that is missing.
+        Raises:
+            InputError: A name is unknown.
+            RuntimeUnavailableError: One of `runtimes` is missing here.
         """
         named = {runtime.name for runtime in require(self.runtimes)} or set(RUNTIMES)
         named |= {find_runtime(name).name for name in self.required}
@@ -65,11 +73,19 @@ class MatrixOptions:
 def check_path(
     path: Path, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
 ) -> ParityReport:
-    """Check a bundle's folder, or a checkpoint's graphs, which are exported for this and not kept.
+    """Check a bundle's folder, or a checkpoint's graphs, which are exported for the check and not kept.
 
-    inspect: called with each bundle, while it is there, its report, the label of its graphs and the cases of both.
+    Args:
+        path: A bundle's folder or a checkpoint's file.
+        options: What to check, and how.
+        notify: Gets a line on what is done at the moment.
+        inspect: Gets each bundle while it is there, its report, the label of its graphs, and the cases of both.
 
-    Raises `DeployError` for what cannot be read, exported or chosen.
+    Returns:
+        The report on all graphs.
+
+    Raises:
+        DeployError: Something cannot be read, exported or chosen.
     """
     if path.is_dir():
         return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
@@ -81,9 +97,19 @@ def check_path(
 def check_bundle(
     bundle: Bundle, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
 ) -> ParityReport:
-    """Every graph of a bundle that the options select, through every runtime, with the task's metrics.
+    """Check every graph of a bundle that the options select, through every runtime, with the task's metrics.
 
-    Raises `InputError` where they select none.
+    Args:
+        bundle: The bundle.
+        options: What to check, and how.
+        notify: Gets a line on what is done at the moment.
+        inspect: Gets the bundle with the selected graphs, its report, "" and the cases of both.
+
+    Returns:
+        The report on the selected graphs.
+
+    Raises:
+        InputError: The options select no graph.
     """
     selected, runtimes = select(bundle, options), options.chosen()
     cases, notes = _task_cases(selected, options, notify)
@@ -99,7 +125,20 @@ def check_checkpoint(
     notify: Notify = lambda _: None,
     inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
-    """The graphs of `drnn_deploy.matrix.variants`, exported to a temporary folder, through every runtime."""
+    """Export the graphs of `drnn_deploy.matrix.variants` to a temporary folder and check them through every runtime.
+
+    Args:
+        checkpoint: The network.
+        options: What to check, and how.
+        notify: Gets a line on what is done at the moment.
+        inspect: Gets each bundle while it is there, its report, the label of its graphs, and the cases of both.
+
+    Returns:
+        One report on all graphs, whose names tell their batches and lengths.
+
+    Raises:
+        InputError: No graph that was asked for can be emitted.
+    """
     from drnn_deploy.matrix.variants import Selection, plan_graphs
 
     runtimes = options.chosen()
@@ -125,7 +164,11 @@ def check_checkpoint(
 
 
 def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
-    """The bundle with only the graphs that the options select. Raises `InputError` where there are none."""
+    """The bundle with only the graphs that the options select.
+
+    Raises:
+        InputError: There are none.
+    """
     wanted = {"form": options.forms, "emission": options.emissions, "precision": options.precisions}
     graphs = [
         g for g in bundle.graphs if all(not chosen or getattr(g, name) in chosen for name, chosen in wanted.items())
@@ -148,7 +191,7 @@ def _task_cases(bundle: Bundle, options: MatrixOptions, notify: Notify) -> tuple
 
 def _known(bundle: Bundle, cases: Sequence[TaskCase]) -> list[GoldenCase]:
     """What a bundle may have been checked on."""
-    return [*bundle.golden, *(each.case for each in cases if not each.carried)]
+    return [*bundle.golden, *(task_case.case for task_case in cases if not task_case.carried)]
 
 
 def _check(
@@ -156,15 +199,17 @@ def _check(
 ) -> ParityReport:
     """The bundle's golden cases and those of the task that have its length."""
     lengths = {graph.steps for graph in bundle.graphs if graph.form == "sequence"}
-    more = [each.case for each in cases if not each.carried and each.case.inputs.shape[1] in lengths]
-    by_name = {each.case.name: each for each in cases}
+    more = [
+        task_case.case for task_case in cases if not task_case.carried and task_case.case.inputs.shape[1] in lengths
+    ]
+    by_name = {task_case.case.name: task_case for task_case in cases}
     results: list[TaskResult] = []
 
     def observe(runtime: Runtime, graph: GraphInfo, case: GoldenCase, outputs: NDArray[np.generic]) -> None:
         if (task_case := by_name.get(case.name)) is None:
             return
-        if found := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
-            results.append(found)
+        if result := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
+            results.append(result)
 
     report = check_parity(bundle, runtimes, tolerance=tolerance, notify=notify, more_cases=more, observe=observe)
     return dataclasses.replace(report, tasks=tuple(results))

@@ -28,7 +28,14 @@ _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's out
 
 @dataclasses.dataclass(frozen=True)
 class TaskCase:
-    """Sequences of a task with the reference's outputs. `carried`: they are a golden case of the bundle."""
+    """Sequences of a task with the reference's outputs.
+
+    Attributes:
+        task: The task.
+        case: The sequences as a golden case.
+        batch: The sequences with their true answers.
+        carried: Whether they are a golden case of the bundle.
+    """
 
     task: Task
     case: GoldenCase
@@ -42,13 +49,22 @@ class TaskCase:
         return self.task.metrics(score)
 
     def measure(self, runtime: str, graph: str, outputs: NDArray[np.generic]) -> TaskResult | None:
-        """The result of a runtime on a graph with these outputs; None where they do not have the reference's shape."""
+        """Measure the task's metrics of a runtime's outputs.
+
+        Args:
+            runtime: The name of the runtime.
+            graph: What tables call the graph.
+            outputs: Its outputs, (N, classes) or (N, k, classes).
+
+        Returns:
+            The metrics beside the reference's; None where the outputs do not have the reference's shape.
+        """
         if outputs.shape != self.case.outputs.shape:
             return None
         with np.errstate(invalid="ignore", over="ignore"):
-            found = self.metrics(outputs)
+            measured = self.metrics(outputs)
         metrics = {
-            name: Measured(value, found[name] if np.isfinite(found[name]) else None)
+            name: Measured(value, measured[name] if np.isfinite(measured[name]) else None)
             for name, value in self.metrics(self.case.outputs).items()
         }
         changed = int(np.count_nonzero(outputs.argmax(axis=-1) != self.case.outputs.argmax(axis=-1)))
@@ -58,11 +74,19 @@ class TaskCase:
 def task_cases(
     bundle: Bundle, named: str | None = None, sequences: int | None = None
 ) -> tuple[list[TaskCase], list[str]]:
-    """The sequences to measure a bundle's task on, and sentences on what cannot be measured and why.
+    """Find the sequences to measure a bundle's task on.
 
-    named: the task, in place of the one that the bundle says it is for. sequences: of the test split, beside the
-    examples that the bundle carries; None takes `EXAMPLES` of them where it carries none. Raises `InputError` for a
-    named task that is not there or that the network does not fit.
+    Args:
+        bundle: The bundle.
+        named: The task, in place of the one that the bundle says it is for.
+        sequences: How many of the test split to take beside the examples that the bundle carries. None takes `EXAMPLES`
+            of them where it carries none.
+
+    Returns:
+        The sequences, and sentences on what cannot be measured and why.
+
+    Raises:
+        InputError: There is no task of the name, or the network does not fit it.
     """
     if named is None and "name" not in bundle.task:
         return [], ["no task metrics: the network does not say which task it is for"]
@@ -88,7 +112,7 @@ def task_cases(
 
 
 def _find(bundle: Bundle, named: str | None) -> Task | str:
-    """The task, or why the one that the bundle describes cannot be had."""
+    """The task, or why the bundle's own cannot be had."""
     if named is not None and named != bundle.task.get("name"):
         make_task(named, {})
         return task_of({"name": named}, bundle.spec, f"--task {named}")
@@ -134,9 +158,9 @@ def _reference_case(
         reference = run_reference(spec, weights, inputs)
         outputs.append(reference.outputs.astype(np.float64))
         noise = max(noise, reference.noise(run_reference(spec, weights, inputs, precision=np.float32).outputs))
-        for each in narrow:
-            found = rounding_noise(spec, weights, inputs, reference, each)
-            narrow_noise[each] = max(narrow_noise[each], noise, found)
+        for precision in narrow:
+            rounding = rounding_noise(spec, weights, inputs, reference, precision)
+            narrow_noise[precision] = max(narrow_noise[precision], noise, rounding)
     named: dict[str, float] = {str(name): value for name, value in narrow_noise.items()}
     return GoldenCase(
         "test split", np.concatenate(pieces), np.concatenate(outputs), noise, source=source, narrow_noise=named

@@ -28,7 +28,7 @@ _PROFILE = (1, 2, 4)  # of a dynamic batch
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What is checked; empty: all that there is, or for a checkpoint `FORMS` in fp32."""
+    """What is checked. An empty entry stands for all that a bundle has, or for a checkpoint for `FORMS` in fp32."""
 
     forms: tuple[str, ...] = ()
     emissions: tuple[str, ...] = ()
@@ -37,7 +37,13 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class GraphSet:
-    """Graphs of one bundle: all whole sequences of one length. `label`: what tells its rows from those of others."""
+    """The graphs of one bundle, whose whole sequences all have one length.
+
+    Attributes:
+        label: What tells its rows from those of other bundles.
+        requests: The graphs.
+        profile: The smallest, usual and largest size of a dynamic batch.
+    """
 
     label: str
     requests: tuple[GraphRequest, ...]
@@ -45,9 +51,17 @@ class GraphSet:
 
 
 def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[GraphSet], list[str]]:
-    """The graphs to check a checkpoint on, and sentences on what was asked for and cannot be emitted.
+    """Decide on which graphs to check a checkpoint.
 
-    Raises `InputError` where nothing can be, or a graph that was asked for is over the node budget.
+    Args:
+        checkpoint: The network.
+        selection: What was asked for.
+
+    Returns:
+        The graphs, and sentences on what was asked for and cannot be emitted.
+
+    Raises:
+        InputError: No graph can be emitted, or one that was asked for is over the node budget.
     """
     forms = [form for form in FORMS if form in (selection.forms or FORMS)]
     builder = VariantBuilder(checkpoint, selection)
@@ -58,28 +72,30 @@ def plan_graphs(checkpoint: Checkpoint, selection: Selection) -> tuple[list[Grap
         sets.append(GraphSet(f"B={_ODD_BATCH}", builder.one_of("chunk", chunk=_ODD_CHUNK, batch=_ODD_BATCH)))
     if "sequence" in forms:
         whole = builder.one_of("sequence", batch=_ODD_BATCH, prune=False)
-        same = all(_evaluations(builder.spec, each, prune=True) == _evaluations(builder.spec, each) for each in whole)
+        same = all(
+            _evaluations(builder.spec, entry, prune=True) == _evaluations(builder.spec, entry) for entry in whole
+        )
         sets.append(GraphSet(f"B={_ODD_BATCH}{'' if same else ' unpruned'}", whole))
         for length in other_lengths(builder.spec, builder.length):
             sets.append(_dynamic(builder, length))
     notes = [f"left out: {error.message}" for error in builder.refusals]
-    return [each for each in sets if each.requests], list(dict.fromkeys(notes))
+    return [entry for entry in sets if entry.requests], list(dict.fromkeys(notes))
 
 
 def other_lengths(spec: ModelSpec, length: int) -> list[int]:
-    """Lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
+    """The lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
 
-    None that is there already, and none much longer than the sequences that the network is for.
+    A kind of length that is there already gets no other, and none is much longer than the network's own sequences.
     """
     largest = max(spec.dilations)
     wanted = [largest, largest // 2 + 1]
     if length % largest == 0:
         wanted.append(largest + largest // 2 + 1)
-    return [each for each in dict.fromkeys(wanted) if each != length and each <= 2 * length]
+    return [other for other in dict.fromkeys(wanted) if other != length and other <= 2 * length]
 
 
 def _dynamic(builder: VariantBuilder, length: int) -> GraphSet:
-    """Of any batch, or of a small one where the emission has static shapes."""
+    """Graphs of any batch, or of a small one where the emission has static shapes."""
     if requests := builder.one_of("sequence", length=length, batch=None):
         return GraphSet(f"T={length} B={':'.join(map(str, _PROFILE))}", requests)
     return GraphSet(f"T={length} B={_SMALL_BATCH}", builder.one_of("sequence", length=length, batch=_SMALL_BATCH))
@@ -97,25 +113,25 @@ class VariantBuilder:
     def all_of(self, form: str) -> list[GraphRequest]:
         """Every emission and precision of a form, at batch 1; refusals are remembered where the user asked for it."""
         emissions = self._selection.emissions or FORMS[form]
-        found = []
+        chosen: list[GraphRequest] = []
         for precision in self._precisions():
             requests = [self._request(form, emission, precision) for emission in emissions]
             emitted = [request for request in requests if isinstance(request, GraphRequest)]
             if not emitted or self._selection.emissions:
                 self.refusals += [request for request in requests if isinstance(request, InputError)]
-            found += emitted if self._selection.emissions else [each for each in emitted if self._is_small(each)]
-        return found
+            chosen += emitted if self._selection.emissions else filter(self._is_small, emitted)
+        return chosen
 
     def one_of(self, form: str, **changes: int | bool | None) -> tuple[GraphRequest, ...]:
         """The first emission of a form that can be had, in every precision, with other lengths or batches."""
-        found = []
+        chosen = []
         for precision in self._precisions():
             for emission in self._selection.emissions or FORMS[form]:
                 request = self._request(form, emission, precision, **changes)
                 if isinstance(request, GraphRequest) and self._is_small(request):
-                    found.append(request)
+                    chosen.append(request)
                     break
-        return tuple(found)
+        return tuple(chosen)
 
     def _precisions(self) -> tuple[str, ...]:
         return self._selection.precisions or ("fp32",)

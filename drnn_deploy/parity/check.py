@@ -34,10 +34,20 @@ def check_parity(
 ) -> ParityReport:
     """Run every golden case of a bundle through every graph and runtime that is usable here.
 
-    required: a runtime that can run no graph of this bundle fails, in place of being listed as missing. more_cases: for
-    graphs of whole sequences, beside the golden ones; not for the reference, which is where their outputs come from.
-    observe: called with the outputs of every case.
-    Raises `InputError` where the golden data cannot be read.
+    Args:
+        bundle: The bundle.
+        runtimes: The runtimes to check. One that is missing here is listed in the report.
+        required: Whether a runtime that can run no graph of this bundle fails, too.
+        tolerance: Which errors pass.
+        notify: Gets a line on what is checked at the moment.
+        more_cases: Further cases for graphs of whole sequences. The reference does not run them: it made their outputs.
+        observe: Gets the outputs of every case, (N, outputs) or (N, k, outputs).
+
+    Returns:
+        A row for each runtime and graph that ran, and what did not run.
+
+    Raises:
+        InputError: The golden data cannot be read.
     """
     rows: list[ParityRow] = []
     missing: list[Missing] = []
@@ -60,7 +70,15 @@ def check_parity(
 
 
 def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
-    """The report with a failed row (exit code 3) for each of these runtimes that is missing and ran no graph."""
+    """Add a failed row for each runtime that must take part and ran no graph.
+
+    Args:
+        report: The report of a check.
+        names: The runtimes that must take part.
+
+    Returns:
+        The report with a row of exit code 3 for each of them that is missing.
+    """
     ran = {row.runtime for row in report.rows}
     code = RuntimeUnavailableError.exit_code
     failed = tuple(
@@ -72,10 +90,10 @@ def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
 
 
 def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
-    """The graphs of a bundle that differ for this runtime: for one that runs the weights, one of each form.
+    """The graphs of a bundle that differ for a runtime.
 
-    The reference computes the same whatever the precision, pruning and batch: it gets graphs that take any batch, and
-    so goes through its steps once for many sequences.
+    A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
+    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences.
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
@@ -95,12 +113,12 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
 
 
 def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:
-    """The golden cases that are for a graph: the stream where it has state, all others where it has none."""
+    """The golden cases that are for a graph: the stream for a graph with state, all others for one without."""
     return [case for case in bundle.golden if case.stream == bool(graph.states)]
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
-    """How tables name what a runtime runs: kind/emission, or the kind alone where it runs the weights."""
+    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights."""
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 
@@ -137,12 +155,22 @@ def _row(
 def check_case(
     session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, tolerance: Tolerance = DEFAULT
 ) -> tuple[CaseResult, NDArray[np.generic]]:
-    """Run one golden case through a loaded graph: the verdict, and the outputs, empty where there were none.
+    """Run one golden case through a loaded graph and judge it.
 
-    Of a dynamic batch, the worst over the sizes of its profile. Raises `InputError` where the case does not fit the
-    graph, or the golden data knows no noise of its precision.
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph. One that takes any batch runs with every size of its profile, and the worst result counts.
+        case: The golden case.
+        tolerance: Which errors pass.
+
+    Returns:
+        The verdict, and the outputs (N, ..., outputs), which are empty where the graph gives none.
+
+    Raises:
+        InputError: The case does not fit the graph, or the golden data knows no noise of the graph's precision.
     """
     answered = answered_case(bundle, graph, case)
     outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
-    found = [(judge(answered, output, tolerance), output) for output in outputs]
-    return max(found, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))
+    judged = [(judge(answered, output, tolerance), output) for output in outputs]
+    return max(judged, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))

@@ -13,7 +13,16 @@ _CURVE_POINTS = 16
 
 
 def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance = DEFAULT) -> CaseResult:
-    """Compare one output with the reference. A missing row, another shape, NaN or infinity fails."""
+    """Compare one output with the reference's. A missing row, another shape, NaN or infinity fails.
+
+    Args:
+        case: The inputs with the reference's outputs, (N, outputs) or (N, k, outputs) float64, and their noise.
+        outputs: The outputs of a runtime, of any type.
+        tolerance: Which errors pass.
+
+    Returns:
+        The errors, the predictions that agree, and whether the case passed.
+    """
     limit = tolerance.limit(case)
     accuracy = None
     if outputs.shape != case.outputs.shape:

@@ -19,39 +19,62 @@ _TIMING_RUNS, _TIMING_SECONDS = 30, 1.0
 
 
 def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None) -> Arrays:
-    """Run any number of sequences through a graph, in its batches; the last one is filled up by repetition.
+    """Run any number of sequences through a graph, in its batches. Repeated rows fill the last batch.
 
-    size: of the batches of a graph that takes any.
+    Args:
+        session: The loaded graph.
+        graph: The graph.
+        inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
+        size: The size of a batch for a graph that takes any.
+
+    Returns:
+        Every output of the graph by name, with N rows each.
     """
-    parts = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
-    return {name: np.concatenate([part[name][:used] for part, used in parts]) for name in parts[0][0]}
+    runs = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
+    return {name: np.concatenate([outputs[name][:used] for outputs, used in runs]) for name in runs[0][0]}
 
 
 def run_stream(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
 ) -> Arrays:
-    """Feed the whole chunks of `inputs` (N, T, ...) through a graph with state, in its batches, from the zero state.
+    """Feed the whole chunks of sequences through a graph with state, in its batches, from the zero state.
 
-    size: of the batches of a graph that takes any. Returns {"output": (N, m, outputs)}, with the m outputs of
-    `answered_steps`.
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph, which has states.
+        inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
+        size: The size of a batch for a graph that takes any.
+
+    Returns:
+        {"output": (N, m, outputs)}, with the m outputs of `answered_steps`.
     """
     whole = inputs.shape[1] // graph.steps * graph.steps
-    parts = []
+    outputs = []
     for batch, used in batches(inputs[:, :whole], graph.batch or size):
         stream = Stream(session, bundle, graph, len(batch))
-        parts.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
-    return {"output": np.concatenate(parts)}
+        outputs.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
+    return {"output": np.concatenate(outputs)}
 
 
 def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
-    """The steps of a stream of `length` that get an output: the last ones of every chunk, as many as the head says."""
+    """The time steps of a stream that get an output: the last ones of every chunk, as many as the head answers.
+
+    Args:
+        chunk: The time steps of a run.
+        head: The head of the network.
+        length: The time steps of the stream.
+
+    Returns:
+        The time steps (m,), in ascending order.
+    """
     ends = np.arange(chunk, length + 1, chunk)
     count = head.output_steps(chunk)
     return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
 
 
 def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision and, of a stream, the outputs of `answered_steps`."""
+    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`."""
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
@@ -62,16 +85,32 @@ def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenC
 def run_inputs(
     session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
 ) -> NDArray[np.generic]:
-    """The output on any number of sequences (N, T, ...), as a stream where the graph has states; (0,) without one."""
+    """Run any number of sequences through a graph, as a stream where it has states.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph.
+        inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
+        size: The size of a batch for a graph that takes any.
+
+    Returns:
+        The output, (N, ..., outputs); (0,) where the graph gives none.
+    """
     if graph.states:
         return run_stream(session, bundle, graph, inputs, size)["output"]
     return run_case(session, graph, inputs, size).get("output", np.zeros(0))
 
 
 def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
-    """Pieces of `size` along the first axis, and how many rows of each are not repeated: only the last is filled up.
+    """Split rows into batches. The last batch is filled up with repeated rows.
 
-    size: None for a graph that takes any, without a profile.
+    Args:
+        inputs: The rows, (N, ...).
+        size: The rows of a batch; None for a graph that takes any number and has no profile.
+
+    Yields:
+        Each batch, and how many of its rows are not repeated.
     """
     if size is None:  # a dynamic batch is checked as one sequence and as all the others together
         yield inputs[:1], 1
@@ -84,7 +123,16 @@ def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDA
 
 
 def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> float:
-    """Of a run, per sequence: the median of up to 30 runs, or of as many as a second holds."""
+    """The time of a run, in milliseconds per sequence.
+
+    Args:
+        session: The loaded graph.
+        graph: The graph.
+        inputs: The sequences, (N, T, ...); the first batch of them is run.
+
+    Returns:
+        The median of up to 30 runs, or of as many as one second holds.
+    """
     batch, _ = next(batches(inputs, graph.batch))
     feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []

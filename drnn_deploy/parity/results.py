@@ -12,11 +12,20 @@ from drnn_runtimes.reference.runtime import ReferenceRuntime
 
 @dataclasses.dataclass(frozen=True)
 class CaseResult:
-    """One golden case through one runtime. Errors are the largest over the case; None where an output is not finite.
+    """One golden case through one runtime. An error is the largest over the case, None where an output is not finite.
 
-    `relative`: to the largest |output| of the reference. `first_bad_step`: index on the outputs' step axis.
-    `growth`: the largest error of up to 16 steps, evenly spaced, from first to last output step.
-    `agreement`: the share of predictions (largest output) that are the reference's.
+    Attributes:
+        case: The name of the golden case.
+        absolute: The largest |output - reference|.
+        relative: The same as a share of the largest |output| of the reference.
+        in_noise: The same in units of the noise.
+        noise: What the precision's own rounding does to the outputs.
+        limit: The largest absolute error that passes.
+        passed: Whether every output is within the limit.
+        first_bad_step: The first output step past the limit.
+        growth: The largest error of up to 16 output steps, evenly spaced from first to last.
+        agreement: The share of predictions (largest output) that are the reference's.
+        accuracy: The share of predictions that are right, where the true answers are known.
     """
 
     case: str
@@ -36,8 +45,20 @@ class CaseResult:
 class ParityRow:
     """One runtime on one graph.
 
-    `milliseconds`: median time per sequence at the graph's batch. `steps`, `batch` (None: any), `pruned`: of the graph.
-    `seconds`: from loading it to the end of the last case.
+    Attributes:
+        runtime: The name of the runtime.
+        graph: What tables call the graph.
+        precision: The precision of the graph; "fp64" for the reference.
+        passed: Whether every case passed.
+        cases: The results of the golden cases.
+        milliseconds: The median time per sequence at the graph's batch.
+        error: What went wrong, where the runtime did not get as far as numbers.
+        exit_code: The exit code of that error.
+        caveat: What a passed row does not show; see `drnn_runtimes.runtime.Runtime`.
+        steps: The time steps of the graph.
+        batch: The batch of the graph; None where it takes any.
+        pruned: Whether the graph computes only what reaches the output.
+        seconds: The time from loading the graph to the end of the last case.
     """
 
     runtime: str
@@ -67,7 +88,7 @@ class ParityRow:
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """A runtime that took no part, why, and what to do about it."""
+    """A runtime that took no part, why, and what to do about it. Without a `graph` it could run none."""
 
     runtime: str
     graph: str
@@ -77,7 +98,12 @@ class Missing:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One metric: of the float64 reference's outputs, and of a runtime's; None where that is not finite."""
+    """One metric of a task.
+
+    Attributes:
+        reference: Its value for the outputs of the float64 reference.
+        value: Its value for the outputs of a runtime; None where that is not finite.
+    """
 
     reference: float
     value: float | None
@@ -87,8 +113,14 @@ class Measured:
 class TaskResult:
     """A task's metrics through one runtime on one graph.
 
-    `source`: where the sequences come from. `metrics`: accuracy (0 to 1), cross_entropy (nats), and what the task adds.
-    `changed_predictions`: outputs whose largest class is another than the reference's.
+    Attributes:
+        runtime: The name of the runtime.
+        graph: What tables call the graph.
+        task: The name of the task.
+        source: Where the sequences come from.
+        sequences: How many there are.
+        metrics: accuracy (0 to 1), cross_entropy (nats), and the metrics that the task adds.
+        changed_predictions: The outputs whose largest class is not the reference's.
     """
 
     runtime: str
@@ -108,7 +140,13 @@ class TaskResult:
 class ParityReport:
     """Rows that ran and runtimes that did not.
 
-    `network`: its cell and size. `notes`: sentences on what was left out, and why.
+    Attributes:
+        rows: A row for each runtime and graph that ran.
+        missing: The runtimes and graphs that did not run.
+        tolerance: Which errors passed.
+        network: The cell and size of the network.
+        tasks: The task's metrics through each runtime and graph.
+        notes: Sentences on what was left out, and why.
     """
 
     rows: tuple[ParityRow, ...]
@@ -120,7 +158,7 @@ class ParityReport:
 
     @property
     def compared(self) -> tuple[ParityRow, ...]:
-        """The rows of all runtimes but the reference."""
+        """The rows of every runtime but the reference, which is what they are compared with."""
         return tuple(row for row in self.rows if not row.is_reference)
 
     @property

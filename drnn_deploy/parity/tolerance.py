@@ -26,8 +26,13 @@ _WHY = "over 1,500 random networks ONNX Runtime's is under 2 in 99.9 % and at mo
 class Tolerance:
     """What passes: an error of at most `noise_multiple` noises or, with `atol` or `rtol`, of atol + rtol * scale.
 
-    atol: absolute. rtol: relative to the largest |output| of the reference on these inputs, the scale. Raises
-    `InputError` for values that are not finite, negative, or not positive where that lets nothing pass.
+    Attributes:
+        noise_multiple: The largest error that passes, in units of noise.
+        atol: The largest absolute error that passes, in place of the noise.
+        rtol: What is added to it, as a share of the scale: the largest |output| of the reference on the same inputs.
+
+    Raises:
+        InputError: A value is not finite, negative, or zero where that lets nothing pass.
     """
 
     noise_multiple: float = NOISE_MULTIPLE
@@ -44,11 +49,11 @@ class Tolerance:
 
     @property
     def by_noise(self) -> bool:
-        """Whether noise decides, and not the user."""
+        """Whether the noise decides; otherwise `atol` and `rtol` do."""
         return self.atol is None and self.rtol is None
 
     def limit(self, case: GoldenCase) -> float:
-        """The largest absolute error that passes on this case, whose noise is that of the graph's precision."""
+        """The largest absolute error that passes on a case; its noise must be that of the graph's precision."""
         if self.by_noise:
             return self.noise_multiple * case.noise
         scale = float(np.abs(case.outputs).max(initial=0.0))
@@ -63,7 +68,7 @@ class Tolerance:
 
     @property
     def rule(self) -> str:
-        """In words."""
+        """The rule in words."""
         if self.by_noise:
             reason = _WHY if self.noise_multiple == NOISE_MULTIPLE else "as asked for"
             return f"an error of up to {self.noise_multiple:g} x noise passes ({reason})"

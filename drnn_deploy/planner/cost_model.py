@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_export.emitter.cells import product_blocks
 from drnn_export.emitter.emit import Estimate, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
@@ -44,9 +45,16 @@ RUN_FEATURES = (
 class Workload:
     """What one run of a graph does.
 
-    `evaluations`: of cells, per sequence. `unrolled_cells`: of each unrolled run of a layer, the cells one after the
-    other; `operator_steps`: the same, summed over the operators. `gate_values`: elements that go through an activation.
-    `state_bytes`: in and out.
+    Attributes:
+        size: The nodes and bytes of the graph.
+        evaluations: The cell evaluations per sequence.
+        operators: The recurrent operators.
+        unrolled_cells: The cells one after the other, for each unrolled run of a layer.
+        operator_steps: The cells one after the other, summed over the operators.
+        operator_multiply_adds: The multiply-adds of the operators' matrix products.
+        node_multiply_adds: The multiply-adds of all other matrix products.
+        gate_values: The elements that go through an activation.
+        state_bytes: The bytes of state that go in and out.
     """
 
     size: Estimate
@@ -61,32 +69,32 @@ class Workload:
 
     @property
     def depth(self) -> int:
-        """Cell evaluations one after the other."""
+        """The cell evaluations one after the other."""
         return sum(self.unrolled_cells) + self.operator_steps
 
     @property
     def multiply_adds(self) -> int:
-        """Of matrix products, in all."""
+        """The multiply-adds of all matrix products."""
         return self.operator_multiply_adds + self.node_multiply_adds
 
     def run_features(self) -> NDArray[np.float64]:
-        """In the order of `RUN_FEATURES`."""
+        """What the time of a run is computed from, (8,), in the order of `RUN_FEATURES`."""
         nodes = self.size.nodes - self.operators
         counts = (1, self.operators, nodes, self.operator_steps, self.operator_multiply_adds, self.node_multiply_adds)
         return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
 
     def build_features(self, power: float) -> NDArray[np.float64]:
-        """Of the time to build an engine."""
+        """What the time to build an engine is computed from, (4,). `power`: the exponent of a chain's length."""
         chains = np.array(self.unrolled_cells, np.float64)
         return np.array([1, self.operators, chains.sum(), (chains**power).sum()], np.float64)
 
     def engine_features(self) -> NDArray[np.float64]:
-        """Of an engine's size."""
+        """What the size of an engine is computed from, (4,)."""
         return np.array([1, self.operators, sum(self.unrolled_cells), self.size.weight_bytes], np.float64)
 
 
 def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
-    """Count what a graph does. A dynamic batch counts as 1."""
+    """Count what one run of a graph does. A dynamic batch counts as 1."""
     batch, gates = request.batch or 1, spec.gates
     head = spec.head.output_steps(request.steps) * spec.window * spec.hidden[-1] * spec.head.outputs
     products = {True: 0, False: batch * head}  # by whether the run is an operator
@@ -101,7 +109,7 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
             (operator_steps if request.fuses(spec, cells) else unrolled).append(cells)
     if request.emission == "skewed":
         wide, size = max(*spec.hidden, spec.input.width), max(spec.hidden)
-        columns = gates + int(spec.cell == "gru" and spec.reset == "after")
+        columns = product_blocks(spec)
         products[False] = batch * (head + spec.layers * (wide + size) * columns * size)
         unrolled = [1]
     states = request.state_shapes(spec).values()
@@ -120,9 +128,16 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Fitted coefficients of one kind of cell. Microseconds per run, seconds per build, bytes per engine.
+    """The fitted coefficients of one kind of cell.
 
-    `run_error`, `build_error`, `engine_error`: factor within which nine of ten measurements are of their estimates.
+    Attributes:
+        run: Microseconds of a run, for each of `RUN_FEATURES`.
+        build: Seconds of a build, for each of `Workload.build_features`.
+        build_power: The exponent of a chain's length.
+        engine: Bytes of an engine, for each of `Workload.engine_features`.
+        run_error: The factor within which nine of ten measured runs are of their estimates.
+        build_error: The same factor for builds.
+        engine_error: The same factor for engines.
     """
 
     run: tuple[float, ...]
@@ -134,15 +149,15 @@ class Costs:
     engine_error: float
 
     def run_microseconds(self, work: Workload) -> float:
-        """Of one run on ONNX Runtime's CPU, one thread."""
+        """The time of one run on ONNX Runtime's CPU with one thread, in microseconds."""
         return float(work.run_features() @ np.array(self.run))
 
     def build_seconds(self, work: Workload) -> float:
-        """Of TensorRT-RTX's builder, for one compute capability."""
+        """The time of TensorRT-RTX's builder for one compute capability, in seconds."""
         return float(work.build_features(self.build_power) @ np.array(self.build))
 
     def engine_bytes(self, work: Workload) -> float:
-        """Of TensorRT-RTX's engine, for one compute capability."""
+        """The size of TensorRT-RTX's engine for one compute capability, in bytes."""
         return float(work.engine_features() @ np.array(self.engine))
 
 
@@ -154,12 +169,12 @@ def load_costs(cell: Cell) -> Costs:
 
 
 def build_seconds(spec: ModelSpec, request: GraphRequest) -> float:
-    """Estimated seconds to build an engine of a graph."""
+    """The estimated time to build an engine of a graph, in seconds."""
     return load_costs(spec.cell).build_seconds(workload(spec, request))
 
 
 def measured_on() -> str:
-    """The machine that the coefficients are of, in words."""
+    """The machine on which the coefficients were measured, in words."""
     machine = _shipped()["machine"]
     return f"{machine['processor']}, one thread, ONNX Runtime {machine['versions']['onnxruntime-gpu']}"
 

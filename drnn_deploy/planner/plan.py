@@ -33,8 +33,13 @@ BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 class Candidate:
     """One graph that could be exported.
 
-    `cost`: of a run, in the target's unit. `wait`: steps for which a sample waits until the run that answers it.
-    `build_seconds`, `engine_bytes`: of a TensorRT engine for one compute capability.
+    Attributes:
+        request: What to emit.
+        work: What one run does.
+        cost: The cost of a run, in the target's unit (`UNITS`).
+        wait: The time steps for which a sample waits until the run that answers it.
+        build_seconds: The time to build a TensorRT engine for one compute capability.
+        engine_bytes: The size of that engine.
     """
 
     request: GraphRequest
@@ -46,17 +51,23 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """As in tables and `Bundle.graph`: kind/emission."""
-        request = self.request
-        return f"{f'chunk{request.steps}' if request.form == 'chunk' else request.form}/{request.emission}"
+        """As in tables and `Bundle.graph`."""
+        return self.request.name
 
     @property
     def cost_per_step(self) -> float:
-        """Of one time step of one sequence."""
+        """The cost of one time step of one sequence."""
         return self.cost / self.request.steps / (self.request.batch or 1)
 
     def latency(self, rate: float) -> float:
-        """Microseconds from a sample to its output at `rate` Hz, for a cost in microseconds; infinite where it lags."""
+        """The time from a sample to its output, for a cost in microseconds.
+
+        Args:
+            rate: Samples a second.
+
+        Returns:
+            Microseconds; infinite where the graph cannot keep up.
+        """
         period = 1e6 / rate
         return self.wait * period + self.cost if self.cost <= self.request.steps * period else float("inf")
 
@@ -84,9 +95,22 @@ def make_plan(
 ) -> Plan:
     """Compare graphs for a target and recommend one.
 
-    goal: `sequence` whole sequences of `length` steps in the least time; `latency` the earliest answer to every sample
-    of a stream (at `rate` Hz, where known); `throughput` the least time per step of a stream. Raises `InputError` for
-    an unknown target or goal, a missing length, a rate that is none, and where no graph stays within the limits.
+    Args:
+        spec: The network.
+        target: Where the graph will run.
+        goal: `sequence`: whole sequences in the least time. `latency`: the earliest answer to every sample of a stream.
+            `throughput`: the least time per step of a stream.
+        length: The time steps of a sequence; the goal `sequence` needs them.
+        rate: Samples a second of the stream, where known.
+        batch: Sequences at a time; None for a dynamic batch.
+        node_budget: The most nodes of an unrolled graph.
+
+    Returns:
+        All candidates and the recommended one.
+
+    Raises:
+        InputError: The target or goal is unknown, the length is missing, the rate is not a positive number, or no graph
+            stays within the limits.
     """
     for name, value, known in (("target", target, get_args(PlanTarget)), ("goal", goal, get_args(Goal))):
         if value not in known:
@@ -116,7 +140,23 @@ def plan_checkpoint(
     batch: int | None = 1,
     node_budget: int = NODE_BUDGET,
 ) -> Plan:
-    """`make_plan` for a trained network, with the length and rate of its task where they are not given."""
+    """Compare graphs for a trained network and recommend one: see `make_plan`.
+
+    Args:
+        checkpoint: The network. Its task says the length and rate where they are not given.
+        target: Where the graph will run.
+        goal: What to optimise.
+        length: The time steps of a sequence.
+        rate: Samples a second of the stream.
+        batch: Sequences at a time; None for a dynamic batch.
+        node_budget: The most nodes of an unrolled graph.
+
+    Returns:
+        All candidates and the recommended one.
+
+    Raises:
+        InputError: See `make_plan`.
+    """
     options = checkpoint.task.get("options")
     known = options.get("rate") if isinstance(options, dict) else None
     rate = rate if rate is not None or not isinstance(known, int | float) else float(known)
@@ -126,18 +166,28 @@ def plan_checkpoint(
 
 
 def task_length(checkpoint: Checkpoint) -> int | None:
-    """Time steps of the sequences that the network was trained on, where the checkpoint says so."""
+    """The time steps of the sequences that the network was trained on; None where the checkpoint does not say."""
     length = checkpoint.task.get("length")
     return length if isinstance(length, int) else None
 
 
 def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget, node_budget: int) -> GraphRequest:
-    """The request with the emission that costs least on the target; none that answers late."""
+    """Choose the emission that costs least on a target. None that answers late is considered.
+
+    Args:
+        spec: The network.
+        request: The graph, whose emission is replaced.
+        target: Where the graph will run.
+        node_budget: The most nodes of an unrolled graph.
+
+    Returns:
+        The request with the cheapest emission.
+    """
     costs = load_costs(spec.cell)
     requests = [
         dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch, request.precision)
     ]
-    candidates = [_candidate(spec, each, target, costs) for each in requests]
+    candidates = [_candidate(spec, variant, target, costs) for variant in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
@@ -177,7 +227,7 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs
 
 
 def _is_duplicate(candidate: Candidate) -> bool:
-    """Whether a mixed graph is the fused or the unrolled one."""
+    """Whether a mixed graph is the same as the fused or the unrolled one."""
     work = candidate.work
     return candidate.request.emission == "mixed" and not (work.operators and work.unrolled_cells)
 
@@ -195,7 +245,7 @@ def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal:
 
 
 def _sort_key(candidate: Candidate, target: PlanTarget, goal: Goal, rate: float | None) -> tuple[float, ...]:
-    """Less is better. Of equal kernels, those of unrolled steps: a loop has its own control beside them."""
+    """Less is better. Among equal kernels, unrolled steps win: a loop has its own control beside them."""
     loops = candidate.work.operator_steps if target == "tensorrt" else 0
     if goal == "sequence":
         return (candidate.cost, loops)

@@ -39,9 +39,20 @@ def page(
     baseline: str = "",
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
 ) -> str:
-    """The page as text. baseline: the file that `worse` was found against, or "". explanations: by report's name.
+    """Make the page of parity reports. Names in bundles are escaped.
 
-    Raises `InputError` where jinja2 or matplotlib is not installed. Names in bundles are escaped.
+    Args:
+        reports: Name -> report.
+        environment: What the check ran with.
+        worse: What got worse than the baseline.
+        baseline: The file that `worse` was found against, or "".
+        explanations: Name of a report -> explanations of its failures.
+
+    Returns:
+        The page as text, which needs nothing else.
+
+    Raises:
+        InputError: jinja2 or matplotlib is not installed.
     """
     try:
         import jinja2
@@ -54,7 +65,7 @@ def page(
     )
     explained = explanations or {}
     entries = [
-        {**_entry(name, report, number), "explanations": [_explanation(each) for each in explained.get(name, ())]}
+        {**_entry(name, report, number), "explanations": [*map(_explanation, explained.get(name, ()))]}
         for number, (name, report) in enumerate(reports.items())
     ]
     passed = not worse and all(report.passed for report in reports.values())
@@ -86,13 +97,13 @@ def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
     }
 
 
-def _explanation(found: Explanation) -> dict[str, Any]:
+def _explanation(explanation: Explanation) -> dict[str, Any]:
     return {
-        "name": f"{found.runtime} {found.graph}",
-        "verdict": found.verdict,
-        "header": STAGE_COLUMNS if found.stages else (),
-        "rows": stage_table(found) if found.stages else (),
-        "details": (*explanation_details(found), f"again: {found.command}"),
+        "name": f"{explanation.runtime} {explanation.graph}",
+        "verdict": explanation.verdict,
+        "header": STAGE_COLUMNS if explanation.stages else (),
+        "rows": stage_table(explanation) if explanation.stages else (),
+        "details": (*explanation_details(explanation), f"again: {explanation.command}"),
     }
 
 

@@ -10,9 +10,16 @@ from drnn_deploy.reports.text import describe
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:
-    """JUnit XML: a suite for each bundle, a case for each runtime, graph and golden case; what did not run is skipped.
+    """Write reports as JUnit XML.
 
-    A row that did not get as far as numbers is one case with an error.
+    A suite stands for each bundle, a case for each runtime, graph and golden case; what did not run is skipped. A row
+    that did not get as far as numbers is one case with an error.
+
+    Args:
+        reports: Name -> report.
+
+    Returns:
+        The XML in UTF-8.
     """
     root = ElementTree.Element("testsuites", name="drnn-parity")
     for name, report in reports.items():
@@ -23,8 +30,8 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         for entry in report.missing:
             shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
             ElementTree.SubElement(shown, "skipped", message=entry.reason)
-        found = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
-        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *found), strict=True):
+        counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
+        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
             suite.set(kind, str(count))
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)

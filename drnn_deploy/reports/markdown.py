@@ -19,7 +19,7 @@ _COLUMNS = ("runtime", "graph", "precision", "largest error", "in noise", "secon
 
 
 def markdown(reports: Mapping[str, ParityReport]) -> str:
-    """A table for each bundle, one of its task's metrics, and what did not run."""
+    """Reports as Markdown: a table for each bundle, one of its task's metrics, and what did not run."""
     lines: list[str] = []
     for name, report in reports.items():
         lines += [f"### {'PASSED' if report.passed else 'FAILED'}: {name}", ""]
@@ -46,7 +46,7 @@ def _tasks(report: ParityReport) -> list[str]:
 
 
 def explanations_markdown(explanations: Mapping[str, Sequence[Explanation]]) -> str:
-    """A section for each explanation of each bundle."""
+    """Explanations as Markdown: a section for each explanation of each bundle."""
     lines: list[str] = []
     for path, found in explanations.items():
         for explanation in found:

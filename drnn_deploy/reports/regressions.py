@@ -23,7 +23,12 @@ Entry = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Regression:
-    """One thing that got worse: `what`, a sentence with both figures, on `where`."""
+    """One thing that got worse.
+
+    Attributes:
+        where: Where it is: a runtime and graph, and a case or task.
+        what: A sentence with both figures.
+    """
 
     where: str
     what: str
@@ -38,35 +43,46 @@ def parity_schema() -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """An earlier report of `drnn-parity --json`. Raises `InputError` for anything else."""
+    """Read an earlier report of `drnn-parity --json`.
+
+    Raises:
+        InputError: The file is anything else.
+    """
     import jsonschema
 
     try:
-        found: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        jsonschema.validate(found, parity_schema())
+        report: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        jsonschema.validate(report, parity_schema())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
     except jsonschema.ValidationError as error:
         what = f"{path} is no report of drnn-parity: {error.json_path}: {error.message:.200}"
         raise InputError(what, _FIX) from error
-    if "error" in found:
-        raise InputError(f"{path} is of a check that did not get as far as numbers: {found['error']['message']}", _FIX)
-    return found
+    if "error" in report:
+        raise InputError(f"{path} is of a check that did not get as far as numbers: {report['error']['message']}", _FIX)
+    return report
 
 
 def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:
-    """What is worse in `now` than in `before`, both as `drnn-parity --json` writes them.
+    """Find what is worse in a report than in an earlier one, both as `drnn-parity --json` writes them.
 
-    Reports belong together by place, rows by runtime and graph, cases by name. slowdown: times that a row may take
-    longer; None: times do not count.
+    Reports belong together by place, rows by runtime and graph, cases by name.
+
+    Args:
+        before: The earlier report.
+        now: The report.
+        slowdown: How many times longer a row may take; None: times do not count.
+
+    Returns:
+        What got worse by more than noise.
     """
-    found: list[Regression] = []
+    worse: list[Regression] = []
     if len(before["reports"]) != len(now["reports"]):
         counts = f"{len(before['reports'])} bundles or checkpoints were checked, now {len(now['reports'])}"
-        found.append(Regression("the check", counts))
+        worse.append(Regression("the check", counts))
     for old, new in zip(before["reports"], now["reports"], strict=False):
-        found += _of_report(old, new, slowdown)
-    return found
+        worse += _of_report(old, new, slowdown)
+    return worse
 
 
 def _of_report(before: Entry, now: Entry, slowdown: float | None) -> Iterator[Regression]:
@@ -95,9 +111,9 @@ def _of_row(name: str, before: Entry, now: Entry, slowdown: float | None) -> Ite
             if not now["error"]:
                 yield Regression(where, "was checked, and is not any more")
             continue
-        then, found = _noises(old), _noises(cases[old["case"]])
-        if found > max(_TIMES_NOISE * then, then + _MORE_NOISE):
-            yield Regression(where, f"error grew from {then:.3g} to {found:.3g} noises")
+        noises_before, noises = _noises(old), _noises(cases[old["case"]])
+        if noises > max(_TIMES_NOISE * noises_before, noises_before + _MORE_NOISE):
+            yield Regression(where, f"error grew from {noises_before:.3g} to {noises:.3g} noises")
         if cases[old["case"]]["agreement"] < old["agreement"]:
             shares = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
             yield Regression(where, f"the share of the reference's predictions fell {shares}")

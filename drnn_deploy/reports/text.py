@@ -16,7 +16,14 @@ _MOST_FINDINGS = 5
 
 
 def row_cells(row: ParityRow) -> dict[str, str]:
-    """Column -> text of a row of a parity table, whatever the form of the report."""
+    """What a row of a parity table shows, in every form of a report.
+
+    Args:
+        row: One runtime on one graph.
+
+    Returns:
+        Column -> text.
+    """
     worst = row.worst
     absolute = None if worst is None else worst.absolute
     return {
@@ -33,12 +40,19 @@ def row_cells(row: ParityRow) -> dict[str, str]:
 
 def describe(case: CaseResult) -> str:
     """One sentence on a case that failed."""
-    found = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    return f"{found} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
+    return f"{what} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as text, for people: first what float64 gives on each source, then each runtime and graph."""
+    """The table of a task's metrics.
+
+    Args:
+        results: The metrics through each runtime and graph.
+
+    Returns:
+        The header, and rows of text: first what float64 gives on each source, then each runtime and graph.
+    """
     names = list(dict.fromkeys(name for result in results for name in result.metrics))
     header = ["task", "runtime", "graph", *(name.replace("_", " ") for name in names), "sequences", "changed"]
     rows = []
@@ -47,9 +61,9 @@ def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]
         expected = {name: metric.reference for name, metric in group[0].metrics.items()}
         rows.append([task, "float64", "", *(_shown(expected, name) for name in names), f"{group[0].sequences:,}", ""])
         for result in group:
-            found = {name: metric.value for name, metric in result.metrics.items()}
+            measured = {name: metric.value for name, metric in result.metrics.items()}
             counts = f"{result.sequences:,}", f"{result.changed_predictions:,}"
-            rows.append([task, result.runtime, result.graph, *(_shown(found, name) for name in names), *counts])
+            rows.append([task, result.runtime, result.graph, *(_shown(measured, name) for name in names), *counts])
     return header, rows
 
 
@@ -61,12 +75,11 @@ def _shown(values: Mapping[str, float | None], name: str) -> str:
 
 
 def derivation(report: ParityReport) -> list[str]:
-    """Sentences: the rule, the noise and limit per precision and length, and what would have been enough."""
+    """Say where the limits come from: the rule, the noise and limit of each precision, and what would have passed."""
     lines = [f"tolerance: {report.tolerance.rule}"]
     if report.tolerance.by_noise:
         lines.append("noise: what the precision's own roundings do to this network on these inputs, against float64")
-    compared = [(row, case) for row in report.compared for case in row.cases]
-    compared.sort(key=_group)
+    compared = sorted(((row, case) for row in report.compared for case in row.cases), key=_group)
     for (precision, steps), group in itertools.groupby(compared, _group):
         cases = {case.case: case for _, case in group}.values()
         low, high = min(cases, key=lambda case: case.noise), max(cases, key=lambda case: case.noise)
@@ -75,7 +88,7 @@ def derivation(report: ParityReport) -> list[str]:
 
 
 def smallest_passing(report: ParityReport) -> tuple[ParityRow, CaseResult] | None:
-    """The row and case with the largest error in noise of all runtimes but the reference; None where there is none."""
+    """The row and case with the largest error in noise, without the reference's; None where there is none."""
     compared = [(row, case) for row in report.compared for case in row.cases]
     return max(compared, key=lambda pair: math.inf if pair[1].in_noise is None else pair[1].in_noise, default=None)
 
@@ -101,13 +114,13 @@ def _enough(report: ParityReport) -> list[str]:
     where = f"{row.runtime} {row.graph} on {case.case} inputs"
     if case.in_noise is None:
         return [f"smallest tolerance that would have passed: none, {where} gives no numbers, or an error without noise"]
-    absolute = max((each.absolute or 0.0 for entry in report.rows for each in entry.cases), default=0.0)
+    absolute = max((result.absolute or 0.0 for entry in report.rows for result in entry.cases), default=0.0)
     either = f"--max-noise {case.in_noise:.3g} ({where}), or --atol {absolute:.2g}"
     return [f"smallest tolerance that would have passed: {either}"]
 
 
 def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
-    """A row for each part, by `STAGE_COLUMNS`, then one for each state that is wrong."""
+    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong."""
     rows = [_row(stage, ascii_only) for stage in explanation.stages]
     for state in explanation.states:
         if not state.alone.passed:
@@ -117,7 +130,7 @@ def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[t
 
 
 def explanation_details(explanation: Explanation) -> list[str]:
-    """What the verdict and the table do not say, a line each."""
+    """What the verdict and the table of an explanation do not say, a line each."""
     lines = []
     if explanation.first_off is not None and explanation.first_off.whole is not None:
         first = explanation.first_off
@@ -136,9 +149,16 @@ def explanation_details(explanation: Explanation) -> list[str]:
 
 
 def sparkline(deviation: Deviation | None, *, ascii_only: bool = False) -> str:
-    """Error over time in up to 16 characters: the lowest is within the limit, each higher one a decade further past it.
+    """Draw an error over time in up to 16 characters.
 
-    `!` is not finite. ascii_only: digits from 0 in place of bars.
+    The lowest character is within the limit, each higher one a decade further past it, `!` is not finite.
+
+    Args:
+        deviation: The error of a tensor.
+        ascii_only: Whether to write digits from 0 in place of bars.
+
+    Returns:
+        The characters; "" for no deviation.
     """
     if deviation is None:
         return ""
@@ -153,7 +173,7 @@ def _level(value: float, limit: float) -> int:
 
 
 def _row(stage: StageResult, ascii_only: bool) -> tuple[str, ...]:
-    seen = next((each for each in (stage.alone, stage.whole) if each is not None), None)
+    seen = next((deviation for deviation in (stage.alone, stage.whole) if deviation is not None), None)
     limit = "" if seen is None else f"{seen.limit:.1e}"
     growth = sparkline(stage.whole, ascii_only=ascii_only)
     return stage.stage, _error(stage.alone), _error(stage.whole), limit, _step(stage.whole), growth

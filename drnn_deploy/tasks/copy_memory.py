@@ -26,7 +26,11 @@ _DRAWN_AT_ONCE = 500  # so that a split is the same whatever the size of its bat
 
 @dataclasses.dataclass(frozen=True)
 class CopyMemory:
-    """`delay`: the paper's T, 500 or 1000."""
+    """Ten symbols to keep in memory.
+
+    Attributes:
+        delay: The paper's T, 500 or 1000.
+    """
 
     delay: int = 500
     name: ClassVar[str] = "copy-memory"

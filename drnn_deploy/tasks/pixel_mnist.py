@@ -28,10 +28,12 @@ _LONGEST = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class PixelMnist:
-    """`permuted`: all images in one fixed random pixel order, the authors'.
+    """Digits, one pixel a step.
 
-    `padded_to`: steps of a sequence, of which those after the 784 pixels are noise, uniform in 0 to 1; the paper's
-    noisy MNIST has 1,000 and 2,000. The noise is new in every training batch, and fixed for each image of a split.
+    Attributes:
+        permuted: Whether all images are in one fixed random pixel order, the authors'.
+        padded_to: The steps of a sequence. Those after the 784 pixels are noise, uniform in 0 to 1; the paper's noisy
+            MNIST has 1,000 and 2,000. The noise is new in every training batch, and fixed for each image of a split.
     """
 
     permuted: bool = False

@@ -28,10 +28,13 @@ _LONGEST = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class PtbChar:
-    """`length`: characters that a sequence reads, from a zero state.
+    """Characters of the Penn Treebank: which one is next.
 
-    `context`: in validation and test, characters that are read at least before one is scored (but for the first ones of
-    the text): sequences overlap by as many, and each character is scored exactly once. Training scores every step.
+    Attributes:
+        length: The characters that a sequence reads, from a zero state.
+        context: In validation and test, how many characters are read at least before one is scored (except for the
+            first ones of the text): sequences overlap by as many, and each character is scored exactly once. Training
+            scores every step.
     """
 
     length: int = 100
@@ -85,8 +88,8 @@ class PtbChar:
 
     def metrics(self, score: Score) -> dict[str, float]:
         """Accuracy and cross-entropy per character, and that in bits."""
-        found = score.metrics()
-        return {**found, "bits_per_character": found["cross_entropy"] / math.log(2)}
+        metrics = score.metrics()
+        return {**metrics, "bits_per_character": metrics["cross_entropy"] / math.log(2)}
 
     def _text(self, split: str) -> NDArray[np.int64]:
         text = _load(datasets.folder(self.name), split)

@@ -19,7 +19,18 @@ TASKS: dict[str, type[CopyMemory] | type[PixelMnist] | type[PtbChar] | type[Spea
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:
-    """The task called `name` with its options. Raises `InputError` for an unknown name or option."""
+    """Make a task by its name.
+
+    Args:
+        name: The name, one of `TASKS`.
+        options: The options of the task.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: The name or an option is unknown, or a value does not fit.
+    """
     if not isinstance(name, str) or name not in TASKS:
         raise InputError(f"there is no task {name!r}", f"Choose one of: {', '.join(sorted(TASKS))}.")
     if not isinstance(options, Mapping):
@@ -31,9 +42,18 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
 
 
 def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
-    """The task that a bundle or checkpoint, called `what` in errors, says that it is for.
+    """Make the task that a bundle or checkpoint says that it is for.
 
-    Raises `InputError` where it names none, or one that its network does not fit.
+    Args:
+        described: What it says: a name, and options.
+        spec: Its network.
+        what: What errors call it.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: It names no task, or one that its network does not fit.
     """
     if "name" not in described:
         raise InputError(f"{what} does not say which task its network is for")

@@ -45,7 +45,7 @@ def score_split(
 
 
 def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
-    """The first `limit` sequences of the batches, and no more of them drawn than that takes; None: all."""
+    """The first `limit` sequences of the batches; None: all. Draws no more batches than that takes."""
     left = limit
     for batch in batches:
         if left is None:

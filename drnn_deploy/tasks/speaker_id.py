@@ -36,13 +36,17 @@ _STATISTICS_RECORDINGS = 500  # of the training split, evenly spaced: enough for
 
 @dataclasses.dataclass(frozen=True)
 class SpeakerId:
-    """`corpus`: "fsdd" or "vctk". `rate`: Hz, to which recordings are resampled. `window`: samples of a sequence.
+    """Recordings of speech: who speaks.
 
-    `features`: "raw" (T = window, C = 1), or "mfcc" (T = frames of 32 ms, 10 ms apart, C = 13; each coefficient with
-    mean 0 and deviation 1 over up to 500 training recordings).
-    `path`: for vctk the folder that holds wav48; for fsdd a folder of its WAV files. Where it is left out, they lie
-    where data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into the
-    checkpoint with the other options: leave it out where that is passed on.
+    Attributes:
+        corpus: "fsdd" or "vctk".
+        rate: The samples a second to which recordings are resampled.
+        window: The samples of a sequence.
+        features: "raw" (T = window, C = 1), or "mfcc" (T = frames of 32 ms, 10 ms apart, C = 13; each coefficient with
+            mean 0 and deviation 1 over up to 500 training recordings).
+        path: For vctk the folder that holds wav48; for fsdd a folder of its WAV files. Without a path they lie where
+            data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into
+            the checkpoint with the other options: leave it out where that is passed on.
     """
 
     corpus: Literal["fsdd", "vctk"] = "fsdd"
@@ -126,10 +130,10 @@ class SpeakerId:
 
     def metrics(self, score: Score) -> dict[str, float]:
         """Accuracy and cross-entropy per window, and `recording_accuracy`, where the windows of a recording vote."""
-        found = score.metrics()
-        if "group_accuracy" in found:
-            found["recording_accuracy"] = found.pop("group_accuracy")
-        return found
+        metrics = score.metrics()
+        if "group_accuracy" in metrics:
+            metrics["recording_accuracy"] = metrics.pop("group_accuracy")
+        return metrics
 
     def _windows(self, split: Split) -> Iterator[tuple[NDArray[np.float32], int, int]]:
         for number, recording in enumerate(self.recordings().splits[split]):

@@ -18,10 +18,17 @@ _MOST_ITERATIONS = 5_000
 
 
 def averaged_spectrum(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
-    """The mean log-power spectrum of (n,) samples at `rate` Hz: (F,) float64, F = frame_length(rate) // 2 + 1.
+    """The mean log-power spectrum of a recording.
 
-    The recording at unit RMS; Hann frames of 32 ms, half of which overlaps with the next (a shorter recording is padded
-    to one frame, a rest at the end is left out); log(power + 1e-6) of each; the mean over the frames.
+    The recording is at unit RMS. Hann frames of 32 ms overlap by half; a shorter recording is padded to one frame, and
+    a rest at the end is left out. The result is the mean over the frames of log(power + 1e-6).
+
+    Args:
+        samples: The recording, (n,).
+        rate: Its samples a second.
+
+    Returns:
+        (F,), F = frame_length(rate) // 2 + 1.
     """
     size = frame_length(rate)
     sound = levelled(samples)
@@ -32,11 +39,19 @@ def averaged_spectrum(samples: NDArray[np.float32], rate: int) -> NDArray[np.flo
 
 
 def averaged_spectrum_accuracy(task: SpeakerId) -> dict[str, float]:
-    """{"validation", "test"}: how many recordings of 0 to 1 a linear classifier of averaged spectra gets right.
+    """Train a linear classifier on averaged spectra.
 
-    scikit-learn's logistic regression (L2, C = 1) on `averaged_spectrum`, each bin standardised over the training
-    recordings, trained on all training recordings of the task; the task's window and features play no part. Raises
-    `InputError` where the corpus is missing.
+    It is scikit-learn's logistic regression (L2, C = 1) on `averaged_spectrum`, with each bin standardised over the
+    training recordings. It is trained on all training recordings; the task's window and features play no part.
+
+    Args:
+        task: The corpus and its splits.
+
+    Returns:
+        {"validation", "test"}: the share of recordings, 0 to 1, that it gets right.
+
+    Raises:
+        InputError: The corpus is missing.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -19,8 +19,10 @@ IGNORED = -1  # the target of a step whose output does not count
 class Batch:
     """Sequences with their answers.
 
-    inputs: (B, T, C) float32 or (B, T) int64 tokens. targets: class numbers or `IGNORED`, int64, (B,) or (B, k).
-    groups: (B,) int64; sequences with the same number are parts of one recording and are also judged together.
+    Attributes:
+        inputs: (B, T, C) float32 or (B, T) int64 tokens.
+        targets: Class numbers or `IGNORED`, (B,) or (B, k) int64.
+        groups: (B,) int64. Sequences with the same number belong to one recording and are also judged together.
     """
 
     inputs: NDArray[np.generic]
@@ -77,7 +79,7 @@ def fits(task: Task, source: Continuous | Tokens, head: Head) -> bool:
 class Score:
     """Cross-entropy (nats) and accuracy (0 to 1), accumulated over batches in float64.
 
-    Of sequences in groups also the accuracy per group: its answer is the class of the largest mean log-probability.
+    Sequences in groups also get an accuracy per group: its answer is the class of the largest mean log-probability.
     """
 
     loss_sum: float = 0.0
@@ -87,7 +89,12 @@ class Score:
     group_targets: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def add(self, outputs: NDArray[np.generic], batch: Batch) -> None:
-        """outputs: (..., classes) logits for the batch's targets (...)."""
+        """Add the outputs of a batch.
+
+        Args:
+            outputs: Logits, (..., classes).
+            batch: The batch, with targets (...).
+        """
         counts = batch.targets.reshape(-1) != IGNORED
         logits = outputs.astype(np.float64).reshape(-1, outputs.shape[-1])[counts]
         wanted = batch.targets.reshape(-1)[counts]
@@ -103,8 +110,8 @@ class Score:
 
     def metrics(self) -> dict[str, float]:
         """{"accuracy", "cross_entropy"}, and "group_accuracy" where there are groups."""
-        found = {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
+        metrics = {"accuracy": self.correct / self.count, "cross_entropy": self.loss_sum / self.count}
         if self.groups:
             right = sum(int(total.argmax()) == self.group_targets[group] for group, total in self.groups.items())
-            found["group_accuracy"] = right / len(self.groups)
-        return found
+            metrics["group_accuracy"] = right / len(self.groups)
+        return metrics

@@ -37,11 +37,18 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """`recipes`: run name -> recipe, in the file's order. `metric` is what its table and figure compare.
+    """Trainings that belong together.
 
-    `figure`: "curves" (validation over iterations), "points" (test metric per run against `x`) or "none".
-    `paper`: run name -> what others measured with this network, with its source. `trivial`: the classifier without any
-    memory that the runs are compared with, "" or "averaged-spectrum".
+    Attributes:
+        name: The name of the experiment.
+        title: Its title on the results page.
+        text: Its text there.
+        figure: What its figure shows: "curves", "points" or "none".
+        metric: The metric that its table and figure compare.
+        x: The label of the figure's horizontal axis.
+        recipes: The name of each run -> its recipe, in the file's order.
+        paper: The name of a run -> the figure that others report for it.
+        trivial: The name of a classifier without memory, or "".
     """
 
     name: str
@@ -56,9 +63,16 @@ class Experiment:
 
 
 def load_experiment(name: str) -> Experiment:
-    """A shipped experiment by its name, or one of the user's by its path (ending in .toml).
+    """Read an experiment.
 
-    Raises `InputError` for a file that is none, naming what is wrong in it.
+    Args:
+        name: The name of one that ships, or a path that ends in .toml.
+
+    Returns:
+        The experiment, with the recipes of its runs.
+
+    Raises:
+        InputError: There is no such experiment, or its file says something wrong.
     """
     path = Path(name) if name.endswith(".toml") else experiment_file(name)
     try:
@@ -105,10 +119,18 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a finished training leaves for the report: all but the weights.
+    """What a finished training leaves for the results page: all but the weights.
 
-    `metrics`: of the test split. `log`: only the lines with a validation, as (iteration, training loss, seconds,
-    validation metrics).
+    Attributes:
+        recipe: The recipe in plain JSON types.
+        parameters: The number of weights.
+        iterations: The optimizer steps that were taken.
+        seconds: The time of training.
+        device: "cpu" or "cuda".
+        threads: The CPU threads.
+        versions: The versions of Python and the packages.
+        metrics: The metrics on the test split.
+        log: The log's lines with a validation: iteration, training loss, seconds, validation metrics.
     """
 
     recipe: dict[str, Any]
@@ -123,7 +145,7 @@ class Result:
 
 
 def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
-    """The result of a training that is finished."""
+    """The result of a finished training and its checkpoint."""
     import torch
 
     return Result(
@@ -140,9 +162,10 @@ def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
 
 
 def trivial_result(experiment: Experiment) -> Result:
-    """What the experiment's classifier without memory gets, on the data of its first run.
+    """Measure the experiment's classifier without memory, on the data of its first run.
 
-    Raises `InputError` where the data is missing.
+    Raises:
+        InputError: The data is missing.
     """
     import sklearn
 
@@ -172,14 +195,25 @@ def result_path(folder: Path, experiment: str, run: str) -> Path:
 
 
 def save_result(path: Path, result: Result) -> None:
-    """Write it, whole or not at all."""
+    """Write a result, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")
 
 
 def load_result(path: Path, recipe: Recipe) -> Result | None:
-    """The result of a run, None where there is none. Raises `InputError` for one that is not of this recipe."""
+    """Read the result of a run.
+
+    Args:
+        path: Its file.
+        recipe: The recipe that it must be of.
+
+    Returns:
+        The result; None where there is none.
+
+    Raises:
+        InputError: The file is not a result, or is of another recipe.
+    """
     try:
         data = parse_json(path.read_text(encoding="utf-8"))
         result = Result(**data)

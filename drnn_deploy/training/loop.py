@@ -61,7 +61,7 @@ class TrainingRun:
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
-        """A fresh run: weights from the recipe's seed."""
+        """Start a training, with weights from the recipe's seed."""
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate
@@ -74,7 +74,19 @@ class TrainingRun:
 
     @classmethod
     def resume(cls, path: Path, recipe: Recipe, device: str = "cpu") -> TrainingRun:
-        """Go on from `save`'s file. Raises `InputError` where it is of another recipe or damaged."""
+        """Go on from the file of `save`.
+
+        Args:
+            path: The file.
+            recipe: The recipe that it must be of.
+            device: "cpu" or "cuda".
+
+        Returns:
+            The training as it was saved.
+
+        Raises:
+            InputError: The file is of another recipe or damaged.
+        """
         data = load_plain(path)
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
             raise InputError(f"{path} is not a training state", "Delete it to train from the start.")
@@ -95,7 +107,11 @@ class TrainingRun:
         return run
 
     def save(self, path: Path) -> None:
-        """Write the state, whole or not at all. Raises `InputError` where it cannot be written."""
+        """Write the state, whole or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         state = {
             "format": STATE_FORMAT,
             "recipe": self.recipe.to_json(),

@@ -19,9 +19,22 @@ _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of thei
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights are found. `schedule` "cosine" takes the learning rate to zero over the run.
+    """How the weights are found.
 
-    `precision` "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss in float32.
+    Attributes:
+        iterations: The optimizer steps.
+        batch: The sequences of a step.
+        optimizer: "adam" or "rmsprop".
+        learning_rate: The learning rate at the start.
+        schedule: "constant", or "cosine", which takes the learning rate to zero over the run.
+        clip_norm: The largest norm of a gradient.
+        evaluate_every: The steps between two validations.
+        stop_below: The validation cross-entropy (nats) below which the task counts as solved.
+        precision: "fp32", or "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss
+            in float32.
+
+    Raises:
+        InputError: A value is not of its kind or out of range.
     """
 
     iterations: int
@@ -74,7 +87,7 @@ class Recipe:
         return plain
 
     def is_in(self, data: object) -> bool:
-        """Whether `data` is `to_json`'s form of this recipe, perhaps from before some entry with a default was new."""
+        """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default."""
         try:
             entries: dict[str, Any] = {**data}  # type: ignore[dict-item]
             spec, training = read_spec(entries["spec"]), Training(**entries["training"])
@@ -84,9 +97,18 @@ class Recipe:
 
 
 def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file (default: the one shipped for the task) and apply `key=value` overrides (TOML values).
+    """Read a recipe.
 
-    Raises `InputError` for a file, key or value that does not make a recipe.
+    Args:
+        task: The name of the task.
+        config: The recipe's file. Default: the one that ships for the task.
+        overrides: Changes of the form `key=value`, with values as in TOML.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: The file, a key or a value does not make a recipe.
     """
     text = _read(config or recipe_file(task))
     where = str(config or f"the recipe of {task}")

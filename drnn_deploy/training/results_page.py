@@ -52,16 +52,28 @@ class Section:
 
 
 def load_section(experiment: Experiment, folder: Path) -> Section:
-    """Gather an experiment's results from `folder`. Raises `InputError` for a result that does not fit."""
-    found = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
+    """Gather an experiment's results from a folder.
+
+    Raises:
+        InputError: A result does not fit its recipe.
+    """
+    results = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
     base = next(iter(experiment.recipes.values()))
     path = result_path(folder, experiment.name, experiment.trivial)
     trivial = load_result(path, base) if experiment.trivial else None
-    return Section(experiment, {run: result for run, result in found.items() if result}, trivial)
+    return Section(experiment, {run: result for run, result in results.items() if result}, trivial)
 
 
 def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
-    """Write `results.md` and `figures/*.svg` into `folder`; the same results give the same bytes."""
+    """Write `results.md` and `figures/*.svg`. The same results give the same bytes.
+
+    Args:
+        sections: The experiments with their results.
+        folder: Where to write.
+
+    Returns:
+        The files that were written.
+    """
     drawings: dict[str, Callable[[Axes], None]] = {"mean-recurrent-length": draw_mean_recurrent_length}
     for section in sections:
         if section.experiment.figure != "none" and section.results:
@@ -144,7 +156,14 @@ def _number(run: str) -> int:
 
 
 def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
-    """Of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN, over lags 1 to m = 2^(layers-1)."""
+    """The mean recurrent lengths of three kinds of stacks, over lags 1 to m = 2^(layers-1).
+
+    Args:
+        layers: The number of layers.
+
+    Returns:
+        The lengths of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN.
+    """
     period = 2 ** (layers - 1)
 
     def stack(dilations: Sequence[int]) -> ModelSpec:
@@ -159,7 +178,7 @@ def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
 
 
 def draw_mean_recurrent_length(axes: Axes) -> None:
-    """Over the number of layers."""
+    """The mean recurrent length over the number of layers."""
     layers = range(1, _MOST_LAYERS + 1)
     lengths = [mean_recurrent_lengths(count) for count in layers]
     for name, column in zip(("dilated", "skip", "plain"), zip(*lengths, strict=True), strict=True):
@@ -171,8 +190,8 @@ def draw_mean_recurrent_length(axes: Axes) -> None:
 def _memory_section() -> str:
     rows = [["layers", "lags 1 to", "dilated RNN", "skip RNN", "plain RNN"]]
     for layers in range(2, _MOST_LAYERS + 1):
-        found = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
-        rows.append([str(layers), str(2 ** (layers - 1)), *found])
+        lengths = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
+        rows.append([str(layers), str(2 ** (layers - 1)), *lengths])
     link = "![mean recurrent length](figures/mean-recurrent-length.svg)"
     return "\n\n".join(["## Mean recurrent length", _MEMORY, _table(rows), link]) + "\n"
 

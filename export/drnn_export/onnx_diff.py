@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.types import TensorInfo
-from drnn_export.emitter.builder import tensor_info
+from drnn_export.onnx_surgery import tensor_info
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant

@@ -43,14 +43,14 @@ def write_npz(
 
 @contextlib.contextmanager
 def reading_npz(
-    path: Path, what: str, fix: str, *, key: str = "about", format: str | None = None
+    path: Path, refusal: str, fix: str, *, key: str = "about", format: str | None = None
 ) -> Iterator[tuple[Any, Mapping[str, NDArray[Any]]]]:
     """Open what `write_npz` wrote. Arrays are read when they are asked for; a file cannot make Python run code.
 
     Args:
         path: The file.
-        what: What it should hold, for the message, for example "a stream's state".
-        fix: What to do where it does not.
+        refusal: How the message starts where it cannot be read, for example "model.npz is no state of a stream".
+        fix: What to do then.
         key: The name of the document in the file.
         format: What the document's `format` must be; None where it has none.
 
@@ -67,4 +67,4 @@ def reading_npz(
                 raise ValueError(f"its format is {document['format']!r}")
             yield document, arrays
     except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
-        raise InputError(f"{path} cannot be read as {what}: {error}", fix) from error
+        raise InputError(f"{refusal}: {error}", fix) from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the commands' options need these types before anything heavy is imported
+    import numpy as np
+    from numpy.typing import NDArray
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
@@ -43,6 +44,7 @@ class PrecisionInfo:
     def numpy(self) -> np.dtype[Any]:
         """NumPy's type, or that of ml_dtypes where NumPy has none of its own."""
         import ml_dtypes
+        import numpy as np
 
         return np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
 
@@ -88,6 +90,32 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         not_in_onnxruntime={"tensorrt": _NO_FREE_CHOICE},
     ),
 }
+
+
+class NamedGraph:
+    """The names of a graph, from what it computes: the same for one that is asked for and one of a bundle.
+
+    Attributes:
+        form: Whole sequences, chunks or single steps.
+        emission: How the network is written as nodes.
+        steps: Time steps of one run.
+        precision: Of matrix products.
+    """
+
+    form: Form
+    emission: Emission
+    steps: int
+    precision: Precision
+
+    @property
+    def kind(self) -> str:
+        """What the graph computes, whatever the emission: sequence, step, or chunk with its length (chunk32)."""
+        return f"chunk{self.steps}" if self.form == "chunk" else self.form
+
+    @property
+    def name(self) -> str:
+        """Short name, as in tables: kind/emission, for example sequence/fused, and the precision unless it is fp32."""
+        return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
-from drnn_models.cells import Activation, Cell
-from drnn_models.dilated_rnn import DilatedRNN, embed, embedding_for, initialise
+from drnn_models.cell_modules import STEPS, initialise
+from drnn_models.dilated_rnn import DilatedRNN, embed, embedding_for
 from drnn_models.spec import ModelSpec
 
 
@@ -51,7 +49,7 @@ class _SkipLayer(nn.Module):
     def __init__(self, stack: ModelSpec, features: int, hidden: int, skip: int) -> None:
         super().__init__()
         rows = stack.gates * hidden
-        self.step, self.activation, self.hidden, self.skip = _STEPS[stack.cell], stack.activation, hidden, skip
+        self.step, self.activation, self.hidden, self.skip = STEPS[stack.cell], stack.activation, hidden, skip
         self.weight_ih_l0 = nn.Parameter(torch.empty(rows, features))
         self.weight_hh_l0 = nn.Parameter(torch.empty(rows, 2 * hidden))
         self.bias_ih_l0 = nn.Parameter(torch.empty(rows))
@@ -68,32 +66,6 @@ class _SkipLayer(nn.Module):
             h, c = self.step(gates, recurrent, h, c, self.activation)
             outputs.append(h)
         return torch.stack(outputs)
-
-
-def _rnn_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
-    total = gates + recurrent
-    return (total.relu() if activation == "relu" else total.tanh()), c
-
-
-def _gru_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, _: Activation) -> tuple[Tensor, Tensor]:
-    (r, z, n), (reset, update, new) = gates.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
-    candidate = (n + (r + reset).sigmoid() * new).tanh()
-    difference = h - candidate  # not torch.lerp, which refuses the mixed types of autocast
-    return candidate + (z + update).sigmoid() * difference, c
-
-
-def _lstm_step(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, _: Activation) -> tuple[Tensor, Tensor]:
-    i, f, g, o = (gates + recurrent).chunk(4, dim=-1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
-
-
-# One step from its two halves (B, G * H), h and c of the step before, and the activation -> h and c, (B, H) each.
-_STEPS: dict[Cell, Callable[[Tensor, Tensor, Tensor, Tensor, Activation], tuple[Tensor, Tensor]]] = {
-    "rnn": _rnn_step,
-    "gru": _gru_step,
-    "lstm": _lstm_step,
-}
 
 
 class DilatedCNN(nn.Module):

@@ -58,7 +58,7 @@ def test_driver_and_clocks_are_those_that_nvidia_smi_says(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu.gpu_state() == {}
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho '580.1, 345 MHz, 1980 MHz, 2619 MHz, 70.1 W, 700.0 W, 31'\n")
+    tool.write_text("#!/bin/sh\necho '580.1, 345 MHz, 1980 MHz, 2619 MHz, 70.1 W, 700.0 W, 31'\n", encoding="utf-8")
     tool.chmod(0o755)
     found = gpu.gpu_state()
     assert (found["driver"], found["sm_clock"], found["largest_sm_clock"]) == ("580.1", "345 MHz", "1980 MHz")
@@ -68,5 +68,5 @@ def test_driver_and_clocks_are_those_that_nvidia_smi_says(tmp_path: Path, monkey
     assert (told["gpu"], told["driver"]) == ("some GPU, CUDA 13.0", "580.1")
     assert told["gpu clock"] == "345 MHz of 1980 MHz"
     for broken in ("exit 9", "echo 580.1", "echo"):
-        tool.write_text(f"#!/bin/sh\n{broken}\n")
+        tool.write_text(f"#!/bin/sh\n{broken}\n", encoding="utf-8")
         assert gpu.gpu_state() == {}

@@ -41,8 +41,8 @@ class Bomb:
 
 def refused(path: Path, words: str, format: str | None = None) -> None:
     with (
-        pytest.raises(InputError, match=rf"{path.name} cannot be read as shapes: .*{words}") as caught,
-        reading_npz(path, "shapes", "Draw them again.", format=format) as (_, arrays),
+        pytest.raises(InputError, match=rf"^these are no shapes: .*{words}") as caught,
+        reading_npz(path, "these are no shapes", "Draw them again.", format=format) as (_, arrays),
     ):
         arrays["a"]
     assert caught.value.fix == "Draw them again."

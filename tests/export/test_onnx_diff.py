@@ -82,7 +82,7 @@ MORE = helper.make_tensor_value_info("more", 1, [1])
 CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
 
 
-@pytest.mark.parametrize("change, part, text", [
+@pytest.mark.parametrize("change, stage, text", [
     (lambda m: m.graph.node.pop(0), "input", "node time_major (Transpose) is missing"),
     (lambda m: setattr(m.graph.node[0], "op_type", "Relu"), "input", "node time_major (Relu) should be Transpose"),
     (lambda m: m.graph.output.pop(), "layer 1", "output 'next_state_l1_c' is missing"),

@@ -21,7 +21,7 @@ def test_orders_are_those_of_the_libraries_documentation(cell: Cell, torch_order
     assert (CELLS[cell].torch, CELLS[cell].onnx) == (torch_order, onnx_order)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", [cell for cell, info in CELLS.items() if info.module])
 def test_gates_and_states_are_those_of_torch_and_onnx(cell: Cell) -> None:
     info = CELLS[cell]
     module = getattr(torch.nn, info.module)(2, 3)

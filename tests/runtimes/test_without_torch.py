@@ -84,7 +84,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_blocked_is_all_but_the_core_install() -> None:
     assert {"torch", "matplotlib", "pytest", "hypothesis", "soundfile"} <= other_modules()
-    assert not {"numpy", "onnx", "onnxruntime", "click", "rich", "drnn_runtimes"} & other_modules()
+    assert not {"numpy", "onnx", "onnxruntime", "click", "rich", "pooch", "requests", "drnn_runtimes"} & other_modules()
 
 
 def test_bundle_is_verified_and_streamed(bundle: Path) -> None:

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from drnn_core.types import Precision, TensorInfo
+from drnn_core.types import Precision
 from drnn_export.emitter.precision import retyped
 
 OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
@@ -155,13 +155,6 @@ class GraphBuilder:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         onnx.checker.check_model(model)
         return model
-
-
-def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
-    """Name, type and shape of a value whose type and rank are known, with -1 for sizes that are not."""
-    kind = value.type.tensor_type
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-    return TensorInfo(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
 
 
 def _value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:

@@ -1,232 +1,230 @@
-"""One recurrent layer as ONNX nodes: the fused operator, or unrolled steps. One piece of code for RNN, GRU and LSTM.
+"""The arithmetic of every cell as ONNX nodes, one class each. It follows the ONNX operators' definitions.
 
-Both take time-major rows and follow the ONNX operator definitions. A GRU resets after the recurrent product as torch
-does (linear_before_reset = 1), or before it where the spec says so.
+Most cells take W x + R h + b of all gates out of one product and define `update` only; a GRU multiplies twice.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from drnn_export.emitter.builder import GraphBuilder
-from drnn_models.cells import CELLS
+from drnn_export.emitter.weights import LayerWeights, stack
+from drnn_models.cells import Cell
 from drnn_models.spec import ModelSpec
-from drnn_models.weights import Weights
 
-Array = NDArray[np.float32]
+Project = Callable[..., list[str]]  # see `LayerEmitter._unrolled`
+Recall = Callable[[str, str, str], str]  # (r * h, W x + b, name) -> a value called `name`: R (r * h) + W x + b
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerWeights:
-    """One layer's weights with their gate blocks apart: w (H, C), r (H, H), bw and br (H,) per gate letter.
+class CellEmitter(abc.ABC):
+    """The nodes of one kind of cell.
 
-    `name`: the layer's, under which its weights become constants, however many nodes use them.
+    gates: letters in the order of the columns of a product of all gates.
     """
 
-    name: str
-    w: dict[str, Array]
-    r: dict[str, Array]
-    bw: dict[str, Array]
-    br: dict[str, Array]
+    gates: ClassVar[str]
 
-    @classmethod
-    def of(cls, spec: ModelSpec, weights: Weights, layer: int) -> LayerWeights:
-        """Take layer `layer` out of a network's weights."""
-        order = CELLS[spec.cell].torch
+    def __init__(self, g: GraphBuilder, spec: ModelSpec) -> None:
+        self.g, self.spec = g, spec
 
-        def blocks(name: str) -> dict[str, Array]:
-            return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
+    @staticmethod
+    @abc.abstractmethod
+    def step_nodes(spec: ModelSpec) -> int:
+        """Nodes of one unrolled step."""
 
-        parts = (blocks(part) for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        return cls(f"l{layer}", *parts)
+    @staticmethod
+    def parts_new_gate(spec: ModelSpec) -> bool:
+        """Whether W x + b and R h + b of gate n are needed apart, so that each has columns of its own in a product."""
+        return False
 
-    @property
-    def features(self) -> int:
-        """Inputs per step."""
-        return int(next(iter(self.w.values())).shape[1])
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the ONNX operator beside its hidden size."""
+        return {}
 
-    @property
-    def hidden(self) -> int:
-        """Units."""
-        return len(next(iter(self.br.values())))
+    @abc.abstractmethod
+    def steps(
+        self, layer: LayerWeights, project: Project, initial: Sequence[str], ticks: Sequence[str]
+    ) -> tuple[list[str], str]:
+        """All steps of a layer.
+
+        Args:
+            layer: The layer's weights.
+            project: Gives W x + b of the gates that it is asked for, one (rows, G * H) value a step.
+            initial: The states before the first step, (rows, H) each.
+            ticks: A prefix of names for every step.
+
+        Returns:
+            h of every step (rows, H), and the last c (rows, H), or "" of a cell without c.
+        """
+
+    @abc.abstractmethod
+    def all_layers(self, gates: str, before: Mapping[str, str], size: int, recall: Recall) -> dict[str, str]:
+        """One step of all layers at once; values are (B, layers, H) each.
+
+        Args:
+            gates: W x + R h + b of all gates side by side, (B, layers, G * H), G of `product_blocks`.
+            before: State letter -> its value before the step.
+            size: Hidden units of the widest layer, H.
+            recall: One more product, for a cell that multiplies after a gate.
+
+        Returns:
+            State letter -> its value after the step.
+        """
+
+
+class OneProductCell(CellEmitter):
+    """A cell that needs nothing but W x + R h + b of its gates."""
+
+    @abc.abstractmethod
+    def update(self, gates: str, before: Mapping[str, str], size: int, tick: str, axis: int) -> dict[str, str]:
+        """One step.
+
+        Args:
+            gates: W x + R h + b of all gates side by side along `axis`, `size` columns each.
+            before: State letter -> its value before the step.
+            size: Hidden units.
+            tick: Prefix of the nodes' names.
+            axis: Axis of the hidden units.
+
+        Returns:
+            State letter -> its value after the step.
+        """
+
+    def steps(
+        self, layer: LayerWeights, project: Project, initial: Sequence[str], ticks: Sequence[str]
+    ) -> tuple[list[str], str]:
+        """See `CellEmitter`."""
+        recurrent = self.g.constant(f"{layer.name}/R", stack(layer.r, self.gates))
+        states, outputs = dict(zip(self.spec.cell_states, initial, strict=True)), []
+        for tick, fed in zip(ticks, project(self.gates, with_recurrent_bias=True, label="input"), strict=True):
+            gates = self.g.node("Gemm", [states["h"], recurrent, fed], f"{tick}/gates", transB=1)
+            states = self.update(gates, states, layer.hidden, tick, axis=1)
+            outputs.append(states["h"])
+        return outputs, states.get("c", "")
+
+    def all_layers(self, gates: str, before: Mapping[str, str], size: int, recall: Recall) -> dict[str, str]:
+        """See `CellEmitter`."""
+        return self.update(gates, before, size, "skew", axis=2)
+
+
+class RnnCell(OneProductCell):
+    """h = act(gates)."""
+
+    gates = "h"
+
+    @staticmethod
+    def step_nodes(spec: ModelSpec) -> int:
+        """See `CellEmitter`."""
+        return 2
+
+    def attributes(self) -> dict[str, Any]:
+        """The activation, unless it is the operator's own."""
+        return {"activations": ["Relu"]} if self.spec.activation == "relu" else {}
+
+    def update(self, gates: str, before: Mapping[str, str], size: int, tick: str, axis: int) -> dict[str, str]:
+        """See `CellEmitter`."""
+        return {"h": self.g.node("Relu" if self.spec.activation == "relu" else "Tanh", [gates], f"{tick}/h")}
+
+
+class LstmCell(OneProductCell):
+    """c = f * c + i * g; h = o * tanh(c)."""
+
+    gates = "ifog"
+
+    @staticmethod
+    def step_nodes(spec: ModelSpec) -> int:
+        """See `CellEmitter`."""
+        return 10
+
+    def update(self, gates: str, before: Mapping[str, str], size: int, tick: str, axis: int) -> dict[str, str]:
+        """See `CellEmitter`."""
+        g = self.g
+        sigmoids, candidate = g.split(gates, [3 * size, size], f"{tick}/parts", ["ifo", "g"], axis=axis)
+        opened = g.node("Sigmoid", [sigmoids], f"{tick}/opened")
+        keep_in, forget, out = g.split(opened, [size] * 3, f"{tick}/gate", "ifo", axis=axis)
+        candidate = g.node("Tanh", [candidate], f"{tick}/candidate")
+        kept = g.node("Mul", [forget, before["c"]], f"{tick}/kept")
+        cell = g.node("Add", [kept, g.node("Mul", [keep_in, candidate], f"{tick}/added")], f"{tick}/c")
+        return {"h": g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h"), "c": cell}
+
+
+class GruCell(CellEmitter):
+    """z, r = sigmoid(gates); n = tanh(W x + b + r * (R h + b)); h = n + z * (h - n).
+
+    That resets after the recurrent product, as torch does (linear_before_reset = 1). Where the spec resets before it,
+    n = tanh(W x + b + R (r * h) + b).
+    """
+
+    gates = "zrn"
+
+    @staticmethod
+    def step_nodes(spec: ModelSpec) -> int:
+        """See `CellEmitter`."""
+        return 10 if spec.reset == "after" else 9
+
+    @staticmethod
+    def parts_new_gate(spec: ModelSpec) -> bool:
+        """R scales R h + b alone."""
+        return spec.reset == "after"
+
+    def attributes(self) -> dict[str, Any]:
+        """When it resets."""
+        return {"linear_before_reset": int(self.spec.reset == "after")}
+
+    def steps(
+        self, layer: LayerWeights, project: Project, initial: Sequence[str], ticks: Sequence[str]
+    ) -> tuple[list[str], str]:
+        """See `CellEmitter`."""
+        g, name, h, after = self.g, layer.name, initial[0], self.spec.reset == "after"
+        recurrent = g.constant(f"{name}/Rzr", stack(layer.r, "zr"))
+        recurrent_new = g.constant(f"{name}/Rn", layer.r["n"])
+        fed = project("zr", with_recurrent_bias=True, label="input_zr")
+        fed_new = project("n", with_recurrent_bias=not after, label="input_n")
+
+        def recall(kept: str, fed: str, total: str) -> str:
+            return g.node("Gemm", [kept, recurrent_new, fed], total, transB=1)
+
+        outputs = []
+        for tick, for_gates, for_new in zip(ticks, fed, fed_new, strict=True):
+            gates, recalled = g.node("Gemm", [h, recurrent, for_gates], f"{tick}/gates", transB=1), ""
+            if after:
+                bias_new = g.constant(f"{name}/Bn", layer.br["n"])
+                recalled = g.node("Gemm", [h, recurrent_new, bias_new], f"{tick}/recalled", transB=1)
+            h = self.combine(h, gates, for_new, recalled, recall, layer.hidden, tick, axis=1)
+            outputs.append(h)
+        return outputs, ""
+
+    def all_layers(self, gates: str, before: Mapping[str, str], size: int, recall: Recall) -> dict[str, str]:
+        """See `CellEmitter`."""
+        sizes, labels = [2 * size, size], ["zr", "fed"]
+        if self.spec.reset == "after":
+            sizes, labels = [*sizes, size], [*labels, "recalled"]
+        zr, fed, *recalled = self.g.split(gates, sizes, "skew/parts", labels, axis=2)
+        return {"h": self.combine(before["h"], zr, fed, "".join(recalled), recall, size, "skew", axis=2)}
+
+    def combine(
+        self, h: str, gates: str, fed_new: str, recalled: str, recall: Recall, size: int, tick: str, *, axis: int
+    ) -> str:
+        """The new h. gates: z and r before the sigmoid. recalled: R h + b of n; with the reset before it, `recall`."""
+        g, after = self.g, self.spec.reset == "after"
+        update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=axis)
+        kept, total = g.node("Mul", [reset, recalled if after else h], f"{tick}/kept"), f"{tick}/total"
+        total = g.node("Add", [fed_new, kept], total) if after else recall(kept, fed_new, total)
+        new = g.node("Tanh", [total], f"{tick}/n")
+        change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
+        return g.node("Add", [new, change], f"{tick}/h")
+
+
+CELL_EMITTERS: dict[Cell, type[CellEmitter]] = {"rnn": RnnCell, "gru": GruCell, "lstm": LstmCell}
 
 
 def cell_nodes(spec: ModelSpec) -> int:
     """Nodes of one unrolled step."""
-    return {"rnn": 2, "gru": 10 if spec.reset == "after" else 9, "lstm": 10}[spec.cell]
+    return CELL_EMITTERS[spec.cell].step_nodes(spec)
 
 
-def stack(blocks: dict[str, Array], order: str) -> Array:
-    """Gate blocks from top to bottom in the given order."""
-    return np.concatenate([blocks[gate] for gate in order])
-
-
-def fused_layer(
-    g: GraphBuilder, spec: ModelSpec, layer: LayerWeights, rows: str, name: str, initial: Sequence[str] = ()
-) -> tuple[str, str]:
-    """rows: (steps, rows, C). initial: h, for an LSTM also c, (1, rows, H) each, or nothing for zeros.
-
-    Returns the outputs (steps, 1, rows, H), and of an LSTM with a state also the last c (1, rows, H), otherwise "".
-    """
-    order = CELLS[spec.cell].onnx
-    attributes: dict[str, Any] = {"hidden_size": layer.hidden}
-    if spec.cell == "gru":
-        attributes["linear_before_reset"] = int(spec.reset == "after")
-    if spec.activation == "relu":
-        attributes["activations"] = ["Relu"]
-    inputs = [
-        rows,
-        g.constant(f"{layer.name}/operator/W", stack(layer.w, order)[None]),
-        g.constant(f"{layer.name}/operator/R", stack(layer.r, order)[None]),
-        g.constant(f"{layer.name}/operator/B", np.concatenate([stack(layer.bw, order), stack(layer.br, order)])[None]),
-        *(("", *initial) if initial else ()),
-    ]
-    operator, node = CELLS[spec.cell].operator, f"{name}/{spec.cell}"
-    if len(initial) < 2:
-        return g.node(operator, inputs, node, **attributes), ""
-    outputs, _, last = g.nodes(operator, inputs, node, ["outputs", "", "c"], **attributes)
-    return outputs, last
-
-
-def unrolled_layer(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    layer: LayerWeights,
-    x: str,
-    steps: int,
-    rows: int,
-    name: str,
-    initial: Sequence[str] = (),
-) -> tuple[str, str]:
-    """x: (steps * rows, C). initial: h, for an LSTM also c, (rows, H) each, or nothing for zeros.
-
-    Returns the outputs (steps * rows, H), and of an LSTM the last c (rows, H), otherwise ""; `cell_nodes` a step.
-    """
-    ticks = [f"t{t:03d}" for t in range(steps)]
-
-    def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
-        """W x + b for all steps in one product, then one (rows, G*H) piece per step."""
-        bias = stack(layer.bw, gates) + (stack(layer.br, gates) if with_recurrent_bias else 0)
-        weight = g.constant(f"{layer.name}/{label}/W", stack(layer.w, gates))
-        inputs = [x, weight, g.constant(f"{layer.name}/{label}/B", bias)]
-        whole = g.node("Gemm", inputs, f"{name}/{label}", transB=1)
-        return g.split(whole, [rows] * steps, f"{name}/{label}/steps", ticks, axis=0) if steps > 1 else [whole]
-
-    if not initial:
-        zeros = g.constant(f"zeros_{rows}_{layer.hidden}", np.zeros((rows, layer.hidden), np.float32))
-        initial = [zeros, zeros]
-    run = {"rnn": _rnn_steps, "gru": _gru_steps, "lstm": _lstm_steps}[spec.cell]
-    outputs, last = run(g, spec, layer, project, initial, [f"{name}/{tick}" for tick in ticks])
-    return (g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]), last
-
-
-Project = Callable[..., list[str]]
-
-
-def _rnn_steps(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    layer: LayerWeights,
-    project: Project,
-    initial: Sequence[str],
-    ticks: Sequence[str],
-) -> tuple[list[str], str]:
-    recurrent, h = g.constant(f"{layer.name}/R", layer.r["h"]), initial[0]
-    outputs = []
-    for tick, fed in zip(ticks, project("h", with_recurrent_bias=True, label="input"), strict=True):
-        gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
-        h = rnn_update(g, spec, gates, tick)
-        outputs.append(h)
-    return outputs, ""
-
-
-def _gru_steps(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    layer: LayerWeights,
-    project: Project,
-    initial: Sequence[str],
-    ticks: Sequence[str],
-) -> tuple[list[str], str]:
-    name, size, h, after = layer.name, layer.hidden, initial[0], spec.reset == "after"
-    recurrent, recurrent_new = g.constant(f"{name}/Rzr", stack(layer.r, "zr")), g.constant(f"{name}/Rn", layer.r["n"])
-    fed = project("zr", with_recurrent_bias=True, label="input_zr")
-    fed_new = project("n", with_recurrent_bias=not after, label="input_n")
-    outputs = []
-    for tick, for_gates, for_new in zip(ticks, fed, fed_new, strict=True):
-        gates = g.node("Gemm", [h, recurrent, for_gates], f"{tick}/gates", transB=1)
-        if after:
-            bias_new = g.constant(f"{name}/Bn", layer.br["n"])
-            recalled = g.node("Gemm", [h, recurrent_new, bias_new], f"{tick}/recalled", transB=1)
-            h = gru_update(g, h, gates, for_new, size, tick, axis=1, recalled=recalled)
-        else:
-
-            def recall(kept: str, total: str, fed: str = for_new) -> str:
-                return g.node("Gemm", [kept, recurrent_new, fed], total, transB=1)
-
-            h = gru_update(g, h, gates, for_new, size, tick, axis=1, recall=recall)
-        outputs.append(h)
-    return outputs, ""
-
-
-def _lstm_steps(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    layer: LayerWeights,
-    project: Project,
-    initial: Sequence[str],
-    ticks: Sequence[str],
-) -> tuple[list[str], str]:
-    h, cell = initial
-    recurrent = g.constant(f"{layer.name}/R", stack(layer.r, "ifog"))
-    outputs = []
-    for tick, fed in zip(ticks, project("ifog", with_recurrent_bias=True, label="input"), strict=True):
-        gates = g.node("Gemm", [h, recurrent, fed], f"{tick}/gates", transB=1)
-        h, cell = lstm_update(g, cell, gates, layer.hidden, tick, axis=1)
-        outputs.append(h)
-    return outputs, cell
-
-
-def rnn_update(g: GraphBuilder, spec: ModelSpec, gates: str, tick: str) -> str:
-    """One step: h = act(gates), where gates = W x + b + R h."""
-    return g.node("Relu" if spec.activation == "relu" else "Tanh", [gates], f"{tick}/h")
-
-
-def gru_update(
-    g: GraphBuilder,
-    h: str,
-    gates: str,
-    fed_new: str,
-    size: int,
-    tick: str,
-    *,
-    axis: int,
-    recalled: str = "",
-    recall: Callable[[str, str], str] | None = None,
-) -> str:
-    """One step: z, r = sigmoid(gates); n = tanh(fed_new + r * recalled); h = n + z * (h - n).
-
-    With the reset before the product, n = tanh(recall(r * h, name of the sum)) instead, where fed_new is in the sum.
-    """
-    update, reset = g.split(g.node("Sigmoid", [gates], f"{tick}/zr"), [size] * 2, f"{tick}/gate", "zr", axis=axis)
-    kept = g.node("Mul", [reset, recalled or h], f"{tick}/kept")
-    total = recall(kept, f"{tick}/total") if recall else g.node("Add", [fed_new, kept], f"{tick}/total")
-    new = g.node("Tanh", [total], f"{tick}/n")
-    change = g.node("Mul", [update, g.node("Sub", [h, new], f"{tick}/difference")], f"{tick}/change")
-    return g.node("Add", [new, change], f"{tick}/h")
-
-
-def lstm_update(g: GraphBuilder, cell: str, gates: str, size: int, tick: str, *, axis: int) -> tuple[str, str]:
-    """One step, gates in the order i, f, o, g: c = f * c + i * g; h = o * tanh(c). Returns h and c."""
-    sigmoids, candidate = g.split(gates, [3 * size, size], f"{tick}/parts", ["ifo", "g"], axis=axis)
-    opened = g.node("Sigmoid", [sigmoids], f"{tick}/opened")
-    keep_in, forget, out = g.split(opened, [size] * 3, f"{tick}/gate", "ifo", axis=axis)
-    candidate = g.node("Tanh", [candidate], f"{tick}/candidate")
-    kept = g.node("Mul", [forget, cell], f"{tick}/kept")
-    cell = g.node("Add", [kept, g.node("Mul", [keep_in, candidate], f"{tick}/added")], f"{tick}/c")
-    return g.node("Mul", [out, g.node("Tanh", [cell], f"{tick}/squashed")], f"{tick}/h"), cell
+def product_blocks(spec: ModelSpec) -> int:
+    """Blocks of H columns in one product of all gates with [x, h]."""
+    return spec.gates + int(CELL_EMITTERS[spec.cell].parts_new_gate(spec))

@@ -17,10 +17,11 @@ import onnx
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
-from drnn_export.emitter.cells import LayerWeights, cell_nodes
-from drnn_export.emitter.layers import sequence_layer, stateful_layer
+from drnn_export.emitter.cells import cell_nodes
+from drnn_export.emitter.layers import LayerEmitter
 from drnn_export.emitter.request import GraphRequest
-from drnn_export.emitter.skew import skewed_layers
+from drnn_export.emitter.skew import SkewedLayers
+from drnn_export.emitter.weights import LayerWeights
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 
@@ -107,7 +108,7 @@ def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     `skewed` has one for all layers: (B, layers, widest H).
     """
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
-    return _network(GraphBuilder(), spec, zeros, request)
+    return _NetworkEmitter(GraphBuilder(), spec, zeros, request).emit()
 
 
 def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
@@ -117,7 +118,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0  # a mixed layer has few
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
-        _network(g, spec, weights, request)
+        _NetworkEmitter(g, spec, weights, request).emit()
         live, constants = g.finished([name for name, _, _ in edges(spec, request)[1]], request.precision)
         nodes, weight_bytes = len(live), sum(len(constant.raw_data) for constant in constants)
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
@@ -137,80 +138,88 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
         )
 
 
-def _network(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> list[str]:
-    """All nodes; returns the tensors of `boundaries`."""
-    plan = request.plan(spec)
-    layers = [LayerWeights.of(spec, weights, index) for index in range(spec.layers)]
-    x, length, stop = _time_major(g, spec, weights, request), request.steps, plan.layers[-1].steps
-    names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
-    for name, shape in request.state_shapes(spec).items():
-        g.shape(state_name(name), shape)
-    between = [g.origin(x)]
-    if request.form == "sequence":
-        for layer, layer_plan in zip(layers, plan.layers, strict=True):
-            x, length = sequence_layer(g, spec, layer, layer_plan, request, x, length)
-            between.append(g.origin(x))
-        missing = spec.head.output_steps(request.steps) + spec.window - 1 - plan.head_steps
-        if missing:  # the window of the first outputs reaches to before the sequence
-            x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
-    elif request.emission == "skewed":
-        x, every = skewed_layers(g, spec, layers, request, x, names)
-        between.append(every)
-    else:
-        for layer, dilation in zip(layers, spec.dilations, strict=True):
-            states = [pair for name, pair in names.items() if name.startswith(f"{layer.name}_")]
-            x = stateful_layer(g, spec, layer, request, dilation, x, states)
-            between.append(g.origin(x))
-    if request.form != "sequence" and spec.window > 1:
-        x, length = _fusion_memory(g, spec, request, x), length + spec.window - 1
-        stop = length
-    _head(g, spec, weights, x, stop, length, spec.head.output_steps(request.steps))
-    return between
+class _NetworkEmitter:
+    """The nodes of one graph."""
 
+    def __init__(self, g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> None:
+        self._g, self._spec, self._weights, self._request = g, spec, weights, request
 
-def _time_major(g: GraphBuilder, spec: ModelSpec, weights: Weights, request: GraphRequest) -> str:
-    """(B, T, C) or tokens (B, T) -> (T, B, C)."""
-    tokens = isinstance(spec.input, Tokens)
-    if 1 in (request.steps, request.batch):
-        x = g.reshape(INPUT, (request.steps, request.rows, *(() if tokens else (spec.input.width,))), "time_major")
-    else:
-        x = g.node("Transpose", [INPUT], "time_major", perm=[1, 0] if tokens else [1, 0, 2])
-    if not isinstance(spec.input, Tokens):
-        return x
-    if spec.input.embedding is not None:
-        return g.node("Gather", [g.constant("embedding/table", weights["embedding.weight"]), x], "embedding", axis=0)
-    depth = g.constant("one_hot/depth", np.array(spec.input.vocabulary, np.int64))
-    values = g.constant("one_hot/values", np.array([0, 1], np.float32))
-    return g.node("OneHot", [x, depth, values], "one_hot", axis=-1)
+    def emit(self) -> list[str]:
+        """All nodes; returns the tensors of `boundaries`."""
+        g, spec, request = self._g, self._spec, self._request
+        plan, steps = request.plan(spec), spec.head.output_steps(request.steps)
+        weights = [LayerWeights.of(spec, self._weights, index) for index in range(spec.layers)]
+        layers = [LayerEmitter(g, spec, request, layer) for layer in weights]
+        x, length, stop = self._time_major(), request.steps, plan.layers[-1].steps
+        names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
+        for name, shape in request.state_shapes(spec).items():
+            g.shape(state_name(name), shape)
+        between = [g.origin(x)]
+        if request.form == "sequence":
+            for layer, layer_plan in zip(layers, plan.layers, strict=True):
+                x, length = layer.sequence(layer_plan, x, length)
+                between.append(g.origin(x))
+            missing = steps + spec.window - 1 - plan.head_steps
+            if missing:  # the window of the first outputs reaches to before the sequence
+                x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
+        elif request.emission == "skewed":
+            x, every = SkewedLayers(g, spec, request, weights).emit(x, names)
+            between.append(every)
+        else:
+            for index, (layer, dilation) in enumerate(zip(layers, spec.dilations, strict=True)):
+                x = layer.stateful(dilation, x, [names[f"l{index}_{letter}"] for letter in spec.cell_states])
+                between.append(g.origin(x))
+        if request.form != "sequence" and spec.window > 1:
+            x, length = self._fusion_memory(x), length + spec.window - 1
+            stop = length
+        self._head(x, stop, length, steps)
+        return between
 
+    def _time_major(self) -> str:
+        """(B, T, C) or tokens (B, T) -> (T, B, C)."""
+        g, spec, request = self._g, self._spec, self._request
+        tokens = isinstance(spec.input, Tokens)
+        if 1 in (request.steps, request.batch):
+            x = g.reshape(INPUT, (request.steps, request.rows, *(() if tokens else (spec.input.width,))), "time_major")
+        else:
+            x = g.node("Transpose", [INPUT], "time_major", perm=[1, 0] if tokens else [1, 0, 2])
+        if not isinstance(spec.input, Tokens):
+            return x
+        if spec.input.embedding is not None:
+            table = g.constant("embedding/table", self._weights["embedding.weight"])
+            return g.node("Gather", [table, x], "embedding", axis=0)
+        depth = g.constant("one_hot/depth", np.array(spec.input.vocabulary, np.int64))
+        values = g.constant("one_hot/values", np.array([0, 1], np.float32))
+        return g.node("OneHot", [x, depth, values], "one_hot", axis=-1)
 
-def _fusion_memory(g: GraphBuilder, spec: ModelSpec, request: GraphRequest, top: str) -> str:
-    """top: (n, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
-    before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
-    joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
-    last = g.take(joined, length - (spec.window - 1), length, 1, "fusion/last")
-    g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
-    return joined
+    def _fusion_memory(self, top: str) -> str:
+        """top: (n, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
+        g, spec, request = self._g, self._spec, self._request
+        before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
+        joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
+        last = g.take(joined, length - (spec.window - 1), length, 1, "fusion/last")
+        g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
+        return joined
 
-
-def _head(g: GraphBuilder, spec: ModelSpec, weights: Weights, top: str, stop: int, length: int, steps: int) -> None:
-    """top: (length, B, H), of which the rows before `stop` count. Ends in `output`, for the last `steps` steps."""
-    window, features = spec.window, spec.hidden[-1]
-    weight, bias = weights["head.weight"], g.constant("head/B", weights["head.bias"])
-    first = stop - (steps + window - 1)
-    if window > 1:
-        indices = first + np.arange(steps)[:, None] + np.arange(window)
-        top = g.gather(top, indices, "head/window")  # (k, window, B, H)
-        top = g.node("Transpose", [top], "head/batch_first", perm=[2, 0, 1, 3])  # (B, k, window, H)
-    elif first > 0 or stop < length:
-        top = g.take(top, first, stop, 1, "head/select")  # (k, B, H)
-    if spec.head.kind == "last":
-        rows = g.reshape(top, (-1, window * features), "head/rows")
-        g.node("Gemm", [rows, g.constant("head/W", weight), bias], "head/linear", output=OUTPUT, transB=1)
-        return
-    if window > 1:
-        top = g.reshape(top, (-1, steps, window * features), "head/rows")
-    else:
-        top = g.node("Transpose", [top], "head/batch_first", perm=[1, 0, 2])
-    product = g.node("MatMul", [top, g.constant("head/W", weight.T)], "head/product")
-    g.node("Add", [product, bias], "head/linear", output=OUTPUT)
+    def _head(self, top: str, stop: int, length: int, steps: int) -> None:
+        """top: (length, B, H), of which the rows before `stop` count. Ends in `output`, for the last `steps` steps."""
+        g, spec, weights = self._g, self._spec, self._weights
+        window, features = spec.window, spec.hidden[-1]
+        weight, bias = weights["head.weight"], g.constant("head/B", weights["head.bias"])
+        first = stop - (steps + window - 1)
+        if window > 1:
+            indices = first + np.arange(steps)[:, None] + np.arange(window)
+            top = g.gather(top, indices, "head/window")  # (k, window, B, H)
+            top = g.node("Transpose", [top], "head/batch_first", perm=[2, 0, 1, 3])  # (B, k, window, H)
+        elif first > 0 or stop < length:
+            top = g.take(top, first, stop, 1, "head/select")  # (k, B, H)
+        if spec.head.kind == "last":
+            rows = g.reshape(top, (-1, window * features), "head/rows")
+            g.node("Gemm", [rows, g.constant("head/W", weight), bias], "head/linear", output=OUTPUT, transB=1)
+            return
+        if window > 1:
+            top = g.reshape(top, (-1, steps, window * features), "head/rows")
+        else:
+            top = g.node("Transpose", [top], "head/batch_first", perm=[1, 0, 2])
+        product = g.node("MatMul", [top, g.constant("head/W", weight.T)], "head/product")
+        g.node("Add", [product, bias], "head/linear", output=OUTPUT)

@@ -6,146 +6,188 @@ Time-major (steps, B, features) between layers, batch-first (B, rows, H) in stat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from drnn_export.emitter.builder import GraphBuilder
-from drnn_export.emitter.cells import LayerWeights, fused_layer, unrolled_layer
+from drnn_export.emitter.cells import CELL_EMITTERS
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.weights import LayerWeights, stack
+from drnn_models.cells import CELLS
 from drnn_models.cone import LayerPlan, as_slice
 from drnn_models.spec import ModelSpec
 
-_PARTS = "hc"
 
+class LayerEmitter:
+    """The nodes of one layer of a graph."""
 
-def sequence_layer(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    weights: LayerWeights,
-    layer: LayerPlan,
-    request: GraphRequest,
-    x: str,
-    length: int,
-) -> tuple[str, int]:
-    """A layer from a zero state, of which only the planned steps are computed.
+    def __init__(self, g: GraphBuilder, spec: ModelSpec, request: GraphRequest, weights: LayerWeights) -> None:
+        self._g, self._spec, self._request, self._weights = g, spec, request, weights
+        self._name, self._hidden = weights.name, weights.hidden
+        self._cell = CELL_EMITTERS[spec.cell](g, spec)
 
-    x: (length, B, C). Returns (cells * fold, B, H) and its length; rows past `layer.steps` are padding, which reaches
-    no earlier output and is left in place for the layers above.
-    """
-    name = weights.name
-    if layer.select is not None:
-        kept = as_slice(layer.select)
-        selected = f"{name}/select"
-        x = g.take(x, kept.start, kept.stop, kept.step, selected) if kept else g.gather(x, layer.select, selected)
-        length = layer.steps
-    full = layer.cells * layer.fold
-    if length < full:
-        x = g.pad(x, 0, full - length, f"{name}/pad")
-    elif length > full:
-        x = g.take(x, 0, full, 1, f"{name}/trim")
-    y, _ = _run(g, spec, weights, request, x, (layer.cells, layer.fold), name)
-    return y, full
+    def sequence(self, layer: LayerPlan, x: str, length: int) -> tuple[str, int]:
+        """The layer from a zero state, of which only the planned steps are computed.
 
+        Args:
+            layer: The steps that the layer computes.
+            x: (length, B, C).
+            length: Rows of `x`.
 
-def stateful_layer(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    weights: LayerWeights,
-    request: GraphRequest,
-    dilation: int,
-    x: str,
-    states: Sequence[tuple[str, str]],
-) -> str:
-    """A layer from its delay lines, and their update. x: (n, B, C). Returns (n, B, H).
+        Returns:
+            (cells * fold, B, H) and its length; rows past `layer.steps` are padding, which reaches no earlier output
+            and is left in place for the layers above.
+        """
+        g, name = self._g, self._name
+        if layer.select is not None:
+            kept = as_slice(layer.select)
+            selected = f"{name}/select"
+            x = g.take(x, kept.start, kept.stop, kept.step, selected) if kept else g.gather(x, layer.select, selected)
+            length = layer.steps
+        full = layer.cells * layer.fold
+        if length < full:
+            x = g.pad(x, 0, full - length, f"{name}/pad")
+        elif length > full:
+            x = g.take(x, 0, full, 1, f"{name}/trim")
+        y, _ = self._run(x, layer.cells, layer.fold, name)
+        return y, full
 
-    states: (input, output) names of the delay lines h, for an LSTM also c: (B, dilation, H), oldest first. n steps are
-    n // d folded steps, and one more on the first rows for the n % d that do not fill one. With `request.ring` and
-    n < d, a state holds only the n oldest rows, and its output the n newest, which take their place.
-    """
-    full, rest = divmod(request.steps, dilation)
-    if not full:
-        return _within_the_line(g, spec, weights, request, dilation, x, states)
-    name, hidden = weights.name, weights.hidden
-    used = g.take(x, 0, full * dilation, 1, f"{name}/whole") if rest else x
-    initial = [_time_major(g, request, before, dilation, hidden) for before, _ in states]
-    y, cell = _run(g, spec, weights, request, used, (full, dilation), name, initial)
-    last = g.take(y, (full - 1) * dilation, full * dilation, 1, f"{name}/last") if full > 1 else y
-    lines = [last, cell][: len(states)]  # (d, B, H)
-    if rest:
-        x = g.take(x, full * dilation, request.steps, 1, f"{name}/rest_of_input")
-        initial = [g.take(line, 0, rest, 1, f"{name}/oldest_{p}") for p, line in zip(_PARTS, lines, strict=False)]
-        more, cell = _run(g, spec, weights, request, x, (1, rest), f"{name}/rest", initial)
-        for index, new in enumerate([more, cell][: len(states)]):
-            kept = g.take(lines[index], rest, dilation, 1, f"{name}/kept_{_PARTS[index]}")
-            lines[index] = g.node("Concat", [kept, new], f"{name}/line_{_PARTS[index]}", axis=0)
-        y = g.node("Concat", [y, more], f"{name}/all", axis=0)
-    for line, (_, after) in zip(lines, states, strict=True):
-        _batch_first(g, request, line, dilation, hidden, after)
-    return y
+    def stateful(self, dilation: int, x: str, states: Sequence[tuple[str, str]]) -> str:
+        """The layer from its delay lines, and their update.
 
+        n steps are n // d folded steps, and one more on the first rows for the n % d that do not fill one. With
+        `request.ring` and n < d, a state holds only the n oldest rows, and its output the n newest, which take their
+        place.
 
-def _within_the_line(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    weights: LayerWeights,
-    request: GraphRequest,
-    dilation: int,
-    x: str,
-    states: Sequence[tuple[str, str]],
-) -> str:
-    """N < d: one batched cell on the n oldest rows of the delay lines."""
-    name, steps, hidden = weights.name, request.steps, weights.hidden
-    oldest = [
-        before if request.ring else g.take(before, 0, steps, 1, f"{name}/oldest_{part}", axis=1)
-        for part, (before, _) in zip(_PARTS, states, strict=False)
-    ]
-    initial = [_time_major(g, request, line, steps, hidden) for line in oldest]
-    y, cell = _run(g, spec, weights, request, x, (1, steps), name, initial)
-    for part, new, (before, after) in zip(_PARTS, (y, cell), states, strict=False):
-        if request.ring:
-            _batch_first(g, request, new, steps, hidden, after)
+        Args:
+            dilation: d.
+            x: (n, B, C).
+            states: (input, output) names of the delay lines, in the order of the cell's states: (B, d, H), oldest
+                first.
+
+        Returns:
+            (n, B, H).
+        """
+        full, rest = divmod(self._request.steps, dilation)
+        if not full:
+            return self._within_the_line(dilation, x, states)
+        g, name, letters = self._g, self._name, self._spec.cell_states
+        used = g.take(x, 0, full * dilation, 1, f"{name}/whole") if rest else x
+        initial = [self._time_major(before, dilation) for before, _ in states]
+        y, cell = self._run(used, full, dilation, name, initial)
+        last = g.take(y, (full - 1) * dilation, full * dilation, 1, f"{name}/last") if full > 1 else y
+        lines = [last, cell][: len(states)]  # (d, B, H)
+        if rest:
+            x = g.take(x, full * dilation, self._request.steps, 1, f"{name}/rest_of_input")
+            initial = [g.take(line, 0, rest, 1, f"{name}/oldest_{s}") for s, line in zip(letters, lines, strict=True)]
+            more, cell = self._run(x, 1, rest, f"{name}/rest", initial)
+            for index, new in enumerate([more, cell][: len(states)]):
+                kept = g.take(lines[index], rest, dilation, 1, f"{name}/kept_{letters[index]}")
+                lines[index] = g.node("Concat", [kept, new], f"{name}/line_{letters[index]}", axis=0)
+            y = g.node("Concat", [y, more], f"{name}/all", axis=0)
+        for line, (_, after) in zip(lines, states, strict=True):
+            self._batch_first(line, dilation, after)
+        return y
+
+    def _within_the_line(self, dilation: int, x: str, states: Sequence[tuple[str, str]]) -> str:
+        """N < d: one batched cell on the n oldest rows of the delay lines."""
+        g, name, steps, ring = self._g, self._name, self._request.steps, self._request.ring
+        letters = self._spec.cell_states
+        oldest = [
+            before if ring else g.take(before, 0, steps, 1, f"{name}/oldest_{letter}", axis=1)
+            for letter, (before, _) in zip(letters, states, strict=True)
+        ]
+        initial = [self._time_major(line, steps) for line in oldest]
+        y, cell = self._run(x, 1, steps, name, initial)
+        for letter, new, (before, after) in zip(letters, (y, cell), states, strict=False):
+            if ring:
+                self._batch_first(new, steps, after)
+            else:
+                kept = g.take(before, steps, dilation, 1, f"{name}/kept_{letter}", axis=1)
+                new = self._batch_first(new, steps, f"{name}/new_{letter}")
+                g.node("Concat", [kept, new], f"{name}/line_{letter}", output=after, axis=1)
+        return y
+
+    def _run(self, x: str, cells: int, fold: int, name: str, initial: Sequence[str] = ()) -> tuple[str, str]:
+        """Run the cell over folded steps.
+
+        Args:
+            x: (cells * fold, B, C).
+            cells: Steps one after the other.
+            fold: Rows of a folded step per sequence.
+            name: Prefix of the nodes' names.
+            initial: The states before the first step, (fold, B, H) each; none for zeros.
+
+        Returns:
+            The outputs (cells * fold, B, H) and, of a cell with a c that has a state, the last c (fold, B, H).
+        """
+        g, batch, hidden, features = self._g, self._request.rows, self._hidden, self._weights.features
+        rows = batch if batch < 0 else fold * batch
+        if self._request.fuses(self._spec, cells):
+            x = g.reshape(x, (cells, rows, features), f"{name}/fold") if fold > 1 else x
+            initial = [g.reshape(line, (1, rows, hidden), f"{line}/fold") for line in initial]
+            y, cell = self._operator(x, name, initial)
         else:
-            kept = g.take(before, steps, dilation, 1, f"{name}/kept_{part}", axis=1)
-            new = _batch_first(g, request, new, steps, hidden, f"{name}/new_{part}")
-            g.node("Concat", [kept, new], f"{name}/line_{part}", output=after, axis=1)
-    return y
+            x = g.reshape(x, (cells * rows, features), f"{name}/fold")
+            initial = [g.reshape(line, (rows, hidden), f"{line}/fold") for line in initial]
+            y, cell = self._unrolled(x, cells, rows, name, initial)
+        y = g.reshape(y, (cells * fold, batch, hidden), f"{name}/unfold")
+        return y, g.reshape(cell, (fold, batch, hidden), f"{name}/unfold_c") if cell and initial else ""
 
+    def _operator(self, x: str, name: str, initial: Sequence[str]) -> tuple[str, str]:
+        """The ONNX operator over x (steps, rows, C).
 
-def _run(
-    g: GraphBuilder,
-    spec: ModelSpec,
-    weights: LayerWeights,
-    request: GraphRequest,
-    x: str,
-    shape: tuple[int, int],
-    name: str,
-    initial: Sequence[str] = (),
-) -> tuple[str, str]:
-    """Run the cell over `shape` = (cells, fold) folded steps. x: (cells * fold, B, C). initial: (fold, B, H) each.
+        initial: (1, rows, H) each, or nothing for zeros. Returns the outputs (steps, 1, rows, H), and of a cell with a
+        c that has a state the last c (1, rows, H), otherwise "".
+        """
+        g, info, weights = self._g, CELLS[self._spec.cell], self._weights
+        bias = np.concatenate([stack(weights.bw, info.onnx), stack(weights.br, info.onnx)])
+        inputs = [
+            x,
+            g.constant(f"{self._name}/operator/W", stack(weights.w, info.onnx)[None]),
+            g.constant(f"{self._name}/operator/R", stack(weights.r, info.onnx)[None]),
+            g.constant(f"{self._name}/operator/B", bias[None]),
+            *(("", *initial) if initial else ()),
+        ]
+        attributes: dict[str, Any] = {"hidden_size": self._hidden, **self._cell.attributes()}
+        node = f"{name}/{self._spec.cell}"
+        if len(initial) < 2:
+            return g.node(info.operator, inputs, node, **attributes), ""
+        outputs, _, last = g.nodes(info.operator, inputs, node, ["outputs", "", "c"], **attributes)
+        return outputs, last
 
-    Returns the outputs (cells * fold, B, H) and, of an LSTM with a state, the last c (fold, B, H).
-    """
-    (cells, fold), batch, hidden = shape, request.rows, weights.hidden
-    rows = batch if batch < 0 else fold * batch
-    if request.fuses(spec, cells):
-        x = g.reshape(x, (cells, rows, weights.features), f"{name}/fold") if fold > 1 else x
-        initial = [g.reshape(line, (1, rows, hidden), f"{line}/fold") for line in initial]
-        y, cell = fused_layer(g, spec, weights, x, name, initial)
-    else:
-        x = g.reshape(x, (cells * rows, weights.features), f"{name}/fold")
-        initial = [g.reshape(line, (rows, hidden), f"{line}/fold") for line in initial]
-        y, cell = unrolled_layer(g, spec, weights, x, cells, rows, name, initial)
-    y = g.reshape(y, (cells * fold, batch, hidden), f"{name}/unfold")
-    return y, g.reshape(cell, (fold, batch, hidden), f"{name}/unfold_c") if cell and initial else ""
+    def _unrolled(self, x: str, steps: int, rows: int, name: str, initial: Sequence[str]) -> tuple[str, str]:
+        """Nodes for every step over x (steps * rows, C); `cell_nodes` a step.
 
+        initial: (rows, H) each, or nothing for zeros. Returns the outputs (steps * rows, H), and of a cell with a c the
+        last c (rows, H), otherwise "".
+        """
+        g, layer = self._g, self._weights
+        ticks = [f"t{t:03d}" for t in range(steps)]
 
-def _time_major(g: GraphBuilder, request: GraphRequest, value: str, rows: int, hidden: int) -> str:
-    """(B, rows, H) -> (rows, B, H)."""
-    if 1 in (rows, request.batch):
-        return g.reshape(value, (rows, request.rows, hidden), f"{value}/time_major")
-    return g.node("Transpose", [value], f"{value}/time_major", perm=[1, 0, 2])
+        def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
+            """W x + b for all steps in one product, then one (rows, G*H) piece per step."""
+            bias = stack(layer.bw, gates) + (stack(layer.br, gates) if with_recurrent_bias else 0)
+            weight = g.constant(f"{layer.name}/{label}/W", stack(layer.w, gates))
+            inputs = [x, weight, g.constant(f"{layer.name}/{label}/B", bias)]
+            whole = g.node("Gemm", inputs, f"{name}/{label}", transB=1)
+            return g.split(whole, [rows] * steps, f"{name}/{label}/steps", ticks, axis=0) if steps > 1 else [whole]
 
+        if not initial:
+            zeros = g.constant(f"zeros_{rows}_{layer.hidden}", np.zeros((rows, layer.hidden), np.float32))
+            initial = [zeros] * len(self._spec.cell_states)
+        outputs, last = self._cell.steps(layer, project, initial, [f"{name}/{tick}" for tick in ticks])
+        return (g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]), last
 
-def _batch_first(g: GraphBuilder, request: GraphRequest, value: str, rows: int, hidden: int, output: str) -> str:
-    """(rows, B, H) -> (B, rows, H), called `output`."""
-    if 1 in (rows, request.batch):
-        return g.reshape(value, (request.rows, rows, hidden), output, keep=True)
-    return g.node("Transpose", [value], output, perm=[1, 0, 2])
+    def _time_major(self, value: str, rows: int) -> str:
+        """(B, rows, H) -> (rows, B, H)."""
+        if 1 in (rows, self._request.batch):
+            return self._g.reshape(value, (rows, self._request.rows, self._hidden), f"{value}/time_major")
+        return self._g.node("Transpose", [value], f"{value}/time_major", perm=[1, 0, 2])
+
+    def _batch_first(self, value: str, rows: int, output: str) -> str:
+        """(rows, B, H) -> (B, rows, H), called `output`."""
+        if 1 in (rows, self._request.batch):
+            return self._g.reshape(value, (self._request.rows, rows, self._hidden), output, keep=True)
+        return self._g.node("Transpose", [value], output, perm=[1, 0, 2])

@@ -6,16 +6,17 @@ import dataclasses
 from typing import get_args
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Emission, Form, Precision
+from drnn_core.types import PRECISIONS, Emission, Form, NamedGraph, Precision
 from drnn_export.emitter.cells import cell_nodes
 from drnn_models.cone import ConePlan, plan_cone
 from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle import GraphInfo
 
 MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
 
 @dataclasses.dataclass(frozen=True)
-class GraphRequest:
+class GraphRequest(NamedGraph):
     """One graph.
 
     `steps`: time steps of one run, static. `batch`: B, or None for a dynamic batch axis (emissions `fused` and
@@ -62,6 +63,13 @@ class GraphRequest:
             raise InputError("form sequence has no state, and so no rings", "Ask for form chunk or step.")
         if self.form != "sequence" and self.prune:
             object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output
+
+    @classmethod
+    def of(cls, graph: GraphInfo) -> GraphRequest:
+        """What a bundle's graph was emitted for."""
+        return cls(
+            graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
+        )
 
     @property
     def rows(self) -> int:

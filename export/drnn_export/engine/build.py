@@ -27,7 +27,7 @@ from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 if TYPE_CHECKING:
     import onnx as onnx_module
 
-    from drnn_export.lint.tables import Target
+    from drnn_export.lint.tables import LintTarget
 
 Backend = Flavour
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -85,12 +85,15 @@ def build_engine(
     time; `InputError` for a damaged file, a wrong `batch`, or a place that cannot be written to. Whatever is raised,
     Ctrl-C included, `engine` and its sidecar stay as they were.
     """
+    from drnn_export.onnx_surgery import tensor_infos
+
     controls = controls or BuildControls()
     controls.check(backend)
     module, device = _usable(backend, compute_capabilities), gpu()
     targets = build_targets(backend, module, tuple(compute_capabilities), device)
     model, digest = _read_graph(onnx)
-    _check_batch(onnx, model, batch)
+    inputs = tensor_infos(model.graph.input)
+    _check_batch(onnx, inputs, batch)
     _check_graph(onnx, model, lint_target(backend, module.version), targets)
     request: dict[str, Any] = {
         "module": module.loaded.__name__,
@@ -118,7 +121,7 @@ def build_engine(
         controls,
         onnx=onnx.name,
         engine=os.path.relpath(engine, onnx.parent),
-        inputs=_declared(model.graph.input),
+        inputs=inputs,
         batch=batch,
         compute_capabilities=targets if ahead_of_time else (),
     )
@@ -206,7 +209,7 @@ def known_compute_capabilities(module: Any) -> tuple[str, ...]:
     return tuple(f"{name[:-1]}.{name[-1]}" for name in sorted(names, key=int))
 
 
-def lint_target(backend: Backend, version: str) -> Target:
+def lint_target(backend: Backend, version: str) -> LintTarget:
     """The lint table that is nearest to a backend of this version."""
     if backend == "tensorrt-rtx":
         return "tensorrt-rtx"
@@ -232,8 +235,8 @@ def _read_graph(path: Path) -> tuple[onnx_module.ModelProto, str]:
     return parse_graph(data, path, fix), hashlib.sha256(data).hexdigest()
 
 
-def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, int, int] | None) -> None:
-    free = sorted(tensor.name for tensor in _declared(model.graph.input) if -1 in tensor.shape)
+def _check_batch(path: Path, inputs: Sequence[TensorInfo], batch: tuple[int, int, int] | None) -> None:
+    free = sorted(tensor.name for tensor in inputs if -1 in tensor.shape)
     if free and batch is None:
         what = f"{path} takes any batch (input {free[0]!r})"
         raise InputError(what, "Give the smallest, usual and largest batch that the engine is for.")
@@ -244,7 +247,7 @@ def _check_batch(path: Path, model: onnx_module.ModelProto, batch: tuple[int, in
         raise InputError(f"batch sizes must be smallest <= usual <= largest, from 1 up, got {batch}")
 
 
-def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target, capabilities: Sequence[str]) -> None:
+def _check_graph(path: Path, model: onnx_module.ModelProto, target: LintTarget, capabilities: Sequence[str]) -> None:
     """Raise `EngineError` for what NVIDIA's parser misreads in silence, and for what a GPU generation does not have.
 
     What the parser refuses, it says best itself.
@@ -259,7 +262,9 @@ def _check_graph(path: Path, model: onnx_module.ModelProto, target: Target, capa
 
 def _compare(path: Path, model: onnx_module.ModelProto, sidecar: Sidecar) -> None:
     """Raise `EngineError` unless the engine's inputs and outputs are those that the graph declares."""
-    declared = (*_declared(model.graph.input), *_declared(model.graph.output))
+    from drnn_export.onnx_surgery import tensor_infos
+
+    declared = tensor_infos([*model.graph.input, *model.graph.output])
     built = {tensor.name: tensor for tensor in (*sidecar.inputs, *sidecar.outputs)}
     for tensor in declared:
         if built.get(tensor.name) != tensor:
@@ -274,19 +279,3 @@ def _check_kernels(path: Path, model: onnx_module.ModelProto, kernels: Kernels |
         return
     if wrong := kernels.mismatch(cast(Precision, said)):
         raise EngineError(f"{path.name} was built in another precision than {said}: {wrong}", OTHER_FORM)
-
-
-def _declared(values: Any) -> tuple[TensorInfo, ...]:
-    """ONNX value infos in the sidecar's words; a named or missing size is -1."""
-    from onnx.helper import tensor_dtype_to_np_dtype
-
-    return tuple(
-        TensorInfo(
-            name=value.name,
-            dtype=tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
-            shape=tuple(
-                axis.dim_value if axis.HasField("dim_value") else -1 for axis in value.type.tensor_type.shape.dim
-            ),
-        )
-        for value in values
-    )

@@ -27,7 +27,7 @@ class Kernels:
 
     def mismatch(self, precision: Precision) -> str:
         """What keeps these kernels from being of the precision that was asked for, or ""."""
-        others = sorted(mark for each, mark in _MARKS.items() if each != precision and mark in self.types)
+        others = sorted(({*_MARKS.values()} - {_MARKS.get(precision, "")}) & {*self.types})
         if others:
             return f"its kernels hold {', '.join(others)}, which {precision} has not"
         if precision in _MARKS and _MARKS[precision] not in self.types:

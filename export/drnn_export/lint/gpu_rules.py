@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from drnn_export.lint.graph_view import Site
-from drnn_export.lint.tables import Finding, Target
+from drnn_export.lint.tables import Finding, LintTarget
 
 _TURING = "7.5"
 _PRODUCTS = ("Einsum", "GRU", "Gemm", "LSTM", "MatMul", "RNN")
 
 
-def generation_findings(sites: Iterable[Site], target: Target, capabilities: Sequence[str]) -> Iterator[Finding]:
+def generation_findings(sites: Iterable[Site], target: LintTarget, capabilities: Sequence[str]) -> Iterator[Finding]:
     """One finding for each thing that a GPU of `capabilities` (for example "7.5") does not take, at its first node."""
     if _TURING not in capabilities:
         return

@@ -26,7 +26,7 @@ from drnn_export.lint.graph_view import (
     without_large_weights,
 )
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
-from drnn_export.lint.tables import TARGETS, Finding, Severity, Table, Target, load_table
+from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
 from drnn_export.lint.weight_rules import weight_findings
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ __all__ = [
     "TARGETS",
     "UNBUILDABLE",
     "Finding",
+    "LintTarget",
     "Severity",
-    "Target",
     "lint_file",
     "lint_model",
     "load_table",
@@ -58,8 +58,8 @@ class _Prepared:
 
 
 def lint_file(
-    path: Path, targets: Sequence[Target] = TARGETS, capabilities: Sequence[str] = ()
-) -> dict[Target, tuple[Finding, ...]]:
+    path: Path, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
+) -> dict[LintTarget, tuple[Finding, ...]]:
     """Findings for each target, errors first. capabilities: of GPUs that it must also run on, for example "7.5".
 
     Raises `InputError` for a file that cannot be read or is not an ONNX model.
@@ -72,7 +72,7 @@ def lint_file(
 
 
 def lint_model(
-    model: onnx.ModelProto, target: Target, folder: Path, capabilities: Sequence[str] = ()
+    model: onnx.ModelProto, target: LintTarget, folder: Path, capabilities: Sequence[str] = ()
 ) -> tuple[Finding, ...]:
     """Findings for one target, errors first. `folder`: where external data is looked for."""
     return _lint(model, _prepare(model), load_table(target), folder, capabilities)

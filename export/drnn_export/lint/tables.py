@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-Target = Literal["tensorrt-10.3", "tensorrt-11", "tensorrt-rtx"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+LintTarget = Literal["tensorrt-10.3", "tensorrt-11", "tensorrt-rtx"]
+TARGETS: tuple[LintTarget, ...] = get_args(LintTarget)
 Severity = Literal["error", "warning"]
 
 _Rule = TypeVar("_Rule")
@@ -67,7 +67,7 @@ class Table:
     `unlisted_quantised`: severity of a quantised type that the operator's row does not list.
     """
 
-    target: Target
+    target: LintTarget
     title: str
     rules_from: str
     opsets: tuple[int, int]
@@ -86,7 +86,7 @@ class Table:
 
 
 @functools.cache
-def load_table(target: Target) -> Table:
+def load_table(target: LintTarget) -> Table:
     """The table of one target, from the data file of this package."""
     data = _data()
     about = data["targets"][target]
@@ -117,7 +117,7 @@ def _data() -> dict[str, Any]:
     return tomllib.loads(Path(__file__).with_name("tables.toml").read_text(encoding="utf-8"))
 
 
-def _operators(data: Mapping[str, Any], target: Target) -> dict[str, frozenset[str] | None]:
+def _operators(data: Mapping[str, Any], target: LintTarget) -> dict[str, frozenset[str] | None]:
     table = {name: frozenset(row["types"]) or None for row in data["operators"] for name in row["names"]}
     changes = data["changes"][target]
     for name in changes["absent"]:
@@ -131,7 +131,7 @@ def _operators(data: Mapping[str, Any], target: Target) -> dict[str, frozenset[s
     return table
 
 
-def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: Target) -> dict[str, tuple[_Rule, ...]]:
+def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: LintTarget) -> dict[str, tuple[_Rule, ...]]:
     """Operator -> the rules that hold for it on `target`."""
     found: dict[str, tuple[_Rule, ...]] = {}
     for row, rule in rows:

@@ -22,7 +22,7 @@ from typing import Any
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
 from drnn_core.plain_data import parse_json
-from drnn_core.types import Emission, Form, Precision, TensorInfo
+from drnn_core.types import Emission, Form, NamedGraph, Precision, TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.golden import REBUILD, GoldenCase, read_golden
@@ -32,7 +32,7 @@ MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safe
 
 
 @dataclasses.dataclass(frozen=True)
-class GraphInfo:
+class GraphInfo(NamedGraph):
     """One ONNX graph of a bundle.
 
     Attributes:
@@ -69,16 +69,6 @@ class GraphInfo:
     ring: bool = False
     delay: int = 0
     profile: tuple[int, int, int] | None = None
-
-    @property
-    def kind(self) -> str:
-        """What it computes, whatever the emission: sequence, step, or chunk with its length, for example chunk32."""
-        return f"chunk{self.steps}" if self.form == "chunk" else self.form
-
-    @property
-    def name(self) -> str:
-        """The name in tables: kind/emission, for example sequence/fused; and the precision, unless that is fp32."""
-        return f"{self.kind}/{self.emission}" + (f"/{self.precision}" if self.precision != "fp32" else "")
 
 
 @dataclasses.dataclass(frozen=True)

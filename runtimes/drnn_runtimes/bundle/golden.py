@@ -86,7 +86,7 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
     Raises:
         InputError: The file is missing or damaged, or a case is misshapen or not finite.
     """
-    with reading_npz(path, "golden data", REBUILD, key=_INDEX) as (index, arrays):
+    with reading_npz(path, f"cannot read {path}", REBUILD, key=_INDEX) as (index, arrays):
         cases = tuple(
             GoldenCase(
                 name=entry["name"],

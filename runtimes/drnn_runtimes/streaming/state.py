@@ -75,7 +75,7 @@ class StreamState:
         Raises:
             InputError: The file is anything else.
         """
-        with reading_npz(path, "a stream's state", _AGAIN, format=FORMAT) as (about, arrays):
+        with reading_npz(path, f"{path} cannot be read as a stream's state", _AGAIN, format=FORMAT) as (about, arrays):
             lines = {str(name): arrays[f"line_{name}"] for name in about["lines"]}
             state = cls(str(about["model"]), int(about["steps"]), arrays["waiting"], lines)
         if not all(line.dtype == np.float32 and np.isfinite(line).all() for line in state.lines.values()):

@@ -10,11 +10,12 @@ import importlib
 from typing import Any, Literal
 
 from drnn_core.environment import release
+from drnn_core.types import PRECISIONS
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 _TENSORRT_SINCE = (10, 3)
-_DATA_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}  # the others are NumPy's names in capitals
+_DATA_TYPES = {info.tensorrt: info.dtype for info in PRECISIONS.values()}  # the others are NumPy's names in capitals
 
 
 @dataclasses.dataclass(frozen=True)

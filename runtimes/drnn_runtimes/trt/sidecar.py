@@ -170,8 +170,9 @@ def this_platform() -> str:
 
 def sidecar_schema() -> dict[str, Any]:
     """The JSON schema of a sidecar. The description of each key completes the sentence "it must be ..."."""
-    text = (resources.files("drnn_runtimes.trt") / "sidecar.schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
+    schema: dict[str, Any] = json.loads(
+        (resources.files("drnn_runtimes.trt") / "sidecar.schema.json").read_text(encoding="utf-8")
+    )
     return schema
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS
 from drnn_runtimes.trt.bindings import data_type
 
 Array = NDArray[Any]
@@ -26,11 +27,9 @@ def dtype_of(tensor: Any) -> np.dtype[Any]:
         InputError: NumPy lacks the type.
     """
     name = data_type(tensor.dtype)
-    if name == "bfloat16":
-        import ml_dtypes
-
-        kind: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return kind
+    for info in PRECISIONS.values():
+        if name == info.dtype:
+            return info.numpy
     try:
         return np.dtype(name)
     except TypeError as error:

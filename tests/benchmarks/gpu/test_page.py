@@ -126,7 +126,8 @@ RESULT = made_up(
 def test_page_in_the_repository_is_what_the_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "PAGE", tmp_path / "gpu.md")
     assert main(["--render"]) == 0
-    assert (tmp_path / "gpu.md").read_text() == PAGE.read_text() == page(load_results(RESULTS))
+    written = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert written == PAGE.read_text(encoding="utf-8") == page(load_results(RESULTS))
 
 
 def test_without_a_result_the_page_says_so_and_what_follows() -> None:
@@ -196,7 +197,7 @@ def test_tables_hold_what_was_measured(line: str) -> None:
 
 
 def test_results_of_a_cpu_are_not_shown(tmp_path: Path) -> None:
-    (tmp_path / "gpu-a.json").write_text(json.dumps(RESULT))
+    (tmp_path / "gpu-a.json").write_text(json.dumps(RESULT), encoding="utf-8")
     tested = {**RESULT, "device": {**RESULT["device"], "kind": "cpu"}}
-    (tmp_path / "gpu-b.json").write_text(json.dumps(tested))
+    (tmp_path / "gpu-b.json").write_text(json.dumps(tested), encoding="utf-8")
     assert load_results(tmp_path) == [RESULT]

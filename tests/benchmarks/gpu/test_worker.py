@@ -275,7 +275,7 @@ def test_bundles_are_kept_while_they_would_be_made_of_the_same(
     assert write_bundles(setting, "gru") == first
     assert exports == ["b1", "b32", "stream"]
     next((setting.work / "gru" / "b1").glob("*.onnx")).write_bytes(b"damaged")
-    (setting.work / "gru" / "stream.made-of").write_text("of other weights")
+    (setting.work / "gru" / "stream.made-of").write_text("of other weights", encoding="utf-8")
     assert write_bundles(setting, "gru") == first
     assert exports[3:] == ["b1", "stream"]
 

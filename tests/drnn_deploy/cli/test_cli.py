@@ -62,14 +62,6 @@ def test_import_does_not_load_the_heavy_packages(start: str) -> None:
     assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
 
 
-def test_package_has_what_it_says_and_no_more() -> None:
-    assert drnn_deploy.__all__ == ["ExportOptions", "ExportResult", "export"]
-    for name in drnn_deploy.__all__:
-        assert callable(getattr(drnn_deploy, name))
-    with pytest.raises(AttributeError, match="no attribute 'exprot'"):
-        drnn_deploy.exprot  # noqa: B018
-
-
 def test_real_process_exports_and_refuses(model: Path) -> None:
     out = model.parent / "bundle"
     done = python(START_EXPORT, model, "--output", out, "--engine", "none", "--runtime", "torch", "--json", "-")

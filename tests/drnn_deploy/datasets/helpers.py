@@ -15,6 +15,7 @@ from drnn_deploy.datasets import FileResult
 CONTENTS = {"images": random.Random(0).randbytes(300_000), "labels": b"0123456789" * 30}
 GZ = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in CONTENTS.items()}
 WHOLE = len(GZ["images.gz"])
+CERTIFICATE = Path(__file__).with_name("localhost.pem")  # for 127.0.0.1, signed by itself, with its key
 MEMBERS = {f"package/data/{name}": content for name, content in CONTENTS.items()}
 
 

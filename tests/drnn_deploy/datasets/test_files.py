@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import gzip
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import datasets
-from drnn_deploy.datasets import files as data_files
 from drnn_deploy.datasets.files import File
 from tests.drnn_deploy.datasets.helpers import CONTENTS, GZ, Server, flip, names, origins, put
 
@@ -89,17 +87,26 @@ def test_a_folder_that_cannot_be_made_is_explained(place: Path, server: Server) 
     assert server.asked == []
 
 
-def test_a_full_disk_is_no_fault_of_the_server(place: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextlib.contextmanager
-    def full(path: Path) -> Iterator[Path]:
-        raise InputError(f"cannot write {path}: No space left on device", "Choose another place with --output")
-        yield path
+@pytest.mark.parametrize(("fails", "left"), [("open", []), ("touch", ["images.gz.part"])])
+def test_a_full_disk_is_no_fault_of_the_server(
+    fails: str, left: list[str], place: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the part is written, or the file itself: then nothing has to be asked for again once there is space."""
 
-    monkeypatch.setattr(data_files, "replacing", full)
+    def full(*words: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, fails, full)
     with pytest.raises(InputError) as caught:
         datasets.fetch("tiny")
     assert caught.value.message == f"cannot write {place / 'images'}: No space left on device"
     assert "DRNN_DATA" in caught.value.fix
     assert "--output" not in caught.value.fix
-    assert names(place) == ["images.gz.part"]  # nothing to be asked for again once there is space
+    assert names(place) == left
     assert len(server.asked) == 1
+
+
+def test_others_may_read_what_came_as_far_as_the_umask_lets_them(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    datasets.fetch("tiny")
+    assert (place / "images").stat().st_mode == (tmp_path / "mine").stat().st_mode

@@ -177,7 +177,7 @@ def test_help_names_every_data_set() -> None:
 def test_the_command_line_imports_nothing_heavy() -> None:
     code = (
         "import sys, drnn_deploy.cli.data\n"
-        "heavy = {'rich', 'urllib.request', 'numpy', 'torch', 'tarfile', 'drnn_deploy.datasets'}\n"
+        "heavy = {'rich', 'pooch', 'requests', 'urllib.request', 'numpy', 'torch', 'tarfile', 'drnn_deploy.datasets'}\n"
         "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
     )
     path = [entry for entry in sys.path if entry]

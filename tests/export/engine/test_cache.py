@@ -98,7 +98,8 @@ def flip(path: Path) -> None:
         lambda path: sidecar_path(path).unlink(),
         lambda path: sidecar_path(path).write_text("{", encoding="utf-8"),
         lambda path: sidecar_path(path).write_text(
-            sidecar_path(path).read_text(encoding="utf-8").replace('"onnx_sha256": "', '"onnx_sha256": "0')[:-1]
+            sidecar_path(path).read_text(encoding="utf-8").replace('"onnx_sha256": "', '"onnx_sha256": "0')[:-1],
+            encoding="utf-8",
         ),
     ],
 )

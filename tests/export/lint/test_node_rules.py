@@ -16,13 +16,13 @@ from onnx import TensorProto, helper
 from drnn_core.errors import InputError
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.functions import function_size
-from drnn_export.lint.linter import TARGETS, Target, lint_file, lint_model, load_table
+from drnn_export.lint.linter import TARGETS, LintTarget, lint_file, lint_model, load_table
 from tests.export.lint import graphs
 from tests.export.lint.cases import REFUSED, TAKEN
 from tests.export.lint.graphs import FLOAT, INT64, model, one, recurrent
 
 
-def rules(model_: onnx.ModelProto, target: Target = "tensorrt-11") -> set[tuple[str, str]]:
+def rules(model_: onnx.ModelProto, target: LintTarget = "tensorrt-11") -> set[tuple[str, str]]:
     """(severity, rule) of what is found."""
     return {(finding.severity, finding.rule) for finding in lint_model(model_, target, Path("nowhere"))}
 
@@ -48,13 +48,13 @@ def rules(model_: onnx.ModelProto, target: Target = "tensorrt-11") -> set[tuple[
         ),
     ],
 )
-def test_targets_differ_as_their_tables_do(graph: onnx.ModelProto, refused_by: set[Target]) -> None:
+def test_targets_differ_as_their_tables_do(graph: onnx.ModelProto, refused_by: set[LintTarget]) -> None:
     found = {target for target in TARGETS if ("error" in {severity for severity, _ in rules(graph, target)})}
     assert found == refused_by
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_tables_name_operators_types_and_attributes_that_exist(target: Target) -> None:
+def test_tables_name_operators_types_and_attributes_that_exist(target: LintTarget) -> None:
     table, newest = load_table(target), {schema.name: schema for schema in onnx.defs.get_all_schemas()}
     schemas = {schema.name for schema in onnx.defs.get_all_schemas_with_history()}
     own = {"ImageScaler", "ParametricSoftplus", "ScaledTanh"}  # of ONNX before opset 9, and of TensorRT
@@ -75,7 +75,7 @@ def test_quantised_types_outside_the_table_are_a_warning_where_nothing_was_measu
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_versions_outside_the_documented_ones_are_a_warning(target: Target) -> None:
+def test_versions_outside_the_documented_ones_are_a_warning(target: LintTarget) -> None:
     table = load_table(target)
     lowest, highest = table.opsets
     assert rules(one("Tanh", opset=highest, ir=table.ir_version), target) == set()

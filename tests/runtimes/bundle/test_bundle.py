@@ -303,7 +303,7 @@ def test_manifest_edited_by_hand(bundle: Path, refused: Callable[..., None], nam
 
 def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..., None]) -> None:
     path = bundle / "manifest.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"steps": 8', '"steps": 9'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"steps": 8', '"steps": 9'), encoding="utf-8")
     refused("manifest.json was changed after the export: its checksum differs", "Export it again")
 
 

@@ -169,7 +169,9 @@ def test_a_sidecar_edited_by_hand_is_an_engine_error(
     graph = graph_info(2)
     bundle = bundle_of(tmp_path, graph, SIDECAR)
     path = tmp_path / "model.engine.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "compute_capabilities": "any"}))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), "compute_capabilities": "any"}), encoding="utf-8"
+    )
     with (
         pytest.raises(EngineError, match="compute_capabilities: must be a list"),
         TensorRTRuntime("tensorrt-rtx").load(bundle, graph),

@@ -185,7 +185,7 @@ def test_every_report_says_that_no_engine_ran(tmp_path: Path, capsys: pytest.Cap
     notes = {row.runtime: row.caveat for row in report.rows}
     assert notes == {"tensorrt-network": NETWORK.caveat, "torch": ""}
     assert "the engine was not executed" in NETWORK.caveat
-    show_parity(make_console(None), report.rows, report.missing)
+    show_parity(make_console(None), report)
     assert f"note    tensorrt-network: {NETWORK.caveat}" in capsys.readouterr().out
 
 

@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from drnn_deploy.debug.stages import request_of
 from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle
 
@@ -236,14 +236,14 @@ def emitted_with(**changes: Any) -> Callable[[Bundle], onnx.ModelProto]:
 
     def make(bundle: Bundle) -> onnx.ModelProto:
         spec = dataclasses.replace(bundle.spec, **changes)
-        return emit(spec, bundle.weights, request_of(bundle.graphs[0]))
+        return emit(spec, bundle.weights, GraphRequest.of(bundle.graphs[0]))
 
     return make
 
 
 def emitted_in(precision: Any) -> Callable[[Bundle], onnx.ModelProto]:
     def make(bundle: Bundle) -> onnx.ModelProto:
-        request = dataclasses.replace(request_of(bundle.graphs[0]), precision=precision)
+        request = dataclasses.replace(GraphRequest.of(bundle.graphs[0]), precision=precision)
         return emit(bundle.spec, bundle.weights, request)
 
     return make
@@ -254,6 +254,6 @@ def emitted_from(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> C
 
     def make(bundle: Bundle) -> onnx.ModelProto:
         changed: Weights = {**bundle.weights, name: change(bundle.weights[name].copy())}
-        return emit(bundle.spec, changed, request_of(bundle.graphs[0]))
+        return emit(bundle.spec, changed, GraphRequest.of(bundle.graphs[0]))
 
     return make

@@ -1,0 +1,94 @@
+"""Reading any ONNX graph, and changed copies of it in which tensors can be seen or replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from drnn_core.errors import InputError
+from drnn_core.types import TensorInfo
+from drnn_runtimes.bundle import Bundle, GraphInfo
+
+
+def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
+    """Read the bundle's ONNX file.
+
+    Raises:
+        InputError: The file is no valid ONNX model, or does not hold all its constants.
+    """
+    fix = "Export it again: drnn-export model.pt"
+    try:
+        model = onnx.load(bundle.path(graph.file), load_external_data=False)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
+        reason = next(iter(str(error).splitlines()), "")
+        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputError(f"{graph.file} keeps constants in another file", fix)
+    return model
+
+
+def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    """Name, type and shape of a tensor whose type and rank are known; a named or missing size is -1.
+
+    Raises:
+        KeyError: onnx has no NumPy type for the tensor's type.
+    """
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return TensorInfo(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+
+
+def tensor_infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
+    """`tensor_info` of the inputs or outputs of a graph."""
+    return tuple(tensor_info(value) for value in values)
+
+
+def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
+    """Name -> every tensor of a graph whose type and rank can be inferred."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]
+    with contextlib.suppress(Exception):  # a graph that contradicts itself: what it says of itself must do
+        model = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    values = [*model.graph.value_info, *model.graph.output, *model.graph.input]
+    typed = [value for value in values if value.type.tensor_type.elem_type and value.type.tensor_type.HasField("shape")]
+    return {value.name: tensor_info(value) for value in typed}
+
+
+def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
+    """A copy of the model with these tensors as further outputs."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    there = {value.name for value in model.graph.output}
+    changed.graph.output.extend(_value_info(tensor) for tensor in tensors if tensor.name not in there)
+    return changed
+
+
+def cut(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
+    """A copy of the model that gives these tensors as outputs and reads inputs (`given_name`) in their place."""
+    changed = opened(model, tensors)
+    given = {tensor.name: given_name(tensor.name) for tensor in tensors}
+    for node in changed.graph.node:
+        for index, name in enumerate(node.input):
+            if name in given:
+                node.input[index] = given[name]
+    inputs = [_value_info(dataclasses.replace(tensor, name=given[tensor.name])) for tensor in tensors]
+    changed.graph.input.extend(inputs)
+    return changed
+
+
+def given_name(tensor: str) -> str:
+    """The input that a cut graph reads in place of a tensor."""
+    return f"{tensor}/given"
+
+
+def _value_info(tensor: TensorInfo) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    shape = [f"{tensor.name}/{axis}" if size < 0 else size for axis, size in enumerate(tensor.shape)]
+    return helper.make_tensor_value_info(tensor.name, kind, shape)

@@ -1,0 +1,67 @@
+"""Imports go one way: among the import packages, and among the parts of drnn_deploy."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {  # package -> its folder; a package imports only itself and those before it
+    "drnn_core": "models",
+    "drnn_models": "models",
+    "drnn_runtimes": "runtimes",
+    "drnn_export": "export",
+    "drnn_zoo": "models",
+    "drnn_deploy": ".",
+}
+BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that these import
+    "parity": (),
+    "planner": (),
+    "datasets": (),
+    "audio_classifier": ("datasets",),
+    "debug": ("parity",),
+    "exporter": ("parity", "planner"),
+    "tasks": ("datasets",),
+    "evaluation": ("parity", "tasks"),
+    "matrix": ("exporter", "parity", "tasks"),
+    "reports": ("debug", "parity"),
+    "training": ("tasks",),
+}
+TOP = {"__init__", "__main__", "cli", "pytest_plugin"}  # import every part; no part imports them
+
+
+def imports() -> Iterator[tuple[str, list[str], list[str]]]:
+    """Line of an import, names of the module that it is in, and of what it imports (also where a string says it)."""
+    for package, folder in PACKAGES.items():
+        for path in sorted((ROOT / folder / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names: list[str] = []
+                if isinstance(node, ast.ImportFrom):
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                elif isinstance(node, ast.Import):
+                    names = [f"{alias.name}." for alias in node.names]
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    names = [f"{name}." for name in re.findall(r"\Adrnn_\w+(?:\.\w+)*\Z", node.value)]
+                here = [*path.relative_to(ROOT / folder).with_suffix("").parts]
+                for there in (name.split(".") for name in names):
+                    if there[0] in PACKAGES:
+                        yield f"{path.relative_to(ROOT)}:{node.lineno}", here, there
+
+
+def allowed(part: str) -> set[str]:
+    return {part}.union(*(allowed(below) for below in BELOW[part]))
+
+
+def test_a_package_imports_only_those_below_it() -> None:
+    order, found = list(PACKAGES), list(imports())
+    assert {here[0] for _, here, _ in found} == set(PACKAGES)
+    assert [(line, there) for line, here, there in found if order.index(there[0]) > order.index(here[0])] == []
+
+
+def test_a_part_of_drnn_deploy_imports_only_those_below_it() -> None:
+    found = [(line, here[1], there[1]) for line, here, there in imports() if here[0] == there[0] == "drnn_deploy"]
+    parts = {part for _, part, _ in found} - TOP
+    assert parts == set(BELOW), "every part has its place in BELOW"
+    assert [(line, there) for line, part, there in found if part in parts and there not in allowed(part)] == []

@@ -1,7 +1,7 @@
 # make demo: from a bare clone to the zoo's MNIST network exported, checked on every runtime and shown at work.
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
 # make quick: of the tests the part that a version of Python can break; in another environment: VENV=.venv-3.13 PYTHON=python3.13
-# make nightly: the same properties over ten times as many random networks, the tests in random order.
+# make nightly: the same properties over ten times as many random networks, and more combinations, in random order.
 # make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 
 PYTHON ?= python3
@@ -10,6 +10,8 @@ JOBS ?= auto
 INSTALL ?= $(BIN)/python -m pip install
 GPU_CHECK ?=
 BIN := $(VENV)/bin
+# tests of one xdist_group share a worker, which makes what they need once; the longest begin first
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 DEMO := build/pixel-mnist
 
 QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_node_rules.py tests/runtimes/reference/test_loop.py \
@@ -24,10 +26,10 @@ demo: $(VENV)/installed
 	$(BIN)/drnn-deploy demo $(DEMO)
 
 test: check
-	$(BIN)/pytest -n $(JOBS)
+	$(PYTEST)
 
 quick: $(VENV)/installed
-	$(BIN)/pytest -n $(JOBS) $(QUICK)
+	$(PYTEST) $(QUICK)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -35,7 +37,7 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 
 nightly: $(VENV)/installed
-	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n $(JOBS) -p randomly
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly
 
 gpu-check:
 	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \

@@ -16,10 +16,21 @@ from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.trt.sidecar import Sidecar
 from tests.networks import random_weights
+from tests.nightly import combinations
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
 
+CELLS = get_args(Cell)
 PAPER = (20,) * 9, tuple(2**i for i in range(9))
+WHOLE = {
+    "pixel MNIST, 784 steps, fused": GraphRequest(784),
+    "pixel MNIST, 784 steps, fused, dynamic batch": GraphRequest(784, batch=None),
+    "pixel MNIST, 16 steps, unrolled": GraphRequest(16, emission="unrolled"),
+}
+TYPED: tuple[tuple[Emission, Precision], ...] = (
+    *(("fused", "fp32"), ("fused", "fp16")),
+    *(("unrolled", "fp32"), ("unrolled", "fp16"), ("unrolled", "bf16")),
+)
 NETWORKS = {
     "one-hot tokens, last_k": ((6, 5), (1, 2), Tokens(5), Head("last_k", 3, 3)),
     "embedded tokens, fusion, sequence": ((6, 5), (3, 5), Tokens(5, 3), Head("sequence", 3)),
@@ -39,18 +50,11 @@ def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
     return build_engine(graph, folder / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6",), batch=batch)
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
-@pytest.mark.parametrize(
-    ("what", "request_"),
-    [
-        ("pixel MNIST, 784 steps, fused", GraphRequest(784)),
-        ("pixel MNIST, 784 steps, fused, dynamic batch", GraphRequest(784, batch=None)),
-        ("pixel MNIST, 16 steps, unrolled", GraphRequest(16, emission="unrolled")),
-    ],
-)
+@pytest.mark.parametrize(("cell", "what"), combinations(CELLS, list(WHOLE), by_day=2))
 def test_paper_network_compiles(
-    tmp_path: Path, cell: Cell, what: str, request_: GraphRequest, record_property: Callable[[str, object], None]
+    tmp_path: Path, cell: Cell, what: str, record_property: Callable[[str, object], None]
 ) -> None:
+    request_ = WHOLE[what]
     sidecar = compiled(tmp_path, ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10)), request_)
     record_property(
         f"TensorRT-RTX, SM86, {cell}, {what}", f"{sidecar.build_seconds:.1f} s, {sidecar.engine_bytes:,} bytes"
@@ -61,9 +65,10 @@ def test_paper_network_compiles(
     assert (tmp_path / "model.engine").stat().st_size == sidecar.engine_bytes
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
-@pytest.mark.parametrize(("steps", "ring"), [(1, False), (1, True), (32, False), (32, True)])
-@pytest.mark.parametrize("network", ["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"])
+@pytest.mark.parametrize(
+    ("network", "cell", "steps", "ring"),
+    combinations(["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"], CELLS, (1, 32), (False, True), by_day=5),
+)
 def test_unrolled_chunks_compile(
     tmp_path: Path, network: str, cell: Cell, steps: int, ring: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -84,27 +89,20 @@ def test_gru_that_resets_before_the_product_compiles(tmp_path: Path, emission: E
     assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("emission", get_args(Emission))
+@pytest.mark.parametrize(
+    ("cell", "network", "emission"), combinations(CELLS, list(NETWORKS), get_args(Emission), by_day=5)
+)
 def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str, emission: Emission) -> None:
     hidden, dilations, inputs, head = NETWORKS[network]
     spec = ModelSpec(cell, hidden, dilations, inputs, head)
     assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
 
 
-@pytest.mark.parametrize("cell", get_args(Cell))
-@pytest.mark.parametrize(
-    ("emission", "precision"),
-    [("fused", "fp32"), ("fused", "fp16"), ("unrolled", "fp32"), ("unrolled", "fp16"), ("unrolled", "bf16")],
-)
+@pytest.mark.parametrize(("cell", "typed"), combinations(CELLS, TYPED, by_day=3))
 def test_chunks_of_every_precision_compile_for_three_generations(
-    tmp_path: Path,
-    cell: Cell,
-    emission: Emission,
-    precision: Precision,
-    record_property: Callable[[str, object], None],
+    tmp_path: Path, cell: Cell, typed: tuple[Emission, Precision], record_property: Callable[[str, object], None]
 ) -> None:
+    emission, precision = typed
     spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
     graph = tmp_path / "model.onnx"
     request = GraphRequest(32, 1, emission, form="chunk", precision=precision)

@@ -37,10 +37,14 @@ class DilatedRNN(nn.Module):
         return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device
 
     def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
-        """Whole sequences, zero initial state.
+        """Run whole sequences from a zero state.
 
-        inputs: (B, T, C) float, or (B, T) int64 tokens; any T >= 1. Returns (B, outputs) for head `last`, else
-        (B, k, outputs). `prune=False` computes every step of every layer; outputs and gradients are the same.
+        Args:
+            inputs: (B, T, C) float, or (B, T) int64 tokens, with any T >= 1.
+            prune: Whether to compute only the steps that reach the output. Outputs and gradients are the same.
+
+        Returns:
+            (B, outputs) for head `last`, else (B, k, outputs).
         """
         x = self._embed(inputs)  # (T, B, C)
         length, batch = x.shape[:2]
@@ -54,9 +58,15 @@ class DilatedRNN(nn.Module):
         return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
 
     def advance(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """A piece of a longer sequence: like `forward` from `state` (None: zeros), and the state after the piece.
+        """Run a piece of longer sequences.
 
-        Outputs are those of the piece's own steps: `last` gives the piece's last step, `last_k` its last min(k, T).
+        Args:
+            inputs: (B, T, C) float, or (B, T) int64 tokens, with any T >= 1.
+            state: What the piece before returned; None is a zero state.
+
+        Returns:
+            The outputs of the piece's own steps (head `last`: its last step; `last_k`: its last min(k, T)), and the
+            state after it: name -> (B, d, H), see `ModelSpec.state_shapes`.
         """
         x = self._embed(inputs)
         length, batch = x.shape[:2]
@@ -115,7 +125,17 @@ def embedding_for(source: Continuous | Tokens) -> nn.Embedding | None:
 
 
 def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """What the first layer sees, batch-first: (B, T, C) as it is, tokens (B, T) looked up or one-hot."""
+    """Make what the first layer sees.
+
+    Args:
+        source: The network's input.
+        table: The embedding of tokens, if the input has one.
+        inputs: (B, T, C) float, or (B, T) int64 tokens.
+        dtype: The type of one-hot vectors.
+
+    Returns:
+        (B, T, C): the inputs as they are, or tokens looked up or one-hot.
+    """
     if table is not None:
         return cast(Tensor, table(inputs))
     if isinstance(source, Tokens):
@@ -124,11 +144,18 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
 
 
 def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run a recurrent layer of dilation d over time-major `x` as a plain one over ~T/d steps (the paper's figure 1).
+    """Run a recurrent layer of dilation d as a plain one over about T/d steps (the paper's figure 1).
 
-    x: (T, B, C). lines: the delay lines (h,) or (h, c), each (d, B, H), oldest first. Returns the outputs (T, B, H) and
-    the delay lines after the last step. Row p*B + b of a folded step holds phase p of sequence b. The T mod d steps
-    at the end, which do not fill a folded step, are one more cell evaluation on the first rows, so nothing is padded.
+    Row p*B + b of a folded step holds phase p of sequence b. The T mod d steps at the end do not fill a folded step:
+    they are one more cell evaluation on the first rows, so nothing is padded.
+
+    Args:
+        layer: A torch layer, called as `nn.RNN`, `nn.GRU` or `nn.LSTM` is.
+        x: (T, B, C), time-major.
+        lines: The delay lines (h,) or (h, c), each (d, B, H), oldest first.
+
+    Returns:
+        The outputs (T, B, H), and the delay lines after the last step.
     """
     (length, batch, _), dilation = x.shape, lines[0].shape[0]
     full, rest = divmod(length, dilation)

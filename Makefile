@@ -10,8 +10,8 @@ JOBS ?= auto
 INSTALL ?= $(BIN)/python -m pip install
 GPU_CHECK ?=
 BIN := $(VENV)/bin
-# tests of one xdist_group share a worker, which makes what they need once; the longest begin first
-PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+# the tests of a file share a worker, which makes what they need once; the longest files begin (tests/conftest.py)
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 DEMO := build/pixel-mnist
 
 QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_node_rules.py tests/runtimes/reference/test_loop.py \

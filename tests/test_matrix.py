@@ -61,7 +61,6 @@ def check(task: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
     )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("task", LENGTHS)
 def test_every_cell_of_the_matrix_passes(
     task: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]

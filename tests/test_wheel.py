@@ -17,7 +17,6 @@ from drnn_core.environment import package_version
 from drnn_runtimes import RUNTIMES
 from tests.runtimes.test_without_torch import core_distributions
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("wheel")]  # which is built and installed once
 REPOSITORY = Path(__file__).parents[1]
 FILES = Path(__file__).parent / "fixtures" / "files-0.1.0"
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "drnn_deploy", "export", "models", "runtimes")

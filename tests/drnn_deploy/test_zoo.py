@@ -26,8 +26,6 @@ from drnn_zoo import ZOO, zoo_checkpoint, zoo_tasks
 from tests.drnn_deploy.conftest import Command
 from tests.nightly import NIGHTLY
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("zoo")]  # `digits` and `predictions` are made once
-
 TASKS = ("copy-memory", "pixel-mnist", "ptb-char", "speaker-id")
 DIGITS = 500 if NIGHTLY else 100
 Predictions = dict[str, NDArray[np.int64]]

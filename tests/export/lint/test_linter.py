@@ -27,8 +27,6 @@ from tests.networks import random_weights
 
 pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("lint")]  # `saved`, `parsed` and `built` are made once
-
 Saved = dict[str, Path]
 Verdicts = dict[str, Verdict]
 NOT_SEEN = {  # onnx's own examples that the parser refuses for what no static check of ours knows
@@ -184,7 +182,6 @@ for case in collect_testcases(None):
 """
 
 
-@pytest.mark.xdist_group("examples")
 def test_onnx_own_examples(tmp_path: Path) -> None:
     """One for every use of every operator; again with the INT64 inputs, most of them axes and shapes, as weights."""
     folders = [tmp_path / "free", tmp_path / "fixed"]

@@ -13,16 +13,14 @@ build  c . (1, operators, cells, cells ** p), each summed over the unrolled laye
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import math
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.plain_data import shipped_json
 from drnn_export.emitter.cells import product_blocks
 from drnn_export.emitter.emit import Estimate, estimate
 from drnn_export.emitter.request import GraphRequest
@@ -179,12 +177,9 @@ def measured_on() -> str:
     return f"{machine['processor']}, one thread, ONNX Runtime {machine['versions']['onnxruntime-gpu']}"
 
 
-@functools.cache
 def _shipped() -> dict[str, Any]:
     try:
-        shipped: dict[str, Any] = json.loads(
-            (resources.files("drnn_deploy.planner") / "cost_model.json").read_text(encoding="utf-8")
-        )
+        shipped: dict[str, Any] = shipped_json("drnn_deploy.planner", "cost_model.json")
     except FileNotFoundError as error:
         raise InputError("cost_model.json is not part of this installation", "Install drnn-deploy again.") from error
     return shipped

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from drnn_core.errors import InputError
-from drnn_core.plain_data import parse_json
+from drnn_core.plain_data import parse_json, schema_error, shipped_json
 
 # The same versions on the same machine give the same bits. Another version or processor sums in another order, which
 # moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
 _MORE_NOISE, _TIMES_NOISE = 1.0, 2.0
 _TIMES_GAP, _LEAST_GAP = 2.0, 1e-4  # of a task's metric from its float64 reference
+_SCHEMA = "drnn_deploy.reports", "parity.schema.json"
 _FIX = "Write one: drnn-parity BUNDLE --json FILE"
 Entry = Mapping[str, Any]
 
@@ -36,9 +35,7 @@ class Regression:
 
 def parity_schema() -> dict[str, Any]:
     """The JSON schema of what `drnn-parity --json` writes."""
-    schema: dict[str, Any] = json.loads(
-        (resources.files("drnn_deploy.reports") / "parity.schema.json").read_text(encoding="utf-8")
-    )
+    schema: dict[str, Any] = shipped_json(*_SCHEMA)
     return schema
 
 
@@ -48,16 +45,12 @@ def read_baseline(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is anything else.
     """
-    import jsonschema
-
     try:
         report: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
-        jsonschema.validate(report, parity_schema())
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
-    except jsonschema.ValidationError as error:
-        what = f"{path} is no report of drnn-parity: {error.json_path}: {error.message:.200}"
-        raise InputError(what, _FIX) from error
+    if wrong := schema_error(report, *_SCHEMA):
+        raise InputError(f"{path} is no report of drnn-parity: {wrong.json_path}: {wrong.message:.200}", _FIX)
     if "error" in report:
         raise InputError(f"{path} is of a check that did not get as far as numbers: {report['error']['message']}", _FIX)
     return report

@@ -6,10 +6,12 @@ the same on all of them.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import resources
 from typing import Any
 
 MAX_DEPTH = 64  # lists and dicts within each other; the product's own files have at most 8
@@ -50,6 +52,44 @@ def parse_toml(text: str) -> dict[str, Any]:
     """
     table: dict[str, Any] = _parse(lambda: tomllib.loads(text))
     return table
+
+
+@functools.cache
+def shipped_json(package: str, name: str) -> Any:
+    """Read a JSON file that ships beside the modules of a package, once.
+
+    Args:
+        package: The import name of the package.
+        name: The name of the file.
+
+    Returns:
+        Its value, which every caller shares: it is for reading only.
+    """
+    return json.loads((resources.files(package) / name).read_text(encoding="utf-8"))
+
+
+def schema_error(value: object, package: str, name: str) -> Any | None:
+    """Find what is wrong with a value.
+
+    Args:
+        value: What JSON can hold.
+        package: Of the JSON schema, see `shipped_json`.
+        name: Likewise.
+
+    Returns:
+        The most telling `jsonschema.ValidationError`, or None where the value fits the schema.
+    """
+    import jsonschema
+
+    return jsonschema.exceptions.best_match(_validator(package, name).iter_errors(value))
+
+
+@functools.cache
+def _validator(package: str, name: str) -> Any:
+    import jsonschema
+
+    schema = shipped_json(package, name)
+    return jsonschema.validators.validator_for(schema)(schema)
 
 
 def check_plain(value: object) -> None:

@@ -15,19 +15,19 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
-from drnn_core.plain_data import parse_json
+from drnn_core.plain_data import parse_json, schema_error, shipped_json
 from drnn_core.types import Emission, Form, NamedGraph, Precision, TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.golden import REBUILD, GoldenCase, read_golden
 
 FORMAT = "drnn-deploy-bundle/1"
+_SCHEMA = "drnn_runtimes.bundle", "manifest.schema.json"
 MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
 
 
@@ -195,9 +195,7 @@ class Bundle:
 
 def manifest_schema() -> dict[str, Any]:
     """The JSON schema of `manifest.json`."""
-    schema: dict[str, Any] = json.loads(
-        (resources.files("drnn_runtimes.bundle") / "manifest.schema.json").read_text(encoding="utf-8")
-    )
+    schema: dict[str, Any] = shipped_json(*_SCHEMA)
     return schema
 
 
@@ -208,8 +206,6 @@ def manifest_checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    import jsonschema
-
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
@@ -217,11 +213,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     try:
         manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        jsonschema.validate(manifest, manifest_schema())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", REBUILD) from error
-    except jsonschema.ValidationError as error:
-        raise InputError(f"{path}: {error.json_path}: {error.message}", REBUILD) from error
+    if wrong := schema_error(manifest, *_SCHEMA):
+        raise InputError(f"{path}: {wrong.json_path}: {wrong.message}", REBUILD)
     for name in manifest["files"]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(f"{path}: the file name {name!r} points outside the bundle", REBUILD)

@@ -11,13 +11,12 @@ import functools
 import json
 import platform
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from drnn_core.environment import release
 from drnn_core.errors import EngineError
-from drnn_core.plain_data import parse_json
+from drnn_core.plain_data import parse_json, shipped_json
 from drnn_core.types import TensorInfo
 from drnn_runtimes.trt.bindings import Flavour
 
@@ -170,9 +169,7 @@ def this_platform() -> str:
 
 def sidecar_schema() -> dict[str, Any]:
     """The JSON schema of a sidecar. The description of each key completes the sentence "it must be ..."."""
-    schema: dict[str, Any] = json.loads(
-        (resources.files("drnn_runtimes.trt") / "sidecar.schema.json").read_text(encoding="utf-8")
-    )
+    schema: dict[str, Any] = shipped_json("drnn_runtimes.trt", "sidecar.schema.json")
     return schema
 
 

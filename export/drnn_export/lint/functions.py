@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from drnn_core.plain_data import MAX_DEPTH
+from drnn_export.lint.graph_view import inner_graphs
 
 if TYPE_CHECKING:
     import onnx
@@ -37,8 +38,7 @@ def function_size(model: onnx.ModelProto, limit: int) -> int | None:
         total, levels = 0, 0
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)
-            graphs = [inner for a in node.attribute for inner in (*([a.g] if a.HasField("g") else []), *a.graphs)]
-            inside = [measure(graph.node, depth + 1) for graph in graphs]
+            inside = [measure(graph.node, depth + 1) for graph in inner_graphs(node)]
             if key in bodies:
                 inside.append(call(key, depth + 1))
             total += sum(size for size, _ in inside) + (key not in bodies)

@@ -281,9 +281,13 @@ def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """The graph and all graphs inside it, with those of branches that are never taken."""
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from subgraphs(inner)
+        for inner in inner_graphs(node):
+            yield from subgraphs(inner)
+
+
+def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs in a node's attributes, in order, those of branches that are never taken too."""
+    return [graph for a in node.attribute for graph in (*([a.g] if a.HasField("g") else []), *a.graphs)]
 
 
 def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import sys
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from drnn_core.plain_data import MAX_DEPTH, PlainDataError, check_plain, parse_json, parse_toml
 
-SOURCES = [path for part in ("drnn_deploy", "export", "models", "runtimes") for path in Path(part).rglob("*.py")]
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = ("drnn_deploy", "export", "models", "runtimes")
 
 
 def nested(levels: int, kind: type = list) -> Any:
@@ -90,8 +92,10 @@ def test_what_is_no_document_is_an_ordinary_error(document: str) -> None:
 
 def test_only_this_module_knows_of_the_interpreters_limit() -> None:
     """Files are parsed by `parse_json` and `parse_toml`; `json.loads` and `tomllib` read the product's own data."""
-    own = re.compile(r"resources\.files|json\.dumps|tables\.toml|pyproject\.toml|loads\(line\)")
-    for path in SOURCES:
+    own = re.compile(r"json\.dumps|tables\.toml|pyproject\.toml|loads\(line\)")
+    paths = {folder: list((REPOSITORY / folder).rglob("*.py")) for folder in FOLDERS}
+    assert all(paths.values())
+    for path in itertools.chain.from_iterable(paths.values()):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Name):
                 assert node.id != "RecursionError" or path.name == "plain_data.py", path

@@ -11,6 +11,7 @@ from drnn_core.public_names import public_names
 
 if TYPE_CHECKING:
     from drnn_core.errors import DeployError
+    from drnn_deploy.audio_classifier import AudioClassifier, Prediction
     from drnn_deploy.debug.explain import explain_report
     from drnn_deploy.debug.explanation import Explanation
     from drnn_deploy.debug.repro import Reproduction
@@ -32,6 +33,7 @@ else:
         __name__,
         {
             "drnn_core.errors": ("DeployError",),
+            "drnn_deploy.audio_classifier": ("AudioClassifier", "Prediction"),
             "drnn_deploy.debug.explain": ("explain_report",),
             "drnn_deploy.debug.explanation": ("Explanation",),
             "drnn_deploy.debug.repro": ("Reproduction",),
@@ -50,6 +52,7 @@ else:
     )
 
 __all__ = [
+    "AudioClassifier",
     "Bundle",
     "CaseResult",
     "DeployError",
@@ -61,6 +64,7 @@ __all__ = [
     "ParityReport",
     "ParityRow",
     "Plan",
+    "Prediction",
     "Recipe",
     "Reproduction",
     "Tolerance",

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
-import torch
 
-from drnn_deploy.parity import inference
 from tests.nightly import NIGHTLY
+
+# Tests run in parallel, and each process keeps to one core, also those that tests start: several with threads for all
+# cores wait for each other most of the time. NumPy reads these when it is imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 # 50 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
@@ -15,22 +19,19 @@ for name, examples in {"ordinary": 50, "nightly": 500}.items():
     hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == "ordinary")
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
-
 # Files that begin, so that the workers of `pytest -n` end together; 20 s to 60 s each.
 LONGEST = ("test_matrix.py", "test_zoo.py", "test_compile.py", "test_linter.py", "test_loop.py", "test_mutants.py")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Tests run in parallel; each process keeps to one core."""
-    torch.set_num_threads(1)
+def speed_does_not_matter() -> Iterator[None]:
+    """A few runs of each graph are timed, not a second of them; and ONNX Runtime keeps to one core, too."""
+    from drnn_deploy.parity import inference
+    from drnn_runtimes import RUNTIMES
 
-
-@pytest.fixture(autouse=True, scope="session")
-def short_timing() -> Iterator[None]:
-    """The speed of runtimes is not tested: a few runs of each graph are timed, not a second of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "_TIMING_SECONDS", 0.01)
+        patch.setattr(RUNTIMES["onnxruntime-cpu"], "_threads", 1)
         yield
 
 
@@ -49,6 +50,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end: the collector of garbage need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

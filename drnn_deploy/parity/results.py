@@ -67,9 +67,9 @@ class ParityRow:
     passed: bool
     cases: tuple[CaseResult, ...]
     milliseconds: float | None
-    error: str = ""
+    error: str = ""  # what went wrong, where it did not get as far as numbers
     exit_code: int = 0
-    caveat: str = ""
+    caveat: str = ""  # what a passed row does not show, see `drnn_runtimes.runtime.Runtime`
     steps: int | None = None
     batch: int | None = None
     pruned: bool = False

@@ -16,6 +16,7 @@ from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.trt.sidecar import Sidecar
 from tests.networks import random_inputs, random_weights
+from tests.nightly import combinations
 
 REPOSITORY = Path(__file__).parents[3]
 LOG = """Layers:
@@ -60,8 +61,9 @@ def test_other_types_than_asked_for_are_a_mismatch(types: tuple[str, ...], preci
     assert bool(message) == bool(found)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "cell"), combinations(["fp32", "fp16", "bf16"], ["rnn", "gru", "lstm"], by_day=2)
+)
 def test_recurrent_step_is_one_kernel(cell: Cell, precision: Precision, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
     short, long = (built(tmp_path, cell, steps, precision).kernels or 0 for steps in (8, 16))

@@ -12,14 +12,53 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from drnn_core import bounds
+
 MAX_DEPTH = 64  # lists and dicts within each other; the product's own files have at most 8
-MAX_VALUES = 10_000_000  # counted as they would be written: a pickle may hold one list in many places
+MAX_VALUES = 2_000_000  # counted as they would be written: a pickle may hold one list in many places
+_SCHEMA_ERRORS = 100  # of one value, among which the most telling is looked for
 
 
 class PlainDataError(ValueError):
     """Data beyond `MAX_DEPTH` or `MAX_VALUES`."""
+
+
+def read_json(path: Path, most: int = bounds.TEXT, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have.
+        parse_constant: As in `parse_json`.
+
+    Returns:
+        Its value.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger, or `parse_json` refuses it.
+    """
+    return parse_json(bounds.read_text(path, most), parse_constant=parse_constant)
+
+
+def read_toml(path: Path, most: int = bounds.TOML) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have.
+
+    Returns:
+        Its top table.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger, or `parse_toml` refuses it.
+    """
+    return parse_toml(bounds.read_text(path, most))
 
 
 def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
@@ -81,7 +120,8 @@ def schema_error(value: object, package: str, name: str) -> Any | None:
     """
     import jsonschema
 
-    return jsonschema.exceptions.best_match(_validator(package, name).iter_errors(value))
+    errors = _validator(package, name).iter_errors(value)
+    return jsonschema.exceptions.best_match(itertools.islice(errors, _SCHEMA_ERRORS))
 
 
 @functools.cache

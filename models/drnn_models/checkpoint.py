@@ -15,7 +15,6 @@ import dataclasses
 import json
 import pickle
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import PlainDataError, check_plain
@@ -30,6 +30,7 @@ from drnn_core.types import Examples
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.torch_files import ForeignObjectError, check_torch_file
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
@@ -192,16 +193,10 @@ def save_plain(path: Path, data: object) -> None:
         torch.save(data, buffer)
 
 
-def _check_zip(path: Path) -> None:
-    """Raise `zipfile.BadZipFile` where a part's checksum is wrong; torch itself reads flipped bits as weights."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as parts:
-            if damaged := parts.testzip():
-                raise zipfile.BadZipFile(damaged)
-
-
-def _is_pickle(path: Path, error: pickle.UnpicklingError) -> bool:
-    """Whether torch refused an object, or a pickle newer than its own format, and not just any bytes."""
+def _is_pickle(path: Path, error: Exception) -> bool:
+    """Whether an object was refused, or a pickle newer than torch's own format, and not just any bytes."""
+    if isinstance(error, ForeignObjectError) or not isinstance(error, pickle.UnpicklingError):
+        return isinstance(error, ForeignObjectError)
     with path.open("rb") as file:
         return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
 
@@ -228,10 +223,14 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
-            _check_zip(path)
+            check_torch_file(path)
             data = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.fix or "Save the network's own state dict.") from error
+    except bounds.TooLargeError as error:
+        raise InputError(f"{path} is not read: {error}", "Save a state dict of the network alone.") from error
     except Exception as error:  # torch.load raises many types on damaged files, none of them documented
-        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, error):
+        if _is_pickle(path, error):
             raise InputError(
                 f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
                 "unpickling them can run any code",

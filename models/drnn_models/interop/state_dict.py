@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
 from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_numpy
@@ -130,10 +131,11 @@ def _read_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError, safe_open
 
     try:
+        bounds.check_safetensors(path, bounds.UNPACKED)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, bounds.TooLargeError) as error:
         raise InputError(
             f"{path} cannot be read as a safetensors file: {error}",
             "It is damaged or cut short: copy or save it again.",

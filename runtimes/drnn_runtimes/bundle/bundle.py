@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from drnn_core import bounds
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
 from drnn_core.plain_data import parse_json, schema_error, shipped_json
@@ -165,8 +166,9 @@ class Bundle:
         from safetensors.numpy import load_file
 
         try:
+            bounds.check_safetensors(self.path(WEIGHTS), bounds.UNPACKED)
             return check_weights(self.spec, load_file(self.path(WEIGHTS)))
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, bounds.TooLargeError) as error:
             raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", REBUILD) from error
         except InputError as error:
             raise InputError(f"{self.path(WEIGHTS)}: {error.message}", REBUILD) from error

@@ -237,11 +237,24 @@ class Site:
         return [kind for name in self.node.output if (kind := self.scope.type_of(name)) is not None]
 
     def finding(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
-        """A finding about this node."""
+        """A finding about this node.
+
+        Args:
+            severity: "error" or "warning".
+            rule: The rule's name in reports.
+            what: What is wrong, as a sentence without a full stop.
+            fix: What to do about it, in the same way.
+        """
         return Finding(severity, rule, self.name, self.node.op_type, what, fix)
 
     def error(self, rule: str, what: str, fix: str) -> Finding:
-        """An error about this node."""
+        """An error about this node.
+
+        Args:
+            rule: As for `finding`.
+            what: As for `finding`.
+            fix: As for `finding`.
+        """
         return self.finding("error", rule, what, fix)
 
 

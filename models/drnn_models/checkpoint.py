@@ -223,7 +223,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     """Read a torch file that holds tensors and plain data only.
 
     Args:
-        path: The file.
+        path: What `save_plain` or torch.save wrote.
         if_objects: The advice where the file holds other Python objects, which are not loaded.
 
     Raises:

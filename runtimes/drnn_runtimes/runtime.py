@@ -100,17 +100,7 @@ class StreamingRuntime:
 
     @contextlib.contextmanager
     def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
-        """See `Runtime.stream`.
-
-        Args:
-            bundle: The bundle.
-            form: Name, kind or form of the graph; None for the first that has a state.
-            batch: Sequences that are fed in step; None for the graph's, or 1.
-
-        Raises:
-            InputError: The bundle has no such graph.
-            DeployError: What `load` raises.
-        """
+        """See `Runtime.stream`."""
         graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
         if graph is None:
             raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")

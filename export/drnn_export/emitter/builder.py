@@ -103,7 +103,7 @@ class GraphBuilder:
             sizes: Sizes of the pieces along the axis.
             name: The node's name.
             labels: The pieces are called `name/label`.
-            axis: The axis.
+            axis: The axis to cut, from 0.
 
         Returns:
             The pieces' names.

@@ -19,6 +19,7 @@ from drnn_core import bounds
 
 MAX_DEPTH = 64  # lists and dicts within each other; the product's own files have at most 8
 MAX_VALUES = 2_000_000  # counted as they would be written: a pickle may hold one list in many places
+_MOST_CHARACTERS = 1 << 26  # likewise
 _SCHEMA_ERRORS = 100  # of one value, among which the most telling is looked for
 
 
@@ -143,10 +144,12 @@ def check_plain(value: object) -> None:
             `MAX_VALUES` values.
     """
     open_containers: list[Iterator[Any]] = [iter((value,))]
-    values = 0
+    values = characters = 0
     while open_containers:
         for child in open_containers[-1]:
             values += 1
+            if isinstance(child, (str, bytes)):
+                characters += len(child)
             if isinstance(child, dict):
                 open_containers.append(itertools.chain.from_iterable(child.items()))
                 break
@@ -159,6 +162,8 @@ def check_plain(value: object) -> None:
             raise _too_deep()
         if values > MAX_VALUES:
             raise PlainDataError(f"it holds more than {MAX_VALUES:,} values")
+        if characters > _MOST_CHARACTERS:
+            raise PlainDataError(f"it holds more than {_MOST_CHARACTERS:,} characters")
 
 
 def _parse(parse: Callable[[], Any]) -> Any:

@@ -68,6 +68,8 @@ def test_a_list_in_itself_and_one_in_very_many_places_end() -> None:
         wide = [wide, wide]  # 2**62 values as JSON
     with pytest.raises(PlainDataError, match="more than 2,000,000 values"):
         check_plain(wide)
+    with pytest.raises(PlainDataError, match="more than 67,108,864 characters"):
+        check_plain([["a" * (1 << 20)] * 65])
 
 
 plain = st.recursive(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_numpy
+from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_arrays
 from drnn_models.interop.convert import Choices, Imported, import_weights
 from drnn_models.interop.layouts import Layout, shown
 
@@ -109,7 +109,7 @@ def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
 
 def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
-        return {str(name): to_numpy(name, value) for name, value in state.items()}
+        return to_arrays(state)
     except InputError as error:
         raise InputError(
             f"{path}: {error.message}",

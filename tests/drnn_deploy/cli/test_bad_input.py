@@ -240,7 +240,9 @@ CHANGES: dict[str, tuple[Callable[[Contents], Any], str]] = {
     ),
     "examples with NaN": (_set("examples", "inputs", to=lambda x: x * math.nan), "'examples' has inputs that are NaN"),
     "more examples than targets": (_set("examples", "targets", to=torch.tensor([0, 1])), "'examples' has targets"),
-    "targets that are floats": (_set("examples", "targets", to=torch.ones(3)), "'examples' has targets float32"),
+    "targets that are float64": (_set("examples", "targets", to=torch.ones(3).double()), "has targets float64"),
+    "targets that are NaN": (_set("examples", "targets", to=torch.ones(3) * math.nan), "targets that are NaN"),
+    "a source that is no text": (_set("examples", "source", to=3), "must say its source"),
     "one target for all": (_set("examples", "targets", to=torch.tensor(1)), "'examples' has targets"),
 }
 

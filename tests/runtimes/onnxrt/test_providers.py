@@ -142,7 +142,7 @@ def test_a_fall_back_is_refused_also_where_onnx_runtime_lets_it_pass(
     runtime = OnnxRuntime("cuda")
     monkeypatch.setattr(runtime, "_session", lambda *_, **__: opened(bundle, "sequence/fused"))
     with pytest.raises(RuntimeUnavailableError, match=f"fell back to {CPU}"):
-        runtime._open(bundle, bundle.graphs[0])
+        runtime._placed_session(bundle, bundle.graphs[0])
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "tensorrt"])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
 
 
 @click.command()
@@ -29,7 +29,7 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
     console.print(f"         input {spec.input}, head {spec.head}, {facts['parameters']:,} parameters")
     if opened.task:
-        console.print(f"task     {opened.task}", markup=False)
+        console.print(f"task     {opened.task}")
     for graph in opened.graphs:
         batch = "any" if graph.batch is None else graph.batch
         pruned = "pruned" if graph.pruned else "not pruned"
@@ -40,10 +40,10 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
     for case in opened.golden:
-        found = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
-        console.print(found, markup=False)
+        line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
+        console.print(line)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
-    console.print(f"[green]intact[/]   {len(opened.files)} files have the sha256 that the manifest says")
+    console.print(styled("intact", "green"), f"  {len(opened.files)} files have the sha256 that the manifest says")
 
 
 def _check_graph(path: Path) -> None:

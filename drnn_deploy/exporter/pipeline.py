@@ -19,7 +19,7 @@ from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
-from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
@@ -91,7 +91,7 @@ def export(
     """
     options = options or ExportOptions()
     tolerance = Tolerance(options.noise_multiple)
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
+    checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     _check_replaceable(folder)

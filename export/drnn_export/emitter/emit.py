@@ -85,7 +85,7 @@ def emit(
 
 
 def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
-    """The inputs and the outputs of a graph, states last."""
+    """The inputs and the outputs of a graph as ONNX has them, with a batch of None where it is dynamic."""
     kinds = {"float32": FLOAT, "int64": INT64}
     return [
         [(t.name, kinds[t.dtype], tuple(None if size < 0 else size for size in t.shape)) for t in side]
@@ -94,13 +94,22 @@ def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
 
 
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
-    """The size of the graph that `emit` would make, from the shapes alone."""
+    """The size of the graph that `emit` would make, from the shapes alone.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
+    """
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _build(spec, zeros, request)[1]
 
 
 def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     """The tensors between the stages of a graph.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
 
     Returns:
         The tensor that the first layer reads, then what each layer gives: time-major rows (steps, B, features) in some

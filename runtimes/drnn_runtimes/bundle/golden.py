@@ -68,10 +68,10 @@ def write_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo], cases
     """Write the cases for `read_golden`, whole or not at all.
 
     Args:
-        path: The file.
+        path: The file `golden.npz` to write.
         spec: The network.
         graphs: The graphs that are checked on the cases.
-        cases: The cases.
+        cases: The cases, each with a name of its own.
 
     Raises:
         InputError: The file cannot be written, or a case is none of the network's.

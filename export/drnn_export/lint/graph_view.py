@@ -110,9 +110,11 @@ def with_inferred_types(model: onnx.ModelProto) -> onnx.ModelProto:
 class Scope:
     """The tensors that the nodes of one graph can name: its own, and those of the graphs around it."""
 
-    def __init__(self, graph: onnx.GraphProto, outer: Scope | None = None) -> None:
+    def __init__(self, graph: onnx.GraphProto, outer: Scope | None = None, opset: int = 0) -> None:
+        # `opset`: the version of ONNX's operators
         # `outputs` and `free_inputs`: what the caller of the network gets and gives; empty for a subgraph
         self._outer = outer
+        self.opset = opset if outer is None else outer.opset
         self._values = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._producers: dict[str, onnx.NodeProto] = {name: n for n in graph.node for name in n.output if name}
@@ -137,6 +139,17 @@ class Scope:
             return None if self._outer is None else self._outer.type_of(name)
         number = self._values[name].tensor_type.elem_type if name in self._values else 0
         return type_name(number) if number else None
+
+    def proto_of(self, name: str) -> onnx.TypeProto | None:
+        """ONNX's own description of a tensor's type and shape; None where nothing is known."""
+        import onnx
+
+        if name in self._initializers:
+            tensor = self._initializers[name]
+            return onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+        if name not in self.names:
+            return None if self._outer is None else self._outer.proto_of(name)
+        return self._values.get(name)
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor, -1 for a free axis; None where even the number of axes is unknown."""
@@ -171,15 +184,20 @@ class Scope:
             return name in self._initializers
         return self._outer is not None and self._outer.is_weight(name)
 
+    def tensor_of(self, name: str) -> onnx.TensorProto | None:
+        """An initialiser, or what a Constant node holds as a tensor; None for what must be computed."""
+        if name not in self.names:
+            return None if self._outer is None else self._outer.tensor_of(name)
+        tensor: onnx.TensorProto | None = self._initializers.get(name)
+        if tensor is None and name in self._producers and self._producers[name].op_type == "Constant":
+            tensor = next((a.t for a in self._producers[name].attribute if a.name == "value"), None)
+        return tensor
+
     def value_of(self, name: str) -> NDArray[np.generic] | None:
         """The value of an initialiser or of a Constant node; None where it must be computed or is damaged."""
         from onnx import numpy_helper
 
-        if name not in self.names:
-            return None if self._outer is None else self._outer.value_of(name)
-        tensor: Any = self._initializers.get(name)
-        if tensor is None and name in self._producers and self._producers[name].op_type == "Constant":
-            tensor = next((a.t for a in self._producers[name].attribute if a.name == "value"), None)
+        tensor = self.tensor_of(name)
         if tensor is None:
             return None
         try:
@@ -258,23 +276,23 @@ def attribute_value(attribute: onnx.AttributeProto) -> Any:
     return [entry.decode("utf-8", "replace") if isinstance(entry, bytes) else entry for entry in value]
 
 
-def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") -> Iterator[Site]:
-    """Every node of a graph and of its subgraphs.
-
-    Args:
-        graph: The graph.
-        outer: The scope around it, for a subgraph.
-        prefix: Prefix of the nodes' names, for a subgraph.
+def sites(model: onnx.ModelProto) -> Iterator[Site]:
+    """Every node of a model and of its subgraphs.
 
     Yields:
         Each node, followed by the nodes of its subgraphs. A branch that is never taken is left out.
     """
-    scope = Scope(graph, outer)
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    yield from _sites(model.graph, Scope(model.graph, opset=opset), "")
+
+
+def _sites(graph: onnx.GraphProto, scope: Scope, prefix: str) -> Iterator[Site]:
     for index, node in enumerate(graph.node):
         site = Site(node, scope, f"{prefix}{node.name or f'#{index}'}")
         yield site
         for body in live_subgraphs(site):
-            yield from sites(body, scope, f"{site.name}/")
+            yield from _sites(body, Scope(body, scope), f"{site.name}/")
 
 
 def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

@@ -120,8 +120,8 @@ def _prepare(model: onnx.ModelProto) -> _Prepared:
         small, problem = _written_out(small)
     if problem:
         return _Prepared(small.graph, problem=problem)
-    graph = with_inferred_types(small).graph
-    return _Prepared(graph, tuple(sites(graph)))
+    inferred = with_inferred_types(small)
+    return _Prepared(inferred.graph, tuple(sites(inferred)))
 
 
 def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

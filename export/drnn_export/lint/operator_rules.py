@@ -7,9 +7,14 @@ Sources: onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from drnn_export.lint.graph_view import Site, shape_of
 from drnn_export.lint.tables import Finding, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]
 
@@ -41,6 +46,19 @@ def _activations(site: Site, table: Table) -> Iterator[Finding]:
     elif names[:count] != names[-count:]:
         what = "both directions of a bidirectional layer must have the same activations"
         yield site.error("activation", what, "Use the same activations, or two layers of one direction")
+
+
+def _lengths(site: Site, table: Table) -> Iterator[Finding]:
+    """Lengths outside the sequence: the parsers take them, and read past its end or nothing."""
+    value, shape = site.scope.value_of(site.input(4)), site.scope.shape_of(site.input(0))
+    if value is not None and value.dtype.kind == "i" and value.size and shape and shape[0] >= 0:
+        if not 0 <= value.min() <= value.max() <= shape[0]:
+            what = f"sequence_lens ({site.input(4)!r}) has {_outside(value, shape[0])}, and sequences have {shape[0]} steps"
+            yield site.error("size", what, "Give lengths from 0 to the number of steps")
+
+
+def _outside(value: NDArray[np.generic], most: int) -> int:
+    return int(value.max() if value.max() > most else value.min())
 
 
 def _mod(site: Site, table: Table) -> Iterator[Finding]:
@@ -141,12 +159,12 @@ OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {
     **dict.fromkeys(_SHAPES, (_shape_input,)),
     "Attention": (_attention,),
     "Einsum": (_einsum,),
-    "GRU": (_layout, _activations, _one_row_gru),
+    "GRU": (_layout, _activations, _lengths, _one_row_gru),
     "If": (_if,),
-    "LSTM": (_layout, _activations),
+    "LSTM": (_layout, _activations, _lengths),
     "Loop": (_loop, _one_row_state),
     "Mod": (_mod,),
-    "RNN": (_layout, _activations),
+    "RNN": (_layout, _activations, _lengths),
     "Range": (_range, _shape_input),
     "Resize": (_resize, _shape_input),
     "Scan": (_one_row_state,),

@@ -44,10 +44,12 @@ class AttributeRule:
     Attributes:
         attribute: The attribute.
         allowed: The values that each of its elements may have; with none, the attribute must be left out.
+        required: Whether it must be there; then `allowed` says nothing.
     """
 
     attribute: str
     allowed: tuple[int | float | str, ...]
+    required: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,19 @@ class InputRule:
 
     input: int
     must_be: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeRule:
+    """The sizes of an operator's inputs.
+
+    Attributes:
+        symbols: Symbol -> the attribute that decides it.
+        inputs: The axes of each input, see `drnn_export.lint.sizes`.
+    """
+
+    symbols: Mapping[str, str]
+    inputs: tuple[tuple[str, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +114,7 @@ class Table:
         attributes: Operator -> rules for its attributes.
         inputs: Operator -> rules for its inputs.
         outputs: Operator -> the most outputs.
+        sizes: Operator -> the sizes of its inputs.
         activations: Activations of recurrent operators.
         activations_per_direction: Recurrent operator -> activations of one direction.
         largest_k: The largest k of TopK.
@@ -117,6 +133,7 @@ class Table:
     attributes: Mapping[str, tuple[AttributeRule, ...]]
     inputs: Mapping[str, tuple[InputRule, ...]]
     outputs: Mapping[str, int]
+    sizes: Mapping[str, SizeRule]
     activations: frozenset[str]
     activations_per_direction: Mapping[str, int]
     largest_k: int
@@ -139,10 +156,15 @@ def load_table(target: LintTarget) -> Table:
         quantised=frozenset(data["types"]["quantised"]),
         operators=_operators(data, target),
         attributes=_by_operator(
-            [(row, AttributeRule(row["attribute"], tuple(row["allowed"]))) for row in data["attributes"]], target
+            [
+                (row, AttributeRule(row["attribute"], tuple(row.get("allowed", ())), row.get("required", False)))
+                for row in data["attributes"]
+            ],
+            target,
         ),
         inputs=_by_operator([(row, InputRule(row["input"], row["must_be"])) for row in data["inputs"]], target),
         outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
+        sizes={name: _sizes(row) for row in data["sizes"] for name in row["operators"]},
         activations=frozenset(data["recurrent"]["activations"]),
         activations_per_direction=data["recurrent"]["per_direction"],
         largest_k=data["topk"]["largest_k"][target],
@@ -167,6 +189,10 @@ def _operators(data: Mapping[str, Any], target: LintTarget) -> dict[str, frozens
         for name in row["names"]:
             table[name] = (table[name] or frozenset()) - frozenset(row["types"])
     return table
+
+
+def _sizes(row: Mapping[str, Any]) -> SizeRule:
+    return SizeRule(row.get("symbols", {}), tuple(tuple(map(str, axes)) for axes in row["inputs"]))
 
 
 def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: LintTarget) -> dict[str, tuple[_Rule, ...]]:

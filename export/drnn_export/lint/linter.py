@@ -1,7 +1,8 @@
 """What NVIDIA's ONNX parsers will make of a graph, said without them: a static check of any ONNX file.
 
-`lint_file` reads a file, `lint_model` takes a model. Both work in another process (`drnn_export.lint.process`), which look up `tables.toml`, which says where its facts are
-from, and run the rules of `weight_rules`, `node_rules` and `operator_rules`. Nothing of the file is trusted.
+`lint_file` reads a file, `lint_model` takes a model. Both work in another process (`drnn_export.lint.process`): nothing
+of a file is trusted. They look up `tables.toml`, which says where its facts are from, and run the rules of
+`weight_rules`, `node_rules` and those beside them.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ class _KeptChild:
     """The process, from the first question to the end of this one."""
 
     def __init__(self) -> None:
-        self._lock, self._child = threading.Lock(), None
+        self._lock = threading.Lock()
+        self._child: Child | None = None
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The reply; after any other ending the next question starts another process."""

@@ -9,6 +9,7 @@ bodies, whose every tensor has a size that the file tells, and that take no more
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class _RefusedError(Exception):
 
 
 def read_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto:
-    """Read a graph of a bundle.
+    """Read a graph of a bundle that is to be run.
 
     Args:
         path: The file.
@@ -52,14 +53,59 @@ def read_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto
     Raises:
         InputError: The file is no ONNX model, or holds what no graph of the network does. The message names the node.
     """
+    model = parse_graph(path, spec, graph)
+    if reason := refusal(model, spec, graph):
+        raise InputError(f"{path} cannot be loaded: {reason}", _FIX)
+    return model
+
+
+def refusal(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> str:
+    """Why a parsed model must not be run, or ""; for the arguments see `read_graph`."""
+    try:
+        _check(model, spec, graph)
+    except _RefusedError as error:
+        return str(error)
+    return ""
+
+
+def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto:
+    """Read a graph of a bundle that is to be looked at alone: nothing may infer its shapes, or compute it.
+
+    Args:
+        path: The file.
+        spec: The network.
+        graph: What the manifest says of it.
+
+    Returns:
+        The model. Its constants are in it.
+
+    Raises:
+        InputError: The file is no ONNX model, or too large for a graph of the network.
+    """
     try:
         model = _parsed(read_bytes(path, most_graph_bytes(spec, graph)))
-        check_model(model, spec, graph)
+        if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
+            raise _RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
     except OSError as error:
         raise InputError(f"{path} cannot be loaded: {error.strerror or error}", _FIX) from error
     except (TooLargeError, _RefusedError) as error:
         raise InputError(f"{path} cannot be loaded: {error}", _FIX) from error
     return model
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
+    import onnx
+
+    return tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:
@@ -76,12 +122,7 @@ def _parsed(data: bytes) -> onnx.ModelProto:
     return model
 
 
-def check_model(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
-    """Check that a model takes no more than its manifest accounts for.
-
-    Raises:
-        _RefusedError: It does, or what it takes cannot be told.
-    """
+def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     cost = cost_of(spec, graph, graph.largest_batch)
     if len(model.graph.node) > cost.nodes:
         raise _RefusedError(f"it has {len(model.graph.node):,} nodes, and the network takes at most {cost.nodes:,}")
@@ -185,8 +226,6 @@ class _Sizes:
 
         if tensor.data_type not in _BYTES:
             raise _RefusedError(f"its constant {name!r:.80} is of a type that no graph of a bundle has")
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-            raise _RefusedError(f"it keeps constants in another file ({name!r:.80})")
         values = math.prod(tensor.dims)
         if min(tensor.dims, default=0) < 0 or not _holds(tensor, values):
             raise _RefusedError(f"its constant {name!r:.80} does not hold the values of {list(tensor.dims)!s:.80}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from drnn_export.lint.contract_rules import contract_findings
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.operator_rules import OPERATOR_RULES
 from drnn_export.lint.tables import AttributeRule, Finding, Severity, Table
@@ -119,7 +120,11 @@ def _quantised_weights(site: Site, table: Table) -> Iterator[Finding]:
 
 def _attributes(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.attributes.get(site.node.op_type, ()):
-        if not rule.allowed and site.has(rule.attribute):
+        if rule.required:
+            if not site.has(rule.attribute):
+                what = f"the attribute {rule.attribute} is missing, which the parser does not find out by itself"
+                yield site.error("attribute", what, f"Give it {rule.attribute}")
+        elif not rule.allowed and site.has(rule.attribute):
             what = f"the attribute {rule.attribute} is not taken"
             yield site.error("attribute", what, "Leave it out")
         elif rule.allowed and (odd := _not_allowed(site, rule)):
@@ -137,6 +142,8 @@ def _not_allowed(site: Site, rule: AttributeRule) -> list[int | float | str]:
 def _inputs(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.inputs.get(site.node.op_type, ()):
         name = site.input(rule.input)
+        if rule.types and site.scope.type_of(site.input(0)) not in rule.types:
+            continue
         if name and not _is_as_asked(site, name, rule.must_be):
             what = f"input {rule.input} ({name!r}) must be {_MUST_BE.get(rule.must_be, rule.must_be)}"
             yield site.error("input", what, _MEND.get(rule.must_be, "Reshape it"))
@@ -177,4 +184,14 @@ def _outputs(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("output", what, "Remove the others, or compute them with other operators")
 
 
-_RULES = (_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _inputs, _outputs)
+_RULES = (
+    contract_findings,
+    _types,
+    _unknown_type,
+    _float64,
+    _uint8,
+    _quantised_weights,
+    _attributes,
+    _inputs,
+    _outputs,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -44,10 +44,12 @@ class AttributeRule:
     Attributes:
         attribute: Its name in ONNX.
         allowed: The values that each of its elements may have; with none, the attribute must be left out.
+        required: Whether it must be there; then `allowed` says nothing.
     """
 
     attribute: str
     allowed: tuple[int | float | str, ...]
+    required: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +59,52 @@ class InputRule:
     Attributes:
         input: Its number, from 0.
         must_be: A word that the data file explains.
+        types: The types of the first input for which it holds; with none, all.
     """
 
     input: int
     must_be: str
+    types: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeRule:
+    """The sizes of an operator's inputs.
+
+    Attributes:
+        symbols: Symbol -> the attribute that decides it.
+        batch: The symbol of the batch, or "".
+        inputs: The axes of each input, see `drnn_export.lint.sizes`.
+    """
+
+    symbols: Mapping[str, str]
+    batch: str
+    inputs: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrent:
+    """What a target makes of RNN, GRU and LSTM.
+
+    Attributes:
+        activations: The activations that it knows.
+        misread: Those that it computes as something else.
+        uncompiled_gates: Operator -> activations that the compiler does not take for the gates.
+        endless_steps: Steps from which the compiler does not end for one row.
+        endless_hidden: The fewest and the most hidden units of which that is so.
+        per_direction: Operator -> activations of one direction.
+        parameters: Attribute -> the activations that take a value of it.
+        no_default: Activation -> attributes that it needs.
+    """
+
+    activations: frozenset[str]
+    misread: frozenset[str]
+    uncompiled_gates: Mapping[str, Sequence[str]]
+    endless_steps: int
+    endless_hidden: tuple[int, int]
+    per_direction: Mapping[str, int]
+    parameters: Mapping[str, frozenset[str]]
+    no_default: Mapping[str, Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +143,8 @@ class Table:
         attributes: Operator -> rules for its attributes.
         inputs: Operator -> rules for its inputs.
         outputs: Operator -> the most outputs.
-        activations: Activations of recurrent operators.
-        activations_per_direction: Recurrent operator -> activations of one direction.
+        sizes: Operator -> the sizes of its inputs.
+        recurrent: Recurrent operators.
         largest_k: The largest k of TopK.
         limits: Sizes.
     """
@@ -117,8 +161,8 @@ class Table:
     attributes: Mapping[str, tuple[AttributeRule, ...]]
     inputs: Mapping[str, tuple[InputRule, ...]]
     outputs: Mapping[str, int]
-    activations: frozenset[str]
-    activations_per_direction: Mapping[str, int]
+    sizes: Mapping[str, SizeRule]
+    recurrent: Recurrent
     largest_k: int
     limits: Limits
 
@@ -139,12 +183,19 @@ def load_table(target: LintTarget) -> Table:
         quantised=frozenset(data["types"]["quantised"]),
         operators=_operators(data, target),
         attributes=_by_operator(
-            [(row, AttributeRule(row["attribute"], tuple(row["allowed"]))) for row in data["attributes"]], target
+            [
+                (row, AttributeRule(row["attribute"], tuple(row.get("allowed", ())), row.get("required", False)))
+                for row in data["attributes"]
+            ],
+            target,
         ),
-        inputs=_by_operator([(row, InputRule(row["input"], row["must_be"])) for row in data["inputs"]], target),
+        inputs=_by_operator(
+            [(row, InputRule(row["input"], row["must_be"], frozenset(row.get("types", ())))) for row in data["inputs"]],
+            target,
+        ),
         outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
-        activations=frozenset(data["recurrent"]["activations"]),
-        activations_per_direction=data["recurrent"]["per_direction"],
+        sizes={name: _sizes(row) for row in data["sizes"] for name in row["operators"]},
+        recurrent=_recurrent(data["recurrent"]),
         largest_k=data["topk"]["largest_k"][target],
         limits=Limits(**data["limits"]),
     )
@@ -167,6 +218,26 @@ def _operators(data: Mapping[str, Any], target: LintTarget) -> dict[str, frozens
         for name in row["names"]:
             table[name] = (table[name] or frozenset()) - frozenset(row["types"])
     return table
+
+
+def _recurrent(data: Mapping[str, Any]) -> Recurrent:
+    least, most = data["endless_hidden"]
+    return Recurrent(
+        activations=frozenset(data["activations"]),
+        misread=frozenset(data["misread"]),
+        uncompiled_gates=data["uncompiled_gates"],
+        endless_steps=data["endless_steps"],
+        endless_hidden=(least, most),
+        per_direction=data["per_direction"],
+        parameters={name: frozenset(taking) for name, taking in data["parameters"].items()},
+        no_default=data["no_default"],
+    )
+
+
+def _sizes(row: Mapping[str, Any]) -> SizeRule:
+    return SizeRule(
+        row.get("symbols", {}), row.get("batch", ""), tuple(tuple(map(str, axes)) for axes in row["inputs"])
+    )
 
 
 def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: LintTarget) -> dict[str, tuple[_Rule, ...]]:

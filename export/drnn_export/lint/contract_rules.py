@@ -65,7 +65,7 @@ def _inference_problem(site: Site, schema: onnx.defs.OpSchema) -> str:
 
     names = [name for name in site.node.input if name]
     kinds = {name: site.scope.proto_of(name) or onnx.TypeProto() for name in names}
-    values = {name: site.scope.tensor_of(name) for name in names if _is_small(site, name)}
+    values = {name: tensor for name in names if _is_small(site, name) and (tensor := site.scope.tensor_of(name))}
     opsets = [onnx.helper.make_opsetid("", site.scope.opset)]
     try:
         onnx.shape_inference.infer_node_outputs(schema, site.node, kinds, values, opset_imports=opsets)

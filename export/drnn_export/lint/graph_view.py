@@ -114,7 +114,7 @@ class Scope:
         # `opset`: the version of ONNX's operators
         # `outputs` and `free_inputs`: what the caller of the network gets and gives; empty for a subgraph
         self._outer = outer
-        self.opset = opset if outer is None else outer.opset
+        self.opset: int = opset if outer is None else outer.opset
         self._values = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._producers: dict[str, onnx.NodeProto] = {name: n for n in graph.node for name in n.output if name}

@@ -44,8 +44,10 @@ __all__ = [
     "load_table",
 ]
 
-UNBUILDABLE = frozenset({"compute-capability"})  # refused in words that do not help
-MISREAD = frozenset({"layout", "float64", "domain", "uint8-quantisation"})  # accepted in silence, computed differently
+UNBUILDABLE = frozenset({"compute-capability", "endless"})  # refused in words that do not help, or never
+MISREAD = frozenset(  # accepted in silence, computed differently
+    {"activation-value", "clip", "domain", "float64", "layout", "uint8-quantisation"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,8 +170,10 @@ def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
     inputs = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     free: list[str] = []
     for value in (*graph.input, *graph.output):
-        if value.name not in inputs and value.type.WhichOneof("value") is None:
-            continue  # an output may leave its type to what makes it
+        if value.type.WhichOneof("value") is None:
+            what = f"{value.name!r} has no type, and the parser does not look for it elsewhere"
+            yield _about_file("error", "type", what, "Write the types of inputs and outputs into the graph")
+            continue
         if not value.type.HasField("tensor_type"):
             what = f"{value.name!r} is no dense tensor"
             yield _about_file("error", "type", what, "Give the network tensors only")
@@ -178,7 +182,7 @@ def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
         if kind == "DOUBLE" and value.name in inputs:
             what = f"{value.name!r} is float64, which TensorRT computes in float32"
             yield _about_file("error", "float64", what, "Use float32")
-        elif kind not in table.types and not (kind == "UNDEFINED" and value.name not in inputs):
+        elif kind not in table.types:
             yield _about_file("error", "type", f"{value.name!r} is {kind}, a type that is not there", "Cast it")
         if len(shape) > table.limits.rank:
             what = f"{value.name!r} has {len(shape)} axes, and a tensor has at most {table.limits.rank}"

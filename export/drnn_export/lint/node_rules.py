@@ -134,6 +134,8 @@ def _not_allowed(site: Site, rule: AttributeRule) -> list[int | float | str]:
 def _inputs(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.inputs.get(site.node.op_type, ()):
         name = site.input(rule.input)
+        if rule.types and site.scope.type_of(site.input(0)) not in rule.types:
+            continue
         if name and not _is_as_asked(site, name, rule.must_be):
             what = f"input {rule.input} ({name!r}) must be {_MUST_BE.get(rule.must_be, rule.must_be)}"
             yield site.error("input", what, _MEND.get(rule.must_be, "Reshape it"))

@@ -1,4 +1,4 @@
-"""The lint rules for single operators: recurrence, control flow, and those that a table cannot say.
+"""The lint rules for single operators that a table cannot say, control flow among them.
 
 Sources: onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), and what TensorRT-RTX 1.7.1 was seen to do
 (tests/export/lint/test_linter.py repeats it).
@@ -7,14 +7,10 @@ Sources: onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from drnn_export.lint.graph_view import Site, shape_of
+from drnn_export.lint.recurrent_rules import RECURRENT_RULES
 from drnn_export.lint.tables import Finding, Table
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]
 
@@ -22,43 +18,6 @@ _SHAPES = {  # inputs whose values decide a shape
     **dict.fromkeys(("Expand", "Reshape", "Tile", "TopK", "CumSum"), (1,)),
     **{"ConstantOfShape": (0,), "Pad": (1, 3), "Range": (0, 1, 2), "Resize": (3,), "Slice": (1, 2, 3, 4)},
 }
-
-
-def _layout(site: Site, table: Table) -> Iterator[Finding]:
-    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says."""
-    if site.attribute("layout") == 1:
-        what = "has layout=1, which TensorRT reads as time-major"
-        yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
-
-
-def _activations(site: Site, table: Table) -> Iterator[Finding]:
-    names = site.attribute("activations")
-    if not isinstance(names, list):
-        return
-    directions = 2 if site.attribute("direction") == "bidirectional" else 1
-    count = table.activations_per_direction[site.node.op_type]
-    if unknown := [name for name in names if name not in table.activations]:
-        known = ", ".join(sorted(table.activations))
-        yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {known}")
-    elif len(names) != count * directions:
-        what = f"{len(names)} activations are given for {directions} direction(s) of {count}"
-        yield site.error("activation", what, "Give one for each gate and direction")
-    elif names[:count] != names[-count:]:
-        what = "both directions of a bidirectional layer must have the same activations"
-        yield site.error("activation", what, "Use the same activations, or two layers of one direction")
-
-
-def _lengths(site: Site, table: Table) -> Iterator[Finding]:
-    """Lengths outside the sequence: the parsers take them, and read past its end or nothing."""
-    value, shape = site.scope.value_of(site.input(4)), site.scope.shape_of(site.input(0))
-    if value is not None and value.dtype.kind == "i" and value.size and shape and shape[0] >= 0:
-        if not 0 <= value.min() <= value.max() <= shape[0]:
-            what = f"sequence_lens ({site.input(4)!r}) has {_outside(value, shape[0])}, and sequences have {shape[0]} steps"
-            yield site.error("size", what, "Give lengths from 0 to the number of steps")
-
-
-def _outside(value: NDArray[np.generic], most: int) -> int:
-    return int(value.max() if value.max() > most else value.min())
 
 
 def _mod(site: Site, table: Table) -> Iterator[Finding]:
@@ -129,12 +88,6 @@ def _loop(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("loop-condition", what, "Give it an initialiser of value true as its condition")
 
 
-def _one_row_gru(site: Site, table: Table) -> Iterator[Finding]:
-    shape = site.scope.shape_of(site.input(0))
-    if shape and len(shape) == 3 and shape[1] == 1 and not site.attribute("linear_before_reset"):
-        yield from _one_row(site, table)
-
-
 def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
     states = [site.scope.shape_of(name) for name in site.node.output]
     if any(state and len(state) == 2 and state[0] == 1 for state in states):
@@ -142,7 +95,7 @@ def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def _one_row(site: Site, table: Table) -> Iterator[Finding]:
-    """Seen with four hidden units, for GRU and for Scan of gated cells, and not with eight."""
+    """Seen for Scan of gated cells with four hidden units, and not with eight."""
     if table.target == "tensorrt-rtx":
         what = "a recurrence of one row, for which the compiler has been seen not to end at small widths"
         yield site.finding("warning", "one-row", what, "Build with a time limit, or with a batch of two")
@@ -159,12 +112,10 @@ OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {
     **dict.fromkeys(_SHAPES, (_shape_input,)),
     "Attention": (_attention,),
     "Einsum": (_einsum,),
-    "GRU": (_layout, _activations, _lengths, _one_row_gru),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), RECURRENT_RULES),
     "If": (_if,),
-    "LSTM": (_layout, _activations, _lengths),
     "Loop": (_loop, _one_row_state),
     "Mod": (_mod,),
-    "RNN": (_layout, _activations, _lengths),
     "Range": (_range, _shape_input),
     "Resize": (_resize, _shape_input),
     "Scan": (_one_row_state,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -59,10 +59,12 @@ class InputRule:
     Attributes:
         input: Its number, from 0.
         must_be: A word that the data file explains.
+        types: The types of the first input for which it holds; with none, all.
     """
 
     input: int
     must_be: str
+    types: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +73,38 @@ class SizeRule:
 
     Attributes:
         symbols: Symbol -> the attribute that decides it.
+        batch: The symbol of the batch, or "".
         inputs: The axes of each input, see `drnn_export.lint.sizes`.
     """
 
     symbols: Mapping[str, str]
+    batch: str
     inputs: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recurrent:
+    """What a target makes of RNN, GRU and LSTM.
+
+    Attributes:
+        activations: The activations that it knows.
+        misread: Those that it computes as something else.
+        uncompiled_gates: Operator -> activations that the compiler does not take for the gates.
+        endless_steps: Steps from which the compiler does not end for one row.
+        endless_hidden: The fewest and the most hidden units of which that is so.
+        per_direction: Operator -> activations of one direction.
+        parameters: Attribute -> the activations that take a value of it.
+        no_default: Activation -> attributes that it needs.
+    """
+
+    activations: frozenset[str]
+    misread: frozenset[str]
+    uncompiled_gates: Mapping[str, Sequence[str]]
+    endless_steps: int
+    endless_hidden: tuple[int, int]
+    per_direction: Mapping[str, int]
+    parameters: Mapping[str, frozenset[str]]
+    no_default: Mapping[str, Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +144,7 @@ class Table:
         inputs: Operator -> rules for its inputs.
         outputs: Operator -> the most outputs.
         sizes: Operator -> the sizes of its inputs.
-        activations: Activations of recurrent operators.
-        activations_per_direction: Recurrent operator -> activations of one direction.
+        recurrent: Recurrent operators.
         largest_k: The largest k of TopK.
         limits: Sizes.
     """
@@ -134,8 +162,7 @@ class Table:
     inputs: Mapping[str, tuple[InputRule, ...]]
     outputs: Mapping[str, int]
     sizes: Mapping[str, SizeRule]
-    activations: frozenset[str]
-    activations_per_direction: Mapping[str, int]
+    recurrent: Recurrent
     largest_k: int
     limits: Limits
 
@@ -162,11 +189,13 @@ def load_table(target: LintTarget) -> Table:
             ],
             target,
         ),
-        inputs=_by_operator([(row, InputRule(row["input"], row["must_be"])) for row in data["inputs"]], target),
+        inputs=_by_operator(
+            [(row, InputRule(row["input"], row["must_be"], frozenset(row.get("types", ())))) for row in data["inputs"]],
+            target,
+        ),
         outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
         sizes={name: _sizes(row) for row in data["sizes"] for name in row["operators"]},
-        activations=frozenset(data["recurrent"]["activations"]),
-        activations_per_direction=data["recurrent"]["per_direction"],
+        recurrent=_recurrent(data["recurrent"]),
         largest_k=data["topk"]["largest_k"][target],
         limits=Limits(**data["limits"]),
     )
@@ -191,8 +220,24 @@ def _operators(data: Mapping[str, Any], target: LintTarget) -> dict[str, frozens
     return table
 
 
+def _recurrent(data: Mapping[str, Any]) -> Recurrent:
+    least, most = data["endless_hidden"]
+    return Recurrent(
+        activations=frozenset(data["activations"]),
+        misread=frozenset(data["misread"]),
+        uncompiled_gates=data["uncompiled_gates"],
+        endless_steps=data["endless_steps"],
+        endless_hidden=(least, most),
+        per_direction=data["per_direction"],
+        parameters={name: frozenset(taking) for name, taking in data["parameters"].items()},
+        no_default=data["no_default"],
+    )
+
+
 def _sizes(row: Mapping[str, Any]) -> SizeRule:
-    return SizeRule(row.get("symbols", {}), tuple(tuple(map(str, axes)) for axes in row["inputs"]))
+    return SizeRule(
+        row.get("symbols", {}), row.get("batch", ""), tuple(tuple(map(str, axes)) for axes in row["inputs"])
+    )
 
 
 def _by_operator(rows: list[tuple[Mapping[str, Any], _Rule]], target: LintTarget) -> dict[str, tuple[_Rule, ...]]:

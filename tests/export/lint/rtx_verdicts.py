@@ -1,7 +1,7 @@
 """What NVIDIA's own TensorRT-RTX parser, and its compiler if asked, say of ONNX files; in child processes.
 
-Run as a script it reads {"files": [...], "build": bool} and writes a line of JSON before and after each file, so that
-a crash tells which file it was. A crash or a build without end counts as refused.
+Run as a script it reads {"files": [...], "build": bool, "shapes": {...}} and writes a line of JSON before and after
+each file, so that a crash tells which file it was. A crash or a build without end counts as refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,26 @@ class Verdict:
     layers: tuple[str, ...] = ()
 
 
-def verdicts(files: Iterable[Path], *, build: bool = False) -> dict[Path, Verdict]:
-    """A verdict for each file."""
+Shapes = Mapping[Path, Mapping[str, Sequence[int]]]
+
+
+def verdicts(
+    files: Iterable[Path], *, build: bool = False, shapes: Shapes | None = None, seconds: float = SECONDS
+) -> dict[Path, Verdict]:
+    """A verdict for each file.
+
+    Args:
+        files: ONNX files.
+        build: Whether to compile as well.
+        shapes: File -> input -> the shape to compile it for, where it has free axes.
+        seconds: Without a word, after which a file counts as refused.
+    """
     found: dict[Path, Verdict] = {}
     waiting = list(files)
+    fixed = {str(file): {name: list(shape) for name, shape in of.items()} for file, of in (shapes or {}).items()}
     while waiting:
-        ended, failed = _one_child(waiting, build, found)
+        request = {"files": [str(file) for file in waiting], "build": build, "shapes": fixed, "path": sys.path}
+        ended, failed = _one_child(request, seconds, found)
         if ended is not None:
             found[ended] = Verdict(False, failed)
         elif not found.keys() & set(waiting):
@@ -43,10 +57,9 @@ def verdicts(files: Iterable[Path], *, build: bool = False) -> dict[Path, Verdic
     return found
 
 
-def _one_child(files: list[Path], build: bool, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
+def _one_child(request: Mapping[str, Any], seconds: float, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
     """Add verdicts to `found`; the file that ended the child, if one did, and how."""
     current: Path | None = None
-    request = json.dumps({"files": [str(file) for file in files], "build": build, "path": sys.path})
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
@@ -54,13 +67,13 @@ def _one_child(files: list[Path], build: bool, found: dict[Path, Verdict]) -> tu
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr]
         reader.start()
-        child.stdin.write(request)
+        child.stdin.write(json.dumps(request))
         child.stdin.close()
-        timer = threading.Timer(SECONDS, child.kill)
+        timer = threading.Timer(seconds, child.kill)
         timer.start()
         for line in child.stdout:
             timer.cancel()
-            timer = threading.Timer(SECONDS, child.kill)
+            timer = threading.Timer(seconds, child.kill)
             timer.start()
             message = json.loads(line)
             current = Path(message["file"])
@@ -109,6 +122,7 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(module.ComputeCapability.SM86, 0)
+        _add_profile(builder, config, network, request["shapes"].get(file, {}))
         built = builder.build_serialized_network(network, config) is not None
     layers = [network.get_layer(index).get_output(0) for index in range(network.num_layers)]
     return {
@@ -118,6 +132,16 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
         "outputs": [_shape(network.get_output(index)) for index in range(network.num_outputs)],
         "layers": [tensor.dtype.name for tensor in layers if tensor is not None],
     }
+
+
+def _add_profile(builder: Any, config: Any, network: Any, shapes: Mapping[str, Sequence[int]]) -> None:
+    """The given shape alone, for every input with free axes."""
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        if -1 in tuple(tensor.shape) and tensor.name in shapes:
+            profile.set_shape(tensor.name, *[tuple(shapes[tensor.name])] * 3)
+    config.add_optimization_profile(profile)
 
 
 def _shape(tensor: Any) -> list[int]:

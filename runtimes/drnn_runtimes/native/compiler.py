@@ -1,0 +1,96 @@
+"""The C compiler of this machine, and libraries that it made before."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.files import cache_folder, replacing
+from drnn_core.types import Availability
+
+_FLAGS = ("-std=c11", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+_SECONDS = 120.0
+_FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME chooses one."
+
+
+def compiler() -> list[str]:
+    """The command of the C compiler: `$CC`, else cc, gcc or clang, else that of the package ziglang, else nothing."""
+    chosen = os.environ.get("CC")
+    for name in [chosen] if chosen else ["cc", "gcc", "clang"]:
+        if path := shutil.which(name):
+            return [path]
+    return [] if chosen or importlib.util.find_spec("ziglang") is None else [sys.executable, "-m", "ziglang", "cc"]
+
+
+def compiler_availability() -> Availability:
+    """Whether there is a compiler for this machine's processor."""
+    machine = platform.machine().lower()
+    if machine not in ("x86_64", "amd64", "aarch64", "arm64"):
+        return Availability(False, f"drnn.h is written for x86-64 and aarch64, this is {machine}", "")
+    command = compiler()
+    if not command:
+        return Availability(False, "there is no C compiler", _FIX)
+    return Availability(True, f"{' '.join(map(os.path.basename, command))}, {machine}")
+
+
+def load_library(header: str) -> ctypes.CDLL:
+    """Compile `library.c` for a network, or take what the same compiler made of the same sources before.
+
+    Args:
+        header: `PackedNetwork.header`.
+
+    Returns:
+        The loaded library.
+
+    Raises:
+        RuntimeUnavailableError: There is no compiler, or it fails.
+    """
+    command = compiler()
+    if not command:
+        raise RuntimeUnavailableError("native: there is no C compiler", _FIX)
+    sources = {
+        name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("drnn.h", "library.c")
+    }
+    sources["network.h"] = header
+    version = _run([*command, "--version"]).stdout
+    key = "\0".join([*sources.values(), *command, version, *_FLAGS, platform.machine()])
+    library = cache_folder().parent / "native" / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
+    if not library.is_file():
+        try:
+            with replacing(library) as file:
+                _compile(command, sources, file)
+        except DeployError as error:
+            if isinstance(error, RuntimeUnavailableError):
+                raise
+            with tempfile.TemporaryDirectory() as folder:  # the cache cannot be written to
+                file = Path(folder) / "network.so"
+                _compile(command, sources, file)
+                return ctypes.CDLL(str(file))
+    return ctypes.CDLL(str(library))
+
+
+def _compile(command: list[str], sources: dict[str, str], library: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in sources.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        done = _run([*command, *_FLAGS, "-o", str(library), str(Path(folder) / "library.c")])
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the network: {reason}", _FIX)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeUnavailableError(f"native: {command[0]} does not work: {error}", _FIX) from None

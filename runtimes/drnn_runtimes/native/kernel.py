@@ -110,9 +110,9 @@ class KernelStream:
     def set_lines(self, lines: Mapping[str, NDArray[np.generic]]) -> None:
         """Replace the delay lines with what `lines` gives."""
         self._kernel.library.drnn_start(pointer(self._memory), self._batch)
-        for (name, line), (ring, _) in zip(
-            ((name, lines[name]) for name in self._kernel.spec.state_shapes(self._batch)), self._rings(), strict=True
-        ):
+        names = self._kernel.spec.state_shapes(self._batch)
+        for name, (ring, _) in zip(names, self._rings(), strict=True):
+            line = lines[name]
             ring[len(ring) - line.shape[1] :, :, : line.shape[2]] = line.swapaxes(0, 1)
 
     def _rings(self) -> list[tuple[NDArray[np.float32], int]]:

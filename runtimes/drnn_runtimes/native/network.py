@@ -1,4 +1,4 @@
-"""What `drnn.h` needs to know of a network: its sizes as C, and its weights in the order in which the kernel reads them."""
+"""What `drnn.h` needs to know of a network: its sizes as C, and its weights in the order of reading."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _layer(spec: ModelSpec, weights: Weights, layer: int) -> NDArray[np.float32]
 
 
 def _in_blocks(matrix: NDArray[np.float32], gates: int) -> NDArray[np.float32]:
-    """(gates * H, inputs) -> [block of 8 units][input][gate][8], as one row; units that fill the last block are zero."""
+    """(gates * H, inputs) -> [block of 8 units][input][gate][8], flat; units that fill the last block are zero."""
     units = len(matrix) // gates
     rows = np.zeros((gates, padded(units), matrix.shape[1]), np.float32)
     rows[:, :units] = matrix.reshape(gates, units, -1)

@@ -117,6 +117,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
     for engine in result.engines:
         _show_engine(console, engine)
     show_parity(console, result.parity)
+    for note in result.parity.notes:
+        console.print(f"note    {note}", markup=False)
     verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
     console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")
 

@@ -36,6 +36,7 @@ from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.reference.loop import Reference, run_reference
+from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.runtime import Runtime
 
 _AGREEMENT = 1e-9  # of golden data with the reference computed again, relative to the largest output
@@ -177,10 +178,11 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     """
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
-    right = run_reference(every, bundle.weights, case.inputs, traced=True)
+    weights = graph_weights(bundle.weights, graph.precision)
+    right = run_reference(every, weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
-    measured = noises(spec, bundle.weights, graph, case.inputs, right)
-    return Expected(spec, graph, answered, right.trace, measured), _agrees(right, case)
+    measured = noises(spec, weights, graph, case.inputs, right)
+    return Expected(spec, graph, answered, right.trace, measured), _agrees(right, case.of(graph.precision))
 
 
 def _agrees(right: Reference, case: GoldenCase) -> bool:

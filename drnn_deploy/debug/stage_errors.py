@@ -54,7 +54,7 @@ def noises(
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: Its weights, those of `graph_weights`.
         graph: The graph, whose precision counts.
         inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
         right: What float64 makes of them, with its trace.

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision
 from drnn_models.baseline_modules import Network
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import rounding_noise
+from drnn_runtimes.reference.low_precision import graph_weights, rounding_noise
 
 _SEQUENCES = 4  # of each synthetic case
 _STREAMS = 2
@@ -38,7 +38,8 @@ def make_golden(
         checkpoint: The network. Its examples are a case where they have this length.
         length: The time steps of the sequences.
         precisions: The graphs' precisions besides fp32. Their noise is that of the loop with the same roundings
-            (`drnn_runtimes.reference.low_precision`).
+            (`drnn_runtimes.reference.low_precision`). One that rounds only weights has outputs of its own, and float32
+            noise.
         seed: The seed of the random inputs.
 
     Returns:
@@ -125,11 +126,16 @@ def _case(
         )
     if not np.allclose(confirmed, reference.outputs, rtol=0, atol=_AGREEMENT * max(1.0, largest)):
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
-    spec, weights = checkpoint.dilated, checkpoint.weights
-    narrow: dict[str, float] = {
-        precision: max(noise, rounding_noise(spec, weights, inputs, reference, precision)) for precision in precisions
-    }
-    return GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source, narrow_noise=narrow)
+    case = GoldenCase(name, inputs, reference.outputs.astype(np.float64), noise, targets, source)
+    for precision in precisions:
+        if PRECISIONS[precision].weights_only:
+            rounded = dataclasses.replace(checkpoint, weights=graph_weights(checkpoint.weights, precision))
+            other = _case(rounded, name, inputs, ())
+            case.narrow_outputs[precision], case.narrow_noise[precision] = other.outputs, other.noise
+        else:
+            rounding = rounding_noise(checkpoint.dilated, checkpoint.weights, inputs, reference, precision)
+            case.narrow_noise[precision] = max(noise, rounding)
+    return case
 
 
 def _run_torch(model: Network, inputs: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -115,7 +115,7 @@ def check_bundle(
     cases, notes = _task_cases(selected, options, notify)
     report = _check(selected, runtimes, options.tolerance, cases, notify)
     inspect(selected, report, "", _known(selected, cases))
-    return with_required(dataclasses.replace(report, notes=tuple(notes)), _required(options))
+    return with_required(dataclasses.replace(report, notes=(*report.notes, *notes)), _required(options))
 
 
 def check_checkpoint(
@@ -158,7 +158,7 @@ def check_checkpoint(
         tolerance=options.tolerance,
         network=checkpoint.dilated.short_name,
         tasks=tuple(result for report in reports for result in report.tasks),
-        notes=(*notes, *more_notes),
+        notes=tuple(dict.fromkeys((*notes, *more_notes, *(note for report in reports for note in report.notes)))),
     )
     return with_required(whole, _required(options))
 

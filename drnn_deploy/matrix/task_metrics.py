@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import Precision
+from drnn_core.types import PRECISIONS, Precision
 from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
 from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import rounding_noise
+from drnn_runtimes.reference.low_precision import graph_weights, rounding_noise
 
 EXAMPLES = 20  # sequences where nobody said how many, as many as a checkpoint carries
 _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's outputs of all steps
@@ -152,16 +152,26 @@ def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
     """A case like those of `drnn_deploy.exporter.golden`; its float32 noise is the loop's, which needs no torch."""
-    spec, weights = bundle.spec, bundle.weights
-    outputs, noise, narrow_noise = [], 0.0, dict.fromkeys(narrow, 0.0)
+    right = {precision: _right(bundle, pieces, precision) for precision in ("fp32", *narrow)}
+    outputs, noise = right["fp32"]
+    return GoldenCase(
+        "test split",
+        np.concatenate(pieces),
+        outputs,
+        noise,
+        source=source,
+        narrow_noise={precision: max(noise, right[precision][1]) for precision in narrow},
+        narrow_outputs={precision: right[precision][0] for precision in narrow if PRECISIONS[precision].weights_only},
+    )
+
+
+def _right(
+    bundle: Bundle, pieces: Sequence[NDArray[np.generic]], precision: Precision
+) -> tuple[NDArray[np.float64], float]:
+    """The float64 outputs that graphs of a precision are compared with, and its noise."""
+    spec, weights, outputs, noise = bundle.spec, graph_weights(bundle.weights, precision), [], 0.0
     for inputs in pieces:
         reference = run_reference(spec, weights, inputs)
         outputs.append(reference.outputs.astype(np.float64))
-        noise = max(noise, reference.noise(run_reference(spec, weights, inputs, precision=np.float32).outputs))
-        for precision in narrow:
-            rounding = rounding_noise(spec, weights, inputs, reference, precision)
-            narrow_noise[precision] = max(narrow_noise[precision], noise, rounding)
-    named: dict[str, float] = {str(name): value for name, value in narrow_noise.items()}
-    return GoldenCase(
-        "test split", np.concatenate(pieces), np.concatenate(outputs), noise, source=source, narrow_noise=named
-    )
+        noise = max(noise, rounding_noise(spec, weights, inputs, reference, precision))
+    return np.concatenate(outputs), noise

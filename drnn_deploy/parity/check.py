@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_inputs
+from drnn_deploy.parity.notes import weight_notes
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
@@ -65,7 +66,8 @@ def check_parity(
             if not runtime.is_reference and not graph.states:
                 cases += more_cases
             rows.append(_row(bundle, runtime, graph, cases, tolerance, observe))
-    report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name)
+    notes = weight_notes(bundle.graphs, bundle.golden)
+    report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name, notes=notes)
     return with_required(report, [runtime.name for runtime in runtimes]) if required else report
 
 
@@ -93,7 +95,8 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """The graphs of a bundle that differ for a runtime.
 
     A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
-    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences.
+    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences, of no
+    narrower precision.
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
@@ -109,7 +112,7 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
         tuple(dataclasses.replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in side)
         for side in (graph.inputs, graph.outputs)
     )
-    return dataclasses.replace(graph, batch=None, profile=None, inputs=inputs, outputs=outputs)
+    return dataclasses.replace(graph, precision="fp32", batch=None, profile=None, inputs=inputs, outputs=outputs)
 
 
 def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:

@@ -74,8 +74,8 @@ def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
 
 
 def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`."""
-    case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
+    """A case as a graph answers it: that of its precision; with state, only the outputs of `answered_steps`."""
+    case = case.of(graph.precision)
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
         case = dataclasses.replace(case, outputs=case.outputs[:, steps])

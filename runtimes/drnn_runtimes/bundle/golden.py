@@ -31,6 +31,8 @@ class GoldenCase:
         source: Where the inputs come from.
         stream: Whether the case is for graphs with state.
         narrow_noise: Precision -> its noise, of precisions other than fp32.
+        narrow_outputs: Precision -> outputs of float64 with the weights that graphs of that precision hold, where they
+            are other weights (`drnn_runtimes.reference.low_precision.graph_weights`).
     """
 
     name: str
@@ -41,6 +43,22 @@ class GoldenCase:
     source: str = ""
     stream: bool = False
     narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
+    narrow_outputs: dict[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    def of(self, precision: Precision) -> GoldenCase:
+        """The case for graphs of one precision: with its outputs and its noise.
+
+        Raises:
+            InputError: The bundle was exported without it.
+        """
+        noise = self.noise_of(precision)
+        return dataclasses.replace(
+            self,
+            outputs=self.narrow_outputs.get(precision, self.outputs),
+            noise=noise,
+            narrow_noise={} if precision == "fp32" else {precision: noise},
+            narrow_outputs={},
+        )
 
     def noise_of(self, precision: Precision) -> float:
         """The noise of a precision.
@@ -66,6 +84,7 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
             "name": case.name,
             "noise": case.noise,
             "narrow_noise": case.narrow_noise,
+            "narrow_outputs": sorted(case.narrow_outputs),
             "source": case.source,
             "labelled": case.targets is not None,
             "stream": case.stream,
@@ -75,6 +94,7 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
     arrays: dict[str, NDArray[np.generic]] = {}
     for case in cases:
         arrays |= {f"{case.name}.inputs": case.inputs, f"{case.name}.outputs": case.outputs}
+        arrays |= {f"{case.name}.outputs.{precision}": value for precision, value in case.narrow_outputs.items()}
         if case.targets is not None:
             arrays[f"{case.name}.targets"] = case.targets
     write_npz(path, index, arrays, key=_INDEX)
@@ -97,6 +117,9 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
                 source=entry["source"],
                 stream=entry["stream"],
                 narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
+                narrow_outputs={
+                    str(name): arrays[f"{entry['name']}.outputs.{name}"] for name in entry.get("narrow_outputs", ())
+                },
             )
             for entry in index
         )
@@ -108,6 +131,8 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
 def _is_whole(case: GoldenCase) -> bool:
     """Whether a comparison with the case means something."""
     outputs = case.outputs
-    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    fits = outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    every = (outputs, *case.narrow_outputs.values())
+    whole = all(o.dtype == np.float64 and o.shape == outputs.shape and np.isfinite(o).all() for o in every)
     noises = (case.noise, *case.narrow_noise.values())
-    return bool(fits and np.isfinite(outputs).all() and all(0 <= noise < float("inf") for noise in noises))
+    return bool(fits and whole and all(0 <= noise < float("inf") for noise in noises))

@@ -20,6 +20,7 @@ from drnn_runtimes.onnxrt.providers import (
     NO_FALLBACK,
     PROVIDERS,
     RECORD,
+    WEIGHTS_ONLY,
     Device,
     check_placement,
     describe,
@@ -129,6 +130,7 @@ class OnnxRuntime(StreamingRuntime):
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         options.add_session_config_entry(RECORD, "1")
+        options.add_session_config_entry(WEIGHTS_ONLY, "1")
         if strict and self._device != "cpu":
             options.add_session_config_entry(NO_FALLBACK, "1")
         providers = [(PROVIDERS[self._device], settings)]

@@ -20,9 +20,9 @@ def rounding_noise(
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: What `graph_weights` gives.
         inputs: (B, T, C) or tokens (B, T).
-        reference: Of the same inputs, in float64.
+        reference: Of the same weights and inputs, in float64.
         precision: The precision.
     """
     return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
@@ -35,16 +35,23 @@ def narrow_reference(
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: What `graph_weights` gives.
         inputs: (B, T, C) or tokens (B, T).
         precision: The precision.
         traced: Whether to keep what is between the layers.
     """
-    if PRECISIONS[precision].weights_only:
-        return run_reference(spec, dequantised(weights), inputs, traced=traced)
-    product = np.matmul if precision == "fp32" else rounding_product(PRECISIONS[precision].numpy)
+    wide = precision == "fp32" or PRECISIONS[precision].weights_only
+    product = np.matmul if wide else rounding_product(PRECISIONS[precision].numpy)
     with np.errstate(over="ignore", invalid="ignore"):
         return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
+
+
+def graph_weights(weights: Weights, precision: Precision) -> Weights:
+    """The weights of the network that a graph of a precision is compared with.
+
+    Where only weights are rounded, the graph is exactly the float32 graph of the rounded ones.
+    """
+    return dequantised(weights) if PRECISIONS[precision].weights_only else weights
 
 
 def dequantised(weights: Weights) -> Weights:

@@ -152,26 +152,23 @@ def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
     """A case like those of `drnn_deploy.exporter.golden`; its float32 noise is the loop's, which needs no torch."""
-    right = {precision: _right(bundle, pieces, precision) for precision in ("fp32", *narrow)}
-    outputs, noise = right["fp32"]
+    spec = bundle.spec
+    outputs: dict[str, list[NDArray[np.float64]]] = {}
+    noise: dict[str, float] = {}
+    for inputs in pieces:
+        own = run_reference(spec, bundle.weights, inputs)
+        for precision in ("fp32", *narrow):
+            weights = graph_weights(bundle.weights, precision)
+            right = own if weights is bundle.weights else run_reference(spec, weights, inputs)
+            rounding = rounding_noise(spec, weights, inputs, right, precision)
+            outputs.setdefault(precision, []).append(right.outputs.astype(np.float64))
+            noise[precision] = max(noise.get(precision, 0.0), noise.get("fp32", 0.0), rounding)
     return GoldenCase(
         "test split",
         np.concatenate(pieces),
-        outputs,
-        noise,
+        np.concatenate(outputs["fp32"]),
+        noise["fp32"],
         source=source,
-        narrow_noise={precision: max(noise, right[precision][1]) for precision in narrow},
-        narrow_outputs={precision: right[precision][0] for precision in narrow if PRECISIONS[precision].weights_only},
+        narrow_noise={precision: noise[precision] for precision in narrow},
+        narrow_outputs={name: np.concatenate(outputs[name]) for name in narrow if PRECISIONS[name].weights_only},
     )
-
-
-def _right(
-    bundle: Bundle, pieces: Sequence[NDArray[np.generic]], precision: Precision
-) -> tuple[NDArray[np.float64], float]:
-    """The float64 outputs that graphs of a precision are compared with, and its noise."""
-    spec, weights, outputs, noise = bundle.spec, graph_weights(bundle.weights, precision), [], 0.0
-    for inputs in pieces:
-        reference = run_reference(spec, weights, inputs)
-        outputs.append(reference.outputs.astype(np.float64))
-        noise = max(noise, rounding_noise(spec, weights, inputs, reference, precision))
-    return np.concatenate(outputs), noise

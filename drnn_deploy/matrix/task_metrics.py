@@ -152,17 +152,17 @@ def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
     """A case like those of `drnn_deploy.exporter.golden`; its float32 noise is the loop's, which needs no torch."""
-    spec = bundle.spec
     outputs: dict[str, list[NDArray[np.float64]]] = {}
-    noise: dict[str, float] = {}
+    noise = dict.fromkeys(("fp32", *narrow), 0.0)
     for inputs in pieces:
-        own = run_reference(spec, bundle.weights, inputs)
-        for precision in ("fp32", *narrow):
+        own = run_reference(bundle.spec, bundle.weights, inputs)
+        for precision in noise:
             weights = graph_weights(bundle.weights, precision)
-            right = own if weights is bundle.weights else run_reference(spec, weights, inputs)
-            rounding = rounding_noise(spec, weights, inputs, right, precision)
+            right = own if weights is bundle.weights else run_reference(bundle.spec, weights, inputs)
+            single = run_reference(bundle.spec, weights, inputs, precision=np.float32).outputs
+            narrowest = rounding_noise(bundle.spec, weights, inputs, right, precision) if precision != "fp32" else 0.0
             outputs.setdefault(precision, []).append(right.outputs.astype(np.float64))
-            noise[precision] = max(noise.get(precision, 0.0), noise.get("fp32", 0.0), rounding)
+            noise[precision] = max(noise[precision], right.noise(single), narrowest)
     return GoldenCase(
         "test split",
         np.concatenate(pieces),

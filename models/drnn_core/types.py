@@ -26,6 +26,7 @@ class PrecisionInfo:
         onnx: ONNX's name of that type.
         tensorrt: The name of that type in TensorRT's API.
         spacing: Of the numbers at 1, in the narrowest type that products are computed in.
+        largest: Finite number of that type: what a product reads beyond it becomes infinite.
         kernel: The mark of that type in the kernels of TensorRT's engines, or "".
         weights_only: Whether only constant matrices have the type, and products are computed in float32.
         lookalike: Types whose rounding errors are as large, for a precision that an error may betray, or "".
@@ -38,6 +39,7 @@ class PrecisionInfo:
     onnx: str
     tensorrt: str
     spacing: float
+    largest: float
     kernel: str = ""
     weights_only: bool = False
     lookalike: str = ""
@@ -62,13 +64,16 @@ _NO_CPU_KERNELS = "ONNX Runtime's CPU has no kernels for bfloat16"
 _NO_FREE_CHOICE = "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
 _ONE_PRODUCT = ("a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16.")
 
+_FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
+
 PRECISIONS: dict[Precision, PrecisionInfo] = {
-    "fp32": PrecisionInfo("float32", "FLOAT", "FLOAT", spacing=2.0**-23),
+    "fp32": PrecisionInfo("float32", "FLOAT", "FLOAT", spacing=2.0**-23, largest=_FLOAT32_MAX),
     "fp16": PrecisionInfo(
         "float16",
         "FLOAT16",
         "HALF",
         spacing=2.0**-10,
+        largest=65504.0,
         kernel="Half",
         lookalike="float16 or TF32",  # which have the same mantissa
         provider_option="trt_fp16_enable",
@@ -78,6 +83,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         "BFLOAT16",
         "BF16",
         spacing=2.0**-7,
+        largest=(2 - 2.0**-7) * 2.0**127,
         kernel="BFloat16",
         lookalike="bfloat16",
         refused={"fused": _NO_OPERATORS, "mixed": _NO_OPERATORS},
@@ -89,6 +95,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         "INT8",
         "INT8",
         spacing=2.0**-23,
+        largest=_FLOAT32_MAX,
         kernel="Int8",
         weights_only=True,
         refused={"skewed": _ONE_PRODUCT},

@@ -25,6 +25,7 @@ def test_a_precision_is_of_one_type(precision: Precision) -> None:
     assert onnx.helper.tensor_dtype_to_np_dtype(number) == info.numpy
     products = np.dtype(np.float32) if info.weights_only else info.numpy
     assert info.spacing == float(ml_dtypes.finfo(products).eps)
+    assert info.largest == float(ml_dtypes.finfo(products).max)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -21,7 +21,7 @@ from typing import Any
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
 from drnn_core.plain_data import parse_json, schema_error, shipped_json
-from drnn_core.types import Emission, Form, NamedGraph, Precision, TensorInfo
+from drnn_core.types import PRECISIONS, Emission, Form, NamedGraph, Precision, TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.golden import REBUILD, GoldenCase, read_golden
@@ -52,6 +52,7 @@ class GraphInfo(NamedGraph):
         delay: Steps between an input and its output.
         profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
             graph of one batch.
+        largest_input: The largest |sample| that it takes; None where the bundle is older and says nothing.
     """
 
     file: str
@@ -69,6 +70,13 @@ class GraphInfo(NamedGraph):
     ring: bool = False
     delay: int = 0
     profile: tuple[int, int, int] | None = None
+    largest_input: float | None = None
+
+    @property
+    def range(self) -> float:
+        """The largest |sample| that it takes, at most what its precision has."""
+        largest = PRECISIONS[self.precision].largest
+        return largest if self.largest_input is None else min(self.largest_input, largest)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ def rounding_noise(
         weights: What `graph_weights` gives.
         inputs: (B, T, C) or tokens (B, T).
         reference: Of the same weights and inputs, in float64.
-        precision: The precision.
+        precision: The precision to round to.
     """
     return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
 
@@ -37,7 +37,7 @@ def narrow_reference(
         spec: The network.
         weights: What `graph_weights` gives.
         inputs: (B, T, C) or tokens (B, T).
-        precision: The precision.
+        precision: The precision to compute in.
         traced: Whether to keep what is between the layers.
     """
     wide = precision == "fp32" or PRECISIONS[precision].weights_only
@@ -50,6 +50,10 @@ def graph_weights(weights: Weights, precision: Precision) -> Weights:
     """The weights of the network that a graph of a precision is compared with.
 
     Where only weights are rounded, the graph is exactly the float32 graph of the rounded ones.
+
+    Args:
+        weights: The network's.
+        precision: The graph's.
     """
     return dequantised(weights) if PRECISIONS[precision].weights_only else weights
 

@@ -16,6 +16,7 @@ from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
+from drnn_export.emitter.range import largest_input
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
@@ -220,6 +221,7 @@ def _write_graph(
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
+        largest_input=largest_input(checkpoint.dilated, checkpoint.weights, request),
     )
 
 

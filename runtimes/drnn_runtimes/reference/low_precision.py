@@ -90,6 +90,7 @@ def quantised(matrix: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8],
         value of an index is at 127.
     """
     others = tuple(other for other in range(matrix.ndim) if other != axis)
-    scale = np.maximum(np.abs(matrix).max(axis=others) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+    smallest, largest = np.finfo(np.float32).tiny, np.nextafter(np.finfo(np.float32).max / 127, 0, dtype=np.float32)
+    scale = np.clip(np.abs(matrix).max(axis=others) / 127, smallest, largest).astype(np.float32)
     shape = [-1 if other == axis else 1 for other in range(matrix.ndim)]
     return np.clip(np.round(matrix / scale.reshape(shape)), -127, 127).astype(np.int8), scale

@@ -69,10 +69,12 @@ def evaluate_checkpoint(
     """
     import torch
 
+    from drnn_runtimes.torch import float32_products
+
     model = checkpoint.network()
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_products():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
         return outputs
 

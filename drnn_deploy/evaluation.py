@@ -122,7 +122,7 @@ def evaluate_bundle(
                 result, predictions = _evaluate(predict, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
-            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
+            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat(graph)))
     return results
 
 

@@ -166,7 +166,7 @@ def _row(
         return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
     passed = bool(results) and all(result.passed for result in results)
     ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
-    return dataclasses.replace(ran, caveat=runtime.caveat)
+    return dataclasses.replace(ran, caveat=runtime.caveat(graph))
 
 
 def check_case(

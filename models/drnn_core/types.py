@@ -33,6 +33,7 @@ class PrecisionInfo:
         refused: Emission -> why there is no such graph, and what to ask for.
         provider_option: The option of ONNX Runtime's TensorRT provider that allows the type, or "".
         not_in_onnxruntime: Device -> why ONNX Runtime does not run such graphs there.
+        widened: Device -> what a check on ONNX Runtime does not show, because it computes in wider types there.
     """
 
     dtype: str
@@ -46,6 +47,7 @@ class PrecisionInfo:
     refused: Mapping[Emission, tuple[str, str]] = dataclasses.field(default_factory=dict)
     provider_option: str = ""
     not_in_onnxruntime: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    widened: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -61,6 +63,10 @@ _NO_OPERATORS = (
     "Ask for emission unrolled, or for precision fp16.",
 )
 _NO_CPU_KERNELS = "ONNX Runtime's CPU has no kernels for bfloat16"
+_NO_CPU_ROUNDING = (
+    "ONNX Runtime's CPU computes products of fp16 in fp32: what rounding them to fp16 does, and fp16's range, were not "
+    "checked; tensorrt-network does"
+)
 _NO_FREE_CHOICE = "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
 _ONE_PRODUCT = ("a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16.")
 
@@ -77,6 +83,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         kernel="Half",
         lookalike="float16 or TF32",  # which have the same mantissa
         provider_option="trt_fp16_enable",
+        widened={"cpu": _NO_CPU_ROUNDING},
     ),
     "bf16": PrecisionInfo(
         "bfloat16",

@@ -33,12 +33,11 @@ class Runtime(Protocol):
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
-    @property
-    def caveat(self) -> str:
-        """What a passed check does not show, for reports; "" where the graph or the weights ran as they will."""
-
     def availability(self) -> Availability:
         """Whether `load` can work on this machine; never raises."""
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """What a passed check of a graph does not show, for reports; "" where it ran as it will."""
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """Why this runtime cannot run a graph here, or "" where it can.
@@ -92,7 +91,10 @@ class StreamingRuntime:
     """The verb `stream` of every `Runtime`, and what most have in common."""
 
     is_reference = runs_any_graph = False
-    caveat = ""
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """See `Runtime.caveat`."""
+        return ""
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
         """See `Runtime.load`."""

@@ -84,6 +84,10 @@ class OnnxRuntime(StreamingRuntime):
         """Every graph of a bundle is ONNX, but not every provider has all types of products."""
         return PRECISIONS[graph.precision].not_in_onnxruntime.get(self._device, "")
 
+    def caveat(self, graph: GraphInfo) -> str:
+        """Where a provider computes in other types than the graph says."""
+        return PRECISIONS[graph.precision].widened.get(self._device, "")
+
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[OnnxRuntimeSession]:
         """Open the graph.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from drnn_core.types import Emission
+from drnn_core.types import PRECISIONS, Emission
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
@@ -89,3 +93,32 @@ def test_emitted_int8_graphs_are_right_with_default_settings_of_onnxruntime(
     """As in a user's own program, which does not set what this project sets."""
     monkeypatch.setattr(onnxrt, "WEIGHTS_ONLY", "session.not_an_option")
     assert checked(exported(tmp_path / "bundle", "fused", "unrolled")).passed
+
+
+@pytest.mark.parametrize("emission", ["fused", "unrolled"])
+def test_a_check_on_the_cpu_says_that_it_does_not_round_to_float16(emission: Emission, tmp_path: Path) -> None:
+    """Where it does not: unrolled products are float32's of rounded weights, which no other runtime's will be."""
+    options = ExportOptions(
+        length=STEPS, precisions=("fp16",), emissions=(emission,), engines=(), runtimes=("onnxruntime-cpu",)
+    )
+    result = export(Checkpoint(SPEC, random_weights(SPEC, 0)), tmp_path / "bundle", options)
+    (row,) = result.parity.rows
+    assert "in fp32: what rounding them to fp16 does, and fp16's range, were not checked" in row.caveat
+    raw = np.full((1, STEPS, 3), 1e5, np.float32)
+    bundle = dataclasses.replace(
+        result.bundle, graphs=(dataclasses.replace(result.bundle.graphs[0], precision="fp32"),)
+    )
+    with CPU.load(bundle, bundle.graphs[0]) as session:  # as if it had float32's range
+        assert np.isfinite(session.run({"input": raw})["output"]).all()
+
+
+@pytest.mark.parametrize(("operator", "exact"), [("Tanh", np.tanh), ("Sigmoid", lambda x: 0.5 + 0.5 * np.tanh(x / 2))])
+def test_activations_are_within_three_spacings(operator: str, exact: Callable[[Any], Any]) -> None:
+    """As the noise supposes. The error is absolute: a sigmoid under 1e-7 is 0 or twice as large, for any input."""
+    x = np.concatenate([np.linspace(-40, 40, 400_001), [-np.inf, -1e30, 0, 1e-30, 1e30, np.inf]]).astype(np.float32)
+    edges = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [len(x)]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", edges[:1], edges[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": x})
+    assert np.abs(y - exact(x.astype(np.float64))).max() <= 3 * PRECISIONS["fp32"].spacing

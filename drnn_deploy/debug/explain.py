@@ -28,6 +28,7 @@ from drnn_deploy.debug.stage_errors import Expected, noises
 from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
+from drnn_deploy.parity.rows import batch_sizes
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
@@ -59,7 +60,7 @@ def explain_report(
         bundle: The bundle that was checked.
         report: The report.
         runtimes: The runtimes that were checked.
-        cases: The cases that they were checked on. Default: the bundle's golden cases.
+        cases: The cases that they were checked on. Default: the bundle's golden cases, which the reference's row is of.
         target: What the command line calls the bundle.
         folder: Where to write a reproduction of each failure (`drnn_deploy.debug.repro`). The folder is made.
         notify: Gets a line on what is explained at the moment.
@@ -119,7 +120,7 @@ def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | 
     failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
     if not failed:
         return []
-    known = {case.name: case for case in (bundle.golden if cases is None else cases)}
+    known = {case.name: case for case in (bundle.golden if cases is None or row.is_reference else cases)}
     return [known[case.case] for case in failed if case.case in known]
 
 
@@ -196,7 +197,7 @@ def _write_reproduction(
     """Write what still fails of the worst case. Returns the file in `folder`; "" where nothing fails again."""
     graph = bundle.graph(row.graph)
     for case in cases[:1]:
-        for size in graph.profile or (None,):
+        for size in batch_sizes(graph, between=True):
             reproduction = minimize(runtime, bundle, graph, case, size, tolerance)
             if reproduction is not None:
                 path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_case, run_inputs
+from drnn_deploy.parity.check import check_batches
+from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
@@ -183,5 +183,4 @@ def _smaller(
 def _run(
     session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> tuple[CaseResult, NDArray[np.generic]]:
-    observed = run_inputs(session, bundle, graph, case.inputs, size)
-    return judge(answered_case(bundle, graph, case), observed, tolerance), observed
+    return check_batches(session, bundle, graph, case, graph.batch or size, tolerance, apart=True)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from drnn_core.types import PRECISIONS
 from drnn_deploy.debug.explanation import Deviation, StateResult
-from drnn_deploy.debug.stages import Array, Stage, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.debug.stages import Stage, StateRows, state_rows
 from drnn_deploy.debug.taps import BatchRuns
+from drnn_deploy.parity.cases import answered_steps
 from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.state_layout import Array, Trace, rows_at, states_after, states_before
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
@@ -185,7 +186,7 @@ def _output_times(expected: Expected) -> NDArray[np.int64]:
     """The time step that each output step answers."""
     length, head = expected.case.inputs.shape[1], expected.spec.head
     if expected.graph.states:
-        return answered_steps(expected.graph.steps, head, length)
+        return answered_steps(expected.graph.steps, head.output_steps(expected.graph.steps), length)
     return np.arange(length - head.output_steps(length), length)
 
 

@@ -51,5 +51,10 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
     )
 
 
+def severity(result: CaseResult) -> tuple[bool, float]:
+    """By which the worst of several results of one case is chosen: failed before passed, then the larger error."""
+    return not result.passed, np.inf if result.in_noise is None else result.in_noise
+
+
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None

@@ -26,7 +26,7 @@ class GoldenCase:
         inputs: (N, T, C) float32 or (N, T) int64.
         outputs: float64, (N, outputs) or (N, k, outputs); of a `stream` (N, T, outputs), what the head makes of each
             step.
-        noise: The error of float32 on these inputs, see `drnn_deploy.exporter.golden`.
+        noise: The error of float32 on these inputs, see `drnn_deploy.parity.golden`.
         targets: The true classes of real data.
         source: Where the inputs come from.
         stream: Whether the case is for graphs with state.

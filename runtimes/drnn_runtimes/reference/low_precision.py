@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,13 @@ def rounding_noise(
 
 
 def narrow_reference(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
+    spec: ModelSpec,
+    weights: Weights,
+    inputs: NDArray[np.generic],
+    precision: Precision,
+    *,
+    state: Mapping[str, NDArray[np.generic]] | None = None,
+    traced: bool = False,
 ) -> Reference:
     """Run the reference's loop with the roundings of a precision.
 
@@ -38,13 +45,14 @@ def narrow_reference(
         weights: Its weights.
         inputs: (B, T, C) or tokens (B, T).
         precision: The precision.
+        state: Name -> (B, d, H); None for zeros.
         traced: Whether to keep what is between the layers.
     """
     if PRECISIONS[precision].weights_only:
-        return run_reference(spec, dequantised(weights), inputs, traced=traced)
+        return run_reference(spec, dequantised(weights), inputs, state, traced=traced)
     product = np.matmul if precision == "fp32" else rounding_product(PRECISIONS[precision].numpy)
     with np.errstate(over="ignore", invalid="ignore"):
-        return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
+        return run_reference(spec, weights, inputs, state, precision=np.float32, product=product, traced=traced)
 
 
 def dequantised(weights: Weights) -> Weights:

@@ -18,7 +18,7 @@ from drnn_core.errors import InputError
 from drnn_core.files import sha256
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import _write_graph
-from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.cases import answered_steps
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -77,7 +77,7 @@ def every_step(case: Case) -> Case:
 def assert_streamed(case: Case, steps: int, found: NDArray[np.generic]) -> None:
     whole = every_step(case)
     reference = whole.reference()
-    expected = reference.outputs[:, answered_steps(steps, case.spec.head, case.length)]
+    expected = reference.outputs[:, answered_steps(steps, case.spec.head.output_steps(steps), case.length)]
     assert found.shape == expected.shape
     limit = NOISE_MULTIPLE * reference.noise(whole.torch_outputs())
     assert np.abs(found - expected).max(initial=0.0) <= limit

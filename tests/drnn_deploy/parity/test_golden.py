@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from drnn_deploy.exporter import golden
-from drnn_deploy.exporter.golden import make_golden, make_stream
-from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_deploy.parity import golden
+from drnn_deploy.parity.cases import sequence_cases, stream_case
+from drnn_deploy.parity.golden import known_answer
+from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.reference.loop import run_reference
 from tests.networks import Case, cases, make_case
 
@@ -32,16 +33,18 @@ def test_noise_is_the_larger_of_two_float32_computations(wrong: str, monkeypatch
         off = OFF if wrong == "loop" and precision else 0.0
         return dataclasses.replace(found, outputs=found.outputs + off)
 
-    assert all(case.noise < 1e-5 for case in make_golden(SMALL.checkpoint(), 7))
+    inputs = sequence_cases(SMALL.spec, 7)
+    assert all(known_answer(SMALL.spec, SMALL.weights, case, ()).noise < 1e-5 for case in inputs)
     monkeypatch.setattr(golden, "_run_torch", torch_off)
     monkeypatch.setattr(golden, "run_reference", loop_off)
-    assert all(case.noise == pytest.approx(OFF, abs=1e-4) for case in make_golden(SMALL.checkpoint(), 7))
+    noises = [known_answer(SMALL.spec, SMALL.weights, case, ()).noise for case in inputs]
+    assert noises == pytest.approx([OFF] * 4, abs=1e-4)
 
 
 @given(cases())
 @settings(max_examples=15)
 def test_stream_has_an_output_for_every_step(case: Case) -> None:
-    stream = make_stream(case.checkpoint(), case.length)
+    stream = known_answer(case.spec, case.weights, stream_case(case.spec, case.length, 1), ())
     every = dataclasses.replace(case.spec, head=Head("sequence", case.spec.head.outputs))
     assert stream.stream
     expected = run_reference(every, case.weights, stream.inputs)
@@ -55,13 +58,3 @@ def test_loop_in_float32_computes_in_float32() -> None:
     loop = run_reference(SMALL.spec, SMALL.weights, SMALL.inputs, precision=np.float32).outputs
     assert (loop.dtype, reference.dtype) == (np.float32, np.float64)
     assert 0 < np.abs(loop - reference).max() < 1e-5
-
-
-@pytest.mark.parametrize("symbols, length", [(3, 5), (40, 10), (96, 24)])
-def test_every_token_occurs_where_there_is_room(symbols: int, length: int) -> None:
-    """A wrong row of an embedding is seen by no input that lacks its token."""
-    case = make_case(ModelSpec("rnn", (3,), (1,), Tokens(symbols, 2), Head("sequence", 2)), 1, length)
-    (ramp,) = (each for each in make_golden(case.checkpoint(), length) if each.name == "ramp")
-    assert set(ramp.inputs.flat) == set(range(symbols))
-    stream = make_stream(case.checkpoint(), symbols)
-    assert set(stream.inputs.flat) == set(range(symbols))

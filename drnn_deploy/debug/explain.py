@@ -102,6 +102,9 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     evidence = Evidence(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
         evidence = with_differences(bundle, graph, evidence)
+    if not cases and (only := row.worst) is not None and not only.passed:  # from states that no stream has
+        what = f"{only.where or 'the output'} is off on {only.case} inputs; no other inputs show it"
+        evidence = dataclasses.replace(evidence, case=only.case, note=evidence.note or what)
     worst: Evidence | None = None
     for case in cases:
         expected, agrees = expected_for(bundle, graph, case)

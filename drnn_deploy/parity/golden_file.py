@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, as_inputs, standard_inputs
+from drnn_core.environment import installed_versions, package_version
+from drnn_deploy.parity.cases import CaseInputs
+from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, as_inputs, same_inputs, standard_inputs
 from drnn_deploy.parity.results import FileResult
 from drnn_runtimes.bundle import GOLDEN, Bundle, GoldenCase
 
@@ -21,16 +23,28 @@ def check_golden_file(bundle: Bundle, answers: Answers) -> FileResult:
         bundle: The bundle.
         answers: What is right. Where it is the golden data itself, only missing cases can be found.
     """
-    findings = [*_missing(bundle)]
+    standard = {
+        case.name: case for graph in bundle.graphs for case in standard_inputs(bundle.spec, graph, bundle.graphs)
+    }
+    findings = [*_missing(bundle, standard), *_other_inputs(bundle, standard)]
     if isinstance(answers, ComputedAnswers):
         findings += [finding for case in bundle.golden for finding in _wrong(case, answers.answer(as_inputs(case)))]
     return FileResult(GOLDEN, not findings, tuple(findings))
 
 
-def _missing(bundle: Bundle) -> Iterator[str]:
-    wanted = {case.name for graph in bundle.graphs for case in standard_inputs(bundle.spec, graph, bundle.graphs)}
-    for name in sorted(wanted - {case.name for case in bundle.golden}):
+def _missing(bundle: Bundle, standard: Mapping[str, CaseInputs]) -> Iterator[str]:
+    for name in sorted(standard.keys() - {case.name for case in bundle.golden}):
         yield f"it lacks the standard case {name}; export it again: drnn-export model.pt"
+
+
+def _other_inputs(bundle: Bundle, standard: Mapping[str, CaseInputs]) -> Iterator[str]:
+    """Standard cases with other inputs; other versions may have drawn others, so only of these versions."""
+    here = {"drnn-deploy": package_version(), **installed_versions(("numpy",))}
+    if not bundle.emitter or any(bundle.versions.get(name) != version for name, version in here.items()):
+        return
+    for case in bundle.golden:
+        if case.name in standard and not same_inputs(standard[case.name], as_inputs(case)):
+            yield f"its inputs of {case.name} are not those of the standard case"
 
 
 def _wrong(stored: GoldenCase, right: GoldenCase) -> Iterator[str]:

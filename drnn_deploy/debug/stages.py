@@ -50,11 +50,27 @@ class Stage:
         return self.times + run * self.stride
 
     def right(self, trace: Trace, run: int) -> Array:
-        """The float64 values of a run, (B, steps, width)."""
+        """The right values of a run.
+
+        Args:
+            trace: The float64 values of the whole sequences, (B, T, width) each.
+            run: The run's number, from 0.
+
+        Returns:
+            (B, steps, width) float64; zeros for steps outside the sequence.
+        """
         return rows_at(trace[self.source], self.steps(run))
 
     def observed(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
-        """The values in the graph's tensor, (B, steps, width); (0,) where it holds too little or does not divide."""
+        """The values in the graph's tensor.
+
+        Args:
+            tensor: What a run gave for it, in the graph's own layout.
+            batch: B.
+
+        Returns:
+            (B, steps, width); (0,) where it holds too little or does not divide.
+        """
         if self.place is not None:
             fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
             return tensor[:, self.place, None, : self.width] if fits else np.zeros(0)
@@ -85,7 +101,15 @@ class StateRows:
 
 
 def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
-    """The input, unless it is the graph's own, and the layers."""
+    """The input, unless it is the graph's own, and the layers.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+
+    Returns:
+        In the network's order; all but the head.
+    """
     request = GraphRequest.of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
@@ -130,7 +154,12 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
 
 
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
-    """The rows of every state output, by layer."""
+    """The rows of every state output, by layer.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+    """
     every: list[StateRows] = []
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     for before, after in graph.states:

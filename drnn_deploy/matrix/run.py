@@ -116,7 +116,7 @@ def check_bundle(
     The files of these graphs are compared with what the weights make, and the golden data with what they give.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         options: What to check, and how.
         notify: Gets a line on what is done at the moment.
         inspect: Gets the bundle with the selected graphs, its report, "" and the cases of both.
@@ -201,6 +201,10 @@ def check_checkpoint(
 
 def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
     """The bundle with only the graphs that the options select.
+
+    Args:
+        bundle: An open bundle.
+        options: Of which forms, emissions and precisions count.
 
     Raises:
         InputError: There are none.

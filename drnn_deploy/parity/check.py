@@ -44,7 +44,7 @@ def check_parity(
     golden data beside what the weights give.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         runtimes: The runtimes to check. One that is missing here is listed in the report.
         required: Whether a runtime that can run no graph of this bundle fails, too.
         answers: What is right. Default: computed from the bundle's weights.
@@ -109,6 +109,10 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
 
     A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
     pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences.
+
+    Args:
+        runtime: Whose properties count.
+        bundle: An open bundle.
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
@@ -150,7 +154,12 @@ def check_named(
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
-    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights."""
+    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights.
+
+    Args:
+        runtime: Whether it reads the graph's file counts.
+        graph: One of a bundle's graphs.
+    """
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 

@@ -24,7 +24,7 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -84,7 +84,16 @@ def run_rows(
 
 
 def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision; with state, only outputs that it gives."""
+    """A case as a graph answers it: the noise of its precision; with state, only outputs that it gives.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+        case: The case as it is known; it stays as it is.
+
+    Raises:
+        InputError: Nothing is known of the noise of the graph's precision.
+    """
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         answers = bundle.spec.head.output_steps(graph.steps)
@@ -101,7 +110,7 @@ def run_inputs(
     Args:
         session: The loaded graph.
         bundle: The bundle that it is of.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -138,7 +147,7 @@ def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.g
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, ...); the first batch of them is run.
 
     Returns:

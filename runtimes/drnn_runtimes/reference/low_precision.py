@@ -24,7 +24,7 @@ def rounding_noise(
         weights: Its weights.
         inputs: (B, T, C) or tokens (B, T).
         reference: Of the same inputs, in float64.
-        precision: The precision.
+        precision: The precision to round to.
     """
     return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
 
@@ -44,7 +44,7 @@ def narrow_reference(
         spec: The network.
         weights: Its weights.
         inputs: (B, T, C) or tokens (B, T).
-        precision: The precision.
+        precision: The precision to compute in.
         state: Name -> (B, d, H); None for zeros.
         traced: Whether to keep what is between the layers.
     """

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.types import FLOAT64
 from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_inputs
-from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow, all_passed
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
@@ -130,7 +131,7 @@ def _row(
     tolerance: Tolerance,
     observe: Observer,
 ) -> ParityRow:
-    precision = "fp64" if runtime.is_reference else graph.precision
+    precision = FLOAT64 if runtime.is_reference else graph.precision
     row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
     started = time.perf_counter()
@@ -138,7 +139,7 @@ def _row(
         with runtime.load(bundle, graph) as session:
             results = []
             for case in cases:
-                result, outputs = check_case(session, bundle, graph, case, tolerance)
+                result, outputs = check_case(session, bundle, graph, case, tolerance, row.precision)
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             seconds = time.perf_counter() - started
@@ -147,13 +148,18 @@ def _row(
         reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
         seconds = time.perf_counter() - started
         return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
-    passed = bool(results) and all(result.passed for result in results)
+    passed = all_passed(results)
     ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
     return dataclasses.replace(ran, caveat=runtime.caveat)
 
 
 def check_case(
-    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, tolerance: Tolerance = DEFAULT
+    session: Session,
+    bundle: Bundle,
+    graph: GraphInfo,
+    case: GoldenCase,
+    tolerance: Tolerance = DEFAULT,
+    precision: str = "",
 ) -> tuple[CaseResult, NDArray[np.generic]]:
     """Run one golden case through a loaded graph and judge it.
 
@@ -163,6 +169,7 @@ def check_case(
         graph: The graph. One that takes any batch runs with every size of its profile, and the worst result counts.
         case: The golden case.
         tolerance: Which errors pass.
+        precision: The precision of the arithmetic, where it is not the graph's.
 
     Returns:
         The verdict, and the outputs (N, ..., outputs), which are empty where the graph gives none.
@@ -170,7 +177,7 @@ def check_case(
     Raises:
         InputError: The case does not fit the graph, or the golden data knows no noise of the graph's precision.
     """
-    answered = answered_case(bundle, graph, case)
+    answered = answered_case(bundle, graph, case, precision)
     outputs = [run_inputs(session, bundle, graph, case.inputs, size) for size in graph.profile or (None,)]
     judged = [(judge(answered, output, tolerance), output) for output in outputs]
     return max(judged, key=lambda pair: (not pair[0].passed, pair[0].in_noise or 0.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 
@@ -73,12 +72,19 @@ def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
     return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
 
 
-def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`."""
-    case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
+def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase, precision: str = "") -> GoldenCase:
+    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`.
+
+    Args:
+        bundle: The bundle.
+        graph: The graph.
+        case: The case.
+        precision: The precision of the arithmetic, where it is not the graph's.
+    """
+    case = case.judged_as(precision or graph.precision)
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
-        case = dataclasses.replace(case, outputs=case.outputs[:, steps])
+        case = case.at_steps(steps)
     return case
 
 

@@ -20,26 +20,28 @@ from pathlib import Path
 import numpy as np
 
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
+from drnn_core.types import FLOAT64
 from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
-from drnn_deploy.debug.stage_errors import Expected, noises
+from drnn_deploy.debug.stage_errors import Expected
 from drnn_deploy.debug.verdict import Evidence, to_explanation
+from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.rows import batch_sizes
 from drnn_deploy.parity.tolerance import Tolerance
+from drnn_deploy.parity.trace_noises import trace_noises
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
-from drnn_runtimes.reference.loop import Reference, run_reference
+from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.runtime import Runtime
 
-_AGREEMENT = 1e-9  # of golden data with the reference computed again, relative to the largest output
 _ELSEWHERE = "onnxruntime-cpu"
 _NOT_OURS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)  # a missing runtime explains itself
 
@@ -193,15 +195,9 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
     right = run_reference(every, bundle.weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
-    measured = noises(spec, bundle.weights, graph, case.inputs, right)
-    return Expected(spec, graph, answered, right.trace, measured), _agrees(right, case)
-
-
-def _agrees(right: Reference, case: GoldenCase) -> bool:
-    if right.outputs.shape != case.outputs.shape:
-        return False
-    scale = max(1.0, float(np.abs(right.outputs).max()))
-    return bool(np.abs(right.outputs - case.outputs).max() <= _AGREEMENT * scale)
+    measured = trace_noises(spec, bundle.weights, graph.precision, case.inputs, right).trace
+    agrees = judge(case.judged_as(FLOAT64), right.outputs).verdict != "failed"
+    return Expected(spec, graph, answered, right.trace, measured), agrees
 
 
 def _write_reproduction(

@@ -19,8 +19,9 @@ from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
 from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
+from drnn_runtimes.bundle.golden import Noise
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import rounding_noise
+from drnn_runtimes.reference.noise import output_noises
 
 EXAMPLES = 20  # sequences where nobody said how many, as many as a checkpoint carries
 _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's outputs of all steps
@@ -152,17 +153,23 @@ def _drawn(bundle: Bundle, task: Task, count: int) -> TaskCase:
 def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
-    """A case like those of `drnn_deploy.parity.golden`; its float32 noise is the loop's, which needs no torch."""
+    """A case like those of `drnn_deploy.parity.golden`, with the noise of the most sensitive sequence."""
     spec, weights = bundle.spec, bundle.weights
-    outputs, noise, narrow_noise = [], 0.0, dict.fromkeys(narrow, 0.0)
+    outputs, noises = [], []
     for inputs in pieces:
-        reference = run_reference(spec, weights, inputs)
-        outputs.append(reference.outputs.astype(np.float64))
-        noise = max(noise, reference.noise(run_reference(spec, weights, inputs, precision=np.float32).outputs))
-        for precision in narrow:
-            rounding = rounding_noise(spec, weights, inputs, reference, precision)
-            narrow_noise[precision] = max(narrow_noise[precision], noise, rounding)
-    named: dict[str, float] = {str(name): value for name, value in narrow_noise.items()}
+        right = run_reference(spec, weights, inputs)
+        outputs.append(right.outputs.astype(np.float64))
+        noises.append(output_noises(spec, weights, inputs, right, narrow))
+    largest: dict[str, Noise] = {
+        precision: np.max([piece.by_precision[precision] for piece in noises], axis=0)
+        for precision in noises[0].by_precision
+    }
     return GoldenCase(
-        "test split", np.concatenate(pieces), np.concatenate(outputs), noise, source=source, narrow_noise=named
+        name="test split",
+        inputs=np.concatenate(pieces),
+        outputs=np.concatenate(outputs),
+        noise=largest.pop("fp32"),
+        source=source,
+        narrow_noise=largest,
+        signal=np.max([piece.signal for piece in noises], axis=0),
     )

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.types import FLOAT64
 from drnn_deploy.parity.cases import DIFFERENT_ROWS
 from drnn_deploy.parity.compare import judge, severity
 from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_rows
 from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, as_inputs
-from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow, all_passed
 from drnn_deploy.parity.rows import Rows, assignments, batch_sizes, first_places
 from drnn_deploy.parity.seeded_states import SEEDED, Seeded, check_states, seeded
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
@@ -179,17 +180,16 @@ def _golden_row(
         observe(runtime, graph, answers.answer(as_inputs(stored)), stored.outputs)
     row = _empty_row(runtime, graph)
     seconds = time.perf_counter() - started
-    passed = bool(results) and all(result.passed for result in results)
-    return dataclasses.replace(row, passed=passed, cases=tuple(results), seconds=seconds)
+    return dataclasses.replace(row, passed=all_passed(results), cases=tuple(results), seconds=seconds)
 
 
 def check_golden(answers: ComputedAnswers, stored: GoldenCase, tolerance: Tolerance = DEFAULT) -> CaseResult:
     """Judge a case of a bundle's golden data by what its weights give."""
-    return judge(answers.answer(as_inputs(stored)), stored.outputs, tolerance)
+    return judge(answers.answer(as_inputs(stored)).judged_as(FLOAT64), stored.outputs, tolerance)
 
 
 def _empty_row(runtime: Runtime, graph: GraphInfo) -> ParityRow:
-    precision = "fp64" if runtime.is_reference else graph.precision
+    precision = FLOAT64 if runtime.is_reference else graph.precision
     row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     return dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
 
@@ -209,7 +209,7 @@ def _row(
         with runtime.load(bundle, graph) as session:
             results = []
             for case in cases:
-                result, outputs = check_case(session, bundle, graph, case, tolerance)
+                result, outputs = check_case(session, bundle, graph, case, tolerance, row.precision)
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             if graph.states and not runtime.is_reference:
@@ -220,13 +220,18 @@ def _row(
         reason = error.message.replace(f"{bundle.folder}{os.sep}", "")  # the report travels with the bundle
         seconds = time.perf_counter() - started
         return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
-    passed = bool(results) and all(result.passed for result in results)
+    passed = all_passed(results)
     ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
     return dataclasses.replace(ran, caveat=runtime.caveat)
 
 
 def check_case(
-    session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, tolerance: Tolerance = DEFAULT
+    session: Session,
+    bundle: Bundle,
+    graph: GraphInfo,
+    case: GoldenCase,
+    tolerance: Tolerance = DEFAULT,
+    precision: str = "",
 ) -> tuple[CaseResult, NDArray[np.generic]]:
     """Run one case through a loaded graph, in full batches, and judge every row of them.
 
@@ -237,6 +242,7 @@ def check_case(
         case: The case. Of case `normal` all sequences differ: it also runs with sizes between those of the profile, and
             so that no two rows can be mixed up unseen.
         tolerance: Which errors pass.
+        precision: The precision of the arithmetic, where it is not the graph's.
 
     Returns:
         The verdict, and the outputs of the case's sequences (N, ..., outputs), which are empty where the graph gives
@@ -248,7 +254,7 @@ def check_case(
     different = case.name == DIFFERENT_ROWS
     sizes = batch_sizes(graph, between=different)
     judged = [
-        check_batches(session, bundle, graph, case, size, tolerance, apart=different and size == sizes[-1])
+        check_batches(session, bundle, graph, case, size, tolerance, precision, apart=different and size == sizes[-1])
         for size in sizes
     ]
     return max(judged, key=lambda pair: severity(pair[0]))
@@ -261,6 +267,7 @@ def check_batches(
     case: GoldenCase,
     size: int | None,
     tolerance: Tolerance,
+    precision: str = "",
     *,
     apart: bool,
 ) -> tuple[CaseResult, NDArray[np.generic]]:
@@ -273,18 +280,19 @@ def check_batches(
         case: The case.
         size: The rows of a batch; see `drnn_deploy.parity.rows.assignments`.
         tolerance: Which errors pass.
+        precision: The precision of the arithmetic, where it is not the graph's.
         apart: Whether no two rows may be mixed up unseen.
     """
     runs = assignments(len(case.inputs), size, apart=apart)
     outputs = run_rows(session, bundle, graph, case.inputs, runs)
-    case, rows = answered_case(bundle, graph, case), np.concatenate(runs)
+    case, rows = answered_case(bundle, graph, case, precision), np.concatenate(runs)
     every = dataclasses.replace(case, outputs=case.outputs[rows], inputs=case.inputs[rows], targets=None)
     result = judge(every, outputs, tolerance)
     if outputs.shape != every.outputs.shape:
         return result, outputs
     first = outputs[first_places(runs, len(case.inputs))]
     alone = judge(case, first, tolerance)
-    where = "" if result.passed or not alone.passed else _worst_row(every.outputs, outputs, runs)
+    where = "" if result.verdict == alone.verdict else _worst_row(every.outputs, outputs, runs)
     return dataclasses.replace(result, agreement=alone.agreement, accuracy=alone.accuracy, where=where), first
 
 

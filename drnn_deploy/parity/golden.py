@@ -11,65 +11,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import Precision
+from drnn_core.types import FLOAT64, Precision
 from drnn_deploy.parity.cases import CaseInputs
+from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase
+from drnn_runtimes.bundle.golden import Noise
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import rounding_noise
+from drnn_runtimes.reference.noise import output_noises
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
 
-_AGREEMENT = 1e-9  # of the two float64 implementations, relative to the largest output
+_AGREEMENT = Tolerance(1000.0)  # of the two float64 implementations: both round, each in its own way
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def known_answer(spec: ModelSpec, weights: Weights, case: CaseInputs, precisions: Sequence[Precision]) -> GoldenCase:
     """Compute what float64 makes of a case, and the noise of its outputs.
 
-    The outputs come from the NumPy loop, and the torch module, where torch is, confirms them in float64. The noise is
-    the largest of the float32 computations', torch's and the loop's, which sum in different orders: on inputs with few
-    different outputs, such as zeros, one alone may have been lucky.
+    The outputs come from the NumPy loop, and the torch module, where torch is, confirms them in float64, as far as
+    float64's own rounding lets the two agree.
 
     Args:
         spec: The network.
         weights: Its weights.
         case: The inputs. Of a stream, the head answers every step, whatever it is.
-        precisions: Precisions of graphs. The noise of those other than fp32 is that of the loop with the same roundings
-            (`drnn_runtimes.reference.low_precision`).
+        precisions: The precisions of graphs, besides fp32.
 
     Returns:
-        The case; outputs float64.
+        The case, with outputs in float64 and the noise of every precision.
 
     Raises:
-        InputError: The network's outputs are beyond float32.
+        InputError: The network's numbers are beyond what a precision holds.
     """
     if case.stream:
         spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
-    inputs, steps = case.inputs, case.inputs.shape[1]
-    model = _module(spec, weights) if torch_is_here() else None
+    inputs, told = case.inputs, f"{case.name} inputs of {case.inputs.shape[1]} steps"
     with np.errstate(over="ignore", invalid="ignore"):
-        reference = run_reference(spec, weights, inputs)
-        confirmed = reference.outputs if model is None else _run_torch(model.double(), inputs)
-        singles = [run_reference(spec, weights, inputs, precision=np.float32).outputs]
-        singles += [] if model is None else [_run_torch(model.float(), inputs)]
-        noise = max(reference.noise(outputs) for outputs in singles)
-    largest = float(np.max(np.abs(reference.outputs)))
-    if not (largest <= _FLOAT32_MAX and np.isfinite(noise)):
-        raise InputError(
-            f"the network's outputs grow beyond float32 on {case.name} inputs of {steps} steps",
-            "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
-        )
-    if not np.allclose(confirmed, reference.outputs, rtol=0, atol=_AGREEMENT * max(1.0, largest)):
+        right = run_reference(spec, weights, inputs)
+        if not np.max(right.magnitude) <= _FLOAT32_MAX:
+            raise InputError(
+                f"the network's outputs grow beyond float32 on {told}",
+                "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
+            )
+        noises = output_noises(spec, weights, inputs, right, precisions)
+        confirmed = _run_torch(_module(spec, weights).double(), inputs) if torch_is_here() else right.outputs
+    for precision, noise in noises.by_precision.items():
+        if not np.isfinite(noise).all():
+            raise InputError(
+                f"{told} lead to numbers beyond what {precision} holds", "Export it with a wider --precision."
+            )
+    others: dict[str, Noise] = {name: noise for name, noise in noises.by_precision.items() if name != "fp32"}
+    answer = GoldenCase(
+        name=case.name,
+        inputs=inputs,
+        outputs=right.outputs.astype(np.float64),
+        noise=noises.by_precision["fp32"],
+        targets=case.targets,
+        source=case.source,
+        stream=case.stream,
+        narrow_noise=others,
+        signal=noises.signal,
+    )
+    if judge(answer.judged_as(FLOAT64), confirmed, _AGREEMENT).verdict == "failed":
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
-    narrow: dict[str, float] = {
-        precision: max(noise, rounding_noise(spec, weights, inputs, reference, precision))
-        for precision in sorted({*precisions} - {"fp32"})
-    }
-    outputs = reference.outputs.astype(np.float64)
-    return GoldenCase(case.name, inputs, outputs, noise, case.targets, case.source, case.stream, narrow)
+    return answer
 
 
 def torch_is_here() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -83,22 +82,22 @@ def run_rows(
     return np.concatenate(outputs) if len({output.shape[1:] for output in outputs}) == 1 else np.zeros(0)
 
 
-def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
+def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase, precision: str = "") -> GoldenCase:
     """A case as a graph answers it: the noise of its precision; with state, only outputs that it gives.
 
     Args:
         bundle: The open bundle that holds the graph.
         graph: One of the bundle's graphs.
         case: The case as it is known; it stays as it is.
+        precision: The precision of the arithmetic, where it is not the graph's.
 
     Raises:
-        InputError: Nothing is known of the noise of the graph's precision.
+        InputError: Nothing is known of the noise of the precision.
     """
-    case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
+    case = case.judged_as(precision or graph.precision)
     if graph.states:
         answers = bundle.spec.head.output_steps(graph.steps)
-        steps = answered_steps(graph.steps, answers, case.inputs.shape[1])
-        case = dataclasses.replace(case, outputs=case.outputs[:, steps])
+        case = case.at_steps(answered_steps(graph.steps, answers, case.inputs.shape[1]))
     return case
 
 

@@ -8,23 +8,22 @@ The reference goes through one chunk, which takes milliseconds; so it is compute
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import PRECISIONS, Precision
+from drnn_core.types import PRECISIONS
 from drnn_deploy.parity.compare import judge, severity
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.rows import Rows, assignments, batch_sizes
-from drnn_deploy.parity.state_layout import Array, Lines, Trace, states_after, states_before
+from drnn_deploy.parity.state_layout import Array, Lines, states_after, states_before
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+from drnn_deploy.parity.trace_noises import trace_noises
 from drnn_export.emitter.emit import OUTPUT
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
-from drnn_runtimes.reference.loop import Reference, run_reference
-from drnn_runtimes.reference.low_precision import narrow_reference
+from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.session import Arrays, Session
 
 SEEDED = "seeded states"
@@ -40,12 +39,12 @@ class Seeded:
     Attributes:
         feed: Every input of the graph by name, of N sequences.
         right: Every output by name, float64.
-        noises: The noise of every output, by name.
+        noises: The noise of every output by name, like one sequence's.
     """
 
     feed: Arrays
     right: dict[str, Array]
-    noises: dict[str, float]
+    noises: dict[str, NDArray[np.float64]]
 
 
 def seeded(spec: ModelSpec, weights: Weights, graph: GraphInfo) -> Seeded:
@@ -57,22 +56,24 @@ def seeded(spec: ModelSpec, weights: Weights, graph: GraphInfo) -> Seeded:
         graph: A graph with state.
     """
     run = spec.layers if graph.delay else 0  # of a skewed graph one in which every layer is at a step of the sequence
-    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
     start = _lines(spec)
     inputs = _inputs(spec, len(next(iter(start.values()))), run + graph.steps)
-    right = run_reference(every, weights, inputs, start, traced=True)
-    states = states_before(spec, graph, right.trace, run, start)
+    short, reached = _within(spec, start, inputs.shape[1])
+    right = run_reference(short, weights, inputs, reached, traced=True)
+    noise = trace_noises(short, weights, graph.precision, inputs, right, reached)
     answered = np.arange(graph.steps - spec.head.output_steps(graph.steps), graph.steps) + run - graph.delay
-    outputs = right.outputs[:, answered]
     if spec.head.kind == "last":
-        outputs = outputs[:, 0]
-    feed: Arrays = {"input": inputs[:, run : run + graph.steps]}
-    feed |= {name: value.astype(np.float32) for name, value in states.items()}
-    noises = _noises(every, weights, inputs, start, right, graph.precision)
-    by_name = {OUTPUT: noises[OUTPUT]}
-    for before, after in graph.states:
-        by_name[after] = max(noises[source] for source in _sources(spec, before))
-    return Seeded(feed, {OUTPUT: outputs, **states_after(spec, graph, right.trace, run, start)}, by_name)
+        answered = answered[-1]
+    before = states_before(spec, graph, right.trace, run, start)
+    after = states_after(spec, graph, right.trace, run, start)
+    known = {name: np.full((1, *line.shape[1:]), PRECISIONS[graph.precision].spacing) for name, line in start.items()}
+    noises = states_after(spec, graph, {name: value[None] for name, value in noise.trace.items()}, run, known)
+    feed = {"input": inputs[:, run : run + graph.steps], **before}
+    return Seeded(
+        {name: value if name == "input" else value.astype(np.float32) for name, value in feed.items()},
+        {OUTPUT: right.outputs[:, answered], **after},
+        {OUTPUT: noise.outputs[answered], **{name: value[0] for name, value in noises.items()}},
+    )
 
 
 def check_states(session: Session, graph: GraphInfo, known: Seeded, tolerance: Tolerance = DEFAULT) -> CaseResult:
@@ -127,31 +128,14 @@ def _inputs(spec: ModelSpec, count: int, steps: int) -> NDArray[np.generic]:
     return random.standard_normal((count, steps, spec.input.features), dtype=np.float32)
 
 
-def _noises(
-    spec: ModelSpec,
-    weights: Weights,
-    inputs: NDArray[np.generic],
-    start: Lines,
-    right: Reference,
-    precision: Precision,
-) -> dict[str, float]:
-    """The noise of the outputs, and of what each layer gives by its name in a trace."""
-    spacing = PRECISIONS[precision].spacing
-    largest = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
-    largest[OUTPUT] = spacing * float(right.magnitude.max())
-    for kind in sorted({"fp32", precision}):
-        narrow = narrow_reference(spec, weights, inputs, kind, state=start, traced=True)
-        found: Trace = {**narrow.trace, OUTPUT: narrow.outputs}
-        exact: Mapping[str, Array] = {**right.trace, OUTPUT: right.outputs}
-        for name, value in found.items():
-            error = float(np.abs(value.astype(np.float64) - exact[name]).max())
-            largest[name] = max(largest[name], error) if np.isfinite(error) else largest[name]
-    return largest
+def _within(spec: ModelSpec, start: Lines, steps: int) -> tuple[ModelSpec, Lines]:
+    """The network that gives the same outputs for so many steps, with no longer delay lines than they reach.
 
-
-def _sources(spec: ModelSpec, state: str) -> list[str]:
-    """The names in a trace of what a state holds."""
-    line = state.removeprefix("state_")
-    if line.startswith("lines_"):
-        return [f"l{layer}_{line[-1]}" for layer in range(spec.layers)]
-    return [f"l{spec.layers - 1}_h"] if line in ("fusion", "started") else [line]
+    The head answers every step.
+    """
+    dilations = tuple(min(dilation, steps) for dilation in spec.dilations)
+    if spec.window > 1:
+        dilations = (spec.dilations[0], *dilations[1:])  # which the window is as long as
+    head = Head("sequence", spec.head.outputs)
+    short = dataclasses.replace(spec, dilations=dilations, fusion=spec.window > 1, head=head)
+    return short, {name: start[name][:, :length] for name, (_, length, _) in short.state_shapes(1).items()}

@@ -14,21 +14,6 @@ from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, run_reference
 
 
-def rounding_noise(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], reference: Reference, precision: Precision
-) -> float:
-    """The largest error that a precision other than fp32 makes on these inputs: see `Reference.noise`.
-
-    Args:
-        spec: The network.
-        weights: Its weights.
-        inputs: (B, T, C) or tokens (B, T).
-        reference: Of the same inputs, in float64.
-        precision: The precision to round to.
-    """
-    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
-
-
 def narrow_reference(
     spec: ModelSpec,
     weights: Weights,

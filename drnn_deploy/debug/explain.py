@@ -195,7 +195,7 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
     right = run_reference(every, bundle.weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
-    measured = trace_noises(spec, bundle.weights, graph.precision, case.inputs, right).trace
+    measured = trace_noises(every, bundle.weights, graph.precision, case.inputs, right).trace
     agrees = judge(case.judged_as(FLOAT64), right.outputs).verdict != "failed"
     return Expected(spec, graph, answered, right.trace, measured), agrees
 

@@ -58,7 +58,10 @@ TAMPERED: dict[str, tuple[Callable[[Cases], Cases], str]] = {
         "lacks the standard case large",
     ),
     "only zeros left": (lambda cases: cases[:1], "lacks the standard case large"),
-    "an output less": (each("ramp", outputs=lambda case: case.outputs[:, :-1]), "have the shape (4, 2), not (4, 3)"),
+    "a sequence less": (
+        each("ramp", outputs=lambda case: case.outputs[:3], inputs=lambda case: case.inputs[:3]),
+        "its inputs of ramp are not those of the standard case",
+    ),
 }
 
 

@@ -14,7 +14,8 @@ from benchmarks.gpu.bundles import open_bundle
 from benchmarks.gpu.plan import OVERRIDES, Setting
 from benchmarks.gpu.worker import Row, Rows
 from drnn_core.errors import RuntimeUnavailableError
-from drnn_deploy.parity.check import check_case, golden_cases
+from drnn_deploy.parity.check import check_case
+from drnn_deploy.parity.known_answers import StoredAnswers
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 from drnn_runtimes.onnxrt.providers import PROVIDERS
@@ -42,7 +43,7 @@ def rounding(setting: Setting, network: str, runtime: str, override: str) -> Row
 
 def _worst(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Row:
     with _session(bundle, graph, runtime, allowed) as session:
-        found = [check_case(session, bundle, graph, case)[0] for case in golden_cases(bundle, graph)]
+        found = [check_case(session, bundle, graph, case)[0] for case in StoredAnswers(bundle).cases(graph)]
     worst = max(found, key=lambda case: (not case.passed, case.in_noise or 0.0))
     return {"passed": all(case.passed for case in found), "error": worst.absolute, "in_noise": worst.in_noise}
 

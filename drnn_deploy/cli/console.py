@@ -84,7 +84,7 @@ def show_parity(console: Console, report: ParityReport) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from drnn_deploy.reports.text import row_cells
+    from drnn_deploy.reports.text import describe_file, row_cells
 
     names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
@@ -101,6 +101,9 @@ def show_parity(console: Console, report: ParityReport) -> None:
     for row in report.rows:
         if not row.passed:
             console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
+    for file in report.files:
+        if not file.passed:
+            console.print(f"[red]FAILED[/] {escape(describe_file(file))}")
     if not report.compared:
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():

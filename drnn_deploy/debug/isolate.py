@@ -104,7 +104,7 @@ def isolate_stages(
     node = rounding = ""
     if culprit and not changed(culprit):
         noise = next((expected.noises[stage.source] for stage in every if stage.name == culprit), expected.case.noise)
-        node = first_wrong_node(runtime, bundle, graph, separated, known, fed, culprit, noise)
+        node = first_wrong_node(runtime, bundle, graph, separated, known, fed, culprit, float(np.max(noise)))
         rounding = _rounding(bundle, expected, stages, culprit)
     return IsolatedStages(stages, states, node, rounding, "; ".join(notes))
 

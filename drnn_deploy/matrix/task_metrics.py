@@ -1,7 +1,7 @@
 """A task's metrics through each runtime, beside the same metrics of the float64 reference.
 
-The sequences are the examples that a bundle carries, whose float64 outputs are in its golden data, and a part of the
-task's test split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
+The sequences are the examples that a bundle carries, whose float64 outputs are known, and a part of the task's test
+split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
 no torch.
 """
 
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Precision
+from drnn_core.types import Precision
 from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
 from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
+from drnn_runtimes.bundle.golden import Noise
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import graph_weights, rounding_noise
+from drnn_runtimes.reference.noise import output_noises
 
 EXAMPLES = 20  # sequences where nobody said how many, as many as a checkpoint carries
 _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's outputs of all steps
@@ -72,12 +73,13 @@ class TaskCase:
 
 
 def task_cases(
-    bundle: Bundle, named: str | None = None, sequences: int | None = None
+    bundle: Bundle, known: Sequence[GoldenCase], named: str | None = None, sequences: int | None = None
 ) -> tuple[list[TaskCase], list[str]]:
     """Find the sequences to measure a bundle's task on.
 
     Args:
         bundle: An open bundle.
+        known: What is right for its graphs, on its task's examples among others.
         named: The task, in place of the one that the bundle says it is for.
         sequences: How many of the test split to take beside the examples that the bundle carries. None takes `EXAMPLES`
             of them where it carries none.
@@ -98,7 +100,7 @@ def task_cases(
         return [], [
             f"no metrics of task {task.name}: they are of whole sequences, and no graph of form sequence is here"
         ]
-    cases = list(_carried(bundle, task)) if task.name == bundle.task.get("name") else []
+    cases = list(_carried(known, task)) if task.name == bundle.task.get("name") else []
     if cases and sequences is None:
         return cases, []
     try:
@@ -124,9 +126,9 @@ def _find(bundle: Bundle, named: str | None) -> Task | str:
         return error.message
 
 
-def _carried(bundle: Bundle, task: Task) -> Iterator[TaskCase]:
-    """The golden cases with true answers, where those fit the task."""
-    for case in bundle.golden:
+def _carried(known: Sequence[GoldenCase], task: Task) -> Iterator[TaskCase]:
+    """The cases with true answers, where those fit the task."""
+    for case in known:
         targets = case.targets
         if targets is None or case.stream or targets.shape != case.outputs.shape[:-1]:
             continue
@@ -151,24 +153,26 @@ def _drawn(bundle: Bundle, task: Task, count: int) -> TaskCase:
 def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
-    """A case like those of `drnn_deploy.exporter.golden`; its float32 noise is the loop's, which needs no torch."""
-    outputs: dict[str, list[NDArray[np.float64]]] = {}
-    noise = dict.fromkeys(("fp32", *narrow), 0.0)
+    """A case like those of `drnn_deploy.parity.golden`, with the noise of the most sensitive sequence."""
+    spec, weights = bundle.spec, bundle.weights
+    outputs, noises = [], []
     for inputs in pieces:
-        own = run_reference(bundle.spec, bundle.weights, inputs)
-        for precision in noise:
-            weights = graph_weights(bundle.weights, precision)
-            right = own if weights is bundle.weights else run_reference(bundle.spec, weights, inputs)
-            single = run_reference(bundle.spec, weights, inputs, precision=np.float32).outputs
-            narrowest = rounding_noise(bundle.spec, weights, inputs, right, precision) if precision != "fp32" else 0.0
-            outputs.setdefault(precision, []).append(right.outputs.astype(np.float64))
-            noise[precision] = max(noise[precision], right.noise(single), narrowest)
+        right = run_reference(spec, weights, inputs)
+        outputs.append(right.outputs.astype(np.float64))
+        noises.append(output_noises(spec, weights, inputs, right, narrow))
+    largest: dict[str, Noise] = {
+        precision: np.max([piece.by_precision[precision] for piece in noises], axis=0)
+        for precision in noises[0].by_precision
+    }
     return GoldenCase(
-        "test split",
-        np.concatenate(pieces),
-        np.concatenate(outputs["fp32"]),
-        noise["fp32"],
+        name="test split",
+        inputs=np.concatenate(pieces),
+        outputs=np.concatenate(outputs),
+        noise=largest.pop("fp32"),
         source=source,
-        narrow_noise={precision: noise[precision] for precision in narrow},
-        narrow_outputs={name: np.concatenate(outputs[name]) for name in narrow if PRECISIONS[name].weights_only},
+        narrow_noise=largest,
+        narrow_outputs={
+            precision: np.concatenate([piece.narrow_outputs[precision] for piece in noises]) for precision in narrow
+        },
+        signal=np.max([piece.signal for piece in noises], axis=0),
     )

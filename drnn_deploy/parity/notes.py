@@ -7,29 +7,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from drnn_core.types import Precision
+from drnn_deploy.parity.known_answers import Answers
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
 
 _SHOWN = ("task", "normal", "stream")  # the first of these cases that there is says most of a network's use
 
 
-def weight_notes(graphs: Sequence[GraphInfo], cases: Sequence[GoldenCase]) -> tuple[str, ...]:
-    """What rounding the weights does, of each precision whose graphs are compared with the network of rounded weights.
+def weight_notes(graphs: Sequence[GraphInfo], answers: Answers) -> tuple[str, ...]:
+    """What rounding the weights does, of each precision: its graphs are compared with the network of rounded weights.
 
     Args:
         graphs: The graphs that are checked.
-        cases: The golden cases.
+        answers: What is right for them.
 
     Returns:
-        A sentence for each such precision.
+        A sentence for each precision other than fp32.
     """
-    shown = sorted((case for case in cases if case.name in _SHOWN), key=lambda case: _SHOWN.index(case.name))
-    precisions = sorted({graph.precision for graph in graphs})
-    return tuple(
-        _weight_note(precision, case)
-        for precision in precisions
-        for case in shown[:1]
-        if precision in case.narrow_outputs
-    )
+    notes = {}
+    for graph in graphs:
+        if graph.precision != "fp32" and graph.precision not in notes:
+            cases = {case.name: case for case in answers.cases(graph) if graph.precision in case.narrow_outputs}
+            shown = [cases[name] for name in _SHOWN if name in cases]
+            if shown:
+                notes[graph.precision] = _weight_note(graph.precision, shown[0])
+    return tuple(notes.values())
 
 
 def _weight_note(precision: Precision, case: GoldenCase) -> str:

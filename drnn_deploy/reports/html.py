@@ -17,6 +17,7 @@ from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
     derivation,
     describe,
+    describe_file,
     explanation_details,
     row_cells,
     stage_table,
@@ -87,7 +88,8 @@ def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
             for row in report.rows
             for case in row.cases
             if not case.passed
-        ],
+        ]
+        + [describe_file(file) for file in report.files if not file.passed],
         "derivation": derivation(report),
         "caveats": {row.runtime: row.caveat for row in report.rows if row.caveat},
         "task_header": header,

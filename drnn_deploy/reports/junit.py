@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
-from drnn_deploy.reports.text import describe
+from drnn_deploy.reports.text import describe, describe_file
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:
     """Write reports as JUnit XML.
 
-    A suite stands for each bundle, a case for each runtime, graph and golden case; what did not run is skipped. A row
-    that did not get as far as numbers is one case with an error.
+    A suite stands for each bundle, a case for each runtime, graph and golden case, and for each file; what did not run
+    is skipped. A row that did not get as far as numbers is one case with an error.
 
     Args:
         reports: Name -> report.
@@ -27,6 +27,10 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         for row in report.rows:
             for case in row.cases or (None,):
                 _junit_case(suite, row, case)
+        for file in report.files:
+            shown = ElementTree.SubElement(suite, "testcase", classname="files", name=file.file)
+            if not file.passed:
+                ElementTree.SubElement(shown, "failure", message=describe_file(file))
         for entry in report.missing:
             shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
             ElementTree.SubElement(shown, "skipped", message=entry.reason)

@@ -9,6 +9,7 @@ from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
     describe,
+    describe_file,
     explanation_details,
     row_cells,
     stage_table,
@@ -30,6 +31,7 @@ def markdown(reports: Mapping[str, ParityReport]) -> str:
             lines.append(_table_row((*(cells[column] for column in _COLUMNS), verdict)))
         for row in report.rows:
             lines += [f"- {row.runtime} {row.graph}: {describe(case)}" for case in row.cases if not case.passed]
+        lines += [f"- {describe_file(file)}" for file in report.files if not file.passed]
         lines += ["", *_tasks(report)]
         lines += [f"Not run: {m.runtime} {m.graph}".rstrip() + f" ({m.reason})" for m in report.missing]
         lines += [*(f"Note: {note}" for note in report.notes), ""]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
-from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.results import CaseResult, FileResult, ParityReport, ParityRow, TaskResult
 
 STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step off", "growth as it ran")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -41,7 +41,14 @@ def row_cells(row: ParityRow) -> dict[str, str]:
 def describe(case: CaseResult) -> str:
     """One sentence on a case that failed."""
     what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    return f"{what} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    where = f" in {case.where}" if case.where else ""
+    return f"{what}{where} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+
+
+def describe_file(result: FileResult) -> str:
+    """One sentence on a file that holds something else than it must."""
+    more = f"; and {len(result.findings) - 1} more" if len(result.findings) > 1 else ""
+    return f"{result.file} is not what the weights make: {result.findings[0]}{more}"
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:

@@ -21,7 +21,6 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
-from drnn_runtimes.reference.low_precision import graph_weights
 
 _HALF = 0.5  # of float32's range, for the first layer's product; the rest is for biases and the recurrent product
 _OTHER = "Ask for another precision (fp32 and bf16 reach further), or scale the network's weights."
@@ -39,7 +38,7 @@ def check_range(spec: ModelSpec, weights: Weights, request: GraphRequest) -> Non
         InputError: A weight does not fit. The message names it.
     """
     info = PRECISIONS[request.precision]
-    for name, value in graph_weights(weights, request.precision).items():
+    for name, value in weights.items():
         if value.ndim == 2:
             _check_matrix(name, value, request)
     for layer, runs in enumerate(request.runs(spec)):

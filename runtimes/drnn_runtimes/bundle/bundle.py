@@ -108,6 +108,7 @@ class Bundle:
         engines: Its engines.
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
+        emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
     """
 
     folder: Path
@@ -117,6 +118,7 @@ class Bundle:
     engines: tuple[EngineInfo, ...]
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
+    emitter: int = 0
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
@@ -139,6 +141,7 @@ class Bundle:
             engines=tuple(EngineInfo(**entry) for entry in manifest["engines"]),
             files={name: entry["sha256"] for name, entry in manifest["files"].items()},
             versions=manifest["versions"],
+            emitter=manifest.get("emitter", 0),
         )
         bundle._check_files(verify)
         return bundle

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_core.types import Precision
+from drnn_core.types import FLOAT64
 
 REBUILD = "Export it again: drnn-export model.pt --output DIR"
 _INDEX = "index"
+Noise = float | NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,51 +28,71 @@ class GoldenCase:
         inputs: (N, T, C) float32 or (N, T) int64.
         outputs: float64, (N, outputs) or (N, k, outputs); of a `stream` (N, T, outputs), what the head makes of each
             step.
-        noise: The error of float32 on these inputs, see `drnn_deploy.exporter.golden`.
+        noise: What float32 rounding does to the outputs of a sequence (`drnn_runtimes.reference.noise`): of each step
+            and output, like a row of `outputs`; of old bundles one number for all.
         targets: The true classes of real data.
         source: Where the inputs come from.
         stream: Whether the case is for graphs with state.
-        narrow_noise: Precision -> its noise, of precisions other than fp32.
-        narrow_outputs: Precision -> outputs of float64 with the weights that graphs of that precision hold, where they
-            are other weights (`drnn_runtimes.reference.low_precision.graph_weights`).
+        narrow_noise: Precision -> its noise, of precisions other than fp32, and of `FLOAT64` where it is known.
+        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, which are rounded
+            (`drnn_runtimes.reference.low_precision.graph_weights`); of old bundles nothing.
+        signal: What noise is held against, (outputs,): how far an output gets from what any input gives; of old bundles
+            None.
     """
 
     name: str
     inputs: NDArray[np.generic]
     outputs: NDArray[np.float64]
-    noise: float
+    noise: Noise
     targets: NDArray[np.int64] | None = None
     source: str = ""
     stream: bool = False
-    narrow_noise: dict[str, float] = dataclasses.field(default_factory=dict)
-    narrow_outputs: dict[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    narrow_noise: Mapping[str, Noise] = dataclasses.field(default_factory=dict)
+    narrow_outputs: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    signal: NDArray[np.float64] | None = None
 
-    def of(self, precision: Precision) -> GoldenCase:
-        """The case for graphs of one precision: with its outputs and its noise.
+    @property
+    def largest_noise(self) -> float:
+        """The noise of the output and step that has most."""
+        return float(np.max(self.noise))
+
+    def noise_of(self, precision: str) -> Noise:
+        """The noise of a precision, or of `FLOAT64`.
 
         Raises:
             InputError: The bundle was exported without it.
         """
-        noise = self.noise_of(precision)
+        if precision in self.narrow_noise:
+            return self.narrow_noise[precision]
+        if precision == FLOAT64:  # an old bundle's
+            return self.noise
+        if precision != "fp32":
+            raise InputError(f"the golden data says nothing of {precision}", REBUILD)
+        return self.noise
+
+    def judged_as(self, precision: str) -> GoldenCase:
+        """The case with the outputs and the noise of a precision in place of float32's.
+
+        Raises:
+            InputError: The bundle was exported without it.
+        """
+        outputs = self.narrow_outputs.get(precision, self.outputs)
+        return dataclasses.replace(self, outputs=outputs, noise=self.noise_of(precision), narrow_outputs={})
+
+    def at_steps(self, steps: slice | NDArray[np.int64]) -> GoldenCase:
+        """The case with these steps of its outputs alone."""
+
+        def chosen(noise: Noise) -> Noise:
+            return noise if isinstance(noise, float) else noise[steps]
+
+        narrow = {precision: chosen(noise) for precision, noise in self.narrow_noise.items()}
         return dataclasses.replace(
             self,
-            outputs=self.narrow_outputs.get(precision, self.outputs),
-            noise=noise,
-            narrow_noise={} if precision == "fp32" else {precision: noise},
-            narrow_outputs={},
+            outputs=self.outputs[:, steps],
+            noise=chosen(self.noise),
+            narrow_noise=narrow,
+            narrow_outputs={precision: outputs[:, steps] for precision, outputs in self.narrow_outputs.items()},
         )
-
-    def noise_of(self, precision: Precision) -> float:
-        """The noise of a precision.
-
-        Raises:
-            InputError: The bundle was exported without it.
-        """
-        if precision == "fp32":
-            return self.noise
-        if precision not in self.narrow_noise:
-            raise InputError(f"the golden data says nothing of {precision}", REBUILD)
-        return self.narrow_noise[precision]
 
 
 def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
@@ -86,8 +108,7 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
     index = [
         {
             "name": case.name,
-            "noise": case.noise,
-            "narrow_noise": case.narrow_noise,
+            **largest_noises(case),
             "narrow_outputs": sorted(case.narrow_outputs),
             "source": case.source,
             "labelled": case.targets is not None,
@@ -101,7 +122,23 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
         arrays |= {f"{case.name}.outputs.{precision}": value for precision, value in case.narrow_outputs.items()}
         if case.targets is not None:
             arrays[f"{case.name}.targets"] = case.targets
+        arrays |= noise_arrays(case)
     write_npz(path, index, arrays, key=_INDEX)
+
+
+def largest_noises(case: GoldenCase) -> dict[str, Any]:
+    """The largest noise of each precision, as JSON."""
+    others = {precision: float(np.max(noise)) for precision, noise in case.narrow_noise.items()}
+    return {"noise": float(np.max(case.noise)), "narrow_noise": others}
+
+
+def noise_arrays(case: GoldenCase) -> dict[str, NDArray[np.generic]]:
+    """What of a case's noise is no single number, by the names that `with_noise` asks for."""
+    noises = {"fp32": case.noise, **case.narrow_noise}
+    arrays: dict[str, NDArray[np.generic]] = {
+        f"{case.name}.noise.{precision}": noise for precision, noise in noises.items() if not isinstance(noise, float)
+    }
+    return arrays if case.signal is None else {**arrays, f"{case.name}.signal": case.signal}
 
 
 def read_golden(path: Path) -> tuple[GoldenCase, ...]:
@@ -112,31 +149,58 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
     """
     with reading_npz(path, f"cannot read {path}", REBUILD, key=_INDEX) as (index, arrays):
         cases = tuple(
-            GoldenCase(
-                name=entry["name"],
-                inputs=arrays[f"{entry['name']}.inputs"],
-                outputs=arrays[f"{entry['name']}.outputs"],
-                noise=float(entry["noise"]),
-                targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
-                source=entry["source"],
-                stream=entry["stream"],
-                narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
-                narrow_outputs={
-                    str(name): arrays[f"{entry['name']}.outputs.{name}"] for name in entry.get("narrow_outputs", ())
-                },
+            with_noise(
+                GoldenCase(
+                    name=entry["name"],
+                    inputs=arrays[f"{entry['name']}.inputs"],
+                    outputs=arrays[f"{entry['name']}.outputs"],
+                    noise=float(entry["noise"]),
+                    targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
+                    source=entry["source"],
+                    stream=entry["stream"],
+                    narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
+                    narrow_outputs={
+                        str(name): arrays[f"{entry['name']}.outputs.{name}"] for name in entry.get("narrow_outputs", ())
+                    },
+                ),
+                arrays,
             )
             for entry in index
         )
-        if not cases or not all(map(_is_whole, cases)):
+        if not cases or not all(map(is_whole, cases)):
             raise ValueError("a case is missing, misshapen or not finite")
     return cases
 
 
-def _is_whole(case: GoldenCase) -> bool:
+def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCase:
+    """Put what `noise_arrays` made into a case that knows the largest of each noise. Old files have no such arrays."""
+
+    def scaled(precision: str, largest: Noise) -> Noise:
+        if f"{case.name}.noise.{precision}" not in arrays:
+            return largest
+        noise = arrays[f"{case.name}.noise.{precision}"]
+        return noise * (largest / noise.max()) if noise.max() > 0 else np.full(noise.shape, largest)
+
+    return dataclasses.replace(
+        case,
+        noise=scaled("fp32", case.noise),
+        narrow_noise={precision: scaled(precision, noise) for precision, noise in case.narrow_noise.items()},
+        signal=arrays.get(f"{case.name}.signal"),
+    )
+
+
+def is_whole(case: GoldenCase) -> bool:
     """Whether a comparison with the case means something."""
-    outputs = case.outputs
+    outputs, signal = case.outputs, case.signal
     fits = outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
     every = (outputs, *case.narrow_outputs.values())
-    whole = all(o.dtype == np.float64 and o.shape == outputs.shape and np.isfinite(o).all() for o in every)
-    noises = (case.noise, *case.narrow_noise.values())
-    return bool(fits and whole and all(0 <= noise < float("inf") for noise in noises))
+    noises = [np.asarray(noise) for noise in (case.noise, *case.narrow_noise.values())]
+    return bool(
+        fits
+        and all(o.dtype == np.float64 and o.shape == outputs.shape and np.isfinite(o).all() for o in every)
+        and all(noise.shape in ((), outputs.shape[1:]) and np.all(noise >= 0) for noise in noises)
+        and all(np.isfinite(noise).all() for noise in noises)
+        and (
+            signal is None or (signal.shape == outputs.shape[-1:] and np.isfinite(signal).all() and (signal >= 0).all())
+        )
+    )

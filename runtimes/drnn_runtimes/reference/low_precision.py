@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,23 +14,14 @@ from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, run_reference
 
 
-def rounding_noise(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], reference: Reference, precision: Precision
-) -> float:
-    """The largest error that a precision other than fp32 makes on these inputs: see `Reference.noise`.
-
-    Args:
-        spec: The network.
-        weights: What `graph_weights` gives.
-        inputs: (B, T, C) or tokens (B, T).
-        reference: Of the same weights and inputs, in float64.
-        precision: The precision to round to.
-    """
-    return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
-
-
 def narrow_reference(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precision: Precision, *, traced: bool = False
+    spec: ModelSpec,
+    weights: Weights,
+    inputs: NDArray[np.generic],
+    precision: Precision,
+    *,
+    state: Mapping[str, NDArray[np.generic]] | None = None,
+    traced: bool = False,
 ) -> Reference:
     """Run the reference's loop with the roundings of a precision.
 
@@ -38,31 +30,44 @@ def narrow_reference(
         weights: What `graph_weights` gives.
         inputs: (B, T, C) or tokens (B, T).
         precision: The precision to compute in.
+        state: Name -> (B, d, H); None for zeros.
         traced: Whether to keep what is between the layers.
     """
     wide = precision == "fp32" or PRECISIONS[precision].weights_only
     product = np.matmul if wide else rounding_product(PRECISIONS[precision].numpy)
     with np.errstate(over="ignore", invalid="ignore"):
-        return run_reference(spec, weights, inputs, precision=np.float32, product=product, traced=traced)
+        return run_reference(spec, weights, inputs, state, precision=np.float32, product=product, traced=traced)
 
 
 def graph_weights(weights: Weights, precision: Precision) -> Weights:
-    """The weights of the network that a graph of a precision is compared with.
+    """The weights that a graph of a precision holds: those of the network that it is compared with.
 
-    Where only weights are rounded, the graph is exactly the float32 graph of the rounded ones.
+    Every matrix but the embedding is rounded. Where nothing else is, the graph is the float32 graph of these weights.
 
     Args:
         weights: The network's.
         precision: The graph's.
     """
-    return dequantised(weights) if PRECISIONS[precision].weights_only else weights
+    if precision == "fp32":
+        return weights
+    if PRECISIONS[precision].weights_only:
+        return dequantised(weights)
+    kind = PRECISIONS[precision].numpy
+    return {
+        name: value.astype(kind).astype(np.float32) if _is_rounded(name, value) else value
+        for name, value in weights.items()
+    }
+
+
+def _is_rounded(name: str, value: NDArray[np.float32]) -> bool:
+    return value.ndim == 2 and not name.startswith("embedding")
 
 
 def dequantised(weights: Weights) -> Weights:
     """The weights as int8 graphs see them: every matrix but the embedding rounded, with one scale for each output."""
     rounded = dict(weights)
     for name, value in weights.items():
-        if value.ndim == 2 and not name.startswith("embedding"):
+        if _is_rounded(name, value):
             values, scale = quantised(value, axis=0)
             rounded[name] = values.astype(np.float32) * scale[:, None]
     return rounded

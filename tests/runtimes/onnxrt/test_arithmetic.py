@@ -21,10 +21,9 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt import runtime as onnxrt
-from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import dequantised
 from drnn_runtimes.registry import find_runtime
-from tests.networks import random_weights
+from tests.networks import Case, random_weights
 
 SPEC = ModelSpec("gru", (32, 32), (1, 2), Continuous(3), Head("sequence", 5))
 STEPS = 40
@@ -63,12 +62,9 @@ def test_int8_rounds_only_the_weights(emission: Emission, plain: bool, tmp_path:
     bundle = exported(tmp_path / "bundle", emission)
     bundle = with_plain_matrix(bundle) if plain else bundle
     samples = np.random.default_rng(0).standard_normal((1, STEPS, 3)).astype(np.float32)
-    weights = dequantised(bundle.weights)
-    right = run_reference(SPEC, weights, samples)
-    noise = right.noise(run_reference(SPEC, weights, samples, precision=np.float32).outputs)
+    case = Case(SPEC, dequantised(bundle.weights), samples)
     with CPU.load(bundle, bundle.graphs[0]) as session:
-        error = np.abs(session.run({"input": samples})["output"] - right.outputs).max()
-    assert error <= 8 * noise
+        case.assert_within_noise(session.run({"input": samples})["output"])
     report = checked(bundle)
     assert report.passed
     (note,) = report.notes

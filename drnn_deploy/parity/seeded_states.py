@@ -30,6 +30,7 @@ SEEDED = "seeded states"
 _SEQUENCES = 4
 _MOST_BYTES = 64 << 20  # of the seeded delay lines, as float32
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
+_FLAGS = "next_state_started"  # of emission skewed: ones, which no rounding reaches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,7 @@ def seeded(spec: ModelSpec, weights: Weights, graph: GraphInfo) -> Seeded:
     after = states_after(spec, graph, right.trace, run, start)
     known = {name: np.full((1, *line.shape[1:]), PRECISIONS[graph.precision].spacing) for name, line in start.items()}
     noises = states_after(spec, graph, {name: value[None] for name, value in noise.trace.items()}, run, known)
+    noises |= {_FLAGS: np.full_like(noises[_FLAGS], PRECISIONS["fp32"].spacing)} if _FLAGS in noises else {}
     feed = {"input": inputs[:, run : run + graph.steps], **before}
     return Seeded(
         {name: value if name == "input" else value.astype(np.float32) for name, value in feed.items()},

@@ -29,6 +29,7 @@ from drnn_runtimes.session import Arrays, Session
 SEEDED = "seeded states"
 _SEQUENCES = 4
 _MOST_BYTES = 64 << 20  # of the seeded delay lines, as float32
+_BEYOND = 8.0  # times what tanh gives
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _FLAGS = "next_state_started"  # of emission skewed: ones, which no rounding reaches
 
@@ -111,7 +112,10 @@ def _judged(known: Seeded, name: str, runs: list[Rows], outputs: list[Arrays], t
 
 
 def _lines(spec: ModelSpec) -> dict[str, NDArray[np.float32]]:
-    """Delay lines in which all values differ, from -1 to 1, the same on every machine."""
+    """Delay lines in which all values differ, the same on every machine: from -1 to 1, as tanh gives.
+
+    An LSTM's c and a relu's h have no such bound: those of half the sequences go further.
+    """
     shapes = spec.state_shapes(1)
     size = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
     count = max(1, min(_SEQUENCES, _MOST_BYTES // size))
@@ -119,7 +123,10 @@ def _lines(spec: ModelSpec) -> dict[str, NDArray[np.float32]]:
     for name, (_, length, hidden) in shapes.items():
         numbers = np.arange(used, used + count * length * hidden, dtype=np.float64)
         used += len(numbers)
-        lines[name] = (2.0 * (numbers * _GOLDEN_RATIO % 1.0) - 1.0).astype(np.float32).reshape(count, length, hidden)
+        values = (2.0 * (numbers * _GOLDEN_RATIO % 1.0) - 1.0).reshape(count, length, hidden)
+        if name.endswith("c") or spec.activation == "relu":
+            values[count // 2 :] *= _BEYOND
+        lines[name] = values.astype(np.float32)
     return lines
 
 

@@ -48,7 +48,7 @@ def describe(case: CaseResult) -> str:
 def describe_file(result: FileResult) -> str:
     """One sentence on a file that holds something else than it must."""
     more = f"; and {len(result.findings) - 1} more" if len(result.findings) > 1 else ""
-    return f"{result.file} is not what the weights make: {result.findings[0]}{more}"
+    return f"{result.file} holds something else than it must: {result.findings[0]}{more}"
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:

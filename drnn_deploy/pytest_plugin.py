@@ -128,6 +128,16 @@ class _Matrix:
             self._reasons[key] = runtime.unsupported(bundle, graph) if available.usable else missing
         return self._reasons[key]
 
+    def compares(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> bool:
+        """Whether some case tells a wrong graph from a right one, so that a runtime may leave out the others."""
+        from drnn_deploy.parity.check import arithmetic, golden_cases
+        from drnn_deploy.parity.compare import comparable
+        from drnn_deploy.parity.inference import answered_case
+
+        precision = arithmetic(runtime, graph)
+        cases = (answered_case(bundle, graph, case, precision) for case in golden_cases(bundle, graph))
+        return any(comparable(case).any() for case in cases)
+
     def runs_any(self, bundle: Bundle, runtime: Runtime) -> bool:
         """Whether a runtime can run some graph of a bundle here."""
         return any(not self.reason_to_skip(bundle, runtime, graph) for graph in bundle.graphs)
@@ -158,17 +168,21 @@ class _CellItem(_Item):
 
     def runtest(self) -> None:
         from drnn_core.errors import DeployError
-        from drnn_deploy.parity.check import check_case
+        from drnn_deploy.parity.check import arithmetic, check_case
         from drnn_deploy.reports.text import describe
 
         if reason := self.matrix.reason_to_skip(self.bundle, self.runtime, self.graph):
             self._leave_out(reason)
         try:
             session = self.matrix.session(self.bundle, self.runtime, self.graph)
-            result, _ = check_case(session, self.bundle, self.graph, self.case)
+            result, _ = check_case(
+                session, self.bundle, self.graph, self.case, precision=arithmetic(self.runtime, self.graph)
+            )
         except DeployError as error:
             pytest.fail(f"{self.runtime.name}: {error}", pytrace=False)
         self.user_properties.append(("largest error in noise", result.in_noise))  # goes into --junit-xml
+        if result.verdict == "not compared" and self.matrix.compares(self.bundle, self.runtime, self.graph):
+            pytest.skip(describe(result))
         if not result.passed:
             pytest.fail(f"{self.runtime.name} {self.graph.name}: {describe(result)}", pytrace=False)
 

@@ -123,6 +123,11 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 
+def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
+    """The precision by whose noise a runtime's outputs are judged: float64's own for the reference."""
+    return FLOAT64 if runtime.is_reference else graph.precision
+
+
 def _row(
     bundle: Bundle,
     runtime: Runtime,
@@ -131,8 +136,7 @@ def _row(
     tolerance: Tolerance,
     observe: Observer,
 ) -> ParityRow:
-    precision = FLOAT64 if runtime.is_reference else graph.precision
-    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
+    row = ParityRow(runtime.name, shown_name(runtime, graph), arithmetic(runtime, graph), False, (), None)
     row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
     started = time.perf_counter()
     try:

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.types import FLOAT64, Precision
-from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.compare import judge, with_answer
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.baseline_modules import Network
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import GoldenCase
-from drnn_runtimes.bundle.golden import Noise
-from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.noise import output_noises
+from drnn_runtimes.reference.noise import answer
 
 _SEQUENCES = 4  # of each synthetic case
 _STREAMS = 2
@@ -112,33 +110,20 @@ def _case(
     targets: NDArray[np.int64] | None = None,
     source: str = "generated",
 ) -> GoldenCase:
-    spec, weights = checkpoint.dilated, checkpoint.weights
-    with np.errstate(over="ignore", invalid="ignore"):
-        right = run_reference(spec, weights, inputs)
-        if not np.max(right.magnitude) <= _FLOAT32_MAX:
-            raise InputError(
-                f"the network's outputs grow beyond float32 on {name} inputs of {inputs.shape[1]} steps",
-                "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
-            )
-        noises = output_noises(spec, weights, inputs, right, precisions)
-        confirmed = _run_torch(checkpoint.network().double(), inputs)
-    for precision, noise in noises.by_precision.items():
+    found = answer(checkpoint.dilated, checkpoint.weights, inputs, precisions)
+    if not found.magnitude <= _FLOAT32_MAX:
+        raise InputError(
+            f"the network's outputs grow beyond float32 on {name} inputs of {inputs.shape[1]} steps",
+            "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
+        )
+    for precision, noise in found.noises.items():
         if not np.isfinite(noise).all():
             raise InputError(
                 f"{name} inputs of {inputs.shape[1]} steps lead to numbers beyond what {precision} holds",
                 "Export it with a wider --precision.",
             )
-    others: dict[str, Noise] = {p: noise for p, noise in noises.by_precision.items() if p != "fp32"}
-    case = GoldenCase(
-        name=name,
-        inputs=inputs,
-        outputs=right.outputs.astype(np.float64),
-        noise=noises.by_precision["fp32"],
-        targets=targets,
-        source=source,
-        narrow_noise=others,
-        signal=noises.signal,
-    )
+    case = with_answer(GoldenCase(name, inputs, found.outputs, 0.0, targets, source), found)
+    confirmed = _run_torch(checkpoint.network().double(), inputs)
     if judge(case.judged_as(FLOAT64), confirmed, _AGREEMENT).verdict == "failed":
         raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
     return case

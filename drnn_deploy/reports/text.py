@@ -15,7 +15,7 @@ _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
 _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
-    "Check shorter sequences (--length), or every step of a stream (--form chunk)"
+    "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
 )
 
 
@@ -52,16 +52,17 @@ def describe(case: CaseResult) -> str:
 
 
 def _uncompared(case: CaseResult) -> str:
+    since = "" if case.horizon is None else f" from time step {case.horizon} on"
     if case.verdict == "not compared":
         return (
-            f"not compared on {case.case} inputs: rounding moves the outputs so much that errors of {case.limit:.1e} "
-            "would have to pass, and a wrong graph with them"
+            f"not compared on {case.case} inputs:{since} rounding moves the outputs so much that an error of "
+            f"{case.limit:.1e} would pass, and a wrong graph with it"
         )
     if case.first_uncompared_step:
         return (
-            f"compared on {case.case} inputs up to output step {case.first_uncompared_step}: rounding grows too large"
+            f"compared on {case.case} inputs up to output step {case.first_uncompared_step}: then rounding drowns them"
         )
-    return f"compared on {case.case} inputs in {case.compared:.0%} of the outputs: in the others rounding is too large"
+    return f"compared on {case.case} inputs in {case.compared:.0%} of the outputs: rounding drowns the others{since}"
 
 
 def uncompared(report: ParityReport) -> list[str]:
@@ -80,7 +81,9 @@ def failures(row: ParityRow) -> list[str]:
     if row.error:
         return [row.error]
     if row.verdict == "not compared":
-        return [_NOTHING_COMPARED]
+        horizons = [case.horizon for case in row.cases if case.horizon]
+        shorter = f"--length {3 * min(horizons) // 4}" if horizons else "--length"
+        return [_NOTHING_COMPARED.format(shorter=shorter)]
     return [describe(case) for case in row.cases if case.verdict == "failed"]
 
 

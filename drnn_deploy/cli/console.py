@@ -17,7 +17,7 @@ from drnn_core.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.parity.results import ParityReport, ParityRow, TaskResult
+    from drnn_deploy.parity.results import ParityReport, TaskResult
 
 _LOG_WIDTH = 120
 
@@ -84,7 +84,7 @@ def show_parity(console: Console, report: ParityReport) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from drnn_deploy.reports.text import describe_file, row_cells
+    from drnn_deploy.reports.text import describe_file, failures, row_cells, uncompared
 
     names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
@@ -95,17 +95,20 @@ def show_parity(console: Console, report: ParityReport) -> None:
     table.add_column("verdict")
     for row in report.rows:
         cells = row_cells(row)
-        verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
+        verdict = f"[{'green' if row.passed else 'red'}]{row.verdict.upper()}[/]"
         table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
     console.print(table)
     for row in report.rows:
         if not row.passed:
-            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
+            reason = next(iter(failures(row)), "no golden case fits this graph")
+            console.print(f"[red]{row.verdict.upper()}[/] {row.runtime} {row.graph}: {escape(reason)}")
     for file in report.files:
         if not file.passed:
             console.print(f"[red]FAILED[/] {escape(describe_file(file))}")
     if not report.compared:
         console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
+    for sentence in uncompared(report):
+        console.print(f"note    {sentence}", markup=False)
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {escape(caveat)}")
     for entry in report.missing:
@@ -135,10 +138,3 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
     console.print(table)
     for source in dict.fromkeys(result.source for result in results):
         console.print(f"data    {source}", markup=False)
-
-
-def _detail(row: ParityRow) -> str:
-    from drnn_deploy.reports.text import describe
-
-    bad = next((case for case in row.cases if not case.passed), None)
-    return row.error if row.error or bad is None else describe(bad)

@@ -25,9 +25,9 @@ from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
-from drnn_deploy.debug.stage_errors import Expected
+from drnn_deploy.debug.stage_errors import Expected, conditioning
 from drnn_deploy.debug.verdict import Evidence, to_explanation
-from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.compare import comparable, judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.rows import batch_sizes
@@ -113,6 +113,8 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
         seen = dataclasses.replace(evidence, case=case.name)
         if not agrees:
             return to_explanation(dataclasses.replace(seen, stale=True))
+        if not comparable(expected.case).any():
+            seen = dataclasses.replace(seen, conditioning=conditioning(expected))
         seen = _with_stages(bundle, runtime, expected, seen)
         if seen.wrong or seen.edges:
             return to_explanation(seen)
@@ -121,8 +123,9 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
 
 
 def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
-    """The failed cases, the worst first. A row that did not get as far as numbers has none."""
-    failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
+    """The cases that keep a row from passing, the worst first. A row that did not get as far as numbers has none."""
+    causes = (case for case in row.cases if case.verdict == row.verdict)
+    failed = sorted(causes, key=lambda case: -(case.in_noise or np.inf))
     if not failed:
         return []
     known = {case.name: case for case in (bundle.golden if cases is None or row.is_reference else cases)}

@@ -13,7 +13,8 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
     """Write reports as JUnit XML.
 
     A suite stands for each bundle, a case for each runtime, graph and golden case, and for each file; what did not run
-    is skipped. A row that did not get as far as numbers is one case with an error.
+    is skipped, and so is a case that was not compared, unless nothing of its row was. A row that did not get as far as
+    numbers is one case with an error.
 
     Args:
         reports: Name -> report.
@@ -49,4 +50,5 @@ def _junit_case(suite: ElementTree.Element, row: ParityRow, case: CaseResult | N
         if not row.passed:
             ElementTree.SubElement(shown, "error", message=row.error or "no golden case fits this graph")
     elif not case.passed:
-        ElementTree.SubElement(shown, "failure", message=describe(case))
+        kind = "skipped" if case.verdict == "not compared" and row.verdict != "not compared" else "failure"
+        ElementTree.SubElement(shown, kind, message=describe(case))

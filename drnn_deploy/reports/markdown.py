@@ -8,12 +8,13 @@ from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
-    describe,
     describe_file,
     explanation_details,
+    failures,
     row_cells,
     stage_table,
     task_table,
+    uncompared,
 )
 
 _COLUMNS = ("runtime", "graph", "precision", "largest error", "in noise", "seconds")
@@ -27,14 +28,15 @@ def markdown(reports: Mapping[str, ParityReport]) -> str:
         lines += [_table_row((*_COLUMNS, "verdict")), "|" + "---|" * (len(_COLUMNS) + 1)]
         for row in report.rows:
             cells = row_cells(row)
-            verdict = "passed" if row.passed else f"**failed** {row.error}".rstrip()
+            verdict = cells["verdict"] if row.passed else f"**{cells['verdict']}** {row.error}".rstrip()
             lines.append(_table_row((*(cells[column] for column in _COLUMNS), verdict)))
         for row in report.rows:
-            lines += [f"- {row.runtime} {row.graph}: {describe(case)}" for case in row.cases if not case.passed]
+            if not row.error:
+                lines += [f"- {row.runtime} {row.graph}: {failure}" for failure in failures(row)]
         lines += [f"- {describe_file(file)}" for file in report.files if not file.passed]
         lines += ["", *_tasks(report)]
         lines += [f"Not run: {m.runtime} {m.graph}".rstrip() + f" ({m.reason})" for m in report.missing]
-        lines += [*(f"Note: {note}" for note in report.notes), ""]
+        lines += [*(f"Note: {note}" for note in (*uncompared(report), *report.notes)), ""]
     return "\n".join(lines)
 
 

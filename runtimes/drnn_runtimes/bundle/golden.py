@@ -36,6 +36,7 @@ class GoldenCase:
         narrow_noise: Precision -> its noise, of precisions other than fp32, and of `FLOAT64` where it is known.
         signal: What noise is held against, (outputs,): how far an output gets from what any input gives; of old bundles
             None.
+        horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class GoldenCase:
     stream: bool = False
     narrow_noise: Mapping[str, Noise] = dataclasses.field(default_factory=dict)
     signal: NDArray[np.float64] | None = None
+    horizon: int | None = None
 
     @property
     def largest_noise(self) -> float:
@@ -102,6 +104,7 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
             "source": case.source,
             "labelled": case.targets is not None,
             "stream": case.stream,
+            "horizon": case.horizon,
         }
         for case in cases
     ]
@@ -147,6 +150,7 @@ def read_golden(path: Path) -> tuple[GoldenCase, ...]:
                     source=entry["source"],
                     stream=entry["stream"],
                     narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
+                    horizon=entry.get("horizon"),
                 ),
                 arrays,
             )
@@ -181,6 +185,7 @@ def is_whole(case: GoldenCase) -> bool:
     noises = [np.asarray(noise) for noise in (case.noise, *case.narrow_noise.values())]
     return bool(
         fits
+        and (case.horizon is None or isinstance(case.horizon, int))
         and np.isfinite(outputs).all()
         and all(noise.shape in ((), outputs.shape[1:]) and np.all(noise >= 0) for noise in noises)
         and all(np.isfinite(noise).all() for noise in noises)

@@ -19,10 +19,10 @@ from drnn_deploy.parity.rows import Rows, assignments, batch_sizes
 from drnn_deploy.parity.state_layout import Array, Lines, states_after, states_before
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_deploy.parity.trace_noises import trace_noises
-from drnn_export.emitter.emit import OUTPUT
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
+from drnn_runtimes.bundle.graph_kind import OUTPUT
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.session import Arrays, Session
 

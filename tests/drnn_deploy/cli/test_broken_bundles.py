@@ -21,8 +21,8 @@ from drnn_core.files import sha256
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, manifest_checksum
-from drnn_runtimes.bundle.golden import read_golden, write_golden
+from drnn_runtimes.bundle import GOLDEN, MANIFEST, Bundle, manifest_checksum
+from drnn_runtimes.bundle.golden import write_golden
 from tests.drnn_deploy.debug.mutants.mutant import Change, behind, both, constant, weights
 from tests.networks import random_weights
 
@@ -119,7 +119,8 @@ def test_wrong_bundle_with_right_checksums_fails(name: str, command: Command, tm
     broken.graph(model)
     onnx.save(model, folder / "model.onnx")
     if broken.golden is not None:
-        write_golden(folder / GOLDEN, broken.golden(list(read_golden(folder / GOLDEN))))
+        golden = broken.golden(list(Bundle.open(folder, verify=False).golden))
+        write_golden(folder / GOLDEN, broken.spec, (), golden)
     reseal(folder)
 
     ran = command(*words)
@@ -169,7 +170,7 @@ def test_second_check_takes_the_answers_of_the_first(
     words = ("drnn-deploy", "parity", bundle, "--runtime", "onnxruntime-cpu")
     assert command(*words).code == 0
     kept = sorted((tmp_path / "cache" / "references").iterdir())
-    assert len(kept) == len(read_golden(bundle / GOLDEN))
+    assert len(kept) == len(Bundle.open(bundle).golden)
     monkeypatch.setattr(golden, "run_reference", lambda *_, **__: pytest.fail("computed again"))
     assert command(*words).code == 0
     kept[0].write_bytes(b"PK")

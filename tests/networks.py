@@ -16,7 +16,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Reference, run_reference
-from drnn_runtimes.reference.noise import output_noises
+from drnn_runtimes.reference.noise import answer
 
 TINY = np.finfo(np.float64).tiny
 
@@ -54,8 +54,7 @@ class Case:
 
     def limit(self, precision: Precision = "fp32") -> NDArray[np.float64]:
         """The largest error that parity lets pass, of each output of a sequence."""
-        noises = output_noises(self.spec, self.weights, self.inputs, self.reference(), [precision])
-        return NOISE_MULTIPLE * noises.by_precision[precision]
+        return NOISE_MULTIPLE * answer(self.spec, self.weights, self.inputs, [precision]).noises[precision]
 
 
 def random_weights(spec: ModelSpec, seed: int) -> Weights:

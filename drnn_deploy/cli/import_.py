@@ -94,7 +94,6 @@ def _facts(imported: Imported) -> dict[str, Any]:
 
 
 def _show(console: Console, file: Path, output: Path, imported: Imported) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
@@ -102,19 +101,14 @@ def _show(console: Console, file: Path, output: Path, imported: Imported) -> Non
         table.add_column(title, overflow="fold")
     for name, origin in imported.origins.items():
         stand_in = "(identity)" if name == "head.weight" else "(zeros)"
-        shown = stand_in if origin is None else escape(_printable(origin))
+        shown = stand_in if origin is None else origin
         table.add_row(name, " x ".join(map(str, imported.weights[name].shape)), shown)
     console.print(table)
     for name in imported.ignored:
-        console.print(f"ignored  {_printable(name)}", markup=False)
+        console.print(f"ignored  {name}")
     spec = imported.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}", markup=False)
-    console.print(f"         input {spec.input}, head {spec.head}", markup=False)
+    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
+    console.print(f"         input {spec.input}, head {spec.head}")
     for note in imported.notes:
-        console.print(f"note     {note}", markup=False)
-    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS", markup=False)
-
-
-def _printable(name: str) -> str:
-    """A name from a file that may hold what a terminal would obey."""
-    return name if name.isprintable() else repr(name)
+        console.print(f"note     {note}")
+    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS")

@@ -25,9 +25,9 @@ from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
-from drnn_deploy.debug.stage_errors import Expected
+from drnn_deploy.debug.stage_errors import Expected, conditioning
 from drnn_deploy.debug.verdict import Evidence, to_explanation
-from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.compare import comparable, judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.rows import batch_sizes
@@ -39,6 +39,7 @@ from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.runtime import Runtime
@@ -114,6 +115,8 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
         seen = dataclasses.replace(evidence, case=case.name)
         if not agrees:
             return to_explanation(dataclasses.replace(seen, stale=True))
+        if not comparable(expected.case).any():
+            seen = dataclasses.replace(seen, conditioning=conditioning(expected))
         seen = _with_stages(bundle, runtime, expected, seen)
         if seen.wrong or seen.edges:
             return to_explanation(seen)
@@ -122,8 +125,9 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
 
 
 def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | None) -> list[GoldenCase]:
-    """The failed cases, the worst first. A row that did not get as far as numbers has none."""
-    failed = sorted((case for case in row.cases if not case.passed), key=lambda case: -(case.in_noise or np.inf))
+    """The cases that keep a row from passing, the worst first. A row that did not get as far as numbers has none."""
+    causes = (case for case in row.cases if case.verdict == row.verdict)
+    failed = sorted(causes, key=lambda case: -(case.in_noise or np.inf))
     if not failed:
         return []
     known = {case.name: case for case in (bundle.golden if cases is None or row.is_reference else cases)}
@@ -139,8 +143,8 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
         evidence: What is known so far; it stays as it is.
 
     Returns:
-        The evidence with model, edges, differences and narrower; only with a note where one of the graphs cannot be
-        had.
+        The evidence with edges, differences and narrower, and with the model where it can be run; only with a note
+        where one of the graphs cannot be had.
     """
     try:
         model = read_graph(bundle, graph)
@@ -152,7 +156,8 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
     types = " and ".join(narrower_types(model, right))
     narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
-    return dataclasses.replace(evidence, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
+    runs = None if refusal(model, bundle.spec, graph) else model
+    return dataclasses.replace(evidence, model=runs, edges=edges, differences=inside, narrower=narrower, note=note)
 
 
 def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence: Evidence) -> Evidence:

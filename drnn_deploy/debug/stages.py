@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.parity.state_layout import Array, Times, Trace, rows_at
-from drnn_export.emitter.emit import INPUT, boundaries
+from drnn_export.emitter.emit import boundaries
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.graph_kind import INPUT
 from drnn_runtimes.streaming.delay_lines import line_name
 
 

@@ -8,20 +8,19 @@ no torch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.types import Precision
+from drnn_deploy.parity.compare import with_answer
 from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
 from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
-from drnn_runtimes.bundle.golden import Noise
-from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.noise import output_noises
+from drnn_runtimes.reference.noise import Answer, answer
 
 EXAMPLES = 20  # sequences where nobody said how many, as many as a checkpoint carries
 _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's outputs of all steps
@@ -154,25 +153,18 @@ def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
     """A case like those of `drnn_deploy.parity.golden`, with the noise of the most sensitive sequence."""
-    spec, weights = bundle.spec, bundle.weights
-    outputs, noises = [], []
-    for inputs in pieces:
-        right = run_reference(spec, weights, inputs)
-        outputs.append(right.outputs.astype(np.float64))
-        noises.append(output_noises(spec, weights, inputs, right, narrow))
-    largest: dict[str, Noise] = {
-        precision: np.max([piece.by_precision[precision] for piece in noises], axis=0)
-        for precision in noises[0].by_precision
-    }
-    return GoldenCase(
-        name="test split",
-        inputs=np.concatenate(pieces),
-        outputs=np.concatenate(outputs),
-        noise=largest.pop("fp32"),
-        source=source,
-        narrow_noise=largest,
-        narrow_outputs={
-            precision: np.concatenate([piece.narrow_outputs[precision] for piece in noises]) for precision in narrow
-        },
-        signal=np.max([piece.signal for piece in noises], axis=0),
+    answers = [answer(bundle.spec, bundle.weights, inputs, narrow) for inputs in pieces]
+
+    def largest(values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.max([*values], axis=0)  # type: ignore[no-any-return]
+
+    every = Answer(
+        outputs=np.concatenate([piece.outputs for piece in answers]),
+        magnitude=max(piece.magnitude for piece in answers),
+        noises={name: largest(piece.noises[name] for piece in answers) for name in answers[0].noises},
+        signal=largest(piece.signal for piece in answers),
+        every_noise=largest(piece.every_noise for piece in answers),
+        every_signal=largest(piece.every_signal for piece in answers),
+        narrow_outputs={name: np.concatenate([piece.narrow_outputs[name] for piece in answers]) for name in narrow},
     )
+    return with_answer(GoldenCase("test split", np.concatenate(pieces), every.outputs, 0.0, source=source), every)

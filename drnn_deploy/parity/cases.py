@@ -72,8 +72,10 @@ def stream_case(spec: ModelSpec, length: int, chunk: int, *, seed: int = 0) -> C
     return CaseInputs(STREAM, inputs, stream=True)
 
 
-def stream_length(spec: ModelSpec, graphs: Sequence[NamedGraph], longest: int = 4096) -> int:
+def stream_length(spec: ModelSpec, graphs: Sequence[NamedGraph], longest: int = 512) -> int:
     """The time steps of the stream: two chunks of every graph, and each delay line twice round if there is room.
+
+    Longer delay lines are checked by `drnn_deploy.parity.seeded_states`.
 
     Args:
         spec: The network.

@@ -167,6 +167,16 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 
+def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
+    """The precision by whose noise a runtime's outputs are judged: float64's own for the reference.
+
+    Args:
+        runtime: The runtime.
+        graph: The graph that it runs.
+    """
+    return FLOAT64 if runtime.is_reference else graph.precision
+
+
 def _golden_row(
     bundle: Bundle,
     runtime: Runtime,
@@ -187,13 +197,18 @@ def _golden_row(
 
 
 def check_golden(answers: ComputedAnswers, stored: GoldenCase, tolerance: Tolerance = DEFAULT) -> CaseResult:
-    """Judge a case of a bundle's golden data by what its weights give."""
+    """Judge a case of a bundle's golden data by what its weights give.
+
+    Args:
+        answers: What the weights give.
+        stored: The case of the golden data.
+        tolerance: Which errors pass, in units of float64's own noise.
+    """
     return judge(answers.answer(as_inputs(stored)).judged_as(FLOAT64), stored.outputs, tolerance)
 
 
 def _empty_row(runtime: Runtime, graph: GraphInfo) -> ParityRow:
-    precision = FLOAT64 if runtime.is_reference else graph.precision
-    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
+    row = ParityRow(runtime.name, shown_name(runtime, graph), arithmetic(runtime, graph), False, (), None)
     return dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
 
 

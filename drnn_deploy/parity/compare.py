@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import GoldenCase
+from drnn_runtimes.bundle.golden import Noise
+from drnn_runtimes.reference.noise import Answer
 
 # A wrong network of the same size is off by about as much as the outputs are large, and by more somewhere.
 LARGEST_SHARE = 0.25
@@ -31,7 +35,7 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
     largest = float(noise[counted].max()), float(limit[counted].max())
     share, first = float(told.mean()), _first(~told)
     if outputs.shape != case.outputs.shape:
-        return CaseResult(case.name, None, None, None, *largest, False, 0, (), 0.0, None, share, first)
+        return CaseResult(case.name, None, None, None, *largest, False, 0, (), 0.0, None, share, first, case.horizon)
     error = _by_step(case, np.abs(outputs.astype(np.float64) - case.outputs).max(axis=0))
     error[~np.isfinite(error)] = np.inf
     accuracy = None
@@ -57,6 +61,7 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
         accuracy=accuracy,
         compared=share,
         first_uncompared_step=first,
+        horizon=case.horizon,
         limits=tuple(float(value) for value in limit.max(axis=1)[points]),
     )
 
@@ -92,6 +97,23 @@ def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.b
     )
     told: NDArray[np.bool_] = limit <= LARGEST_SHARE * signal
     return told
+
+
+def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
+    """A case with what is right for its inputs, and with what that can be compared by."""
+    every = dataclasses.replace(
+        case, outputs=np.zeros((1, *answer.every_noise.shape)), noise=answer.every_noise, signal=answer.every_signal
+    )
+    others: dict[str, Noise] = {name: noise for name, noise in answer.noises.items() if name != "fp32"}
+    return dataclasses.replace(
+        case,
+        outputs=answer.outputs,
+        noise=answer.noises["fp32"],
+        narrow_noise=others,
+        narrow_outputs=answer.narrow_outputs,
+        signal=answer.signal,
+        horizon=_first(~comparable(every)),
+    )
 
 
 def _by_step(case: GoldenCase, values: NDArray[np.float64]) -> NDArray[np.float64]:

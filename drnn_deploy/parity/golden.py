@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_core.types import FLOAT64, Precision
 from drnn_deploy.parity.cases import CaseInputs
-from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.compare import judge, with_answer
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase
-from drnn_runtimes.bundle.golden import Noise
-from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.noise import output_noises
+from drnn_runtimes.reference.noise import answer
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
@@ -49,37 +47,24 @@ def known_answer(spec: ModelSpec, weights: Weights, case: CaseInputs, precisions
     """
     if case.stream:
         spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
-    inputs, told = case.inputs, f"{case.name} inputs of {case.inputs.shape[1]} steps"
-    with np.errstate(over="ignore", invalid="ignore"):
-        right = run_reference(spec, weights, inputs)
-        if not np.max(right.magnitude) <= _FLOAT32_MAX:
-            raise InputError(
-                f"the network's outputs grow beyond float32 on {told}",
-                "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
-            )
-        noises = output_noises(spec, weights, inputs, right, precisions)
-        confirmed = _run_torch(_module(spec, weights).double(), inputs) if torch_is_here() else right.outputs
-    for precision, noise in noises.by_precision.items():
+    found, told = answer(spec, weights, case.inputs, precisions), f"{case.name} inputs of {case.inputs.shape[1]} steps"
+    if not found.magnitude <= _FLOAT32_MAX:
+        raise InputError(
+            f"the network's outputs grow beyond float32 on {told}",
+            "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",
+        )
+    for precision, noise in found.noises.items():
         if not np.isfinite(noise).all():
             raise InputError(
                 f"{told} lead to numbers beyond what {precision} holds", "Export it with a wider --precision."
             )
-    others: dict[str, Noise] = {name: noise for name, noise in noises.by_precision.items() if name != "fp32"}
-    answer = GoldenCase(
-        name=case.name,
-        inputs=inputs,
-        outputs=right.outputs.astype(np.float64),
-        noise=noises.by_precision["fp32"],
-        targets=case.targets,
-        source=case.source,
-        stream=case.stream,
-        narrow_noise=others,
-        narrow_outputs=noises.narrow_outputs,
-        signal=noises.signal,
-    )
-    if judge(answer.judged_as(FLOAT64), confirmed, _AGREEMENT).verdict == "failed":
-        raise AssertionError("the float64 NumPy loop and the float64 torch module disagree: a defect in drnn-deploy")
-    return answer
+    bare = GoldenCase(case.name, case.inputs, found.outputs, 0.0, case.targets, case.source, case.stream)
+    known = with_answer(bare, found)
+    if torch_is_here():
+        confirmed = _run_torch(_module(spec, weights).double(), case.inputs)
+        if judge(known.judged_as(FLOAT64), confirmed, _AGREEMENT).verdict == "failed":
+            raise AssertionError("the loop and the torch module disagree in float64: a defect in drnn-deploy")
+    return known
 
 
 def torch_is_here() -> bool:

@@ -100,8 +100,8 @@ class ComputedAnswers:
             self._known[key] = cached_answer(
                 self._cache,
                 key,
+                self._spec,
                 case,
-                outputs_shape(self._spec, case),
                 lambda: known_answer(self._spec, self._weights, case, self._precisions),
             )
         return self._known[key]
@@ -127,15 +127,6 @@ def standard_inputs(spec: ModelSpec, graph: NamedGraph, graphs: Sequence[NamedGr
     streamed = [other for other in graphs if has_state(other)]
     chunk = max(other.steps for other in streamed)
     return [stream_case(spec, stream_length(spec, streamed), chunk)]
-
-
-def outputs_shape(spec: ModelSpec, case: CaseInputs) -> tuple[int, ...]:
-    """The shape of what the network makes of a case: of a stream, an answer for each step."""
-    rows, length = case.inputs.shape[:2]
-    if case.stream:
-        return rows, length, spec.head.outputs
-    steps = () if spec.head.kind == "last" else (spec.head.output_steps(length),)
-    return rows, *steps, spec.head.outputs
 
 
 def as_inputs(case: GoldenCase) -> CaseInputs:

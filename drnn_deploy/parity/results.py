@@ -39,6 +39,7 @@ class CaseResult:
         accuracy: The share of predictions that are right, where the true answers are known.
         compared: The share of the outputs that is compared, 0 to 1.
         first_uncompared_step: The first output step of which not all is compared; None for none.
+        horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
         limits: The largest error that passes at the steps of `growth`.
         where: What the error is of, where that is not the output of the case's own sequences: "row 5 of a batch of 7",
             "next_state_l1_h"; "" otherwise.
@@ -57,6 +58,7 @@ class CaseResult:
     accuracy: float | None
     compared: float = 1.0
     first_uncompared_step: int | None = None
+    horizon: int | None = None
     limits: tuple[float, ...] = ()
     where: str = ""
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from drnn_core.types import PRECISIONS, Emission, Precision
-from drnn_runtimes.bundle.bundle import manifest_schema
+from drnn_runtimes.bundle import manifest_schema
 
 
 def test_every_precision_has_a_row_and_a_place_in_the_manifest() -> None:

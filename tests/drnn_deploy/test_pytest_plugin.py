@@ -81,7 +81,7 @@ def test_failures_say_what_the_command_says(pytester: pytest.Pytester, bundle: P
     result = run(pytester, "--drnn-bundle", bundle)
     assert result.ret == 1
     assert len(sentences) + 1 == result.parseoutcomes()["failed"] > len(CASES)
-    assert "model.onnx is not what the weights make: initializer head/W differs" in result.stdout.str()
+    assert "model.onnx holds something else than it must: initializer head/W differs" in result.stdout.str()
     for sentence in sentences:
         assert sentence in result.stdout.str()
     assert "Traceback" not in result.stdout.str()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS
+from drnn_core.types import PRECISIONS, Precision
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec, Tokens
@@ -48,13 +48,13 @@ def check_range(spec: ModelSpec, weights: Weights, request: GraphRequest) -> Non
             _check_size(name, biases, largest, request)
 
 
-def largest_input(spec: ModelSpec, weights: Weights, request: GraphRequest) -> float | None:
+def largest_input(spec: ModelSpec, weights: Weights, precision: Precision) -> float | None:
     """The largest |sample| that a graph takes (rule 3); None for tokens.
 
     Args:
         spec: The network.
         weights: Its weights.
-        request: The graph.
+        precision: The graph's.
 
     Returns:
         A number of float32, at most the largest of the graph's precision.
@@ -62,7 +62,7 @@ def largest_input(spec: ModelSpec, weights: Weights, request: GraphRequest) -> f
     if isinstance(spec.input, Tokens):
         return None
     row = np.abs(weights["layers.0.weight_ih_l0"].astype(np.float64)).sum(axis=1).max()
-    most = min(PRECISIONS[request.precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, _HALF))
+    most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, _HALF))
     rounded = np.float32(most)
     return float(rounded if rounded <= most else np.nextafter(rounded, np.float32(0)))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_numpy
+from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_arrays
 from drnn_models.interop.convert import Choices, Imported, import_weights
 from drnn_models.interop.layouts import Layout, shown
 
@@ -108,7 +109,7 @@ def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
 
 def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
-        return {str(name): to_numpy(name, value) for name, value in state.items()}
+        return to_arrays(state)
     except InputError as error:
         raise InputError(
             f"{path}: {error.message}",
@@ -130,10 +131,11 @@ def _read_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError, safe_open
 
     try:
+        bounds.check_safetensors(path, bounds.UNPACKED)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, bounds.TooLargeError) as error:
         raise InputError(
             f"{path} cannot be read as a safetensors file: {error}",
             "It is damaged or cut short: copy or save it again.",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.types import FLOAT64, PRECISIONS, Precision
-from drnn_models.spec import ModelSpec
+from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, Rounding, run_reference
 from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
@@ -48,49 +48,75 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True)
-class OutputNoises:
-    """The noise of a network's outputs on some sequences.
+class Answer:
+    """What is right for some sequences, and what a comparison with it needs to know.
 
     Attributes:
-        by_precision: Of fp32, `FLOAT64` and the precisions that were asked for, like `Noise.outputs`. That of a
+        outputs: In float64, (N, outputs) or (N, k, outputs).
+        magnitude: The largest sum of absolute values that the head adds up.
+        noises: Of fp32, `FLOAT64` and the precisions that were asked for: each like a sequence's outputs. That of a
             narrower precision is not under float32's.
-        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, of those but fp32.
-        signal: (outputs,): the largest |output| of each, without the head's bias, which any network would add. With it,
-            where an output has no more noise than a number of its size: one that does not depend on the input.
+        signal: (outputs,): the largest |output|, without the head's bias, which any network would add. With it, where
+            an output has no more noise than a number of its size: one that does not depend on the input.
+        every_noise: Of fp32 at every step, whatever the head answers, (T, outputs).
+        every_signal: The same of the signal, (outputs,).
+        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, of those but fp32. Their
+            noise is held against these.
     """
 
-    by_precision: dict[str, NDArray[np.float64]]
-    narrow_outputs: dict[str, NDArray[np.float64]]
+    outputs: NDArray[np.float64]
+    magnitude: float
+    noises: dict[str, NDArray[np.float64]]
     signal: NDArray[np.float64]
+    every_noise: NDArray[np.float64]
+    every_signal: NDArray[np.float64]
+    narrow_outputs: dict[str, NDArray[np.float64]]
 
 
-def output_noises(
-    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], right: Reference, precisions: Collection[Precision]
-) -> OutputNoises:
-    """Measure what a comparison of outputs with float64's needs to know.
+def answer(
+    spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic], precisions: Collection[Precision] = ()
+) -> Answer:
+    """Compute the outputs of sequences in float64, and how exact other arithmetic can be on them.
 
     Args:
         spec: The network.
         weights: Its weights.
         inputs: (N, T, C) or tokens (N, T).
-        right: What float64 makes of them.
         precisions: Precisions of graphs, besides fp32.
+
+    Returns:
+        The answer; its noise is infinite where numbers are beyond what a precision holds.
     """
-    noise = estimate_noise(spec, weights, inputs, right).outputs
-    size = np.abs(right.outputs).reshape(-1, spec.head.outputs).max(axis=0)
-    answer = np.abs(right.outputs - weights["head.bias"]).reshape(-1, spec.head.outputs).max(axis=0)
-    exact = noise.reshape(-1, spec.head.outputs).max(axis=0) <= _EXACT * PRECISIONS["fp32"].spacing * size
-    signal: NDArray[np.float64] = np.where(exact, size, answer)
-    by_precision = {"fp32": noise, FLOAT64: noise * _FINER}
-    if np.any(noise > _LINEAR * signal):  # so large that it is no measure of what smaller roundings do
-        by_precision[FLOAT64] = estimate_noise(spec, weights, inputs, right, FLOAT64).outputs
+    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
+    with np.errstate(over="ignore", invalid="ignore"):
+        right = run_reference(every, weights, inputs)
+    steps: slice | int = -1 if spec.head.kind == "last" else slice(-spec.head.output_steps(inputs.shape[1]), None)
+    outputs = right.outputs[:, steps].astype(np.float64)
+    noise = estimate_noise(every, weights, inputs, right).outputs
+    signal = _signal(outputs, noise[steps], weights["head.bias"])
+    noises = {"fp32": noise[steps], FLOAT64: noise[steps] * _FINER}
+    if np.any(noise[steps] > _LINEAR * signal):  # so large that it is no measure of what smaller roundings do
+        noises[FLOAT64] = estimate_noise(every, weights, inputs, right, FLOAT64).outputs[steps]
     narrow_outputs: dict[str, NDArray[np.float64]] = {}
     for precision in sorted({*precisions} - {"fp32"}):
         held = graph_weights(weights, precision)
-        rounded = run_reference(spec, held, inputs)
-        narrow_outputs[precision] = rounded.outputs.astype(np.float64)
-        by_precision[precision] = np.maximum(noise, estimate_noise(spec, held, inputs, rounded, precision).outputs)
-    return OutputNoises(by_precision, narrow_outputs, signal)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = run_reference(every, held, inputs)
+        narrow_outputs[precision] = rounded.outputs[:, steps].astype(np.float64)
+        narrow = estimate_noise(every, held, inputs, rounded, precision).outputs
+        noises[precision] = np.maximum(noise, narrow)[steps]
+    every_signal = _signal(right.outputs, noise, weights["head.bias"])
+    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal, narrow_outputs)
+
+
+def _signal(outputs: Array, noise: NDArray[np.float64], bias: NDArray[np.float32]) -> NDArray[np.float64]:
+    def largest(values: Array) -> NDArray[np.float64]:
+        return np.abs(values).reshape(-1, len(bias)).max(axis=0)  # type: ignore[no-any-return]
+
+    size = largest(outputs)
+    exact = largest(noise) <= _EXACT * PRECISIONS["fp32"].spacing * size
+    signal: NDArray[np.float64] = np.where(exact, size, largest(outputs - bias))
+    return signal
 
 
 def estimate_noise(

@@ -14,14 +14,15 @@ from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.known_answers import ComputedAnswers, StoredAnswers
 from drnn_deploy.parity.results import FileResult
 from drnn_runtimes.bundle import GOLDEN, Bundle, GoldenCase
-from drnn_runtimes.bundle.golden import read_golden, write_golden
+from drnn_runtimes.bundle.golden import write_golden
 from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 
 Cases = list[GoldenCase]
 
 
 def tampered(folder: Path, change: Callable[[Cases], Cases]) -> Bundle:
-    write_golden(folder / GOLDEN, change(list(read_golden(folder / GOLDEN))))
+    bundle = Bundle.open(folder)
+    write_golden(folder / GOLDEN, bundle.spec, (), change(list(bundle.golden)))
     rewrite_manifest(folder, GOLDEN)
     return Bundle.open(folder)
 
@@ -79,7 +80,7 @@ def test_whatever_is_changed_is_found(name: str, bundle: Path) -> None:
 
 def test_inputs_that_prove_nothing_are_found_without_computing(bundle: Path) -> None:
     """Golden data whose case `normal` holds zeros: all it says is right, and little is compared with it."""
-    zeros = next(case for case in read_golden(bundle / GOLDEN) if case.name == "zeros")
+    zeros = next(case for case in Bundle.open(bundle).golden if case.name == "zeros")
     weak = {"inputs": lambda _: zeros.inputs, "outputs": lambda _: zeros.outputs, "noise": lambda _: zeros.noise}
     opened = tampered(bundle, each("normal", **weak))
     for answers in (StoredAnswers(opened), ComputedAnswers.of(opened)):

@@ -107,7 +107,7 @@ def import_(
     time-major. It carries state through pieces of any lengths; zalando's DRNN cannot for LSTM, nor from a piece shorter
     than a dilation. Of neuralforecast only the encoder is imported, with --ignore 'context_adapter.*' --ignore
     'mlp_decoder.*': the scaling of windows before it and the decoder after it stay yours to compute.
-    """
+    """  # noqa: D301  \b is the character by which click knows what not to wrap
     console, command = make_console(json_path), _with_comparison(click.get_current_context())
     with json_on_failure(json_path):
         from drnn_deploy.importing.import_network import import_network

@@ -66,6 +66,8 @@ def read_recorded(path: Path, spec: ModelSpec) -> list[Recorded]:
         InputError: The file is missing, damaged or too large, or the network does not take such inputs.
     """
     fix = f"Save it where the original is:\n{snippet(spec)}"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file", fix)
     try:
         arrays = _arrays(path)
     except Exception as error:  # zipfile, zlib and NumPy each raise their own on damaged files

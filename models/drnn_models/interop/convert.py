@@ -46,7 +46,6 @@ class Imported:
         origins: Name of each weight -> its name in the file; None for zeros, and for an identity as head.
         ignored: Names in the file that were left out.
         notes: Sentences on what was assumed, and on what a state dict cannot show.
-        choices: What was chosen, with what was assumed.
         doubts: Why the network may be another than the original, as errors that only a comparison settles.
     """
 
@@ -55,7 +54,6 @@ class Imported:
     origins: Origins
     ignored: list[str]
     notes: list[str]
-    choices: Choices
     doubts: list[InputError]
 
 
@@ -101,7 +99,7 @@ def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None
     origins |= {"head.weight": roles.head, "head.bias": roles.head_bias}
     weights = _weights(spec, origins, kept)
     notes, doubts = _notes(spec, choices, layout, roles), _doubts(state, ignored, layers, layout, choices, stack)
-    return Imported(spec, weights, origins, sorted(ignored), notes, settled, doubts)
+    return Imported(spec, weights, origins, sorted(ignored), notes, doubts)
 
 
 def _ignored(state: Arrays, patterns: tuple[str, ...]) -> set[str]:
@@ -232,6 +230,8 @@ def _notes(spec: ModelSpec, choices: Choices, layout: Layout, roles: Roles) -> l
         notes.append(f"the reset is {spec.reset} the recurrent product, as in torch's GRU; other: --reset")
     if layout == "drnn" and not isinstance(spec.input, Tokens):
         notes.append("the input is real-valued; where it is tokens, read as one-hot vectors: --one-hot")
+    if layout == "neuralforecast":
+        notes.append("it is the encoder alone, rnn_stack[0], which is the original to compare with")
     if roles.head is None:
         notes.append("there is no linear head: the outputs are the top layer's own")
     if spec.head.kind == "sequence":

@@ -65,10 +65,9 @@ def import_file(
     if check is not None:
         check(imported)
         imported.notes.remove(UNSEEN)
-    options = {
-        name: value for name, value in dataclasses.asdict(imported.choices).items() if value not in (None, (), False)
-    }
-    provenance = {"imported_from": layout, "file": path.name, "options": options}
+    assumed = {"activation": imported.spec.activation, "head": imported.spec.head.kind}
+    given = {name: value for name, value in dataclasses.asdict(chosen).items() if value not in (None, (), False)}
+    provenance = {"imported_from": layout, "file": path.name, "options": assumed | given}
     save_checkpoint(output, Checkpoint(imported.spec, imported.weights, provenance=provenance))
     return imported
 

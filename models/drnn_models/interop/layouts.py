@@ -183,8 +183,10 @@ def _refuse_other_layouts(names: Collection[str], layout: Layout) -> None:
     advice = either(names) or f"Type: --layout {looks}"
     if looks == "drnn":
         count = sum(name.endswith(".weight_hh_l0") for name in names)
-        advice += f", with the dilations of its spec, bottom first: --dilations {placeholders(count)}"
-    raise InputError(f"its names are not those of layout {layout} but of {looks}", advice)
+        advice = "With the dilations of its spec (network.spec.dilations) in their places, type: --layout drnn"
+        advice += f" --dilations {placeholders(count)}"
+    whose = "drnn, this project's DilatedRNN" if looks == "drnn" else looks
+    raise InputError(f"its names are not those of layout {layout} but of {whose}", advice)
 
 
 def _refuse_other_kinds(places: dict[str, _Place]) -> None:

@@ -131,11 +131,13 @@ def explain(left: Iterable[str], rest: Arrays, stack: Stack, *, tokens: bool = F
         return _NORMALISATION
     linear = _linear(rest)
     lines = _pair_advice(rest, stack, linear) if len(linear) == 2 and not tokens else []
-    if set(rest) <= {*linear, *(_bias(rest, name) for name in linear)}:  # nothing is between that could be seen
-        lines += [fold_advice(rest, stack, name) for name in linear if _front(rest, stack, name) and name in left]
+    if len(linear) > 1 and not lines:
+        lines.append(_SEVERAL)
     if len(linear) == 1 and _table(rest, stack, linear[0]) and not tokens:
         lines.append(_embedding_advice(linear[0]))
-    return "\n".join(lines or [_SEVERAL if len(linear) > 1 else _NO_PLACE])
+    if set(rest) <= {*linear, *(_bias(rest, name) for name in linear)}:  # nothing is between that could be seen
+        lines += [fold_advice(rest, stack, name) for name in linear if _front(rest, stack, name) and name in left]
+    return "\n".join(lines or [_NO_PLACE])
 
 
 def fold_advice(rest: Arrays, stack: Stack, name: str) -> str:

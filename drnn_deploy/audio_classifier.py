@@ -91,13 +91,12 @@ class AudioClassifier:
     """Feeds a stream of one sequence, window by window.
 
     Args:
-        stream: The stream.
+        stream: An open stream of batch 1.
         audio_format: What sound the network reads.
         chunk: The steps of the stream's graph; a window is cut to a whole number of them.
     """
 
     def __init__(self, stream: Stream, audio_format: AudioFormat, chunk: int) -> None:
-        """chunk: steps of the stream's graph; a window is cut to a whole number of them."""
         self._stream, self._format = stream, audio_format
         self._window = audio_format.window and max(1, audio_format.window // chunk) * chunk
         self._recent: Samples = np.zeros(0, np.float32)
@@ -145,7 +144,7 @@ def read_sound(path: Path, rate: int) -> Iterator[Samples]:
     """Read a WAV or FLAC file block by block.
 
     Args:
-        path: The file.
+        path: The WAV or FLAC file.
         rate: The samples a second to convert it to.
 
     Yields:
@@ -163,7 +162,7 @@ def read_pcm(pipe: BinaryIO, sample_format: SampleFormat, recorded_at: int, rate
     """Read raw mono PCM, little-endian, block by block as it comes through a pipe.
 
     Args:
-        pipe: The pipe.
+        pipe: An open file, or standard input.
         sample_format: The format of a sample.
         recorded_at: The samples a second of the sound.
         rate: The samples a second to convert it to.

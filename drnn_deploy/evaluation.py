@@ -91,7 +91,7 @@ def evaluate_bundle(
     """Measure a bundle's task through every graph and runtime that can run it.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle with a task.
         runtimes: The runtimes. The others are compared with the first.
         split: "validation" or "test".
         limit: The first so many sequences; None takes all.

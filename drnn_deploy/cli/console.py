@@ -37,7 +37,12 @@ def make_console(json_path: str | None) -> Console:
 
 
 def write_json(json_path: str | None, data: dict[str, Any]) -> None:
-    """Write `data` where `--json` said, if it did."""
+    """Write `data` where `--json` said, if it did.
+
+    Args:
+        json_path: A file's path, "-" for standard output, or None to write nothing.
+        data: Plain JSON types.
+    """
     if json_path == "-":
         click.echo(json.dumps(data, indent=1))
     elif json_path:
@@ -70,7 +75,12 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
 
 
 def show_parity(console: Console, report: ParityReport) -> None:
-    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
+    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason.
+
+    Args:
+        console: Where it goes.
+        report: Of one bundle.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -101,7 +111,12 @@ def show_parity(console: Console, report: ParityReport) -> None:
 
 
 def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
-    """A table of the task's metrics, and where the sequences come from."""
+    """A table of the task's metrics, and where the sequences come from.
+
+    Args:
+        console: Where it goes.
+        results: The measurements of a task; nothing is printed where there are none.
+    """
     if not results:
         return
     from rich.table import Table

@@ -59,7 +59,15 @@ def demo(bundle: Path) -> int:
 
 
 def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
-    """The predictions of a golden case, by runtime and emission."""
+    """The predictions of a golden case, by runtime and emission.
+
+    Args:
+        bundle: A bundle of a classifier.
+        case: A golden case without state, of N sequences.
+
+    Returns:
+        Runtime, with the emission where a runtime has several graphs -> class numbers, (N,) or (N, k) int64.
+    """
     from drnn_deploy.parity.check import graphs_for
     from drnn_deploy.parity.inference import run_case
     from drnn_runtimes.registry import RUNTIMES

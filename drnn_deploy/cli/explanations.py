@@ -72,7 +72,12 @@ class Explaining:
         return explanations_markdown(self.explanations)
 
     def show(self, console: Console, path: str) -> None:
-        """Print a path's explanations."""
+        """Print the explanations of a path.
+
+        Args:
+            console: Where they go.
+            path: As for `explain`.
+        """
         for explanation in self.explanations.get(path, ()):
             _show(console, explanation)
 

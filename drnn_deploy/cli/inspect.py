@@ -40,8 +40,8 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
     for case in opened.golden:
-        found = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
-        console.print(found, markup=False)
+        line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
+        console.print(line, markup=False)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(f"[green]intact[/]   {len(opened.files)} files have the sha256 that the manifest says")
 

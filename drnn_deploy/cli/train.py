@@ -69,7 +69,19 @@ def train_to_the_end(
 ) -> tuple[TrainingRun, Checkpoint] | int:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
-    Returns the exit code where Ctrl-C (130) or SIGTERM (143) stopped it; the state is then in the folder.
+    Args:
+        console: Gets the log.
+        recipe: What to train.
+        folder: Where everything goes; the training's state is state.pt there.
+        device: "cpu" or "cuda".
+        threads: CPU threads of PyTorch; None leaves its own choice.
+
+    Returns:
+        The finished run and its checkpoint; or the exit code where Ctrl-C (130) or SIGTERM (143) stopped it, with the
+        state in the folder.
+
+    Raises:
+        InputError: PyTorch has no such device, the state is of another recipe or damaged, or the training diverged.
     """
     import torch
 

@@ -57,7 +57,7 @@ def explain_report(
 
     Args:
         bundle: The bundle that was checked.
-        report: The report.
+        report: What `check_parity` said of it.
         runtimes: The runtimes that were checked.
         cases: The cases that they were checked on. Default: the bundle's golden cases.
         target: What the command line calls the bundle.
@@ -91,7 +91,7 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     Args:
         bundle: The bundle that was checked.
         runtime: The runtime of the row.
-        row: The row.
+        row: A failed row of the bundle's report.
         cases: The cases that failed, the worst first. They run until one shows a stage that is wrong.
 
     Returns:
@@ -124,7 +124,17 @@ def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | 
 
 
 def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Evidence:
-    """Add what differs between the graph's file and the graph that its weights make."""
+    """Add what differs between the graph's file and the graph that its weights make.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+        evidence: What is known so far; it stays as it is.
+
+    Returns:
+        The evidence with model, edges, differences and narrower; only with a note where one of the graphs cannot be
+        had.
+    """
     try:
         model = read_graph(bundle, graph)
         right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=2 * graph.nodes)
@@ -168,7 +178,7 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     """Compute a golden case again in float64.
 
     Args:
-        bundle: The bundle.
+        bundle: The open bundle that holds the graph.
         graph: The graph that answers the case.
         case: The golden case.
 

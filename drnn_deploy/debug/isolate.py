@@ -63,7 +63,7 @@ def isolate_stages(
 
     Args:
         runtime: The runtime, which takes any graph.
-        bundle: The bundle.
+        bundle: The open bundle that was checked.
         expected: What is right.
         model: The graph's model.
         changed: Whether a stage of the model differs from what the weights make. The others are searched for a node

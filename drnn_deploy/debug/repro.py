@@ -133,8 +133,8 @@ def minimize(
 
     Args:
         runtime: The runtime that failed.
-        bundle: The bundle.
-        graph: The graph.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
         case: The golden case that failed.
         size: The size of a batch for a graph that takes any.
         tolerance: Which errors pass.

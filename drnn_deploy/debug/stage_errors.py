@@ -31,7 +31,7 @@ class Expected:
 
     Attributes:
         spec: The network.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         case: The case, with the outputs that the graph answers.
         trace: The values between the layers.
         noises: Their noises, by the same names.
@@ -74,7 +74,16 @@ def noises(
 
 
 def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of a stage's tensor in these runs; None where the graph lacks it or the runs do not reach it."""
+    """Measure a stage's tensor in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        stage: The input or a layer.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph lacks the tensor or the runs do not reach it.
+    """
     if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = expected.case.inputs.shape[1]
@@ -97,7 +106,15 @@ def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]
 
 
 def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of the output in these runs; None where the graph does not give it or the runs do not reach it."""
+    """Measure the output in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph does not give it or the runs do not reach it.
+    """
     graph, case = expected.graph, expected.case
     answers = expected.spec.head.output_steps(graph.steps)  # of a run
     observed, right, every = [], [], _output_times(expected)
@@ -118,7 +135,15 @@ def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation 
 
 
 def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
-    """The deviations of the states that come out of runs whose states went in right."""
+    """Measure the states that come out of runs whose states went in right.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        A result for each state output, or for its rows of each stage.
+    """
     seen = [_StatesOf(expected, batch) for batch in batches]
     return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 

@@ -53,11 +53,27 @@ class Stage:
         return self.times + run * self.stride
 
     def right(self, trace: Trace, run: int) -> Array:
-        """The float64 values of a run, (B, steps, width)."""
+        """The right values of a run.
+
+        Args:
+            trace: The float64 values of the whole sequences, (B, T, width) each.
+            run: The run's number, from 0.
+
+        Returns:
+            (B, steps, width) float64; zeros for steps outside the sequence.
+        """
         return rows_at(trace[self.source], self.steps(run))
 
     def observed(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
-        """The values in the graph's tensor, (B, steps, width); (0,) where it holds too little or does not divide."""
+        """The values in the graph's tensor.
+
+        Args:
+            tensor: What a run gave for it, in the graph's own layout.
+            batch: B.
+
+        Returns:
+            (B, steps, width); (0,) where it holds too little or does not divide.
+        """
         if self.place is not None:
             fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
             return tensor[:, self.place, None, : self.width] if fits else np.zeros(0)
@@ -88,7 +104,15 @@ class StateRows:
 
 
 def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
-    """The input, unless it is the graph's own, and the layers."""
+    """The input, unless it is the graph's own, and the layers.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+
+    Returns:
+        In the network's order; all but the head.
+    """
     request = GraphRequest.of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
@@ -133,14 +157,27 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
 
 
 def rows_at(values: Array, steps: Times) -> Array:
-    """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
+    """Pick time steps.
+
+    Args:
+        values: (B, T, H).
+        steps: Time steps, (n,) int64, also outside 0..T-1.
+
+    Returns:
+        (B, n, H), zeros where there is no such step.
+    """
     inside = (steps >= 0) & (steps < values.shape[1])
     rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
     return np.where(inside[None, :, None], rows, 0.0)
 
 
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
-    """The rows of every state output, by layer."""
+    """The rows of every state output, by layer.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+    """
     every: list[StateRows] = []
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     for before, after in graph.states:
@@ -161,14 +198,34 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
 
 
 def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The state inputs of a run in float64; a ring gets the oldest rows of each line."""
+    """The right state inputs of a run; a ring gets the oldest rows of each line.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+        trace: The float64 values of the whole sequences (`Reference.trace`), (B, T, H) each.
+        run: The run's number, from 0; a graph with states runs once a chunk.
+
+    Returns:
+        Name of the input -> (B, rows, H) float64.
+    """
     taken = {tensor.name: tensor.shape[1] for tensor in graph.inputs}
     lines = _lines(spec, graph, trace, run)
     return {before: lines[line_name(before)][:, : taken[before]] for before, _ in graph.states}
 
 
 def states_after(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The state outputs of a run in float64; a ring gives the newest rows of each line."""
+    """The right state outputs of a run; a ring gives the newest rows of each line.
+
+    Args:
+        spec: As for `states_before`.
+        graph: As for `states_before`.
+        trace: As for `states_before`.
+        run: As for `states_before`.
+
+    Returns:
+        Name of the output -> (B, rows, H) float64.
+    """
     return next_states(graph, _lines(spec, graph, trace, run + 1))
 
 

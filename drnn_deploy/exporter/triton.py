@@ -57,7 +57,7 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
 
     Args:
         bundle: The bundle with the graph.
-        folder: The repository.
+        folder: The model repository, with a folder for each model.
         name: The name of the model.
         max_batch: The most sequences that Triton runs together.
 
@@ -81,7 +81,16 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str:
-    """config.pbtxt as text. Dimensions leave out the batch, as a `max_batch_size` above 0 asks for."""
+    """Write config.pbtxt. Dimensions leave out the batch, as a `max_batch_size` above 0 asks for.
+
+    Args:
+        graph: A graph that `servable_graph` gives.
+        name: The name of the model.
+        max_batch: The most sequences that Triton runs together.
+
+    Returns:
+        The text.
+    """
     states = {before for before, _ in graph.states} | {after for _, after in graph.states}
     lines = [f'name: "{name}"', 'backend: "onnxruntime"', f"max_batch_size: {max_batch}"]
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):

@@ -100,7 +100,7 @@ def check_bundle(
     """Check every graph of a bundle that the options select, through every runtime, with the task's metrics.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         options: What to check, and how.
         notify: Gets a line on what is done at the moment.
         inspect: Gets the bundle with the selected graphs, its report, "" and the cases of both.
@@ -165,6 +165,10 @@ def check_checkpoint(
 
 def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
     """The bundle with only the graphs that the options select.
+
+    Args:
+        bundle: An open bundle.
+        options: Of which forms, emissions and precisions count.
 
     Raises:
         InputError: There are none.

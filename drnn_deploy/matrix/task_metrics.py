@@ -31,7 +31,7 @@ class TaskCase:
     """Sequences of a task with the reference's outputs.
 
     Attributes:
-        task: The task.
+        task: The task that they are of.
         case: The sequences as a golden case.
         batch: The sequences with their true answers.
         carried: Whether they are a golden case of the bundle.
@@ -77,7 +77,7 @@ def task_cases(
     """Find the sequences to measure a bundle's task on.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         named: The task, in place of the one that the bundle says it is for.
         sequences: How many of the test split to take beside the examples that the bundle carries. None takes `EXAMPLES`
             of them where it carries none.

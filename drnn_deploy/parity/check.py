@@ -35,7 +35,7 @@ def check_parity(
     """Run every golden case of a bundle through every graph and runtime that is usable here.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         runtimes: The runtimes to check. One that is missing here is listed in the report.
         required: Whether a runtime that can run no graph of this bundle fails, too.
         tolerance: Which errors pass.
@@ -94,6 +94,10 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
 
     A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
     pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences.
+
+    Args:
+        runtime: Whose properties count.
+        bundle: An open bundle.
     """
     if runtime.reads_graph:
         return list(bundle.graphs)
@@ -113,12 +117,22 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
 
 
 def golden_cases(bundle: Bundle, graph: GraphInfo) -> list[GoldenCase]:
-    """The golden cases that are for a graph: the stream for a graph with state, all others for one without."""
+    """The golden cases that are for a graph: the stream for a graph with state, all others for one without.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+    """
     return [case for case in bundle.golden if case.stream == bool(graph.states)]
 
 
 def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
-    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights."""
+    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights.
+
+    Args:
+        runtime: Whether it reads the graph's file counts.
+        graph: One of a bundle's graphs.
+    """
     return graph.name if runtime.reads_graph or graph.delay else graph.kind
 
 

@@ -23,7 +23,7 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -74,7 +74,16 @@ def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
 
 
 def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`."""
+    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+        case: The case as the golden data has it; it stays as it is.
+
+    Raises:
+        InputError: The golden data has no noise for the graph's precision.
+    """
     case = dataclasses.replace(case, noise=case.noise_of(graph.precision))
     if graph.states:
         steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
@@ -90,7 +99,7 @@ def run_inputs(
     Args:
         session: The loaded graph.
         bundle: The bundle that it is of.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -127,7 +136,7 @@ def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.g
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, ...); the first batch of them is run.
 
     Returns:

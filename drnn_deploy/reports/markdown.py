@@ -48,8 +48,8 @@ def _tasks(report: ParityReport) -> list[str]:
 def explanations_markdown(explanations: Mapping[str, Sequence[Explanation]]) -> str:
     """Explanations as Markdown: a section for each explanation of each bundle."""
     lines: list[str] = []
-    for path, found in explanations.items():
-        for explanation in found:
+    for path, entries in explanations.items():
+        for explanation in entries:
             lines += [f"#### {path}: {explanation.runtime} {explanation.graph}", "", f"**{explanation.verdict}**", ""]
             if explanation.stages:
                 lines += [_table_row(STAGE_COLUMNS), _table_row(["---"] * len(STAGE_COLUMNS))]

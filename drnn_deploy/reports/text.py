@@ -120,7 +120,12 @@ def _enough(report: ParityReport) -> list[str]:
 
 
 def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
-    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong."""
+    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong.
+
+    Args:
+        explanation: Of one failed row of a parity report.
+        ascii_only: As for `sparkline`.
+    """
     rows = [_row(stage, ascii_only) for stage in explanation.stages]
     for state in explanation.states:
         if not state.alone.passed:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import platform
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
+from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_core.plain_data import parse_json, parse_toml
@@ -145,7 +143,12 @@ class Result:
 
 
 def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
-    """The result of a finished training and its checkpoint."""
+    """The result of a finished training and its checkpoint.
+
+    Args:
+        run: The finished training.
+        checkpoint: Its network, with the metrics on the test split.
+    """
     import torch
 
     return Result(
@@ -167,8 +170,6 @@ def trivial_result(experiment: Experiment) -> Result:
     Raises:
         InputError: The data is missing.
     """
-    import sklearn
-
     from drnn_deploy.tasks.spectrum_classifier import averaged_spectrum_accuracy
 
     recipe = next(iter(experiment.recipes.values()))
@@ -183,19 +184,33 @@ def trivial_result(experiment: Experiment) -> Result:
         seconds=round(time.monotonic() - started, 1),
         device="cpu",
         threads=1,
-        versions={"numpy": np.__version__, "scikit-learn": sklearn.__version__, "python": platform.python_version()},
+        versions=computed_with(("numpy", "scikit-learn")),
         metrics={"recording_accuracy": accuracy["test"]},
         log=[],
     )
 
 
 def result_path(folder: Path, experiment: str, run: str) -> Path:
-    """Where the result of a run lies."""
+    """Where the result of a run lies.
+
+    Args:
+        folder: Where all results lie.
+        experiment: Its name.
+        run: Its name in the experiment.
+    """
     return folder / experiment / f"{run}.json"
 
 
 def save_result(path: Path, result: Result) -> None:
-    """Write a result, whole or not at all."""
+    """Write a result, whole or not at all.
+
+    Args:
+        path: The file to write; its folder is made.
+        result: What goes into it, as JSON.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")

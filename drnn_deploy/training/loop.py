@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import platform
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_deploy.tasks import IGNORED, Task
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
@@ -61,7 +61,12 @@ class TrainingRun:
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
-        """Start a training, with weights from the recipe's seed."""
+        """Start a training, with weights from the recipe's seed.
+
+        Args:
+            recipe: Network, task, optimiser and seed.
+            device: "cpu" or "cuda".
+        """
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate
@@ -77,7 +82,7 @@ class TrainingRun:
         """Go on from the file of `save`.
 
         Args:
-            path: The file.
+            path: What `save` wrote.
             recipe: The recipe that it must be of.
             device: "cpu" or "cuda".
 
@@ -137,11 +142,20 @@ class TrainingRun:
 
 
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
-    """Train to the end of the recipe, or until solved, yielding a log line every few iterations.
+    """Train to the end of the recipe, or until solved.
 
     The state is saved every half a minute and before each validation, which may take long, and when the caller stops
-    early (close, exception, Ctrl-C, inside `terminable` SIGTERM). Raises `InputError` where the loss stops being a
-    number.
+    early (close, exception, Ctrl-C, inside `terminable` SIGTERM).
+
+    Args:
+        run: The training, new or resumed; it advances in place.
+        state: The file for `TrainingRun.save`.
+
+    Yields:
+        A log line every few iterations.
+
+    Raises:
+        InputError: The loss stops being a number.
     """
     recipe, task = run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
@@ -238,7 +252,18 @@ def evaluate(
     size: int = SEQUENCES_AT_ONCE,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Cross-entropy and accuracy over a whole split, without TF32; `tick` is told the sequences of each batch."""
+    """Measure a network on a whole split, without TF32.
+
+    Args:
+        model: The network, on the device to use.
+        task: What it was trained for.
+        split: "validation" or "test".
+        size: Sequences in a batch.
+        tick: Gets the number of sequences of each batch that is done.
+
+    Returns:
+        The task's metrics: cross-entropy in nats, accuracy from 0 to 1, and those of its own.
+    """
     device = model.head.weight.device
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -258,7 +283,7 @@ def finished_checkpoint(run: TrainingRun) -> Checkpoint:
         "iterations": run.iteration,
         "training_seconds": round(run.seconds, 1),
         "device": str(run.device),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": computed_with(("torch", "numpy")),
     }
     return Checkpoint(
         spec=run.recipe.spec,

@@ -18,6 +18,10 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
     """Read the bundle's ONNX file.
 
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+
     Raises:
         InputError: The file is no valid ONNX model, or does not hold all its constants.
     """
@@ -62,7 +66,12 @@ def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
 
 
 def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model with these tensors as further outputs."""
+    """A copy of the model with these tensors as further outputs.
+
+    Args:
+        model: A graph; it stays as it is.
+        tensors: Tensors of the graph, with the type and shape to declare.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     there = {value.name for value in model.graph.output}
@@ -71,7 +80,12 @@ def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelP
 
 
 def cut(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model that gives these tensors as outputs and reads inputs (`given_name`) in their place."""
+    """A copy of the model that gives these tensors as outputs and reads inputs (`given_name`) in their place.
+
+    Args:
+        model: A graph; it stays as it is.
+        tensors: Tensors of the graph, with the type and shape to declare.
+    """
     changed = opened(model, tensors)
     given = {tensor.name: given_name(tensor.name) for tensor in tensors}
     for node in changed.graph.node:

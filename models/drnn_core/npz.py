@@ -27,7 +27,7 @@ def write_npz(
     """Write a file, whole or not at all.
 
     Args:
-        path: The file.
+        path: The .npz file to write.
         document: Anything that JSON can hold.
         arrays: Name -> array of any type but object; no name is `key`.
         key: The name of the document in the file.
@@ -48,7 +48,7 @@ def reading_npz(
     """Open what `write_npz` wrote. Arrays are read when they are asked for; a file cannot make Python run code.
 
     Args:
-        path: The file.
+        path: A .npz file.
         refusal: How the message starts where it cannot be read, for example "model.npz is no state of a stream".
         fix: What to do then.
         key: The name of the document in the file.

@@ -26,7 +26,7 @@ def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None
     """Parse JSON.
 
     Args:
-        text: The document.
+        text: A whole JSON document.
         parse_constant: Gets each NaN and Infinity, as in `json.loads`.
 
     Returns:
@@ -42,7 +42,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Args:
-        text: The document.
+        text: A whole TOML document.
 
     Returns:
         Its top table.

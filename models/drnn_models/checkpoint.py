@@ -81,6 +81,10 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all.
 
+    Args:
+        path: The file to write, usually `model.pt`.
+        checkpoint: The network, with the weights that its spec asks for.
+
     Raises:
         InputError: The file cannot be written, or `check_weights` refuses the weights.
     """
@@ -201,6 +205,10 @@ def to_numpy(name: object, tensor: object) -> NDArray[Any]:
 def save_plain(path: Path, data: object) -> None:
     """Write tensors and plain data for `load_plain`, whole or not at all.
 
+    Args:
+        path: The file to write.
+        data: Tensors in dicts, lists, strings and numbers, nested at will.
+
     Raises:
         InputError: The file cannot be written.
     """
@@ -231,7 +239,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     """Read a torch file that holds tensors and plain data only.
 
     Args:
-        path: The file.
+        path: What `save_plain` or torch.save wrote.
         if_objects: The advice where the file holds other Python objects, which are not loaded.
 
     Raises:

@@ -41,10 +41,25 @@ class Runtime(Protocol):
         """Whether `load` can work on this machine; never raises."""
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Why this runtime cannot run this graph of this bundle here, or "" where it can."""
+        """Why this runtime cannot run a graph here, or "" where it can.
+
+        Args:
+            bundle: The open bundle that holds the graph.
+            graph: One of the bundle's graphs.
+
+        Returns:
+            The reason, as a phrase without a full stop; "" where `load` may be called.
+        """
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
         """Open a session; leaving the context frees what it holds.
+
+        Args:
+            bundle: The open bundle that holds the graph.
+            graph: One of the bundle's graphs.
+
+        Returns:
+            A context manager that gives the session.
 
         Raises:
             RuntimeUnavailableError: The runtime is missing or would fall back to another device.
@@ -55,7 +70,22 @@ class Runtime(Protocol):
     def stream(
         self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
     ) -> AbstractContextManager[Stream]:
-        """Open a stream through a graph with state: see `StreamingRuntime.stream`."""
+        """Load a graph with state and stream through it; leaving the context closes both.
+
+        To share one loaded graph among streams, `load` it and make a `Stream` for each.
+
+        Args:
+            bundle: The open bundle that holds the graph.
+            form: Name, kind or form of the graph; None for the first that has a state.
+            batch: Sequences that are fed in step; None for the graph's, or 1.
+
+        Returns:
+            A context manager that gives the stream.
+
+        Raises:
+            InputError: The bundle has no such graph.
+            DeployError: What `load` raises.
+        """
 
 
 class StreamingRuntime:
@@ -70,19 +100,7 @@ class StreamingRuntime:
 
     @contextlib.contextmanager
     def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
-        """Load a graph with state and stream through it; leaving the context closes both.
-
-        To share one loaded graph among streams, `load` it and make a `Stream` for each.
-
-        Args:
-            bundle: The bundle.
-            form: Name, kind or form of the graph; None for the first that has a state.
-            batch: Sequences that are fed in step; None for the graph's, or 1.
-
-        Raises:
-            InputError: The bundle has no such graph.
-            DeployError: What `load` raises.
-        """
+        """See `Runtime.stream`."""
         graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
         if graph is None:
             raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")

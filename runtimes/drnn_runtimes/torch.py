@@ -106,5 +106,5 @@ class TorchSession(CopyingSession):
             lines = whole_lines(self._model.spec, self._graph, inputs)
             state = {name: torch.from_numpy(line).to(self._device) for name, line in lines.items()}
             outputs, after = self._model.advance(x, state)
-        found = {name: line.cpu().numpy() for name, line in after.items()}
-        return {"output": outputs.cpu().numpy(), **next_states(self._graph, found)}
+        lines_after = {name: line.cpu().numpy() for name, line in after.items()}
+        return {"output": outputs.cpu().numpy(), **next_states(self._graph, lines_after)}

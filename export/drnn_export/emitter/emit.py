@@ -95,7 +95,15 @@ def emit(
 
 
 def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
-    """The inputs and the outputs of a graph, states last."""
+    """The inputs and the outputs of a graph, states last.
+
+    Args:
+        spec: The network.
+        request: The form, steps, batch, emission and precision of the graph.
+
+    Returns:
+        Inputs and outputs, each as (name, ONNX type, shape) with a batch of None where it is dynamic.
+    """
     tokens, batch = isinstance(spec.input, Tokens), request.batch
     given = (batch, request.steps) if tokens else (batch, request.steps, spec.input.width)
     steps = spec.head.output_steps(request.steps)
@@ -109,13 +117,22 @@ def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Val
 
 
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
-    """The size of the graph that `emit` would make, from the shapes alone."""
+    """The size of the graph that `emit` would make, from the shapes alone.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
+    """
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _build(spec, zeros, request)[1]
 
 
 def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     """The tensors between the stages of a graph.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
 
     Returns:
         The tensor that the first layer reads, then what each layer gives: time-major rows (steps, B, features) in some

@@ -84,7 +84,12 @@ class GraphRequest(NamedGraph):
         return -1 if self.batch is None else self.batch
 
     def fuses(self, spec: ModelSpec, cells: int) -> bool:
-        """Whether a layer's run of `cells` steps, one after the other, becomes one operator."""
+        """Whether a layer's run of `cells` steps, one after the other, becomes one operator.
+
+        Args:
+            spec: The network, whose cell counts.
+            cells: Steps one after the other.
+        """
         if self.emission == "mixed":
             return cells * cell_nodes(spec) > MIXED_NODES
         return self.emission == "fused"

@@ -26,7 +26,7 @@ def load_graph(path: Path, fix: str) -> onnx.ModelProto:
     """Read the model in a file, without its external data.
 
     Args:
-        path: The file.
+        path: An ONNX file.
         fix: What a person should do where it is no model.
 
     Raises:
@@ -44,7 +44,7 @@ def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
     """Read a model out of bytes.
 
     Args:
-        data: The bytes.
+        data: A serialised ModelProto.
         path: Where they were read from, for messages.
         fix: What a person should do where they are no model.
 
@@ -158,7 +158,7 @@ class Scope:
         """Whether a builder can know a tensor's value, because initialisers and fixed shapes decide it.
 
         Args:
-            name: The tensor.
+            name: The tensor's name.
             weights: Ask whether the parsers, which compute next to nothing, take it for an initialiser.
         """
         if name in self.names:
@@ -208,7 +208,7 @@ class Site:
     """A node and the scope that it stands in.
 
     Attributes:
-        node: The node.
+        node: The node as the file has it.
         scope: The tensors that it can name.
         name: The node's name, or its number in the file.
     """
@@ -237,11 +237,24 @@ class Site:
         return [kind for name in self.node.output if (kind := self.scope.type_of(name)) is not None]
 
     def finding(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
-        """A finding about this node."""
+        """A finding about this node.
+
+        Args:
+            severity: "error" or "warning".
+            rule: The rule's name in reports.
+            what: What is wrong, as a sentence without a full stop.
+            fix: What to do about it, in the same way.
+        """
         return Finding(severity, rule, self.name, self.node.op_type, what, fix)
 
     def error(self, rule: str, what: str, fix: str) -> Finding:
-        """An error about this node."""
+        """An error about this node.
+
+        Args:
+            rule: As for `finding`.
+            what: As for `finding`.
+            fix: As for `finding`.
+        """
         return self.finding("error", rule, what, fix)
 
 
@@ -262,7 +275,7 @@ def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") 
     """Every node of a graph and of its subgraphs.
 
     Args:
-        graph: The graph.
+        graph: The graph of a model, or a subgraph of a node.
         outer: The scope around it, for a subgraph.
         prefix: Prefix of the nodes' names, for a subgraph.
 

@@ -63,7 +63,7 @@ def lint_file(
     """Check an ONNX file.
 
     Args:
-        path: The file.
+        path: An ONNX file.
         targets: The targets to check for.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 
@@ -86,8 +86,8 @@ def lint_model(
     """Check a model for one target.
 
     Args:
-        model: The model.
-        target: The target.
+        model: A model of any exporter.
+        target: Whose rules to apply.
         folder: The folder of the model's external data.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 

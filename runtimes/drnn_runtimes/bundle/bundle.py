@@ -76,7 +76,7 @@ class EngineInfo:
     """One engine of a bundle.
 
     Attributes:
-        file: The engine.
+        file: The engine's path in the bundle.
         sidecar: Its description.
         graph: The ONNX file that it was built from.
         runtime: The runtime that loads it.

@@ -58,6 +58,10 @@ class GoldenCase:
 def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
     """Write the cases for `read_golden`, whole or not at all.
 
+    Args:
+        path: The file `golden.npz` to write.
+        cases: The cases, each with a name of its own.
+
     Raises:
         InputError: The file cannot be written.
     """

@@ -17,7 +17,15 @@ from drnn_runtimes.bundle.bundle import FORMAT, MANIFEST, WEIGHTS, EngineInfo, G
 
 
 def write_weights(folder: Path, weights: Weights) -> None:
-    """Write the weights that the runtimes `reference` and `torch` run."""
+    """Write the weights that the runtimes `reference` and `torch` run.
+
+    Args:
+        folder: The bundle, which exists.
+        weights: Tensor name -> float32 array, as `NetworkSpec.weight_shapes` says.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     from safetensors.numpy import save
 
     (folder / WEIGHTS).write_bytes(save(dict(weights)))  # its save_file hides why a disk cannot be written

@@ -23,7 +23,7 @@ def rounding_noise(
         weights: Its weights.
         inputs: (B, T, C) or tokens (B, T).
         reference: Of the same inputs, in float64.
-        precision: The precision.
+        precision: The precision to round to.
     """
     return reference.noise(narrow_reference(spec, weights, inputs, precision).outputs, PRECISIONS[precision].spacing)
 
@@ -37,7 +37,7 @@ def narrow_reference(
         spec: The network.
         weights: Its weights.
         inputs: (B, T, C) or tokens (B, T).
-        precision: The precision.
+        precision: The precision to compute in.
         traced: Whether to keep what is between the layers.
     """
     if PRECISIONS[precision].weights_only:

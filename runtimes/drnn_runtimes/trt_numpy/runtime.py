@@ -103,18 +103,20 @@ def _constants(bundle: Bundle, graph: GraphInfo) -> Arrays:
 
 def _check_edges(program: NetworkProgram, graph: GraphInfo) -> None:
     """Raise `InputError` unless the network takes and gives what the manifest says, but for sizes one leaves free."""
-    for side, found, wanted in (
+    for side, in_network, in_manifest in (
         ("takes", program.inputs, graph.inputs),
         ("gives", program.outputs, graph.outputs),
     ):
-        same = len(found) == len(wanted) and all(
+        same = len(in_network) == len(in_manifest) and all(
             (got.name, got.dtype) == (want.name, want.dtype)
             and len(got.shape) == len(want.shape)
             and all(-1 in pair or pair[0] == pair[1] for pair in zip(got.shape, want.shape, strict=True))
-            for got, want in zip(found, wanted, strict=True)
+            for got, want in zip(in_network, in_manifest, strict=True)
         )
         if not same:
-            shown, expected = ([dataclasses.astuple(tensor) for tensor in tensors] for tensors in (found, wanted))
+            shown, expected = (
+                [dataclasses.astuple(tensor) for tensor in tensors] for tensors in (in_network, in_manifest)
+            )
             raise InputError(
                 f"TensorRT's network of {graph.file} {side} {shown}, the manifest says {expected}",
                 "Export it again: drnn-export model.pt",

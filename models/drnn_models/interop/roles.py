@@ -141,7 +141,16 @@ def explain(left: Iterable[str], rest: Arrays, stack: Stack, *, tokens: bool = F
 
 
 def fold_advice(rest: Arrays, stack: Stack, name: str) -> str:
-    """How a linear layer before the recurrent ones becomes part of the first of them."""
+    """How a linear layer before the recurrent ones becomes part of the first of them.
+
+    Args:
+        rest: All weights but those of the recurrent layers.
+        stack: The recurrent layers.
+        name: The layer's matrix.
+
+    Returns:
+        A sentence with the products to compute.
+    """
     first, bias = stack.layers[0], _bias(rest, name)
     bottom = repr(first["weight_ih"])
     words = f"{bottom} becomes {bottom} @ {name!r}"

@@ -54,9 +54,13 @@ def read_state_dict(path: Path) -> StateDict:
 
 def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
     if isinstance(data, Mapping):
-        for container in STATE_DICTS:
-            if isinstance(inner := data.get(container), Mapping):
-                return inner
+        inner = {name: data[name] for name in STATE_DICTS if isinstance(data.get(name), Mapping)}
+        if len(inner) > 1:
+            raise InputError(
+                f"{path} holds several state dicts: {shown(inner)}", "Save the one that is meant alone: torch.save(...)"
+            )
+        if inner:
+            return next(iter(inner.values()))
         if data and all(not isinstance(value, Mapping) for value in data.values()):
             return data
     keys = f"a dict with {shown(map(str, data))}" if isinstance(data, Mapping) else f"a {type(data).__name__}"
@@ -68,7 +72,9 @@ def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
 
 def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
-        return {str(name): to_numpy(name, value) for name, value in state.items()}
+        if other := [name for name in state if not isinstance(name, str)]:
+            raise InputError(f"{other[0]!r:.80} is no name of a weight")
+        return {name: to_numpy(name, value) for name, value in state.items()}
     except InputError as error:
         raise InputError(
             f"{path}: {error.message}",

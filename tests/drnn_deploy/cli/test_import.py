@@ -184,6 +184,8 @@ def refused(command: Command, file: Path, *options: object, layout: str = "zalan
     (lambda path: saved(path, torch.ones(2)), "holds no state dict but a Tensor"),
     (lambda path: saved(path, {}), "holds no state dict but a dict with none"),
     (lambda path: saved(path, {"net": tensors(), 7: 1}), "a dict with '7', 'net'"),
+    (lambda path: saved(path, {"model": tensors(), "state_dict": tensors()}), "several state dicts: 'model', 'state_"),
+    (lambda path: saved(path, {**tensors(), 7: torch.ones(1), "7": torch.ones(2)}), "7 is no name of a weight"),
     (lambda path: saved(path, {"state_dict": tensors() | {"scale": 2.0}}), "'scale' must be a dense tensor"),
     (lambda path: saved(path, {**tensors(), "linear.bias": torch.ones(1).expand(1 << 40)}), "is not stored whole"),
     (lambda path: saved(path, {**tensors(), "linear.bias": torch.full((3,), np.nan)}), "3 values that are"),

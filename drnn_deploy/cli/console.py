@@ -13,9 +13,11 @@ import click
 
 from drnn_core.errors import DeployError
 from drnn_core.files import replacing
+from drnn_core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from drnn_deploy.parity.results import ParityReport, ParityRow, TaskResult
 
@@ -28,12 +30,24 @@ json_option = click.option(
 
 def make_console(json_path: str | None) -> Console:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
-    from rich.console import Console
+    from drnn_deploy.cli.plain_console import PlainConsole
 
-    console = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=json_path == "-", soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _LOG_WIDTH
     return console
+
+
+def verdict(passed: bool) -> Text:
+    """The word that a line or a cell ends or begins with."""
+    return styled("PASSED", "green") if passed else styled("FAILED", "red")
+
+
+def styled(word: str, style: str) -> Text:
+    """A word with a style, which it can have in no other way: see `PlainConsole`."""
+    from rich.text import Text
+
+    return Text(printable(word), style)
 
 
 def write_json(json_path: str | None, data: dict[str, Any]) -> None:
@@ -68,10 +82,10 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
     """A line that says what is going on and for how long; yields the function to change it with."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda text: bar.update(task, description=text)
+        yield lambda text: bar.update(task, description=printable(text))
 
 
 def show_parity(console: Console, report: ParityReport) -> None:
@@ -81,7 +95,6 @@ def show_parity(console: Console, report: ParityReport) -> None:
         console: Where it goes.
         report: Of one bundle.
     """
-    from rich.markup import escape
     from rich.table import Table
 
     from drnn_deploy.reports.text import row_cells
@@ -95,19 +108,18 @@ def show_parity(console: Console, report: ParityReport) -> None:
     table.add_column("verdict")
     for row in report.rows:
         cells = row_cells(row)
-        verdict = "[green]PASSED[/]" if row.passed else "[red]FAILED[/]"
-        table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
+        table.add_row(*(cells[column] for column in (*names, *figures)), verdict(row.passed))
     console.print(table)
     for row in report.rows:
         if not row.passed:
-            console.print(f"[red]FAILED[/] {row.runtime} {row.graph}: {escape(_detail(row))}")
+            console.print(verdict(False), f"{row.runtime} {row.graph}: {_detail(row)}")
     if not report.compared:
-        console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
+        console.print(verdict(False), "no runtime besides the reference ran, so nothing was compared")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
-        console.print(f"note    {name}: {escape(caveat)}")
+        console.print(f"note    {name}: {caveat}")
     for entry in report.missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
-        console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
+        console.print(styled("not run", "yellow"), f"{name}: {entry.reason}. {entry.fix}".rstrip())
 
 
 def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
@@ -131,7 +143,7 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
         table.add_row(*row)
     console.print(table)
     for source in dict.fromkeys(result.source for result in results):
-        console.print(f"data    {source}", markup=False)
+        console.print(f"data    {source}")
 
 
 def _detail(row: ParityRow) -> str:

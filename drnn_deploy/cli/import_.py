@@ -156,23 +156,22 @@ def _show(console: Console, file: Path, output: Path, result: ImportResult, comm
     imported = result.imported
     _show_weights(console, imported)
     for name in imported.ignored:
-        console.print(f"ignored  {_printable(name)}", markup=False)
+        console.print(f"ignored  {name}")
     spec = imported.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}", markup=False)
-    console.print(f"         input {spec.input}, head {spec.head}", markup=False)
+    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
+    console.print(f"         input {spec.input}, head {spec.head}")
     for note in imported.notes:
-        console.print(f"note     {note}", markup=False)
+        console.print(f"note     {note}")
     for case in result.comparison or ():
-        console.print(f"equal    {case.case}: largest error {case.absolute:.1e}, limit {case.limit:.1e}", markup=False)
+        console.print(f"equal    {case.case}: largest error {case.absolute:.1e}, limit {case.limit:.1e}")
     if result.comparison is None:
         code = snippet(spec).replace("\n", "\n             ")
-        console.print(f"compare  where the original module is, as model, type:\n             {code}", markup=False)
-        console.print(f"         then here: {command}", markup=False)
-    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS", markup=False)
+        console.print(f"compare  where the original module is, as model, type:\n             {code}")
+        console.print(f"         then here: {command}")
+    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS")
 
 
 def _show_weights(console: Console, imported: Imported) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
@@ -180,11 +179,6 @@ def _show_weights(console: Console, imported: Imported) -> None:
         table.add_column(title, overflow="fold")
     for name, origin in imported.origins.items():
         stand_in = "(identity)" if name == "head.weight" else "(zeros)"
-        shown = stand_in if origin is None else escape(_printable(origin))
+        shown = stand_in if origin is None else origin
         table.add_row(name, " x ".join(map(str, imported.weights[name].shape)), shown)
     console.print(table)
-
-
-def _printable(name: str) -> str:
-    """A name from a file that may hold what a terminal would obey."""
-    return name if name.isprintable() else repr(name)

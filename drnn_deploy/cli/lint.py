@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import EngineError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, verdict, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from drnn_export.lint.linter import Finding, LintTarget
 
 _TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
 _ROWS = 40  # findings that are shown; --json has all
-_STYLES = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
+_STYLES = {"error": "red", "warning": "yellow"}
 
 
 @click.command()
@@ -76,7 +77,6 @@ def _as_json(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> 
 
 
 def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from drnn_export.lint.linter import load_table
@@ -89,16 +89,19 @@ def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -
     for finding, severities in rows[:_ROWS]:
         where = f"{finding.node} ({finding.operator}): " if finding.node else ""
         text = f"{finding.rule}: {where}{finding.what}.\n{finding.fix}."
-        table.add_row(escape(text), *(_STYLES.get(severities.get(target, ""), "") for target in by_target))
+        table.add_row(text, *(_cell(severities.get(target, "")) for target in by_target))
     if rows:
         console.print(table)
     if len(rows) > _ROWS:
         console.print(f"and {len(rows) - _ROWS:,} more findings; --json FILE has them all")
     for target, findings in by_target.items():
         errors, warnings = _count(findings, "error"), _count(findings, "warning")
-        verdict = "[red]FAILED[/]" if errors else "[green]PASSED[/]"
-        console.print(f"{verdict} {target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
-        console.print(f"       rules of {escape(load_table(target).title)}: {escape(load_table(target).rules_from)}")
+        console.print(verdict(not errors), f"{target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
+        console.print(f"       rules of {load_table(target).title}: {load_table(target).rules_from}")
+
+
+def _cell(severity: str) -> Text:
+    return styled(severity, _STYLES.get(severity, ""))
 
 
 def _number(count: int, word: str) -> str:

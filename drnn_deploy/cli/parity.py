@@ -18,6 +18,8 @@ from drnn_deploy.cli.console import (
     progress,
     show_parity,
     show_tasks,
+    styled,
+    verdict,
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
@@ -203,22 +205,20 @@ def _show(
     code: int,
     explained: Explaining,
 ) -> None:
-    from rich.markup import escape
-
     from drnn_deploy.reports.text import derivation
 
     for path, report in reports.items():
-        console.print(escape(path))
+        console.print(path)
         show_parity(console, report)
         explained.show(console, path)
         show_tasks(console, report.tasks)
         for line in derivation(report):
-            console.print(f"limit   {line}", markup=False)
+            console.print(f"limit   {line}")
         for note in report.notes:
-            console.print(f"note    {note}", markup=False)
+            console.print(f"note    {note}")
     for regression in worse:
-        console.print(f"[red]WORSE[/] {escape(f'{regression.where}: {regression.what}')}")
+        console.print(styled("WORSE", "red"), f"{regression.where}: {regression.what}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
-    verdict = "[green]PASSED[/]" if code == 0 else f"[red]FAILED[/] (exit code {code})"
-    console.print(f"{verdict} drnn-parity {escape(' '.join(reports))}")
+    shown_code = f"(exit code {code}) " if code else ""
+    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join(reports)}")

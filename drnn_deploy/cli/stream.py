@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +133,7 @@ def _listen(
                 answers.append(prediction)
                 if prediction.steps / rate >= due:
                     due += every
-                    console.print(_line(prediction, audio_format, rate), markup=False)
+                    console.print(_line(prediction, audio_format, rate))
     return answers
 
 
@@ -166,6 +166,8 @@ def _conclude(console: Console, answers: list[Prediction], audio_format: AudioFo
         console.print("the sound was too short for an answer")
         return
     console.print(
-        f"[bold green]{summary['prediction']}[/] after {summary['seconds']:.2f} s; "
-        f"{summary['microseconds_per_step']:.1f} us a step, {summary['times_real_time']:.1f} times as fast as the sound"
+        styled(str(summary["prediction"]), "bold green"),
+        f"after {summary['seconds']:.2f} s; "
+        f"{summary['microseconds_per_step']:.1f} us a step, "
+        f"{summary['times_real_time']:.1f} times as fast as the sound",
     )

@@ -91,7 +91,7 @@ def train_to_the_end(
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
     if threads:
         torch.set_num_threads(threads)
-    console.print(_work(recipe), markup=False)
+    console.print(_work(recipe))
     state = folder / "state.pt"
     run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
     try:
@@ -152,7 +152,7 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     _write_log(run, folder)
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
-    console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)
+    console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
     return checkpoint
 
 

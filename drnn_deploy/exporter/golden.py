@@ -51,7 +51,7 @@ def make_golden(
     cases = [_case(checkpoint, name, x, precisions) for name, x in inputs.items()]
     examples = checkpoint.examples
     if examples is not None and examples.inputs.shape[1] == length:
-        cases.append(_case(checkpoint, "task", examples.inputs, precisions, examples.targets, examples.source))
+        cases.append(_case(checkpoint, "task", examples.inputs, precisions, examples.classes, examples.source))
     return cases
 
 

@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
+from drnn_core.text import printable
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.reports.regressions import Regression
@@ -69,9 +70,10 @@ def page(
         for number, (name, report) in enumerate(reports.items())
     ]
     passed = not worse and all(report.passed for report in reports.values())
-    return templates.get_template("parity.html").render(
+    text: str = templates.get_template("parity.html").render(
         entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
     )
+    return printable(text)
 
 
 def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def _curves(report: ParityReport, number: int) -> list[str]:
             axes.plot([i / (len(shown) - 1) for i in range(len(shown))], shown, marker=".", linewidth=1, label=label)
         axes.axhline(limit, color=_INK, linestyle="--", linewidth=1)
         axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
-        axes.set_title(f"{case_name} inputs, {precision}")
+        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"), parse_math=False)
         figure.legend(loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
         plots.append(
             _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
+from drnn_core.text import printable
 from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
 from drnn_deploy.reports.text import describe
 
@@ -33,6 +34,8 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
         for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
             suite.set(kind, str(count))
+    for element in root.iter():
+        element.attrib = {key: printable(value) for key, value in element.attrib.items()}  # XML has no others
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

@@ -168,10 +168,15 @@ class Examples:
 
     Attributes:
         inputs: (N, T, C) float32, or (N, T) int64 tokens.
-        targets: (N,) or (N, k) int64.
+        targets: (N,) or (N, k) int64 classes, or (N, ...) float32 values of a regression.
         source: Where they come from.
     """
 
     inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
-    targets: NDArray[np.int64]  # (N,) or (N, k)
+    targets: NDArray[np.generic]  # (N,) or (N, k) int64, or (N, ...) float32
     source: str
+
+    @property
+    def classes(self) -> NDArray[np.int64] | None:
+        """The targets where they are classes, with which predictions can be compared."""
+        return self.targets if self.targets.dtype.kind == "i" else None  # type: ignore[return-value]  # it is int64

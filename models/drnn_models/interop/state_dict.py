@@ -9,9 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, STATE_DICTS, load_plain, to_numpy
+from drnn_models.checkpoint import FORMAT, STATE_DICTS, load_plain, to_arrays
 from drnn_models.file_kinds import is_safetensors, refuse_other_kinds, take_out_advice
 from drnn_models.interop.layouts import own_prefix, shown
 from drnn_models.spec import ModelSpec
@@ -74,7 +75,7 @@ def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
         if other := [name for name in state if not isinstance(name, str)]:
             raise InputError(f"{other[0]!r:.80} is no name of a weight")
-        return {name: to_numpy(name, value) for name, value in state.items()}
+        return to_arrays(state)
     except InputError as error:
         raise InputError(
             f"{path}: {error.message}",
@@ -99,10 +100,11 @@ def _read_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError, safe_open
 
     try:
+        bounds.check_safetensors(path, bounds.UNPACKED)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, bounds.TooLargeError) as error:
         raise InputError(
             f"{path} cannot be read as a safetensors file: {error}",
             "It is damaged or cut short: copy or save it again.",

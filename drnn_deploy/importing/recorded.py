@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
+from drnn_core.npz import StoredArrays
 from drnn_models.spec import ModelSpec, Tokens
 
 _MOST_BYTES = 1 << 28  # of all arrays in a file, unpacked
@@ -88,12 +89,8 @@ def read_recorded(path: Path, spec: ModelSpec) -> list[Recorded]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with zipfile.ZipFile(path) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-    if size > _MOST_BYTES:
-        raise ValueError(f"its arrays take {size:,} bytes, more than {_MOST_BYTES:,}")
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    with path.open("rb") as file, bounds.open_zip(file, _MOST_BYTES) as archive:
+        return dict(StoredArrays(archive))
 
 
 def _pair(name: str, inputs: NDArray[Any], outputs: NDArray[Any], spec: ModelSpec) -> Recorded:

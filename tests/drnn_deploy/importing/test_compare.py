@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drnn_core.errors import DeployError, InputError, ParityError
@@ -26,6 +26,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.reference.loop import run_reference
 from tests.models.interop.foreign_states import FIXTURES
 from tests.networks import random_inputs, random_weights, specs
+from tests.nightly import NIGHTLY
 
 SPEC = ModelSpec("gru", (4, 5), (1, 3), Continuous(2), Head("sequence", 3))
 
@@ -68,6 +69,7 @@ def test_float32_of_torch_passes(tmp_path: Path) -> None:
     assert compare_with_original(network(), tmp_path / "o.npz")[0].passed
 
 
+@settings(max_examples=300 if NIGHTLY else 20)
 @given(specs(), st.integers(0, 2**31), st.data())
 def test_any_change_of_a_network_is_found(spec: ModelSpec, seed: int, data: st.DataObject) -> None:
     """A changed number of any weight that matters, or another spec of the same shapes."""
@@ -137,6 +139,23 @@ def test_comparison_that_could_not_fail_is_refused(case: str, tmp_path: Path) ->
     assert "torch.randn(2, 17, 2)" in refused.value.fix
 
 
+def test_network_that_amplifies_rounding_proves_nothing(tmp_path: Path) -> None:
+    spec = ModelSpec("rnn", (64,), (1,), Continuous(1), Head("last", 3))
+    chaotic, orthogonal = network(spec), np.linalg.qr(np.random.default_rng(0).normal(size=(64, 64)))[0]
+    chaotic.weights["layers.0.weight_hh_l0"] = (orthogonal * 5 / 3).astype(np.float32)
+    chaotic.weights["layers.0.weight_ih_l0"] *= np.float32(0.1)
+    for part in ("bias_ih", "bias_hh"):
+        chaotic.weights[f"layers.0.{part}_l0"][:] = 0
+    inputs = random_inputs(spec, 2, 110, 1)
+    np.savez(tmp_path / "o.npz", inputs=inputs, outputs=run_reference(spec, chaotic.weights, inputs).outputs)
+    with pytest.raises(InputError) as refused:
+        compare_with_original(chaotic, tmp_path / "o.npz")
+    assert "proves nothing: the network amplifies rounding" in refused.value.message
+    inputs = inputs[:, :20]
+    np.savez(tmp_path / "o.npz", inputs=inputs, outputs=run_reference(spec, chaotic.weights, inputs).outputs)
+    assert compare_with_original(chaotic, tmp_path / "o.npz")[0].passed
+
+
 def test_several_pairs_are_compared_together(tmp_path: Path) -> None:
     short, long = random_inputs(SPEC, 2, 2, 1), random_inputs(SPEC, 1, 9, 2)
     arrays = {"inputs_2": short, "inputs_9": long}
@@ -172,6 +191,7 @@ def test_outputs_of_another_shape_are_refused(outputs: Any, says: str, tmp_path:
     assert "--head last" in refused.value.fix
 
 
+@settings(max_examples=300 if NIGHTLY else 30)
 @given(specs())
 def test_own_state_dict_says_its_spec(spec: ModelSpec) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -190,6 +210,7 @@ def test_own_state_dict_in_a_wrapper_says_its_spec(tmp_path: Path) -> None:
     assert import_file(tmp_path / "w.pt", tmp_path / "m.pt").spec == spec
 
 
+@settings(max_examples=300 if NIGHTLY else 30)
 @given(specs())
 def test_own_state_dict_without_its_metadata_is_imported_from_options(spec: ModelSpec) -> None:
     choices = Choices(

@@ -133,7 +133,14 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
 
 
 def names_of_cases(bundle: Bundle, runtime: Runtime, graph: GraphInfo, answers: ComputedAnswers) -> list[str]:
-    """The names of the cases in a row of `check_parity`; nothing is computed."""
+    """The names of the cases in a row of `check_parity`; nothing is computed.
+
+    Args:
+        bundle: The open bundle.
+        runtime: The runtime of the row.
+        graph: The graph of the row.
+        answers: What is right for the bundle.
+    """
     if runtime.is_reference:
         return [case.name for case in StoredAnswers(bundle).cases(graph)]
     return [*answers.names(graph), *([SEEDED] if graph.states else [])]
@@ -147,7 +154,16 @@ def check_named(
     name: str,
     tolerance: Tolerance = DEFAULT,
 ) -> CaseResult:
-    """Run the case of this name through a loaded graph and judge it; see `check_parity`."""
+    """Run one case through a loaded graph and judge it; see `check_parity`.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph.
+        answers: What is right for the bundle.
+        name: One of `names_of_cases`.
+        tolerance: Which errors pass.
+    """
     if name == SEEDED:
         return check_states(session, graph, seeded(bundle.spec, bundle.weights, graph), tolerance)
     (case,) = (case for case in answers.cases(graph) if case.name == name)

@@ -124,8 +124,11 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
 
 
 def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
-    """The precision by whose noise a runtime's outputs are judged: float64's own for the reference."""
-    return FLOAT64 if runtime.is_reference else graph.precision
+    """The precision by whose noise a runtime's outputs are judged: float64's own for the reference.
+
+    A stream keeps its states in float32, whatever computes them.
+    """
+    return FLOAT64 if runtime.is_reference and not graph.states else graph.precision
 
 
 def _row(
@@ -136,14 +139,15 @@ def _row(
     tolerance: Tolerance,
     observe: Observer,
 ) -> ParityRow:
-    row = ParityRow(runtime.name, shown_name(runtime, graph), arithmetic(runtime, graph), False, (), None)
+    precision = FLOAT64 if runtime.is_reference else graph.precision
+    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     row = dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
     started = time.perf_counter()
     try:
         with runtime.load(bundle, graph) as session:
             results = []
             for case in cases:
-                result, outputs = check_case(session, bundle, graph, case, tolerance, row.precision)
+                result, outputs = check_case(session, bundle, graph, case, tolerance, arithmetic(runtime, graph))
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             seconds = time.perf_counter() - started

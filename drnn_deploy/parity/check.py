@@ -183,11 +183,13 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
 def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
     """The precision by whose noise a runtime's outputs are judged: float64's own for the reference.
 
+    A stream keeps its states in float32, whatever computes them.
+
     Args:
         runtime: The runtime.
         graph: The graph that it runs.
     """
-    return FLOAT64 if runtime.is_reference else graph.precision
+    return FLOAT64 if runtime.is_reference and not graph.states else graph.precision
 
 
 def _golden_row(
@@ -221,7 +223,8 @@ def check_golden(answers: ComputedAnswers, stored: GoldenCase, tolerance: Tolera
 
 
 def _empty_row(runtime: Runtime, graph: GraphInfo) -> ParityRow:
-    row = ParityRow(runtime.name, shown_name(runtime, graph), arithmetic(runtime, graph), False, (), None)
+    precision = FLOAT64 if runtime.is_reference else graph.precision
+    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     return dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
 
 
@@ -240,7 +243,7 @@ def _row(
         with runtime.load(bundle, graph) as session:
             results = []
             for case in cases:
-                result, outputs = check_case(session, bundle, graph, case, tolerance, row.precision)
+                result, outputs = check_case(session, bundle, graph, case, tolerance, arithmetic(runtime, graph))
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             if graph.states and not runtime.is_reference:

@@ -22,7 +22,7 @@ from drnn_runtimes.onnxrt.providers import PROVIDERS
 from drnn_runtimes.onnxrt.runtime import OnnxRuntimeSession
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Session
-from drnn_runtimes.torch import tf32
+from drnn_runtimes.torch import float32_products
 
 
 def rounding(setting: Setting, network: str, runtime: str, override: str) -> Rows:
@@ -52,7 +52,7 @@ def _worst(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Row
 def _session(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Iterator[Session]:
     """The graph on a runtime whose own switch for TF32 is set."""
     if runtime.startswith("torch"):
-        with find_runtime(runtime).load(bundle, graph) as session, tf32(allowed):
+        with find_runtime(runtime).load(bundle, graph) as session, float32_products(tf32=allowed):
             yield session
         return
     import onnxruntime

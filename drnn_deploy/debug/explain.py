@@ -41,6 +41,7 @@ from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.runtime import Runtime
 
 _ELSEWHERE = "onnxruntime-cpu"
@@ -198,10 +199,11 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     """
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
-    right = run_reference(every, bundle.weights, case.inputs, traced=True)
+    weights = graph_weights(bundle.weights, graph.precision)
+    right = run_reference(every, weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
-    measured = trace_noises(every, bundle.weights, graph.precision, case.inputs, right).trace
-    agrees = judge(case.judged_as(FLOAT64), right.outputs).verdict != "failed"
+    measured = trace_noises(every, weights, graph.precision, case.inputs, right).trace
+    agrees = judge(case.judged_as(graph.precision).judged_as(FLOAT64), right.outputs).verdict != "failed"
     return Expected(spec, graph, answered, right.trace, measured), agrees
 
 

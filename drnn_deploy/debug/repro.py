@@ -149,7 +149,7 @@ def minimize(
         EngineError: The engine does not fit this machine.
     """
     with runtime.load(bundle, graph) as session:
-        for smaller in _smaller(session, bundle, graph, case, size, tolerance):
+        for smaller in _smaller(session, bundle, graph, case.judged_as(graph.precision), size, tolerance):
             result, observed = _run(session, bundle, graph, smaller, size, tolerance)
             if not result.passed:
                 limit, model = result.limit, fingerprint(bundle)

@@ -19,6 +19,7 @@ from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
+from drnn_export.emitter.range import largest_input
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
@@ -251,6 +252,7 @@ def _write_graph(
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
+        largest_input=largest_input(checkpoint.dilated, checkpoint.weights, request.precision),
     )
 
 

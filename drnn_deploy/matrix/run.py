@@ -135,7 +135,7 @@ def check_bundle(
     notify("comparing the files with what the weights make")
     files = tuple(_files(bundle, selected, answers, options))
     notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
-    report = dataclasses.replace(report, notes=tuple(notes), files=files)
+    report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
     inspect(selected, report, "", _known(selected, answers, cases))
     return with_required(report, _required(options))
 
@@ -194,7 +194,7 @@ def check_checkpoint(
         tolerance=options.tolerance,
         network=checkpoint.dilated.short_name,
         tasks=tuple(result for report in reports for result in report.tasks),
-        notes=(*notes, *more_notes),
+        notes=tuple(dict.fromkeys((*notes, *more_notes, *(note for report in reports for note in report.notes)))),
     )
     return with_required(whole, _required(options))
 

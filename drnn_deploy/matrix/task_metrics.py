@@ -165,5 +165,6 @@ def _reference_case(
         signal=largest(piece.signal for piece in answers),
         every_noise=largest(piece.every_noise for piece in answers),
         every_signal=largest(piece.every_signal for piece in answers),
+        narrow_outputs={name: np.concatenate([piece.narrow_outputs[name] for piece in answers]) for name in narrow},
     )
     return with_answer(GoldenCase("test split", np.concatenate(pieces), every.outputs, 0.0, source=source), every)

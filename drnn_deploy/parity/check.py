@@ -17,6 +17,7 @@ from drnn_deploy.parity.cases import DIFFERENT_ROWS
 from drnn_deploy.parity.compare import judge, severity
 from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_rows
 from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, as_inputs
+from drnn_deploy.parity.notes import weight_notes
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow, all_passed
 from drnn_deploy.parity.rows import Rows, assignments, batch_sizes, first_places
 from drnn_deploy.parity.seeded_states import SEEDED, Seeded, check_states, seeded
@@ -81,7 +82,8 @@ def check_parity(
             if not runtime.is_reference and not graph.states:
                 cases = [*cases, *more_cases]
             rows.append(_row(bundle, runtime, graph, cases, states, tolerance, observe))
-    report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name)
+    notes = weight_notes(bundle.graphs, answers)
+    report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name, notes=notes)
     return with_required(report, [runtime.name for runtime in runtimes]) if required else report
 
 
@@ -109,7 +111,8 @@ def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
     """The graphs of a bundle that differ for a runtime.
 
     A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
-    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences.
+    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences, of no
+    narrower precision.
 
     Args:
         runtime: Whose properties count.
@@ -129,7 +132,7 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
         tuple(dataclasses.replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in side)
         for side in (graph.inputs, graph.outputs)
     )
-    return dataclasses.replace(graph, batch=None, profile=None, inputs=inputs, outputs=outputs)
+    return dataclasses.replace(graph, precision="fp32", batch=None, profile=None, inputs=inputs, outputs=outputs)
 
 
 def names_of_cases(bundle: Bundle, runtime: Runtime, graph: GraphInfo, answers: ComputedAnswers) -> list[str]:
@@ -256,7 +259,7 @@ def _row(
         return dataclasses.replace(row, error=reason, exit_code=error.exit_code, seconds=seconds)
     passed = all_passed(results)
     ran = dataclasses.replace(row, passed=passed, cases=tuple(results), milliseconds=milliseconds, seconds=seconds)
-    return dataclasses.replace(ran, caveat=runtime.caveat)
+    return dataclasses.replace(ran, caveat=runtime.caveat(graph))
 
 
 def check_case(

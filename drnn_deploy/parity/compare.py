@@ -110,6 +110,7 @@ def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
         outputs=answer.outputs,
         noise=answer.noises["fp32"],
         narrow_noise=others,
+        narrow_outputs=answer.narrow_outputs,
         signal=answer.signal,
         horizon=_first(~comparable(every)),
     )

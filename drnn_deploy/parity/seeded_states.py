@@ -24,6 +24,7 @@ from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
 from drnn_runtimes.bundle.graph_kind import OUTPUT
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.session import Arrays, Session
 
 SEEDED = "seeded states"
@@ -61,6 +62,7 @@ def seeded(spec: ModelSpec, weights: Weights, graph: GraphInfo) -> Seeded:
     start = _lines(spec)
     inputs = _inputs(spec, len(next(iter(start.values()))), run + graph.steps)
     short, reached = _within(spec, start, inputs.shape[1])
+    weights = graph_weights(weights, graph.precision)
     right = run_reference(short, weights, inputs, reached, traced=True)
     noise = trace_noises(short, weights, graph.precision, inputs, right, reached)
     answered = np.arange(graph.steps - spec.head.output_steps(graph.steps), graph.steps) + run - graph.delay

@@ -29,7 +29,7 @@ def trace_noises(
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: Its weights, as a graph of the precision holds them.
         precision: The precision of the graph.
         inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
         right: What float64 makes of them, with its trace.

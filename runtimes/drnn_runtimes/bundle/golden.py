@@ -42,6 +42,8 @@ class GoldenCase:
         source: Where the inputs come from.
         stream: Whether the case is for graphs with state.
         narrow_noise: Precision -> its noise, of precisions other than fp32, and of `FLOAT64` where it is known.
+        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, which are rounded
+            (`drnn_runtimes.reference.low_precision.graph_weights`); of old bundles nothing.
         signal: What noise is held against, (outputs,): how far an output gets from what any input gives; of old bundles
             None.
         horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
@@ -55,6 +57,7 @@ class GoldenCase:
     source: str = ""
     stream: bool = False
     narrow_noise: Mapping[str, Noise] = dataclasses.field(default_factory=dict)
+    narrow_outputs: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     signal: NDArray[np.float64] | None = None
     horizon: int | None = None
 
@@ -78,12 +81,13 @@ class GoldenCase:
         return self.noise
 
     def judged_as(self, precision: str) -> GoldenCase:
-        """The case with the noise of a precision in place of float32's.
+        """The case with the outputs and the noise of a precision in place of float32's.
 
         Raises:
             InputError: The bundle was exported without it.
         """
-        return dataclasses.replace(self, noise=self.noise_of(precision))
+        outputs = self.narrow_outputs.get(precision, self.outputs)
+        return dataclasses.replace(self, outputs=outputs, noise=self.noise_of(precision), narrow_outputs={})
 
     def at_steps(self, steps: slice | NDArray[np.int64]) -> GoldenCase:
         """The case with these steps of its outputs alone."""
@@ -92,7 +96,13 @@ class GoldenCase:
             return noise if isinstance(noise, float) else noise[steps]
 
         narrow = {precision: chosen(noise) for precision, noise in self.narrow_noise.items()}
-        return dataclasses.replace(self, outputs=self.outputs[:, steps], noise=chosen(self.noise), narrow_noise=narrow)
+        return dataclasses.replace(
+            self,
+            outputs=self.outputs[:, steps],
+            noise=chosen(self.noise),
+            narrow_noise=narrow,
+            narrow_outputs={precision: outputs[:, steps] for precision, outputs in self.narrow_outputs.items()},
+        )
 
 
 def write_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo], cases: Sequence[GoldenCase]) -> None:
@@ -137,11 +147,12 @@ def largest_noises(case: GoldenCase) -> dict[str, Any]:
 
 
 def noise_arrays(case: GoldenCase) -> dict[str, NDArray[np.generic]]:
-    """What of a case's noise is no single number, by the names that `with_noise` asks for."""
+    """What of a case is of one precision and no single number, by the names that `with_noise` asks for."""
     noises = {"fp32": case.noise, **case.narrow_noise}
     arrays: dict[str, NDArray[np.generic]] = {
         f"{case.name}.noise.{precision}": noise for precision, noise in noises.items() if not isinstance(noise, float)
     }
+    arrays |= {f"{case.name}.outputs.{precision}": outputs for precision, outputs in case.narrow_outputs.items()}
     return arrays if case.signal is None else {**arrays, f"{case.name}.signal": case.signal}
 
 
@@ -180,10 +191,12 @@ def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCa
         noise = arrays[f"{case.name}.noise.{precision}"]
         return noise * (largest / noise.max()) if noise.max() > 0 else np.full(noise.shape, largest)
 
+    outputs = {precision: f"{case.name}.outputs.{precision}" for precision in case.narrow_noise}
     return dataclasses.replace(
         case,
         noise=scaled("fp32", case.noise),
         narrow_noise={precision: scaled(precision, noise) for precision, noise in case.narrow_noise.items()},
+        narrow_outputs={precision: arrays[name] for precision, name in outputs.items() if name in arrays},
         signal=arrays.get(f"{case.name}.signal"),
     )
 
@@ -191,12 +204,13 @@ def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCa
 def is_whole(case: GoldenCase) -> bool:
     """Whether a comparison with the case means something."""
     outputs, signal = case.outputs, case.signal
-    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    fits = outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
+    every = (outputs, *case.narrow_outputs.values())
     noises = [np.asarray(noise) for noise in (case.noise, *case.narrow_noise.values())]
     return bool(
         fits
         and (case.horizon is None or isinstance(case.horizon, int))
-        and np.isfinite(outputs).all()
+        and all(o.dtype == np.float64 and o.shape == outputs.shape and np.isfinite(o).all() for o in every)
         and all(noise.shape in ((), outputs.shape[1:]) and np.all(noise >= 0) for noise in noises)
         and all(np.isfinite(noise).all() for noise in noises)
         and (

@@ -20,7 +20,7 @@ from drnn_core.types import FLOAT64, PRECISIONS, Precision
 from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, Rounding, run_reference
-from drnn_runtimes.reference.low_precision import dequantised, rounding_product
+from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
 
 _SAMPLES = (
     8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n / k**2)**(n/2)
@@ -60,6 +60,8 @@ class Answer:
             an output has no more noise than a number of its size: one that does not depend on the input.
         every_noise: Of fp32 at every step, whatever the head answers, (T, outputs).
         every_signal: The same of the signal, (outputs,).
+        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, of those but fp32. Their
+            noise is held against these.
     """
 
     outputs: NDArray[np.float64]
@@ -68,6 +70,7 @@ class Answer:
     signal: NDArray[np.float64]
     every_noise: NDArray[np.float64]
     every_signal: NDArray[np.float64]
+    narrow_outputs: dict[str, NDArray[np.float64]]
 
 
 def answer(
@@ -94,11 +97,16 @@ def answer(
     noises = {"fp32": noise[steps], FLOAT64: noise[steps] * _FINER}
     if np.any(noise[steps] > _LINEAR * signal):  # so large that it is no measure of what smaller roundings do
         noises[FLOAT64] = estimate_noise(every, weights, inputs, right, FLOAT64).outputs[steps]
+    narrow_outputs: dict[str, NDArray[np.float64]] = {}
     for precision in sorted({*precisions} - {"fp32"}):
-        narrow = estimate_noise(every, weights, inputs, right, precision).outputs
+        held = graph_weights(weights, precision)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = run_reference(every, held, inputs)
+        narrow_outputs[precision] = rounded.outputs[:, steps].astype(np.float64)
+        narrow = estimate_noise(every, held, inputs, rounded, precision).outputs
         noises[precision] = np.maximum(noise, narrow)[steps]
     every_signal = _signal(right.outputs, noise, weights["head.bias"])
-    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal)
+    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal, narrow_outputs)
 
 
 def _signal(outputs: Array, noise: NDArray[np.float64], bias: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -124,7 +132,7 @@ def estimate_noise(
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: What `graph_weights` gives.
         inputs: (N, T, C) or tokens (N, T).
         right: What float64 makes of them. Where it has a trace, that has its noise too.
         precision: A precision of graphs (`drnn_core.types.PRECISIONS`), or `FLOAT64`.
@@ -138,17 +146,12 @@ def estimate_noise(
     rows = np.tile(kept, samples)
     states = None if state is None else {name: line[rows] for name, line in state.items()}
     product, rounded = _arithmetic(spec, len(rows), precision)
-    weights_only = precision != FLOAT64 and PRECISIONS[precision].weights_only
-    if weights_only:
-        weights = dequantised(weights)
     with np.errstate(over="ignore", invalid="ignore"):
         found = run_reference(
             spec, weights, inputs[rows], states, product=product, rounded=rounded, traced=bool(right.trace)
         )
         outputs = _spread(found.outputs, right.outputs[kept], steps=right.outputs.ndim == 3)
         trace = {name: _spread(found.trace[name], exact[kept], steps=True) for name, exact in right.trace.items()}
-    if weights_only:  # most of that error is no spread: all samples have it
-        outputs, trace = _largest(outputs), {name: _largest(noise) for name, noise in trace.items()}
     return Noise(outputs, trace)
 
 
@@ -167,7 +170,8 @@ def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64
     if precision == "fp32" or info.weights_only:
         return (lambda x, w: rounded(rounded(x) @ w)), rounded
     narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
-    return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), rounded
+    inside = dithered if "fused" not in info.refused else rounded  # an operator is narrow inside, too
+    return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), inside
 
 
 class _Jitter:
@@ -197,7 +201,3 @@ def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:
     noise: NDArray[np.float64] = np.sqrt(np.mean(error**2, axis=0)).max(axis=0)
     noise[~np.isfinite(noise)] = np.inf
     return np.maximum.accumulate(noise, axis=0) if steps else noise
-
-
-def _largest(noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.full_like(noise, noise.max())

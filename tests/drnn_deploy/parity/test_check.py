@@ -45,7 +45,6 @@ class Fake:
     name: str = "fake"
     reads_graph: bool = True
     is_reference: bool = False
-    caveat: str = ""
     usable: bool = True
     reason: str = ""
     output: str = "output"
@@ -53,6 +52,9 @@ class Fake:
 
     def availability(self) -> Availability:
         return Availability(self.usable, "made up", "make it up")
+
+    def caveat(self, graph: GraphInfo) -> str:
+        return ""
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         return self.reason

@@ -19,11 +19,13 @@ from torch.nn import functional
 
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
+from drnn_core.memory import require_memory
 from drnn_deploy.tasks import IGNORED, Task
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.recipe import Recipe
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
+from drnn_models.memory import training_needs
 from drnn_runtimes.torch import tf32
 
 STATE_FORMAT = "drnn-deploy-training/1"
@@ -67,6 +69,8 @@ class TrainingRun:
             recipe: Network, task, optimiser and seed.
             device: "cpu" or "cuda".
         """
+        needs = training_needs(recipe.spec, recipe.training.batch, recipe.make_task().length)
+        require_memory("a training step", needs if device == "cpu" else needs[1:2])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from drnn_core.errors import InputError
 from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
 
 
@@ -17,12 +16,16 @@ from drnn_deploy.cli.console import json_on_failure, json_option, make_console, 
 def inspect(bundle: Path, json_path: str | None) -> None:
     """Verify every file of a bundle against its manifest, read each of them, and show what is in it."""
     from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.bundle.graph_file import read_graph
+    from drnn_runtimes.trt.sidecar import Sidecar
 
     console = make_console(json_path)
     with json_on_failure(json_path):
         opened = Bundle.open(bundle)
         for graph in opened.graphs:
-            _check_graph(opened.path(graph.file))
+            read_graph(opened.path(graph.file), opened.spec, graph)
+        for engine in opened.engines:
+            Sidecar.read(opened.path(engine.sidecar))
         facts = _facts(opened)
         write_json(json_path, {"passed": True, **facts})
     spec = opened.spec
@@ -44,16 +47,6 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         console.print(line)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(styled("intact", "green"), f"  {len(opened.files)} files have the sha256 that the manifest says")
-
-
-def _check_graph(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(onnx.load(path))
-    except Exception as error:  # protobuf and the checker each have exceptions of their own
-        what = f"{path} is not an ONNX model, or was cut short"
-        raise InputError(what, "Export it again: drnn-export model.pt") from error
 
 
 def _facts(bundle: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import Reference, run_reference
 from drnn_runtimes.runtime import Runtime
 
@@ -132,8 +133,8 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
         evidence: What is known so far; it stays as it is.
 
     Returns:
-        The evidence with model, edges, differences and narrower; only with a note where one of the graphs cannot be
-        had.
+        The evidence with edges, differences and narrower, and with the model where it can be run; only with a note
+        where one of the graphs cannot be had.
     """
     try:
         model = read_graph(bundle, graph)
@@ -145,7 +146,8 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
     types = " and ".join(narrower_types(model, right))
     narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
-    return dataclasses.replace(evidence, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
+    runs = None if refusal(model, bundle.spec, graph) else model
+    return dataclasses.replace(evidence, model=runs, edges=edges, differences=inside, narrower=narrower, note=note)
 
 
 def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence: Evidence) -> Evidence:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_export.emitter.emit import INPUT, boundaries
+from drnn_export.emitter.emit import boundaries
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.graph_kind import INPUT
 from drnn_runtimes.streaming.delay_lines import line_name, next_states
 
 Array = NDArray[np.floating]

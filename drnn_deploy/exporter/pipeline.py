@@ -17,13 +17,14 @@ from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
+from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
+from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.trt.sidecar import Sidecar
@@ -103,7 +104,7 @@ def export(
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
-        write_golden(draft / GOLDEN, _golden(checkpoint, requests))
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, _golden(checkpoint, requests))
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -151,7 +152,7 @@ def write_bundle(
     """
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
-        write_golden(draft / GOLDEN, golden)
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden)
         write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs)
     return Bundle.open(folder, verify=False)
 
@@ -222,7 +223,7 @@ def _write_graph(
         nodes=len(model.graph.node),
         inputs=tensor_infos(model.graph.input),
         outputs=tensor_infos(model.graph.output),
-        states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
+        states=state_pairs(checkpoint.dilated, request),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,

@@ -8,33 +8,23 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
-from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle import Bundle, GraphInfo, graph_file
 
 
 def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
-    """Read the bundle's ONNX file.
+    """Read the bundle's ONNX file, to compare it: see `drnn_runtimes.bundle.graph_file.parse_graph`.
 
     Args:
         bundle: The open bundle that holds the graph.
         graph: One of the bundle's graphs.
 
     Raises:
-        InputError: The file is no valid ONNX model, or does not hold all its constants.
+        InputError: The file is no ONNX model, or does not hold all its constants.
     """
-    fix = "Export it again: drnn-export model.pt"
-    try:
-        model = onnx.load(bundle.path(graph.file), load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{graph.file} keeps constants in another file", fix)
-    return model
+    return graph_file.parse_graph(bundle.path(graph.file), bundle.spec, graph)
 
 
 def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -127,21 +128,33 @@ def schema_error(value: object, package: str, name: str) -> Any | None:
 
 @functools.cache
 def _validator(package: str, name: str) -> Any:
+    """A validator whose integers are no 1.0 and whose numbers are finite, as JSON's own rules do not ask."""
     import jsonschema
 
     schema = shipped_json(package, name)
-    return jsonschema.validators.validator_for(schema)(schema)
+    standard: Any = jsonschema.validators.validator_for(schema)
+    types = standard.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_finite})
+    strict: Any = jsonschema.validators.extend(standard, type_checker=types)  # type: ignore[no-untyped-call]
+    return strict(schema)
 
 
-def check_plain(value: object) -> None:
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(_: object, value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def check_plain(value: object, most_values: int = MAX_VALUES) -> None:
     """Check that lists, tuples, sets and dicts stay within the limits, without recursion.
 
     Args:
         value: Anything; what is no container counts as one value.
+        most_values: The most values that they may hold.
 
     Raises:
-        PlainDataError: They are nested deeper than `MAX_DEPTH` (as one that contains itself is), or hold more than
-            `MAX_VALUES` values.
+        PlainDataError: They are nested deeper than `MAX_DEPTH` (as one that contains itself is), or hold more.
     """
     open_containers: list[Iterator[Any]] = [iter((value,))]
     values = characters = 0
@@ -160,8 +173,8 @@ def check_plain(value: object) -> None:
             open_containers.pop()
         if len(open_containers) > MAX_DEPTH + 1:
             raise _too_deep()
-        if values > MAX_VALUES:
-            raise PlainDataError(f"it holds more than {MAX_VALUES:,} values")
+        if values > most_values:
+            raise PlainDataError(f"it holds more than {most_values:,} values")
         if characters > _MOST_CHARACTERS:
             raise PlainDataError(f"it holds more than {_MOST_CHARACTERS:,} characters")
 

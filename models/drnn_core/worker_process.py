@@ -155,11 +155,18 @@ class Child:
             self._process.kill()
 
 
-def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Row, None, Row]]) -> None:
+def answer(
+    reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Row, None, Row]], *, memory: int | None = None
+) -> None:
     """The child's side: give `reply(request)` as the answer to each request, and end where the caller does.
 
-    A generator's values are sent at once, as rows, and what it returns is the reply.
+    Args:
+        reply: Gets a request. A generator's values are sent at once, as rows, and what it returns is the reply.
+        memory: The most bytes that this process may take for data, where the system can keep it to that (Windows
+            cannot). What asks for more gets a `MemoryError`, or ends the process.
     """
+    if memory is not None:
+        _limit_memory(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C may reach the whole group: the caller ends this process
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print: keep that out of the reply
@@ -172,6 +179,16 @@ def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Ro
             watched = True
         for message in _messages(reply(request)):
             print(json.dumps(message), file=replies, flush=True)
+
+
+def _limit_memory(most: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _messages(reply: Mapping[str, Any] | Generator[Row, None, Row]) -> Generator[Row, None, None]:

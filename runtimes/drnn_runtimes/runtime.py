@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Session
@@ -62,8 +62,9 @@ class Runtime(Protocol):
             A context manager that gives the session.
 
         Raises:
-            RuntimeUnavailableError: The runtime is missing or would fall back to another device.
-            InputError: The graph is damaged.
+            RuntimeUnavailableError: The runtime is missing, cannot run such graphs (`unsupported`), or would fall back
+                to another device.
+            InputError: The graph is damaged, or holds what no graph of a bundle does.
             EngineError: The engine does not fit this machine.
         """
 
@@ -89,14 +90,38 @@ class Runtime(Protocol):
 
 
 class StreamingRuntime:
-    """The verb `stream` of every `Runtime`, and what most have in common."""
+    """The verbs `load` and `stream` of every `Runtime`, and what most have in common.
 
+    A runtime says in `_open` how it opens a graph; that it is here and can run the graph is asked before.
+    """
+
+    name: str
     is_reference = runs_any_graph = False
     caveat = ""
 
-    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
-        """See `Runtime.load`."""
+    def availability(self) -> Availability:
+        """See `Runtime.availability`."""
         raise NotImplementedError
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """See `Runtime.unsupported`."""
+        raise NotImplementedError
+
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+        """Open a session on a graph that this runtime can run; leaving the context frees what it holds."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
+        """See `Runtime.load`."""
+        available = self.availability()
+        if not available.usable:
+            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+        if reason := self.unsupported(bundle, graph):
+            what = f"{self.name} cannot run {graph.name} of {bundle.folder}: {reason}"
+            raise RuntimeUnavailableError(what, "Choose another runtime or another graph of the bundle.")
+        with self._open(bundle, graph) as session:
+            yield session
 
     @contextlib.contextmanager
     def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import StreamingRuntime
@@ -73,11 +72,7 @@ class TorchRuntime(StreamingRuntime):
         return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
 
     @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TorchSession]:
-        """Open a session over the bundle's weights, pruned where the graph is."""
-        available = self.availability()
-        if not available.usable:
-            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TorchSession]:
         import torch
 
         from drnn_models.dilated_rnn import DilatedRNN

@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16  # bytes; of larger weights only type and shape are kept, since inference copies the whole model
 _NEVER_CONSTANT = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _FOLDED = ("Constant", "Identity", "Cast")  # whose outputs are weights to the parsers where their inputs are
+_OF_SHAPES = ("Shape", "Size")  # whose outputs depend on no value
 _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def load_graph(path: Path, fix: str) -> onnx.ModelProto:
+def load_graph(path: Path, fix: str, shown: str) -> onnx.ModelProto:
     """Read the model in a file, without its external data.
 
     Args:
         path: An ONNX file.
         fix: What a person should do where it is no model.
+        shown: What messages call it.
 
     Raises:
         InputError: The file cannot be read or holds no model.
     """
     try:
-        return parse_graph(path.read_bytes(), path, fix)
+        return parse_graph(path.read_bytes(), shown, fix)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
-    except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory", fix) from error
+        raise InputError(f"cannot read {shown}: {error.strerror or error}", fix) from error
 
 
-def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
+def parse_graph(data: bytes, shown: str, fix: str) -> onnx.ModelProto:
     """Read a model out of bytes.
 
     Args:
         data: A serialised ModelProto.
-        path: Where they were read from, for messages.
+        shown: What messages call the file that they are from.
         fix: What a person should do where they are no model.
 
     Raises:
@@ -56,11 +56,11 @@ def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
-        raise InputError(f"{path} is not an ONNX model, or was cut short", fix) from error
+        raise InputError(f"{shown} is not an ONNX model, or was cut short", fix) from error
     if not model.graph.output:  # which come last in a file
-        raise InputError(f"{path} holds no graph: the file is empty or was cut short", fix)
+        raise InputError(f"{shown} holds no graph: the file is empty or was cut short", fix)
     if _has_broken_text(model):
-        raise InputError(f"{path} has names that are not UTF-8: it is damaged", fix)
+        raise InputError(f"{shown} has names that are not UTF-8: it is damaged", fix)
     return model
 
 
@@ -110,16 +110,20 @@ def with_inferred_types(model: onnx.ModelProto) -> onnx.ModelProto:
 class Scope:
     """The tensors that the nodes of one graph can name: its own, and those of the graphs around it."""
 
-    def __init__(self, graph: onnx.GraphProto, outer: Scope | None = None) -> None:
+    def __init__(self, graph: onnx.GraphProto, outer: Scope | None = None, opset: int = 0) -> None:
+        # `opset`: the version of ONNX's operators
         # `outputs` and `free_inputs`: what the caller of the network gets and gives; empty for a subgraph
         self._outer = outer
+        self.opset: int = opset if outer is None else outer.opset
         self._values = {value.name: value.type for value in (*graph.value_info, *graph.output, *graph.input)}
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._producers: dict[str, onnx.NodeProto] = {name: n for n in graph.node for name in n.output if name}
         self._constants = dict.fromkeys(self._initializers, True)  # name -> whether it is like a weight
         self.outputs = frozenset(value.name for value in graph.output) if outer is None else frozenset[str]()
-        self.free_inputs = frozenset(value.name for value in graph.input) if outer is None else frozenset[str]()
-        self.names = {*(value.name for value in graph.input), *self._initializers, *self._producers}
+        self._given = frozenset(value.name for value in graph.input)
+        self.free_inputs = self._given if outer is None else frozenset[str]()
+        self.names = {*self._given, *self._initializers, *self._producers}
+        self._of_loop: dict[str, bool] = {}
         for node in graph.node:
             if self._folds(node):
                 weights = node.op_type in _FOLDED and all(self.is_constant(name, weights=True) for name in node.input)
@@ -137,6 +141,22 @@ class Scope:
             return None if self._outer is None else self._outer.type_of(name)
         number = self._values[name].tensor_type.elem_type if name in self._values else 0
         return type_name(number) if number else None
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether it is the scope of a subgraph."""
+        return self._outer is not None
+
+    def proto_of(self, name: str) -> onnx.TypeProto | None:
+        """ONNX's own description of a tensor's type and shape; None where nothing is known."""
+        import onnx
+
+        if name in self._initializers:
+            tensor = self._initializers[name]
+            return onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+        if name not in self.names:
+            return None if self._outer is None else self._outer.proto_of(name)
+        return self._values.get(name)
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor, -1 for a free axis; None where even the number of axes is unknown."""
@@ -165,21 +185,40 @@ class Scope:
             return self._constants.get(name, False) if weights else name in self._constants
         return self._outer is not None and self._outer.is_constant(name, weights=weights)
 
+    def is_of_loop(self, name: str) -> bool:
+        """Whether a value differs from trip to trip: it comes from an input of a loop's body."""
+        if name not in self.names:
+            return self._outer is not None and self._outer.is_of_loop(name)
+        if self._outer is not None and name in self._given:
+            return True
+        maker = self._producers.get(name)
+        if maker is None or maker.op_type in _OF_SHAPES:
+            return False
+        if name not in self._of_loop:
+            self._of_loop[name] = False  # for a graph that goes in a circle
+            self._of_loop[name] = any(self.is_of_loop(inner) for inner in maker.input)
+        return self._of_loop[name]
+
     def is_weight(self, name: str) -> bool:
         """Whether the tensor is an initialiser."""
         if name in self.names:
             return name in self._initializers
         return self._outer is not None and self._outer.is_weight(name)
 
+    def tensor_of(self, name: str) -> onnx.TensorProto | None:
+        """An initialiser, or what a Constant node holds as a tensor; None for what must be computed."""
+        if name not in self.names:
+            return None if self._outer is None else self._outer.tensor_of(name)
+        tensor: onnx.TensorProto | None = self._initializers.get(name)
+        if tensor is None and name in self._producers and self._producers[name].op_type == "Constant":
+            tensor = next((a.t for a in self._producers[name].attribute if a.name == "value"), None)
+        return tensor
+
     def value_of(self, name: str) -> NDArray[np.generic] | None:
         """The value of an initialiser or of a Constant node; None where it must be computed or is damaged."""
         from onnx import numpy_helper
 
-        if name not in self.names:
-            return None if self._outer is None else self._outer.value_of(name)
-        tensor: Any = self._initializers.get(name)
-        if tensor is None and name in self._producers and self._producers[name].op_type == "Constant":
-            tensor = next((a.t for a in self._producers[name].attribute if a.name == "value"), None)
+        tensor = self.tensor_of(name)
         if tensor is None:
             return None
         try:
@@ -271,23 +310,23 @@ def attribute_value(attribute: onnx.AttributeProto) -> Any:
     return [entry.decode("utf-8", "replace") if isinstance(entry, bytes) else entry for entry in value]
 
 
-def sites(graph: onnx.GraphProto, outer: Scope | None = None, prefix: str = "") -> Iterator[Site]:
-    """Every node of a graph and of its subgraphs.
-
-    Args:
-        graph: The graph of a model, or a subgraph of a node.
-        outer: The scope around it, for a subgraph.
-        prefix: Prefix of the nodes' names, for a subgraph.
+def sites(model: onnx.ModelProto) -> Iterator[Site]:
+    """Every node of a model and of its subgraphs.
 
     Yields:
         Each node, followed by the nodes of its subgraphs. A branch that is never taken is left out.
     """
-    scope = Scope(graph, outer)
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    opset = versions.get("", versions.get("ai.onnx", 1))
+    yield from _sites(model.graph, Scope(model.graph, opset=opset), "")
+
+
+def _sites(graph: onnx.GraphProto, scope: Scope, prefix: str) -> Iterator[Site]:
     for index, node in enumerate(graph.node):
         site = Site(node, scope, f"{prefix}{node.name or f'#{index}'}")
         yield site
         for body in live_subgraphs(site):
-            yield from sites(body, scope, f"{site.name}/")
+            yield from _sites(body, Scope(body, scope), f"{site.name}/")
 
 
 def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

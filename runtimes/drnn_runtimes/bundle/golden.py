@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
+from drnn_core.plain_data import schema_error
 from drnn_core.types import Precision
+from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle.fit import check_case, check_values
+from drnn_runtimes.bundle.infos import GraphInfo
+from drnn_runtimes.bundle.manifest import REBUILD
 
-REBUILD = "Export it again: drnn-export model.pt --output DIR"
 _INDEX = "index"
+_SCHEMA = "drnn_runtimes.bundle", "golden.schema.json"
+_SHOWN = 300  # characters of what is wrong
+Array = NDArray[Any]
+Part = TypeVar("Part")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,16 +64,21 @@ class GoldenCase:
         return self.narrow_noise[precision]
 
 
-def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
+def write_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo], cases: Sequence[GoldenCase]) -> None:
     """Write the cases for `read_golden`, whole or not at all.
 
     Args:
         path: The file `golden.npz` to write.
+        spec: The network.
+        graphs: The graphs that are checked on the cases.
         cases: The cases, each with a name of its own.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or a case is none of the network's.
     """
+    for case in cases:
+        check_case(case.name, spec, graphs, case.inputs, case.outputs, case.targets, stream=case.stream)
+        check_values(case.name, spec, case.inputs, case.outputs)
     index = [
         {
             "name": case.name,
@@ -84,34 +98,48 @@ def write_golden(path: Path, cases: Sequence[GoldenCase]) -> None:
     write_npz(path, index, arrays, key=_INDEX)
 
 
-def read_golden(path: Path) -> tuple[GoldenCase, ...]:
+def read_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo]) -> tuple[GoldenCase, ...]:
     """Read what `write_golden` wrote.
 
+    Args:
+        path: The file.
+        spec: The network.
+        graphs: The graphs that are checked on the cases.
+
     Raises:
-        InputError: The file is missing or damaged, or a case is misshapen or not finite.
+        InputError: The file is missing or damaged, or a case is none of the network's. The message names it.
     """
     with reading_npz(path, f"cannot read {path}", REBUILD, key=_INDEX) as (index, arrays):
-        cases = tuple(
-            GoldenCase(
-                name=entry["name"],
-                inputs=arrays[f"{entry['name']}.inputs"],
-                outputs=arrays[f"{entry['name']}.outputs"],
-                noise=float(entry["noise"]),
-                targets=arrays[f"{entry['name']}.targets"] if entry["labelled"] else None,
-                source=entry["source"],
-                stream=entry["stream"],
-                narrow_noise={str(name): float(value) for name, value in entry["narrow_noise"].items()},
-            )
-            for entry in index
-        )
-        if not cases or not all(map(_is_whole, cases)):
-            raise ValueError("a case is missing, misshapen or not finite")
+        if wrong := schema_error(index, *_SCHEMA):
+            raise ValueError(f"{wrong.json_path:.{_SHOWN}}: {wrong.message:.{_SHOWN}}")
+        if len({entry["name"] for entry in index}) < len(index):
+            raise ValueError("two cases have the same name")
+        for entry in index:  # all of them, before anything large is read
+            check_case(entry["name"], spec, graphs, *_parts(entry, arrays.headers), stream=entry["stream"])
+        cases = tuple(_case(entry, *_parts(entry, arrays)) for entry in index)
+        for case in cases:
+            check_values(case.name, spec, case.inputs, case.outputs)
     return cases
 
 
-def _is_whole(case: GoldenCase) -> bool:
-    """Whether a comparison with the case means something."""
-    outputs = case.outputs
-    fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and outputs.size and len(outputs) == len(case.inputs)
-    noises = (case.noise, *case.narrow_noise.values())
-    return bool(fits and np.isfinite(outputs).all() and all(0 <= noise < float("inf") for noise in noises))
+def _parts(entry: Mapping[str, Any], arrays: Mapping[str, Part]) -> tuple[Part, Part, Part | None]:
+    """Inputs, outputs and targets of a case."""
+    names = [f"{entry['name']}.{side}" for side in ("inputs", "outputs", *(("targets",) if entry["labelled"] else ()))]
+    for name in names:
+        if name not in arrays:
+            raise ValueError(f"it holds no {name!r:.{_SHOWN}}")
+    found = [arrays[name] for name in names]
+    return found[0], found[1], found[2] if entry["labelled"] else None
+
+
+def _case(entry: Mapping[str, Any], inputs: Array, outputs: Array, targets: Array | None) -> GoldenCase:
+    return GoldenCase(
+        name=entry["name"],
+        inputs=inputs,
+        outputs=outputs,
+        noise=float(entry["noise"]),
+        targets=targets,
+        source=entry["source"],
+        stream=entry["stream"],
+        narrow_noise={name: float(value) for name, value in entry["narrow_noise"].items()},
+    )

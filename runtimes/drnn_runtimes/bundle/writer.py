@@ -13,7 +13,10 @@ from drnn_core.environment import installed_versions, package_version
 from drnn_core.files import sha256
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
-from drnn_runtimes.bundle.bundle import FORMAT, MANIFEST, WEIGHTS, EngineInfo, GraphInfo, manifest_checksum
+from drnn_runtimes.bundle.bundle import WEIGHTS
+from drnn_runtimes.bundle.fit import check_manifest
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.manifest import FORMAT, MANIFEST, manifest_checksum
 
 
 def write_weights(folder: Path, weights: Weights) -> None:
@@ -46,7 +49,11 @@ def write_manifest(
         task: What the network was trained for; empty where unknown.
         graphs: The ONNX files in the folder.
         engines: The engines in the folder.
+
+    Raises:
+        InputError: They do not fit together, or a run of a graph would take too much (`drnn_runtimes.bundle.fit`).
     """
+    check_manifest(spec, graphs, engines)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest: dict[str, Any] = {
         "format": FORMAT,

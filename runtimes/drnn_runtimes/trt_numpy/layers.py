@@ -52,6 +52,7 @@ _ACTIVATIONS: dict[str, Callable[[Array, float, float], Array]] = {
     "HARD_SIGMOID": lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1),
     "SCALED_TANH": lambda x, alpha, beta: alpha * np.tanh(beta * x),
     "SOFTSIGN": lambda x, alpha, beta: x / (1 + np.abs(x)),
+    "THRESHOLDED_RELU": lambda x, alpha, beta: np.where(x > alpha, x, 0),
     "SOFTPLUS": lambda x, alpha, beta: alpha * np.logaddexp(np.float32(0), beta * x),
 }
 _UNARY: dict[str, Callable[[Array], Array]] = {

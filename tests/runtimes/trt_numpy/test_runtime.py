@@ -163,7 +163,8 @@ def test_graph_that_the_parser_refuses_is_an_error_in_its_words(tmp_path: Path) 
     case = make_case(ModelSpec("gru", (3,), (2,), Continuous(4), Head("last", 2)), 1, 5)
     bundle = bundle_of(tmp_path, case, GraphRequest(5))
     model = onnx.load(bundle.path("model.onnx"))
-    model.graph.node[-1].op_type = "Unheard"
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.node.append(onnx.helper.make_node("Mod", ["raw", "raw"], ["output"], fmod=0))
     onnx.save(model, bundle.path("model.onnx"))
     with pytest.raises(InputError, match=r"TensorRT-RTX .* on model\.onnx: the ONNX parser does not take it"):
         outputs(bundle, {"input": case.inputs})

@@ -1,0 +1,54 @@
+"""How many messages a protobuf file holds, counted without parsing it: two bytes can make one of a hundred."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MOST_MESSAGES = 4_000_000  # in one file: parsed, under 1 GB
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types, protobuf.dev/programming-guides/encoding
+
+
+def has_more_messages(data: bytes, descriptor: Any, most: int) -> bool:
+    """Whether a message holds more than `most` others and pieces of text, those inside each other counted.
+
+    Args:
+        data: The encoded message.
+        descriptor: Protobuf's descriptor of it.
+        most: Where to stop counting.
+
+    Returns:
+        Whether there are more. What is no such message, and so will not be parsed, counts up to its first fault.
+    """
+    waiting, count = [(0, len(data), descriptor)], 0
+    while waiting:
+        at, end, kind = waiting.pop()
+        while at < end:
+            key, at = _varint(data, at)
+            wire = key & 7
+            if wire == _VARINT:
+                _, at = _varint(data, at)
+            elif wire in (_FIXED64, _FIXED32):
+                at += 8 if wire == _FIXED64 else 4
+            elif wire == _BYTES:
+                size, at = _varint(data, at)
+                field = kind.fields_by_number.get(key >> 3)
+                count += 1
+                if field is not None and field.message_type is not None:
+                    waiting.append((at, min(at + size, end), field.message_type))
+                at += size
+            else:  # groups, which ONNX has none of
+                return False
+            if count > most:
+                return True
+    return False
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number and where it ends; past the end, zeros."""
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
+        if byte < 128:
+            break
+    return value, at

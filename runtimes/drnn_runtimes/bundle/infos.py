@@ -57,6 +57,11 @@ class GraphInfo(NamedGraph):
         return cls(**{**entry, **tensors, "states": states, "profile": profile})
 
     @property
+    def lateness(self) -> str:
+        """A remark on `delay` for people, for example ", outputs 2 steps late"; "" where there is none."""
+        return f", outputs {self.delay} step{'' if self.delay == 1 else 's'} late" if self.delay else ""
+
+    @property
     def largest_batch(self) -> int:
         """The most sequences of one run: its batch, or the largest of its profile."""
         return self.batch or (self.profile[2] if self.profile else 1)

@@ -28,7 +28,6 @@ _FIX = (
     "Export it again: drnn-export model.pt --output DIR. What NVIDIA's parsers make of a graph from elsewhere: "
     "drnn-deploy lint model.onnx"
 )
-_SURELY_SMALL = 2 * MOST_MESSAGES  # bytes: a message takes two at least
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}  # of ONNX's plain types
 _LARGEST_SIZE = 1 << 31  # sizes and pads beyond it run over where they are added up in 64 bits
 _MOST_AXES = 8  # of a tensor; the emitter's have at most four, and NVIDIA's parsers take no more
@@ -112,7 +111,7 @@ def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
 def _parsed(data: bytes) -> onnx.ModelProto:
     import onnx
 
-    if len(data) > _SURELY_SMALL and has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
+    if has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
         raise _RefusedError(f"it holds more than {MOST_MESSAGES:,} parts")
     try:
         model = onnx.load_model_from_string(data)

@@ -20,6 +20,8 @@ def has_more_messages(data: bytes, descriptor: Any, most: int) -> bool:
     Returns:
         Whether there are more. What is no such message, and so will not be parsed, counts up to its first fault.
     """
+    if len(data) <= 2 * most:  # each has two bytes at least
+        return False
     waiting, count = [(0, len(data), descriptor)], 0
     while waiting:
         at, end, kind = waiting.pop()

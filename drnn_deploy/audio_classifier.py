@@ -28,8 +28,6 @@ SampleFormat = Literal["s16", "f32"]
 FORMATS: dict[SampleFormat, tuple[str, float]] = {"s16": ("<i2", 1 / 32768), "f32": ("<f4", 1.0)}
 BLOCK_SECONDS = 0.02
 Samples = NDArray[np.float32]
-
-
 _MOST_SAMPLES = 1 << 24  # a second, or of a window
 
 

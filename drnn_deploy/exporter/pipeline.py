@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import cache_folder, replacing_folder
+from drnn_core.files import cache_folder
+from drnn_core.folders import check_replaceable, replacing_folder
+from drnn_core.plain_data import read_json
 from drnn_deploy.exporter.golden import make_golden, make_stream
 from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
 from drnn_deploy.parity.check import check_parity
@@ -20,7 +22,7 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
@@ -74,8 +76,8 @@ def export(
 ) -> ExportResult:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
-    The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines that
-    cannot be built are in the result, not raised.
+    The folder appears whole or not at all. An earlier bundle there is replaced, unless other files are in the folder.
+    Parity that fails and engines that cannot be built are in the result, not raised.
 
     Args:
         model: A checkpoint or its path.
@@ -94,12 +96,12 @@ def export(
     checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
-    _check_replaceable(folder)
+    check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
     requests = graph_requests(checkpoint, options)
 
-    with replacing_folder(folder) as draft:
+    with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, _golden(checkpoint, requests))
@@ -148,21 +150,25 @@ def write_bundle(
     Raises:
         InputError: A graph is over the node budget, or the folder cannot be written.
     """
-    with replacing_folder(folder) as draft:
+    with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden)
         write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs)
     return Bundle.open(folder, verify=False)
 
 
-def _check_replaceable(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+def _replaceable(folder: Path) -> set[str]:
+    """The files of a folder that an export may replace: an earlier bundle's."""
+    if not (folder / MANIFEST).is_file():
         raise InputError(
             f"{folder} is not empty and not a bundle; exporting there would delete what it holds",
             "Choose another folder with --output.",
         )
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file", "Choose a folder with --output.")
+    try:
+        listed = set(read_json(folder / MANIFEST)["files"])
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: it may be replaced, and what else is there not
+        listed = set()
+    return {MANIFEST, GOLDEN, WEIGHTS, PARITY, *map(str, listed)}
 
 
 def _backends(options: ExportOptions) -> list[Backend]:

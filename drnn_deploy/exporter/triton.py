@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drnn_core.errors import InputError
-from drnn_core.files import replacing_folder
+from drnn_core.folders import replacing_folder
 from drnn_core.types import TensorInfo
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -24,6 +24,7 @@ MAX_BATCH = 64
 _IDLE_MICROSECONDS = 60_000_000
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
+_CONFIG, _MODEL = "config.pbtxt", "1/model.onnx"
 _EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --triton DIR"
 
 
@@ -71,12 +72,12 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a model's name in Triton", "Use letters, digits, - and _.")
     place = folder / name
-    if place.is_dir() and any(place.iterdir()) and not (place / "config.pbtxt").is_file():
+    if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
         raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
-    with replacing_folder(place) as draft:
-        (draft / "config.pbtxt").write_text(model_config(graph, name, max_batch), encoding="utf-8")
-        (draft / "1").mkdir()
-        shutil.copyfile(bundle.path(graph.file), draft / "1" / "model.onnx")
+    with replacing_folder(place, lambda _: (_CONFIG, _MODEL)) as draft:
+        (draft / _CONFIG).write_text(model_config(graph, name, max_batch), encoding="utf-8")
+        (draft / _MODEL).parent.mkdir()
+        shutil.copyfile(bundle.path(graph.file), draft / _MODEL)
     return place
 
 

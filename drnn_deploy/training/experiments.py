@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
-from drnn_core.plain_data import parse_json, parse_toml
+from drnn_core.plain_data import read_json, read_toml
 from drnn_deploy.datasets.features import frame_length
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.recipe import Recipe, load_recipe
@@ -74,7 +74,7 @@ def load_experiment(name: str) -> Experiment:
     """
     path = Path(name) if name.endswith(".toml") else experiment_file(name)
     try:
-        table = parse_toml(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except FileNotFoundError:
         raise InputError(
             f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
@@ -230,7 +230,7 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
         InputError: The file is not a result, or is of another recipe.
     """
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         result = Result(**data)
     except FileNotFoundError:
         return None

@@ -147,6 +147,8 @@ def reading_npz(
             if format is not None and document["format"] != format:
                 raise ValueError(f"its format is {document['format']!r:.80}")
             yield document, arrays
+    except InputError as error:
+        raise InputError(f"{refusal}: {error.message}", fix) from error
     except Exception as error:  # zipfile, zlib, json and NumPy each raise their own on damaged files
         raise InputError(f"{refusal}: {error}", fix) from error
 

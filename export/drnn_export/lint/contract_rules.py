@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from drnn_export.lint.graph_view import Site
+from drnn_export.lint.graph_view import Site, shape_of, type_name
 from drnn_export.lint.sizes import size_findings
 from drnn_export.lint.tables import Finding, Table
 
@@ -23,23 +23,45 @@ _OF_ANOTHER_OPSET = "unsupported type"  # which a later opset may take; the pars
 
 def contract_findings(site: Site, table: Table) -> Iterator[Finding]:
     """What of a node contradicts ONNX's definition of its operator."""
-    if problem := _schema_problem(site):
+    problem, outputs = _inferred(site)
+    if problem:
         what = f"is no {site.node.op_type} that ONNX defines: {problem} (its inputs: {_shown(site)})"
         yield site.error("contract", what, "Make inputs and attributes fit, or export the graph again")
         return
+    yield from _declared(site, outputs)
     yield from size_findings(site, table)
 
 
-def _schema_problem(site: Site) -> str:
-    """What ONNX's checker and its inference of shapes say of the node; "" if nothing."""
+def _declared(site: Site, outputs: Mapping[str, onnx.TypeProto]) -> Iterator[Finding]:
+    """Outputs that the graph declares otherwise: the parsers go by what the node makes."""
+    for name, made in outputs.items():
+        kind, declared = type_name(made.tensor_type.elem_type), site.scope.type_of(name)
+        if declared is not None and kind not in ("UNDEFINED", declared):
+            what = f"makes {kind}, and {name!r} is declared as {declared}"
+            yield site.error("declared", what, "Declare what it makes, or put a Cast after it")
+            continue
+        shape = site.scope.shape_of(name)
+        if shape is None or not made.tensor_type.HasField("shape"):
+            continue
+        sizes = shape_of(made)
+        if len(sizes) != len(shape) or any(
+            -1 not in pair and pair[0] != pair[1] for pair in zip(sizes, shape, strict=True)
+        ):
+            what = f"makes {list(sizes)}, and {name!r} is declared as {list(shape)}"
+            yield site.finding("error" if site.scope.is_inner else "warning", "declared", what, "Declare what it makes")
+
+
+def _inferred(site: Site) -> tuple[str, Mapping[str, onnx.TypeProto]]:
+    """What ONNX's checker and its inference of shapes object to, "" if nothing, and the outputs' types."""
     schema = _schema(site.node.op_type, site.scope.opset)
     if schema is None or schema.deprecated:
-        return ""
-    problem = _inference_problem(site, schema)
+        return "", {}
+    problem, outputs = _inference(site, schema)
     newest = _schema(site.node.op_type, onnx_opset())
-    if _OF_ANOTHER_OPSET in problem and newest is not None and not _inference_problem(site, newest):
-        return ""
-    return problem
+    if _OF_ANOTHER_OPSET in problem and newest is not None:
+        later, outputs = _inference(site, newest)
+        problem = later and problem
+    return problem, outputs
 
 
 @functools.cache
@@ -60,7 +82,7 @@ def _schema(operator: str, opset: int) -> onnx.defs.OpSchema | None:
         return None
 
 
-def _inference_problem(site: Site, schema: onnx.defs.OpSchema) -> str:
+def _inference(site: Site, schema: onnx.defs.OpSchema) -> tuple[str, Mapping[str, onnx.TypeProto]]:
     import onnx
 
     names = [name for name in site.node.input if name]
@@ -68,10 +90,10 @@ def _inference_problem(site: Site, schema: onnx.defs.OpSchema) -> str:
     values = {name: tensor for name in names if _is_small(site, name) and (tensor := site.scope.tensor_of(name))}
     opsets = [onnx.helper.make_opsetid("", site.scope.opset)]
     try:
-        onnx.shape_inference.infer_node_outputs(schema, site.node, kinds, values, opset_imports=opsets)
+        return "", onnx.shape_inference.infer_node_outputs(schema, site.node, kinds, values, opset_imports=opsets)
     except Exception as error:  # of ONNX's own in several modules, and whatever a hostile graph provokes
-        return " ".join(str(error).split()).removeprefix("[ShapeInferenceError] ").removeprefix("[TypeInferenceError] ")
-    return ""
+        said = " ".join(str(error).split())
+        return said.removeprefix("[ShapeInferenceError] ").removeprefix("[TypeInferenceError] ") or "it is damaged", {}
 
 
 def _is_small(site: Site, name: str) -> bool:

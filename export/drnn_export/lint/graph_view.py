@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16  # bytes; of larger weights only type and shape are kept, since inference copies the whole model
 _NEVER_CONSTANT = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _FOLDED = ("Constant", "Identity", "Cast")  # whose outputs are weights to the parsers where their inputs are
+_OF_SHAPES = ("Shape", "Size")  # whose outputs depend on no value
 _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
@@ -122,8 +123,10 @@ class Scope:
         self._producers: dict[str, onnx.NodeProto] = {name: n for n in graph.node for name in n.output if name}
         self._constants = dict.fromkeys(self._initializers, True)  # name -> whether it is like a weight
         self.outputs = frozenset(value.name for value in graph.output) if outer is None else frozenset[str]()
-        self.free_inputs = frozenset(value.name for value in graph.input) if outer is None else frozenset[str]()
-        self.names = {*(value.name for value in graph.input), *self._initializers, *self._producers}
+        self._given = frozenset(value.name for value in graph.input)
+        self.free_inputs = self._given if outer is None else frozenset[str]()
+        self.names = {*self._given, *self._initializers, *self._producers}
+        self._of_loop: dict[str, bool] = {}
         for node in graph.node:
             if self._folds(node):
                 weights = node.op_type in _FOLDED and all(self.is_constant(name, weights=True) for name in node.input)
@@ -141,6 +144,11 @@ class Scope:
             return None if self._outer is None else self._outer.type_of(name)
         number = self._values[name].tensor_type.elem_type if name in self._values else 0
         return type_name(number) if number else None
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether it is the scope of a subgraph."""
+        return self._outer is not None
 
     def proto_of(self, name: str) -> onnx.TypeProto | None:
         """ONNX's own description of a tensor's type and shape; None where nothing is known."""
@@ -179,6 +187,20 @@ class Scope:
         if name in self.names:
             return self._constants.get(name, False) if weights else name in self._constants
         return self._outer is not None and self._outer.is_constant(name, weights=weights)
+
+    def is_of_loop(self, name: str) -> bool:
+        """Whether a value differs from trip to trip: it comes from an input of a loop's body."""
+        if name not in self.names:
+            return self._outer is not None and self._outer.is_of_loop(name)
+        if self._outer is not None and name in self._given:
+            return True
+        maker = self._producers.get(name)
+        if maker is None or maker.op_type in _OF_SHAPES:
+            return False
+        if name not in self._of_loop:
+            self._of_loop[name] = False  # for a graph that goes in a circle
+            self._of_loop[name] = any(self.is_of_loop(inner) for inner in maker.input)
+        return self._of_loop[name]
 
     def is_weight(self, name: str) -> bool:
         """Whether the tensor is an initialiser."""

@@ -6,12 +6,18 @@ Sources: `tables.toml`, onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from drnn_export.lint.contract_rules import contract_findings
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.operator_rules import OPERATOR_RULES
-from drnn_export.lint.tables import AttributeRule, Finding, Severity, Table
+from drnn_export.lint.shape_rules import SHAPE_RULES, broadcasts
+from drnn_export.lint.tables import Finding, Severity, Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 _TYPED_BY_OUTPUT = (
@@ -34,7 +40,8 @@ def node_findings(site: Site, table: Table) -> Iterator[Finding]:
     known = list(_unknown(site, table))
     yield from known
     if not any(finding.rule == "operator" for finding in known):
-        for rule in (*_RULES, *OPERATOR_RULES.get(site.node.op_type, ())):
+        operator = site.node.op_type
+        for rule in (*_RULES, *OPERATOR_RULES.get(operator, ()), *SHAPE_RULES.get(operator, ())):
             yield from rule(site, table)
 
 
@@ -124,27 +131,49 @@ def _attributes(site: Site, table: Table) -> Iterator[Finding]:
             if not site.has(rule.attribute):
                 what = f"the attribute {rule.attribute} is missing, which the parser does not find out by itself"
                 yield site.error("attribute", what, f"Give it {rule.attribute}")
+        elif rule.bounds:
+            if any(not rule.least <= value <= rule.most for value in _numbers(site, rule.attribute)):
+                what = f"{rule.attribute} is not from {rule.least:g} to {rule.most:g}"
+                yield site.error("attribute", what, "Use another value")
         elif not rule.allowed and site.has(rule.attribute):
             what = f"the attribute {rule.attribute} is not taken"
             yield site.error("attribute", what, "Leave it out")
-        elif rule.allowed and (odd := _not_allowed(site, rule)):
+        elif rule.allowed and (odd := [value for value in _values(site, rule.attribute) if value not in rule.allowed]):
             allowed = ", ".join(str(value) for value in rule.allowed)
             what = f"{rule.attribute}={odd[0]} is not among what is taken: {allowed}"
             yield site.error("attribute", what, f"Use {rule.attribute}={rule.allowed[0]}")
 
 
-def _not_allowed(site: Site, rule: AttributeRule) -> list[int | float | str]:
-    value = site.attribute(rule.attribute)
-    values = value if isinstance(value, list) else [] if value is None else [value]
-    return [entry for entry in values if entry not in rule.allowed]
+def _values(site: Site, attribute: str) -> list[int | float | str]:
+    value = site.attribute(attribute)
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _numbers(site: Site, attribute: str) -> list[int | float]:
+    return [value for value in _values(site, attribute) if isinstance(value, int | float)]
+
+
+def _axes(site: Site, table: Table) -> Iterator[Finding]:
+    """Attributes that name axes."""
+    shape = site.scope.shape_of(site.input(0))
+    if shape is None:
+        return
+    most = len(shape) - (site.node.op_type not in table.one_more_axis)
+    for name in ("axis", "batch_axis", "time_axis"):
+        for axis in _numbers(site, name):
+            if not -most - 1 <= axis <= most:
+                what = f"{name}={axis}, and the first input has {len(shape)} axes"
+                yield site.error("attribute", what, "Name an axis that is there")
 
 
 def _inputs(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.inputs.get(site.node.op_type, ()):
         name = site.input(rule.input)
+        if not name or site.scope.opset < rule.since:
+            continue
         if rule.types and site.scope.type_of(site.input(0)) not in rule.types:
             continue
-        if name and not _is_as_asked(site, name, rule.must_be):
+        if not _is_as_asked(site, name, rule.must_be):
             what = f"input {rule.input} ({name!r}) must be {_MUST_BE.get(rule.must_be, rule.must_be)}"
             yield site.error("input", what, _MEND.get(rule.must_be, "Reshape it"))
 
@@ -155,6 +184,10 @@ _MUST_BE = {
     "zero": "a constant of zeros",
     "absent": "left out",
     "static": "without free axes",
+    "broadcast": "of a shape that broadcasts to that of the output",
+    "rank 0": "a scalar",
+    **{f"rank {rank}": f"of {rank} axes" for rank in (1, 2, 3, 4)},
+    **{f"rank {rank} or more": f"of {rank} axes or more" for rank in (1, 2, 3, 4)},
 }
 _MEND = {
     "constant": "Make it an initialiser",
@@ -162,19 +195,42 @@ _MEND = {
     "zero": "Make it an initialiser of zeros",
     "absent": "Write the operator out with others",
     "static": "Fix its shape",
+    **dict.fromkeys(("an axis", "different axes", "not negative", "positive"), "Use other values"),
 }
 
 
 def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
+    scope = site.scope
     if must_be in ("constant", "weights"):
-        return site.scope.is_constant(name, weights=must_be == "weights")
+        return scope.is_constant(name, weights=must_be == "weights")
     if must_be == "zero":
-        value = site.scope.value_of(name)
-        return site.scope.is_constant(name) and (value is None or not value.astype(bool).any())
-    shape = site.scope.shape_of(name)
+        value = scope.value_of(name)
+        return scope.is_constant(name) and (value is None or not value.astype(bool).any())
+    if must_be == "absent":
+        return False
+    if must_be in _VALUES:
+        value = scope.value_of(name)
+        return value is None or value.dtype.kind not in "iuf" or _VALUES[must_be](value, scope.shape_of(site.input(0)))
+    shape = scope.shape_of(name)
+    if shape is None:
+        return True
     if must_be == "static":
-        return shape is None or -1 not in shape
-    return must_be != "absent" and (shape is None or len(shape) == int(must_be.removeprefix("rank ")))
+        return -1 not in shape
+    if must_be == "one element":
+        return -1 in shape or math.prod(shape) == 1
+    if must_be == "broadcast":
+        output = scope.shape_of(site.node.output[0])
+        return output is None or broadcasts(shape, output)
+    _, rank, *or_more = must_be.split()
+    return len(shape) >= int(rank) if or_more else len(shape) == int(rank)
+
+
+_VALUES: dict[str, Callable[[NDArray[Any], tuple[int, ...] | None], bool]] = {
+    "positive": lambda value, data: bool((value > 0).all()),
+    "not negative": lambda value, data: bool((value >= 0).all()),
+    "different axes": lambda value, data: data is None or len({*(value.ravel() % max(len(data), 1))}) == value.size,
+    "an axis": lambda value, data: data is None or bool(((value >= -len(data)) & (value < len(data))).all()),
+}
 
 
 def _outputs(site: Site, table: Table) -> Iterator[Finding]:
@@ -185,13 +241,6 @@ def _outputs(site: Site, table: Table) -> Iterator[Finding]:
 
 
 _RULES = (
-    contract_findings,
-    _types,
-    _unknown_type,
-    _float64,
-    _uint8,
-    _quantised_weights,
-    _attributes,
-    _inputs,
+    *(contract_findings, _types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs),
     _outputs,
 )

@@ -57,11 +57,37 @@ def _resize(site: Site, table: Table) -> Iterator[Finding]:
 def _attention(site: Site, table: Table) -> Iterator[Finding]:
     if site.input(3) and site.attribute("is_causal"):
         yield site.error("attribute", "is_causal=1 is not taken with a mask", "Put the causal part into the mask")
-    widths = [shape[-1] for name in (site.input(1), site.input(2)) if (shape := site.scope.shape_of(name))]
-    if len(set(widths)) > 1 and -1 not in widths:
-        yield site.error("input", f"K and V are of different widths, {widths[0]} and {widths[1]}", "Pad one of them")
-    what = "sizes and types without a kernel of their own are refused by the compiler"
-    yield site.finding("warning", "attention", what, "Build an engine early, or write attention as two products")
+    queries, keys, values = (site.scope.shape_of(site.input(index)) for index in range(3))
+    if keys and values and -1 not in (keys[-1], values[-1]) and keys[-1] != values[-1]:
+        what = f"K and V are of different widths, {keys[-1]} and {values[-1]}"
+        yield site.error("input", what, "Pad one of them")
+    if table.target != "tensorrt-rtx" or site.scope.type_of(site.input(0)) is None or not queries or not keys:
+        what = "sizes and types without a kernel of their own are refused by the compiler"
+        yield site.finding("warning", "attention", what, "Build an engine early, or write attention as two products")
+    elif problem := _no_kernel(site, queries, keys):
+        yield site.error("attention", f"the compiler has no kernel for {problem}", "Write attention as two products")
+
+
+def _no_kernel(site: Site, queries: tuple[int, ...], keys: tuple[int, ...]) -> str:
+    """Why TensorRT-RTX 1.7.1 does not compile an Attention; measured."""
+    kind, mask = site.scope.type_of(site.input(0)), site.input(3) and site.scope.type_of(site.input(3))
+    if kind == "FLOAT":
+        return "FLOAT"
+    if mask and mask not in ("BOOL", kind):
+        return f"a mask of {mask} with data of {kind}"
+    batch, steps = queries[0], queries[-2]
+    heads = queries[1] if len(queries) == 4 else site.attribute("q_num_heads")
+    of_keys = keys[1] if len(keys) == 4 else site.attribute("kv_num_heads")
+    if not isinstance(heads, int) or not isinstance(of_keys, int) or heads == 0 or of_keys == 0:
+        return "an unknown number of heads"
+    if min(heads, of_keys) > 0 and heads % of_keys:
+        return f"{heads} heads of queries with {of_keys} of keys"
+    width = queries[-1] if len(queries) == 4 else queries[-1] // heads
+    if 0 <= width <= 8 or width > 256:
+        return f"heads of {width} values: 9 to 256 are taken"
+    if batch == 1 and (heads == 1 or (steps == 1 and keys[-2] != 1)):
+        return "a single head or a single query, with a batch of one"
+    return ""
 
 
 def _if(site: Site, table: Table) -> Iterator[Finding]:
@@ -79,13 +105,34 @@ def _if(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def _loop(site: Site, table: Table) -> Iterator[Finding]:
-    """A Loop without a condition: the parser does not register the condition that the body is given."""
+    """A Loop without a trip count or a condition, and states that change their size."""
     body = next((a.g for a in site.node.attribute if a.name == "body"), None)
-    if body is None or site.input(1) or len(body.input) < 2:
+    if body is None or len(body.input) < 2 or not body.output:
         return
-    if any(body.input[1].name in node.input for node in body.node):
+    if not site.input(1) and any(body.input[1].name in node.input for node in body.node):
+        # which the parser does not register
         what = "it has no condition, and its body reads the condition, which the parser then does not know"
         yield site.error("loop-condition", what, "Give it an initialiser of value true as its condition")
+    if not site.input(0) and len(body.output) > len(body.input) - 1:
+        what = "it collects outputs and has no trip count, which decides their size"
+        yield site.error("loop-size", what, "Give it the largest number of trips")
+    for before, after in zip(body.input[2:], body.output[1:], strict=False):
+        sizes = [shape_of(value.type) for value in (before, after) if value.type.tensor_type.HasField("shape")]
+        if len(sizes) == 2 and (len(sizes[0]) != len(sizes[1]) or any(map(_grows, *sizes))):
+            what = f"the state {before.name!r} is {list(sizes[0])} before a trip and {list(sizes[1])} after it"
+            yield site.error("loop-size", what, "Keep its size, for example in a buffer that is filled")
+
+
+def _grows(before: int, after: int) -> bool:
+    return -1 not in (before, after) and before != after
+
+
+def _loop_size(site: Site, table: Table) -> Iterator[Finding]:
+    """A size inside a loop that depends on the trip."""
+    names = [site.input(index) for index in _SHAPES[site.node.op_type]]
+    if odd := [name for name in names if name and site.scope.is_of_loop(name)]:
+        what = f"input {odd[0]!r} decides a size and differs from trip to trip"
+        yield site.error("loop-size", what, "Use Gather for one element, or sizes that stay")
 
 
 def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
@@ -109,15 +156,15 @@ def _shape_input(site: Site, table: Table) -> Iterator[Finding]:
 
 
 OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {
-    **dict.fromkeys(_SHAPES, (_shape_input,)),
+    **dict.fromkeys(_SHAPES, (_shape_input, _loop_size)),
     "Attention": (_attention,),
     "Einsum": (_einsum,),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), RECURRENT_RULES),
     "If": (_if,),
     "Loop": (_loop, _one_row_state),
     "Mod": (_mod,),
-    "Range": (_range, _shape_input),
-    "Resize": (_resize, _shape_input),
+    "Range": (_range, _shape_input, _loop_size),
+    "Resize": (_resize, _shape_input, _loop_size),
     "Scan": (_one_row_state,),
-    "TopK": (_top_k, _shape_input),
+    "TopK": (_top_k, _shape_input, _loop_size),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,12 +45,27 @@ class AttributeRule:
     Attributes:
         attribute: Its name in ONNX.
         allowed: The values that each of its elements may have; with none, the attribute must be left out.
-        required: Whether it must be there; then `allowed` says nothing.
+        required: Whether it must be there; then the others say nothing.
+        least: The least that each element may be; where there is a least or a most, `allowed` says nothing.
+        most: The most that it may be.
     """
 
     attribute: str
     allowed: tuple[int | float | str, ...]
     required: bool
+    least: float
+    most: float
+
+    @property
+    def bounds(self) -> bool:
+        """Whether it bounds a number."""
+        return self.least > -math.inf or self.most < math.inf
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> AttributeRule:
+        """A row of the data file."""
+        least, most = row.get("least", -math.inf), row.get("most", math.inf)
+        return cls(row["attribute"], tuple(row.get("allowed", ())), row.get("required", False), least, most)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +76,18 @@ class InputRule:
         input: Its number, from 0.
         must_be: A word that the data file explains.
         types: The types of the first input for which it holds; with none, all.
+        since: The opset from which on it holds.
     """
 
     input: int
     must_be: str
     types: frozenset[str]
+    since: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> InputRule:
+        """A row of the data file."""
+        return cls(row["input"], row["must_be"], frozenset(row.get("types", ())), row.get("since", 0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +164,7 @@ class Table:
         quantised: The quantised types.
         operators: Operator -> types of its data, None where they are unknown.
         attributes: Operator -> rules for its attributes.
+        one_more_axis: Operators whose `axis` may be the number of axes, too.
         inputs: Operator -> rules for its inputs.
         outputs: Operator -> the most outputs.
         sizes: Operator -> the sizes of its inputs.
@@ -159,6 +183,7 @@ class Table:
     quantised: frozenset[str]
     operators: Mapping[str, frozenset[str] | None]
     attributes: Mapping[str, tuple[AttributeRule, ...]]
+    one_more_axis: frozenset[str]
     inputs: Mapping[str, tuple[InputRule, ...]]
     outputs: Mapping[str, int]
     sizes: Mapping[str, SizeRule]
@@ -182,17 +207,9 @@ def load_table(target: LintTarget) -> Table:
         types=frozenset(data["types"]["known"]) - frozenset(data["types"]["absent"].get(target, ())),
         quantised=frozenset(data["types"]["quantised"]),
         operators=_operators(data, target),
-        attributes=_by_operator(
-            [
-                (row, AttributeRule(row["attribute"], tuple(row.get("allowed", ())), row.get("required", False)))
-                for row in data["attributes"]
-            ],
-            target,
-        ),
-        inputs=_by_operator(
-            [(row, InputRule(row["input"], row["must_be"], frozenset(row.get("types", ())))) for row in data["inputs"]],
-            target,
-        ),
+        attributes=_by_operator([(row, AttributeRule.of(row)) for row in data["attributes"]], target),
+        one_more_axis=frozenset(data["axes"]["one_more"]),
+        inputs=_by_operator([(row, InputRule.of(row)) for row in data["inputs"]], target),
         outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
         sizes={name: _sizes(row) for row in data["sizes"] for name in row["operators"]},
         recurrent=_recurrent(data["recurrent"]),

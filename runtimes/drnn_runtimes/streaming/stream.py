@@ -22,6 +22,8 @@ from drnn_runtimes.session import Session
 from drnn_runtimes.streaming.buffers import Lines, Rings
 from drnn_runtimes.streaming.state import StreamState
 
+_BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
+
 
 class Stream:
     """`batch` sequences that are fed in step, by one thread at a time; see `drnn_runtimes.runtime.Runtime.stream`."""
@@ -155,15 +157,11 @@ class Stream:
         """Go on where `state` was taken, perhaps on another runtime or with another chunk length.
 
         Raises:
-            InputError: The state is of another model or batch, or holds more waiting samples than fit this graph's
-                chunk. Nothing is changed.
+            InputError: The state is of another model, batch or shape, holds what is no sample or not finite, or more
+                waiting samples than fit this graph's chunk. Nothing is changed.
         """
         with self._exclusive():
-            shapes = {name: line.shape for name, line in self._memory.lines().items()}
-            state.check(self._model, shapes, self._batch)
-            if state.waiting.shape[1] >= self._graph.steps:
-                what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
-                raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
+            self._check_state(state)
             self._memory.set_lines(state.lines)
             self._late = self._graph.delay
             self._waiting, self._steps = state.waiting.shape[1], state.steps
@@ -173,7 +171,7 @@ class Stream:
         """Write `state()` to a file, whole or not at all.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or the state is not finite.
         """
         self.state().save(path)
 
@@ -183,7 +181,8 @@ class Stream:
         Raises:
             InputError: The file is damaged or no state, or `restore` refuses it.
         """
-        self.restore(StreamState.load(path))
+        room = self._input.nbytes + sum(line.nbytes for line in self._memory.lines().values())
+        self.restore(StreamState.load(path, room + _BESIDE))
 
     def close(self) -> None:
         """End the stream; it takes no more samples."""
@@ -224,6 +223,18 @@ class Stream:
             line[rows] = 0
         self._memory.set_lines(lines)
         self._late = self._graph.delay
+
+    def _check_state(self, state: StreamState) -> None:
+        """Refuse what `restore` refuses. Waiting samples are as good as those that are pushed."""
+        shapes = {name: line.shape for name, line in self._memory.lines().items()}
+        state.check_for(self._model, shapes, self._batch)
+        try:
+            self._check(state.waiting, None)
+        except InputError as error:
+            raise InputError(f"the state's waiting {error.message}", error.fix) from error
+        if state.waiting.shape[1] >= self._graph.steps:
+            what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
+            raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
 
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input

@@ -169,3 +169,7 @@ def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -
     with pytest.raises(InputError, match="is not empty and not a Triton model"):
         write_repository(bundle, tmp_path / "models", "other")
     write_repository(bundle, tmp_path / "models", "waves")  # again: replaced
+    (tmp_path / "models" / "waves" / "2").mkdir()
+    (tmp_path / "models" / "waves" / "2" / "model.onnx").write_text("a version of somebody's own", encoding="utf-8")
+    with pytest.raises(InputError, match=r"files that would be deleted: 2/model\.onnx"):
+        write_repository(bundle, tmp_path / "models", "waves")

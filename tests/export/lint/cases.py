@@ -22,7 +22,7 @@ TAKEN: dict[str, onnx.ModelProto] = {
         for cell in ("RNN", "GRU", "LSTM")
         for way in ("forward", "reverse", "bidirectional")
     },
-    **{f"{cell}, clip": recurrent(cell, clip=1.0) for cell in ("RNN", "GRU", "LSTM")},
+    **{f"{cell}, clip": recurrent(cell, clip=1.0) for cell in ("RNN", "GRU")},
     **{f"{cell}, sequence_lens": recurrent(cell, extra=["", "lengths"]) for cell in ("RNN", "GRU", "LSTM")},
     **{f"RNN, {name}": recurrent("RNN", activations=[name]) for name in ("Relu", "Softsign", "HardSigmoid", "Elu")},
     "GRU, linear_before_reset": recurrent("GRU", linear_before_reset=1),
@@ -194,6 +194,16 @@ NOT_COMPILED: dict[str, onnx.ModelProto] = {
 # Graphs that it takes in silence and computes as something else; `test_what_the_parser_misreads` shows what.
 MISTAKEN: dict[str, tuple[str, onnx.ModelProto]] = {
     **{f"{cell}, batch first": ("layout", recurrent(cell, layout=1)) for cell in ("RNN", "GRU", "LSTM")},
+    "LSTM, clip": ("clip", recurrent("LSTM", clip=1.0)),
+    **{
+        f"RNN, {name} without its parameters": ("activation-value", recurrent("RNN", activations=[name]))
+        for name in ("ScaledTanh", "Softplus", "ThresholdedRelu")
+    },
+    "Slice backwards to the largest number": (
+        "slice-end",
+        one("Slice", {"s": np.array([2]), "e": np.array([2**63 - 1]), "a": np.array([0]), "t": np.array([-1])}),
+    ),
+    "Pad that wraps and cuts": ("pad-wrap", one("Pad", {"p": np.array([1, 0, -1, 0])}, mode="wrap", opset=19)),
     "float64 input": ("float64", one("Tanh", kind=(DOUBLE, [3]))),
     "float64 weights": ("float64", graphs.cast_from(np.ones(3))),
     "float64 by Cast": ("float64", graphs.wide_node("Cast", to=DOUBLE)),

@@ -1,6 +1,6 @@
 """What NVIDIA's own TensorRT-RTX parser, and its compiler if asked, say of ONNX files; in child processes.
 
-Run as a script it reads {"files": [...], "build": bool, "shapes": {...}} and writes a line of JSON before and after
+Run as a script it reads {"files": [...], "build": bool, "fed": {...}} and writes a line of JSON before and after
 each file, so that a crash tells which file it was. A crash or a build without end counts as refused.
 """
 
@@ -11,9 +11,11 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 SECONDS = 60.0  # without a word
 
@@ -29,25 +31,25 @@ class Verdict:
     layers: tuple[str, ...] = ()
 
 
-Shapes = Mapping[Path, Mapping[str, Sequence[int]]]
+Fed = Mapping[Path, Mapping[str, NDArray[Any]]]
 
 
 def verdicts(
-    files: Iterable[Path], *, build: bool = False, shapes: Shapes | None = None, seconds: float = SECONDS
+    files: Iterable[Path], *, build: bool = False, fed: Fed | None = None, seconds: float = SECONDS
 ) -> dict[Path, Verdict]:
     """A verdict for each file.
 
     Args:
         files: ONNX files.
         build: Whether to compile as well.
-        shapes: File -> input -> the shape to compile it for, where it has free axes.
+        fed: File -> what its inputs are fed: compiled for these shapes, and for these values where they are shapes.
         seconds: Without a word, after which a file counts as refused.
     """
     found: dict[Path, Verdict] = {}
     waiting = list(files)
-    fixed = {str(file): {name: list(shape) for name, shape in of.items()} for file, of in (shapes or {}).items()}
+    known = {str(file): {name: _as_json(value) for name, value in of.items()} for file, of in (fed or {}).items()}
     while waiting:
-        request = {"files": [str(file) for file in waiting], "build": build, "shapes": fixed, "path": sys.path}
+        request = {"files": [str(file) for file in waiting], "build": build, "fed": known, "path": sys.path}
         ended, failed = _one_child(request, seconds, found)
         if ended is not None:
             found[ended] = Verdict(False, failed)
@@ -55,6 +57,10 @@ def verdicts(
             raise AssertionError(f"the child process says nothing: {failed}")
         waiting = [file for file in waiting if file not in found]
     return found
+
+
+def _as_json(value: NDArray[Any]) -> dict[str, Any]:
+    return {"shape": value.shape, "values": value.ravel().tolist() if value.dtype.kind in "ib" else None}
 
 
 def _one_child(request: Mapping[str, Any], seconds: float, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
@@ -122,7 +128,7 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(module.ComputeCapability.SM86, 0)
-        _add_profile(builder, config, network, request["shapes"].get(file, {}))
+        _add_profile(builder, config, network, request["fed"].get(file, {}))
         built = builder.build_serialized_network(network, config) is not None
     layers = [network.get_layer(index).get_output(0) for index in range(network.num_layers)]
     return {
@@ -134,13 +140,17 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
     }
 
 
-def _add_profile(builder: Any, config: Any, network: Any, shapes: Mapping[str, Sequence[int]]) -> None:
-    """The given shape alone, for every input with free axes."""
+def _add_profile(builder: Any, config: Any, network: Any, fed: Mapping[str, Any]) -> None:
+    """What is fed and nothing else, for every input with free axes and for those that are shapes."""
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        if -1 in tuple(tensor.shape) and tensor.name in shapes:
-            profile.set_shape(tensor.name, *[tuple(shapes[tensor.name])] * 3)
+        if tensor.name not in fed:
+            continue
+        if -1 in tuple(tensor.shape):
+            profile.set_shape(tensor.name, *[tuple(fed[tensor.name]["shape"])] * 3)
+        if tensor.is_shape_tensor and fed[tensor.name]["values"] is not None:
+            profile.set_shape_input(tensor.name, *[fed[tensor.name]["values"]] * 3)
     config.add_optimization_profile(profile)
 
 

@@ -21,7 +21,7 @@ _COMMANDS = {
     "import": "Turn a network that other PyTorch code trained into a checkpoint.",
     "inspect": "Verify a bundle and show what is in it.",
     "lint": "Check what TensorRT's ONNX parsers will make of an ONNX file.",
-    "parity": "Check that every runtime computes what a bundle's golden data says.",
+    "parity": "Check that every runtime computes what float64 makes of a bundle's weights.",
     "plan": "Compare a network's graphs by what they cost on a target, and recommend one.",
     "report": "Write the results page from the results of experiments.",
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",

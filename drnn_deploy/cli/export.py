@@ -124,6 +124,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
     for engine in result.engines:
         _show_engine(console, engine)
     show_parity(console, result.parity)
+    for note in result.parity.notes:
+        console.print(f"note    {note}")
     code = f"(exit code {result.exit_code}) " if result.exit_code else ""
     console.print(verdict(result.exit_code == 0), f"{code}{model} -> {result.bundle.folder}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import cast, get_args
 
 from drnn_core.errors import InputError
@@ -163,18 +162,3 @@ def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
     """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
     size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
     return size > _RING_BYTES if options.ring is None else options.ring
-
-
-def stream_length(spec: ModelSpec, requests: Sequence[GraphRequest], longest: int = 4096) -> int:
-    """The time steps of the golden stream: two chunks of every graph, and each delay line twice round if there is room.
-
-    Args:
-        spec: The network.
-        requests: The graphs with state.
-        longest: The most steps that delay lines are a reason for.
-
-    Returns:
-        Time steps.
-    """
-    chunk = max(request.steps for request in requests)
-    return max(2 * chunk, min(2 * max(spec.dilations) + chunk, longest))

@@ -27,7 +27,7 @@ from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
 from drnn_models.memory import training_needs
-from drnn_runtimes.torch import tf32
+from drnn_runtimes.torch import float32_products
 
 _SAVE_SECONDS = 30.0
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -241,7 +241,7 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
     batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
     inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
     run.optimizer.zero_grad()
-    with tf32(training.tf32):
+    with float32_products(tf32=training.tf32):
         with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
             outputs = run.model(inputs)
         loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
@@ -274,7 +274,7 @@ def evaluate(
     device = model.head.weight.device
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode(), tf32(False):
+        with torch.inference_mode(), float32_products():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs).to(device)).cpu().numpy()
         return outputs
 

@@ -18,9 +18,10 @@ from drnn_deploy.debug.explain import expected_for, with_differences
 from drnn_deploy.debug.isolate import IsolatedStages, isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.stage_errors import Expected, noises
-from drnn_deploy.debug.stages import Stage, rows_at, stages_of
+from drnn_deploy.debug.stages import Stage, stages_of
 from drnn_deploy.debug.stages import given as given_tensor
 from drnn_deploy.debug.verdict import Evidence
+from drnn_deploy.parity.state_layout import rows_at
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle

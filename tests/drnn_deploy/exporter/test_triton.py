@@ -15,7 +15,6 @@ from tritonclient.grpc import model_config_pb2
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter.triton import model_config, write_repository
-from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.checkpoint import save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
@@ -96,8 +95,8 @@ def test_served_sequences_of_different_lengths_get_what_each_alone_would(name: s
     for sequence, answer in zip(sequences, serve(config, place / "1" / "model.onnx", sequences), strict=True):
         reference = run_reference(case.spec, case.weights, sequence[None])
         assert answer.shape == reference.outputs[0].shape
-        assert np.abs(answer - reference.outputs[0]).max() <= NOISE_MULTIPLE * reference.noise(
-            Case(case.spec, case.weights, sequence[None]).torch_outputs()
+        assert (
+            np.abs(answer - reference.outputs[0]).max() <= Case(case.spec, case.weights, sequence[None]).limit().max()
         )
 
 

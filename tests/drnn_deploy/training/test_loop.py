@@ -583,25 +583,28 @@ def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(model: list[str], t
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_tf32_is_off_unless_the_recipe_asks_for_it(allowed: bool, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf32_is_off_unless_the_recipe_asks_for_it(allowed: bool, state: Path) -> None:
     """Forward and backward passes, which cuDNN may round by torch's default; validation never."""
-    seen: dict[str, set[tuple[bool, bool]]] = {"training": set(), "validation": set()}
+    seen: dict[str, set[tuple[str, str]]] = {"training": set(), "validation": set()}
 
     def look(*_: object) -> None:
         where = "training" if torch.is_grad_enabled() else "validation"
-        seen[where].add((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        switches = (torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+        seen[where].add(tuple(switch.fp32_precision for switch in switches))  # type: ignore[arg-type]
 
     def backward(tensor: torch.Tensor, real: Any = torch.Tensor.backward) -> None:
         look()
         real(tensor)
 
-    monkeypatch.setattr(torch.Tensor, "backward", backward)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.backends.cudnn.rnn.fp32_precision
     run = TrainingRun.start(recipe_of(f"training.tf32={str(allowed).lower()}", "training.evaluate_every=20"))
     run.model.register_forward_hook(look)
-    next(train(run, state))
-    assert seen == {"training": {(allowed, allowed)}, "validation": {(False, False)}}
-    assert torch.backends.cudnn.allow_tf32
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", backward)
+        next(train(run, state))
+    during = "tf32" if allowed else "ieee"
+    assert seen == {"training": {(during, during)}, "validation": {("ieee", "ieee")}}
+    assert torch.backends.cudnn.rnn.fp32_precision == before
 
 
 # evaluation

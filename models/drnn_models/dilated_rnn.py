@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import torch
@@ -32,6 +33,12 @@ class DilatedRNN(nn.Module):
             initialise(layer, spec.cell)
         self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
         self._indices: dict[tuple[torch.device, int, int], Tensor] = {}  # of `_selected`
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Put the spec into the state dict's metadata, which `torch.save` keeps: the weights do not say it all."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]]["spec"] = json.dumps(self.spec.to_json())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 
 from drnn_core.errors import InputError, ParityError
-from drnn_core.types import Examples
-from drnn_deploy.exporter.golden import make_golden
 from drnn_deploy.importing.recorded import Recorded, read_recorded, snippet
+from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.golden import known_answer
 from drnn_deploy.parity.results import CaseResult
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.interop.convert import Imported
@@ -53,8 +52,7 @@ def compare_with_original(imported: Imported, path: Path) -> tuple[CaseResult, .
 def _golden(checkpoint: Checkpoint, pair: Recorded) -> GoldenCase:
     """The network's own outputs in float64, and their noise in float32."""
     narrow = pair.inputs if pair.inputs.dtype == np.int64 else pair.inputs.astype(np.float32)
-    examples = Examples(narrow, np.zeros(len(narrow), np.int64), "the original")
-    case = make_golden(dataclasses.replace(checkpoint, examples=examples), narrow.shape[1])[-1]
+    case = known_answer(checkpoint.dilated, checkpoint.weights, CaseInputs(pair.name, narrow), ())
     outputs = run_reference(checkpoint.dilated, checkpoint.weights, pair.inputs).outputs
     return GoldenCase(pair.name, pair.inputs, outputs.astype(np.float64), case.noise)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +159,13 @@ def test_whole_matrix_of_a_checkpoint_passes_and_each_row_has_its_name_and_time(
 def count_float64(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]:
     """(module, inputs) -> how often it had the float64 loop compute them."""
     found: Counter[tuple[str, bytes]] = Counter()
+
+    def count(name: str, right: Callable[..., Any], *words: Any, **options: Any) -> Any:
+        found[name, words[2].tobytes()] += 1
+        return right(*words, **options)
+
     for module, function in ((golden, "answer"), (task_metrics, "answer"), (reference_runtime, "run_reference")):
-
-        def counted(
-            *words: Any, name: str = module.__name__, right: Any = getattr(module, function), **options: Any
-        ) -> Any:
-            found[name, words[2].tobytes()] += 1
-            return right(*words, **options)
-
+        counted = functools.partial(count, module.__name__, getattr(module, function))
         monkeypatch.setattr(module, function, counted)
     return found
 

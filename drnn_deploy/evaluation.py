@@ -69,10 +69,12 @@ def evaluate_checkpoint(
     """
     import torch
 
+    from drnn_runtimes.torch import float32_products
+
     model = checkpoint.network()
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_products():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
         return outputs
 
@@ -120,7 +122,7 @@ def evaluate_bundle(
                 result, predictions = _evaluate(predict, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
-            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
+            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat(graph)))
     return results
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from drnn_deploy.parity.results import ParityReport, ParityRow, TaskResult
+    from drnn_deploy.parity.results import ParityReport, TaskResult
 
 _LOG_WIDTH = 120
 
@@ -44,7 +44,12 @@ def verdict(passed: bool) -> Text:
 
 
 def styled(word: str, style: str) -> Text:
-    """A word with a style, which it can have in no other way: see `PlainConsole`."""
+    """A word with a style, which it can have in no other way: see `PlainConsole`.
+
+    Args:
+        word: Any text; what a terminal would obey in it is shown as what it is.
+        style: Of rich, for example "green".
+    """
     from rich.text import Text
 
     return Text(printable(word), style)
@@ -97,7 +102,7 @@ def show_parity(console: Console, report: ParityReport) -> None:
     """
     from rich.table import Table
 
-    from drnn_deploy.reports.text import row_cells
+    from drnn_deploy.reports.text import describe_file, failures, row_cells, uncompared
 
     names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
@@ -108,13 +113,22 @@ def show_parity(console: Console, report: ParityReport) -> None:
     table.add_column("verdict")
     for row in report.rows:
         cells = row_cells(row)
-        table.add_row(*(cells[column] for column in (*names, *figures)), verdict(row.passed))
+        table.add_row(
+            *(cells[column] for column in (*names, *figures)),
+            styled(row.verdict.upper(), "green" if row.passed else "red"),
+        )
     console.print(table)
     for row in report.rows:
         if not row.passed:
-            console.print(verdict(False), f"{row.runtime} {row.graph}: {_detail(row)}")
+            reason = next(iter(failures(row)), "no golden case fits this graph")
+            console.print(styled(row.verdict.upper(), "red"), f"{row.runtime} {row.graph}: {reason}")
+    for file in report.files:
+        if not file.passed:
+            console.print(verdict(False), describe_file(file))
     if not report.compared:
         console.print(verdict(False), "no runtime besides the reference ran, so nothing was compared")
+    for sentence in uncompared(report):
+        console.print(f"note    {sentence}")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {caveat}")
     for entry in report.missing:
@@ -144,10 +158,3 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
     console.print(table)
     for source in dict.fromkeys(result.source for result in results):
         console.print(f"data    {source}")
-
-
-def _detail(row: ParityRow) -> str:
-    from drnn_deploy.reports.text import describe
-
-    bad = next((case for case in row.cases if not case.passed), None)
-    return row.error if row.error or bad is None else describe(bad)

@@ -38,12 +38,12 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         pruned = "pruned" if graph.pruned else "not pruned"
         console.print(
             f"graph    {graph.file}: {graph.name}, {graph.steps} steps, batch {batch}, {pruned}, {graph.precision}, "
-            f"opset {graph.opset}, {graph.nodes:,} nodes"
+            f"opset {graph.opset}, {graph.nodes:,} nodes{graph.lateness}"
         )
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
     for case in opened.golden:
-        line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.noise:.1e}, {case.source}"
+        line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.largest_noise:.1e}, {case.source}"
         console.print(line)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(styled("intact", "green"), f"  {len(opened.files)} files have the sha256 that the manifest says")
@@ -58,7 +58,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "task": bundle.task,
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
-        "golden": [{"name": case.name, "noise": case.noise, "source": case.source} for case in bundle.golden],
+        "golden": [{"name": case.name, "noise": case.largest_noise, "source": case.source} for case in bundle.golden],
         "files": bundle.files,
         "versions": bundle.versions,
     }

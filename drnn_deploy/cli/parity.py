@@ -58,6 +58,17 @@ if TYPE_CHECKING:
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
+@click.option(
+    "--golden",
+    is_flag=True,
+    help="Believe a bundle's golden data, where computing float64 from its weights takes too long. The report says so.",
+)
+@click.option(
+    "--against",
+    metavar="CHECKPOINT",
+    type=click.Path(path_type=Path),
+    help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
+)
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
 @click.option("--rtol", type=float, help="Added to it: a share of the largest |output|.")
@@ -99,7 +110,7 @@ def parity(
     json_path: str | None,
     **options: Any,
 ) -> int:
-    """Check that every runtime computes what a bundle's float64 golden data says.
+    """Check that every runtime computes what float64 makes of a bundle's weights, and that its files hold that.
 
     A CHECKPOINT is exported in several forms, batches and lengths for the check, and these are not kept. Exit code 1
     where a runtime's numbers are off or worse than the baseline's, 3 where one that was asked for cannot run, or

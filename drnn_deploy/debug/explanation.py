@@ -75,7 +75,8 @@ class Explanation:
         runtime: The name of the runtime that failed.
         graph: The name of the graph.
         case: The golden case that the values are of.
-        culprit: The first stage that is wrong on right inputs, `golden data`, `edges`, `runtime`, or "" for none.
+        culprit: The first stage that is wrong on right inputs, `golden data`, `edges`, `runtime`, `conditioning`, or
+            "" for none.
         verdict: One sentence.
         findings: What in the graph differs from what the bundle's weights make; the culprit's come first.
         stages: Every stage, in the network's order.

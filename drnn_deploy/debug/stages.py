@@ -7,21 +7,18 @@ A graph is run once or, with states, once a chunk. Its stages are `input` (what 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_deploy.parity.state_layout import Array, Times, Trace, rows_at
 from drnn_export.emitter.emit import boundaries
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.bundle.graph_kind import INPUT
-from drnn_runtimes.streaming.delay_lines import line_name, next_states
-
-Array = NDArray[np.floating]
-Trace = Mapping[str, Array]  # see `drnn_runtimes.reference.loop.Reference.trace`
-Times = NDArray[np.int64]
+from drnn_runtimes.streaming.delay_lines import line_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,21 +154,6 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
     return np.pad(flat[:size], (0, max(0, size - len(flat)))).reshape(shape)
 
 
-def rows_at(values: Array, steps: Times) -> Array:
-    """Pick time steps.
-
-    Args:
-        values: (B, T, H).
-        steps: Time steps, (n,) int64, also outside 0..T-1.
-
-    Returns:
-        (B, n, H), zeros where there is no such step.
-    """
-    inside = (steps >= 0) & (steps < values.shape[1])
-    rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
-    return np.where(inside[None, :, None], rows, 0.0)
-
-
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
     """The rows of every state output, by layer.
 
@@ -196,59 +178,3 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
             width = spec.hidden[int(source[1:].partition("_")[0])]
             every.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
     return every
-
-
-def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The right state inputs of a run; a ring gets the oldest rows of each line.
-
-    Args:
-        spec: The network.
-        graph: One of its graphs, as a bundle describes it.
-        trace: The float64 values of the whole sequences (`Reference.trace`), (B, T, H) each.
-        run: The run's number, from 0; a graph with states runs once a chunk.
-
-    Returns:
-        Name of the input -> (B, rows, H) float64.
-    """
-    taken = {tensor.name: tensor.shape[1] for tensor in graph.inputs}
-    lines = _lines(spec, graph, trace, run)
-    return {before: lines[line_name(before)][:, : taken[before]] for before, _ in graph.states}
-
-
-def states_after(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The right state outputs of a run; a ring gives the newest rows of each line.
-
-    Args:
-        spec: As for `states_before`.
-        graph: As for `states_before`.
-        trace: As for `states_before`.
-        run: As for `states_before`.
-
-    Returns:
-        Name of the output -> (B, rows, H) float64.
-    """
-    return next_states(graph, _lines(spec, graph, trace, run + 1))
-
-
-def _lines(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """Whole delay lines before a run, by the names that states have without their prefix."""
-    late = 1 if graph.emission == "skewed" else 0
-    ages = [np.arange(-dilation, 0) for dilation in spec.dilations]
-    batch, kinds = len(trace["input"]), spec.cell_states
-    lines = {
-        f"l{layer}_{kind}": rows_at(trace[f"l{layer}_{kind}"], run * graph.steps - late * layer + ages[layer])
-        for layer in range(spec.layers)
-        for kind in kinds
-    }
-    top = run * graph.steps - late * (spec.layers - 1)
-    lines["fusion"] = rows_at(trace[f"l{spec.layers - 1}_h"], top + np.arange(1 - spec.window, 0))
-    if late:
-        wide = max(spec.hidden)
-        for kind in kinds:
-            every = [lines[f"l{layer}_{kind}"] for layer in range(spec.layers)]
-            lines[f"lines_{kind}"] = np.concatenate(
-                [np.pad(line, ((0, 0), (0, 0), (0, wide - line.shape[2]))) for line in every], axis=1
-            )
-        reached = (np.arange(spec.layers) < run).astype(np.float64)
-        lines["started"] = np.tile(reached[None, :, None], (batch, 1, 1))
-    return lines

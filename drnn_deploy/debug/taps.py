@@ -17,8 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from drnn_core.types import TensorInfo
-from drnn_deploy.debug.stages import Array, Stage, Trace, given, states_before
+from drnn_deploy.debug.stages import Stage, given
 from drnn_deploy.parity.inference import batches
+from drnn_deploy.parity.state_layout import Array, Trace, states_before
 from drnn_export.onnx_surgery import given_name, tensor_infos
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo

@@ -11,14 +11,17 @@ from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.plain_data import read_json
-from drnn_deploy.exporter.golden import make_golden, make_stream
-from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
+from drnn_deploy.exporter.options import ExportOptions, graph_requests
+from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
+from drnn_export.emitter.range import largest_input
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
@@ -104,7 +107,8 @@ def export(
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
-        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, _golden(checkpoint, requests))
+        answers = known_answers(checkpoint, requests)
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden_cases(answers, requests))
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -112,16 +116,17 @@ def export(
             for graph, expected in zip(graphs, seconds, strict=True)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
             required=options.runtimes is not None,
+            answers=answers,
             tolerance=tolerance,
             notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines))
 
 
@@ -140,7 +145,7 @@ def write_bundle(
         checkpoint: The network.
         folder: The bundle's folder.
         requests: The graphs to emit.
-        golden: The golden cases, which must fit the graphs; see `drnn_deploy.exporter.golden`.
+        golden: The golden cases, which must fit the graphs; see `golden_cases`.
         options: Only `node_budget` and `profile` matter.
         notify: Gets a line on what is done at the moment.
 
@@ -153,7 +158,7 @@ def write_bundle(
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden)
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs)
+        _write_manifest(draft, checkpoint, graphs)
     return Bundle.open(folder, verify=False)
 
 
@@ -185,14 +190,34 @@ def _backends(options: ExportOptions) -> list[Backend]:
     return [name for name in BACKENDS if name in options.engines]
 
 
-def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
-    whole = [request.steps for request in requests if request.form == "sequence"]
-    streamed = [request for request in requests if request.form != "sequence"]
-    narrow = sorted({request.precision for request in requests} - {"fp32"})
-    cases = make_golden(checkpoint, whole[0], narrow) if whole else []
-    if streamed:
-        cases.append(make_stream(checkpoint, stream_length(checkpoint.dilated, streamed), narrow))
-    return cases
+def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> ComputedAnswers:
+    """What is right for graphs: on the standard cases, and on the checkpoint's examples as the case `task`.
+
+    Args:
+        checkpoint: The network.
+        requests: All graphs that are checked.
+    """
+    more = []
+    if (examples := checkpoint.examples) is not None:
+        more = [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
+    return ComputedAnswers(checkpoint.dilated, checkpoint.weights, requests, more)
+
+
+def golden_cases(answers: ComputedAnswers, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
+    """The cases of the graphs of a bundle, each once: its golden data.
+
+    Args:
+        answers: What `known_answers` gives, of these graphs or more.
+        requests: The graphs of the bundle.
+    """
+    every = {case.name: case for request in requests for case in answers.cases(request)}
+    return [case for case in every.values() if not case.stream] + [case for case in every.values() if case.stream]
+
+
+def _write_manifest(
+    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo] = ()
+) -> None:
+    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, emitter=EMITTER_REVISION)
 
 
 def _write_networks(
@@ -227,6 +252,7 @@ def _write_graph(
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
+        largest_input=largest_input(checkpoint.dilated, checkpoint.weights, request.precision),
     )
 
 

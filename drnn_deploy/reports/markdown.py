@@ -10,11 +10,13 @@ from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
-    describe,
+    describe_file,
     explanation_details,
+    failures,
     row_cells,
     stage_table,
     task_table,
+    uncompared,
 )
 
 _MARKS = re.compile(r"[\\`*\[\]<>|~$&]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")  # an underscore within a word is none
@@ -32,14 +34,15 @@ def markdown(reports: Mapping[str, ParityReport]) -> str:
         lines += [_table_row((*_COLUMNS, "verdict")), "|" + "---|" * (len(_COLUMNS) + 1)]
         for row in report.rows:
             cells = row_cells(row)
-            verdict = "passed" if row.passed else f"**failed** {_plain(row.error)}".rstrip()
+            verdict = cells["verdict"] if row.passed else f"**{cells['verdict']}** {_plain(row.error)}".rstrip()
             lines.append(f"| {' | '.join((*(_plain(cells[column]) for column in _COLUMNS), verdict))} |")
         for row in report.rows:
-            wrong = [f"{row.runtime} {row.graph}: {describe(case)}" for case in row.cases if not case.passed]
-            lines += [f"- {_plain(text)}" for text in wrong]
+            if not row.error:
+                lines += [f"- {_plain(f'{row.runtime} {row.graph}: {failure}')}" for failure in failures(row)]
+        lines += [f"- {_plain(describe_file(file))}" for file in report.files if not file.passed]
         lines += ["", *_tasks(report)]
         lines += [_plain(f"Not run: {m.runtime} {m.graph}".rstrip() + f" ({m.reason})") for m in report.missing]
-        lines += [*(_plain(f"Note: {note}") for note in report.notes), ""]
+        lines += [*(_plain(f"Note: {note}") for note in (*uncompared(report), *report.notes)), ""]
     return "\n".join(lines)
 
 

@@ -13,12 +13,17 @@ from pathlib import Path
 from drnn_core.errors import InputError
 
 
-def cache_folder() -> Path:
-    """The folder for what was compiled on this machine: `$DRNN_CACHE`, or one in the user's cache."""
+def cache_folder(kind: str = "engines") -> Path:
+    """The folder for what was made on this machine: in `$DRNN_CACHE`, or in the user's cache.
+
+    Args:
+        kind: What it holds: "engines", or "references", which are in a folder of their own.
+    """
     import platformdirs
 
-    chosen = os.environ.get("DRNN_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("drnn-deploy")) / "engines"
+    if chosen := os.environ.get("DRNN_CACHE"):
+        return Path(chosen) if kind == "engines" else Path(chosen) / kind
+    return Path(platformdirs.user_cache_dir("drnn-deploy")) / kind
 
 
 def sha256(path: Path) -> str:

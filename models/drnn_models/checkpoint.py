@@ -30,11 +30,13 @@ from drnn_core.types import Examples
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.examples import check_examples
+from drnn_models.file_kinds import import_advice, is_safetensors, refuse_other_kinds, take_out_advice
 from drnn_models.spec import ModelSpec
 from drnn_models.torch_files import ForeignObjectError, check_torch_file
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
+STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where training scripts keep a state dict
 _PLAIN = ("task", "metrics", "provenance")
 
 
@@ -111,17 +113,31 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: The file is no checkpoint.
     """
-    data = load_plain(path)
+    refuse_other_kinds(path)
+    if is_safetensors(path):
+        raise InputError(f"{path} is a safetensors file and no drnn-deploy checkpoint", import_advice(path))
+    data = load_plain(path, if_objects=take_out_advice(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        content = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
-        raise InputError(
-            f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {content}",
-            "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
-        )
+        raise _not_ours(path, data)
     try:
         return _checkpoint(data)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", error.fix or "Train or save the model again.") from error
+
+
+def _not_ours(path: Path, data: object) -> InputError:
+    """Say what a file of plain data is, where it is no checkpoint."""
+    if isinstance(data, dict) and "format" not in data:
+        if data and all(isinstance(value, torch.Tensor) for value in data.values()):
+            return InputError(f"{path} is a state dict and no drnn-deploy checkpoint", import_advice(path))
+        if any(isinstance(data.get(name), dict) for name in STATE_DICTS):
+            kind = "checkpoint of Lightning" if any("lightning" in str(key) for key in data) else "training checkpoint"
+            return InputError(f"{path} is a {kind} with a state dict, and none of drnn-deploy", import_advice(path))
+    content = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
+    return InputError(
+        f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {content}",
+        "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
+    )
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:

@@ -33,12 +33,11 @@ class Runtime(Protocol):
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
-    @property
-    def caveat(self) -> str:
-        """What a passed check does not show, for reports; "" where the graph or the weights ran as they will."""
-
     def availability(self) -> Availability:
         """Whether `load` can work on this machine; never raises."""
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """What a passed check of a graph does not show, for reports; "" where it ran as it will."""
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """Why this runtime cannot run a graph here, or "" where it can.
@@ -97,7 +96,10 @@ class StreamingRuntime:
 
     name: str
     is_reference = runs_any_graph = False
-    caveat = ""
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """See `Runtime.caveat`."""
+        return ""
 
     def availability(self) -> Availability:
         """See `Runtime.availability`."""

@@ -19,6 +19,7 @@ from drnn_core.errors import InputError
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
 from drnn_export.emitter.layers import LayerEmitter
+from drnn_export.emitter.range import check_range
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.skew import SkewedLayers
 from drnn_export.emitter.weights import LayerWeights
@@ -69,9 +70,12 @@ def emit(
         The checked model.
 
     Raises:
-        InputError: The weights do not fit the spec, or the graph is over the node budget or too large for a file.
+        InputError: The weights do not fit the spec or the precision, or the graph is over the node budget or too large
+            for a file.
     """
-    g, size = _build(spec, check_weights(spec, weights), request)
+    weights = check_weights(spec, weights)
+    check_range(spec, weights, request)
+    g, size = _build(spec, weights, request)
     _check(size, request, node_budget)
     inputs, outputs = _edges(spec, request)
     described = {

@@ -41,6 +41,7 @@ class Bundle:
         engines: Its engines.
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
+        emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class Bundle:
     engines: tuple[EngineInfo, ...]
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
+    emitter: int = 0
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
@@ -72,6 +74,7 @@ class Bundle:
             engines=manifest.engines,
             files={name: file.sha256 for name, file in manifest.files.items()},
             versions=manifest.versions,
+            emitter=manifest.emitter,
         )
         bundle._check_files(verify)
         return bundle

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from drnn_core.types import Emission, Form, NamedGraph, Precision, TensorInfo
+from drnn_core.types import PRECISIONS, Emission, Form, NamedGraph, Precision, TensorInfo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class GraphInfo(NamedGraph):
         delay: Steps between an input and its output.
         profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
             graph of one batch.
+        largest_input: The largest |sample| that it takes; None where the bundle is older and says nothing.
     """
 
     file: str
@@ -47,6 +48,7 @@ class GraphInfo(NamedGraph):
     ring: bool = False
     delay: int = 0
     profile: tuple[int, int, int] | None = None
+    largest_input: float | None = None
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> GraphInfo:
@@ -55,6 +57,17 @@ class GraphInfo(NamedGraph):
         states = tuple((name, after) for name, after in entry["states"])
         profile = None if entry["profile"] is None else tuple(entry["profile"])
         return cls(**{**entry, **tensors, "states": states, "profile": profile})
+
+    @property
+    def lateness(self) -> str:
+        """A remark on `delay` for people, for example ", outputs 2 steps late"; "" where there is none."""
+        return f", outputs {self.delay} step{'' if self.delay == 1 else 's'} late" if self.delay else ""
+
+    @property
+    def range(self) -> float:
+        """The largest |sample| that it takes, at most what its precision has."""
+        largest = PRECISIONS[self.precision].largest
+        return largest if self.largest_input is None else min(self.largest_input, largest)
 
     @property
     def largest_batch(self) -> int:

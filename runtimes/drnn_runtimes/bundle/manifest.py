@@ -48,6 +48,7 @@ class Manifest:
     engines: tuple[EngineInfo, ...]
     files: dict[str, FileInfo]
     versions: dict[str, str]
+    emitter: int
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -99,6 +100,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
         engines=tuple(EngineInfo(**entry) for entry in data["engines"]),
         files={name: FileInfo(**entry) for name, entry in data["files"].items()},
         versions=data["versions"],
+        emitter=data.get("emitter", 0),
     )
     for name in manifest.files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:

@@ -40,6 +40,8 @@ def write_manifest(
     task: Mapping[str, Any],
     graphs: Sequence[GraphInfo],
     engines: Sequence[EngineInfo] = (),
+    *,
+    emitter: int = 0,
 ) -> None:
     """Write the manifest over everything else that is in the folder; `Bundle.open` reads it.
 
@@ -49,6 +51,7 @@ def write_manifest(
         task: What the network was trained for; empty where unknown.
         graphs: The ONNX files in the folder.
         engines: The engines in the folder.
+        emitter: The revision of the emitter that wrote the graphs (`drnn_export.emitter.revision`); 0 for none.
 
     Raises:
         InputError: They do not fit together, or a run of a graph would take too much (`drnn_runtimes.bundle.fit`).
@@ -71,5 +74,7 @@ def write_manifest(
             **installed_versions(("numpy", "onnx")),
         },
     }
+    if emitter:
+        manifest["emitter"] = emitter
     manifest["checksum"] = manifest_checksum(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

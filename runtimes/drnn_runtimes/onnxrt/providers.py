@@ -31,6 +31,9 @@ PROVIDERS: dict[Device, str] = {
 }
 GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu, CUDA and cuDNN installed."
 RECORD = "session.record_ep_graph_assignment_info"
+# Weights in int8 are made float32 when a session opens, once. Otherwise each run does it; and a product of float32 with
+# such a matrix may become one that rounds the other factor, too: on the CPU, MatMulNBits of accuracy level 4.
+WEIGHTS_ONLY = "session.disable_quant_qdq"
 TF32 = "NVIDIA_TF32_OVERRIDE"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
 MOST_ENGINES = 64  # of ONNX Runtime's own in the cache

@@ -21,6 +21,7 @@ from drnn_runtimes.onnxrt.providers import (
     NO_FALLBACK,
     PROVIDERS,
     RECORD,
+    WEIGHTS_ONLY,
     Device,
     check_placement,
     describe,
@@ -84,6 +85,10 @@ class OnnxRuntime(StreamingRuntime):
         """Every graph of a bundle is ONNX, but not every provider has all types of products."""
         return PRECISIONS[graph.precision].not_in_onnxruntime.get(self._device, "")
 
+    def caveat(self, graph: GraphInfo) -> str:
+        """Where a provider computes in other types than the graph says."""
+        return PRECISIONS[graph.precision].widened.get(self._device, "")
+
     @contextlib.contextmanager
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[OnnxRuntimeSession]:
         """Where every node landed is read back after each opening.
@@ -127,6 +132,7 @@ class OnnxRuntime(StreamingRuntime):
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         options.add_session_config_entry(RECORD, "1")
+        options.add_session_config_entry(WEIGHTS_ONLY, "1")
         if strict and self._device != "cpu":
             options.add_session_config_entry(NO_FALLBACK, "1")
         providers = [(PROVIDERS[self._device], settings)]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.session import Session
+from drnn_runtimes.session import Session, beyond_range
 from drnn_runtimes.streaming.buffers import Lines, Rings
 from drnn_runtimes.streaming.state import StreamState
 
@@ -53,7 +53,8 @@ class Stream:
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
-        self._finite = np.zeros(self._input.shape, np.bool_)
+        self._sizes = np.zeros_like(self._input)
+        self._range = np.float32(graph.range)
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
@@ -93,8 +94,8 @@ class Stream:
             late, and those of a row that was reset by itself are NaN until then.
 
         Raises:
-            InputError: The samples have another type, shape or rate, hold NaN, infinity or tokens beyond the
-                vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
+            InputError: The samples have another type, shape or rate, hold NaN, numbers beyond the graph's range or
+                tokens beyond the vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
         with self._exclusive():
             self._check(samples, rate)
@@ -251,14 +252,17 @@ class Stream:
         if isinstance(self._spec.input, Tokens):
             if samples.size and not 0 <= samples.min() <= samples.max() < self._spec.input.vocabulary:
                 raise InputError(f"tokens must be 0 to {self._spec.input.vocabulary - 1}")
-        elif not self._all_finite(samples):
-            raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+        elif not self._within_range(samples):
+            if not np.isfinite(samples).all():
+                raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+            raise beyond_range(self._graph, "a sample", samples, self._graph.range)
 
-    def _all_finite(self, samples: NDArray[np.generic]) -> bool:
-        steps, count = self._finite.shape[1], samples.shape[1]
+    def _within_range(self, samples: NDArray[np.generic]) -> bool:
+        """Whether all are numbers that the graph takes: one pass also finds NaN, which is not below anything."""
+        steps, count = self._sizes.shape[1], samples.shape[1]
         for start in range(0, count, steps):
-            finite = self._finite[:, : min(steps, count - start)]
-            if not np.isfinite(samples[:, start : start + steps], out=finite).all():
+            sizes = self._sizes[:, : min(steps, count - start)]
+            if not np.abs(samples[:, start : start + steps], out=sizes).max() <= self._range:
                 return False
         return True
 

@@ -45,7 +45,10 @@ class TensorRTNetworkRuntime(StreamingRuntime):
 
     name = "tensorrt-network"
     reads_graph = runs_any_graph = True
-    caveat = "the network of NVIDIA's parser was checked; the engine was not executed"
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """That no engine ran."""
+        return "the network of NVIDIA's parser was checked; the engine was not executed"
 
     def availability(self) -> Availability:
         """Usable with TensorRT-RTX on any machine, and with TensorRT where there is a GPU."""

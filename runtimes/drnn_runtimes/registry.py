@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
@@ -17,7 +16,6 @@ _ALL: tuple[Runtime, ...] = (
     ReferenceRuntime(),
     TorchRuntime("cpu"),
     TorchRuntime("cuda"),
-    NativeRuntime(),
     OnnxRuntime("cpu"),
     OnnxRuntime("cuda"),
     OnnxRuntime("tensorrt"),

@@ -412,10 +412,6 @@ static void DRNN_(head)(const float *weights, const float *x, int stride, int ro
 #else
 #define DRNN_BEST(name) DRNN_PASTE(DRNN_PUBLIC(name), _, plain)
 #endif
-#if defined(__clang__)
-#define DRNN_TARGET(name) _Pragma("clang attribute push(__attribute__((target(name))), apply_to = function)")
-#endif
-
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast") /* x * y + z rounds once where the processor can, also in strict C */

@@ -1,0 +1,129 @@
+"""The compiled network against the float64 loop: random networks, whole and in pieces; its activations over float32."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drnn_core.errors import InputError
+from drnn_models.cells import Cell
+from drnn_models.cone import plan_cone
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes.native.compiler import compiler
+from drnn_runtimes.native.kernel import Kernel, aligned, pointer
+from drnn_runtimes.native.network import pack_network
+from drnn_runtimes.reference.loop import run_reference
+from tests.networks import Case, random_inputs, random_weights, specs
+from tests.nightly import NIGHTLY
+
+pytestmark = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+
+MNIST = ModelSpec("gru", (20,) * 9, tuple(2**n for n in range(9)), Continuous(1), Head("last", 10))
+BY_DAY = [  # every cell, input and head, with and without fusion, blocks of units that are full and that are not
+    ModelSpec("rnn", (7, 9), (1, 3), Continuous(2), Head("last", 3)),
+    ModelSpec("rnn", (20, 20, 20), (2, 4, 8), Tokens(5, 3), Head("last_k", 9, 4), activation="relu"),
+    ModelSpec("gru", (33,), (5,), Tokens(6), Head("sequence", 8)),
+    ModelSpec("gru", (8, 3), (1, 2), Continuous(1), Head("last", 1), reset="before"),
+    ModelSpec("lstm", (17, 8), (3, 2), Continuous(3), Head("last", 4)),
+    ModelSpec("lstm", (20, 20), (1, 2), Tokens(4), Head("sequence", 2)),
+]
+
+
+def shaped(case: Case, outputs: np.ndarray) -> np.ndarray:
+    return outputs[:, 0] if case.spec.head.kind == "last" else outputs
+
+
+def check(spec: ModelSpec, number: int) -> None:
+    random = np.random.default_rng(number)
+    kernel = Kernel(spec, random_weights(spec, number))
+    for batch, length in ((1, int(random.integers(1, 40))), (int(random.integers(2, 9)), 30), (3, 270)):
+        case = Case(spec, random_weights(spec, number), random_inputs(spec, batch, length, number))
+        case.assert_within_noise(shaped(case, kernel.run(case.inputs)))
+        every = dataclasses.replace(case, spec=dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)))
+        reference, limit, stream, start = every.reference(), every.limit(), kernel.stream(batch), 0
+        while start < length:
+            steps = min(int(random.choice([1, 1, 2, 3, 7, 50])), length - start)
+            outputs, end = stream.push(case.inputs[:, start : start + steps]), start + steps
+            answered = slice(end - spec.head.output_steps(steps), end)
+            assert np.all(np.abs(outputs - reference.outputs[:, answered]) <= limit[answered])
+            lines, stream, start = stream.lines(), kernel.stream(batch), end
+            stream.set_lines(lines)
+        for name, line in run_reference(spec, case.weights, case.inputs).state.items():
+            np.testing.assert_allclose(lines[name], line, atol=1e-3)
+
+
+@pytest.mark.parametrize("spec", BY_DAY, ids=lambda spec: spec.short_name)
+def test_network_is_the_reference_whole_and_in_pieces(spec: ModelSpec) -> None:
+    check(spec, len(spec.hidden))
+
+
+@pytest.mark.skipif(not NIGHTLY, reason="each network is compiled: HYPOTHESIS_PROFILE=nightly")
+@settings(max_examples=300)
+@given(specs(), st.integers(0, 1000))
+def test_random_networks_are_the_reference(spec: ModelSpec, number: int) -> None:
+    check(spec, number)
+
+
+def test_only_what_reaches_the_output_is_computed() -> None:
+    """The plan of a run lies in its scratch memory: the steps of every layer, one after another."""
+    kernel, length = Kernel(MNIST, random_weights(MNIST, 0)), 784
+    scratch = aligned(kernel.library.drnn_run_size(1, length))
+    scratch[:] = 0xFF
+    x, y = np.zeros((1, length, 1), np.float32), np.zeros((1, 1, 10), np.float32)
+    kernel.library.drnn_run(pointer(kernel.weights), pointer(x), 1, length, pointer(y), pointer(scratch))
+    plan = scratch[: 4 * length * (MNIST.layers + 2)].view(np.int32)[length:]
+    computed = sum(layer.steps for layer in plan_cone(MNIST, length).layers)
+    assert int(np.count_nonzero(plan != -1)) == computed + 1 == 1569
+
+
+def test_tokens_beyond_the_vocabulary_are_refused() -> None:
+    kernel = Kernel(BY_DAY[2], random_weights(BY_DAY[2], 0))
+    for token in (-1, 6):
+        with pytest.raises(InputError, match="tokens must be 0 to 5"):
+            kernel.run(np.full((1, 3), token))
+        with pytest.raises(InputError, match="tokens must be 0 to 5"):
+            kernel.stream(1).push(np.full((1, 3), token))
+
+
+@pytest.mark.parametrize("compiler_name", ["gcc", "clang"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: Cell, tmp_path: Path) -> None:
+    command = written(tmp_path, ModelSpec(cell, (9, 5), (2, 1), Tokens(4), Head("sequence", 3)), compiler_name)
+    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-c", "-o", "library.o"]
+    done = subprocess.run([*command, *flags, "library.c"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:2000]
+
+
+def test_activations_are_within_four_units_in_the_last_place(tmp_path: Path) -> None:
+    command = written(tmp_path, BY_DAY[0], "")
+    source, stride = Path(__file__).with_name("activations.c"), 1 if NIGHTLY else 1009
+    subprocess.run(
+        [*command, "-std=gnu11", "-O2", "-w", f"-DSTRIDE={stride}", "-I.", "-o", "activations", str(source), "-lm"],
+        cwd=tmp_path,
+        check=True,
+    )
+    lines = subprocess.run([tmp_path / "activations"], capture_output=True, text=True, check=True).stdout.splitlines()
+    (tanh, tiny_tanh, lost), (sigmoid, tiny, lost_too) = (map(float, line.split()) for line in lines)
+    assert tanh <= 4 and sigmoid <= 4 and lost == lost_too == 0
+    assert tiny_tanh <= 1.01 * 2.0**-126 and tiny <= 1.01 * np.exp(-60.0)
+
+
+def written(folder: Path, spec: ModelSpec, name: str) -> list[str]:
+    """The command of a compiler, with a network and the kernel's sources in a folder."""
+    import shutil
+
+    if name and not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    for file in ("drnn.h", "library.c"):
+        text = (resources.files("drnn_runtimes.native") / file).read_text(encoding="utf-8")
+        (folder / file).write_text(text, encoding="utf-8")
+    header = pack_network(spec, random_weights(spec, 0)).header
+    (folder / "network.h").write_text(header, encoding="utf-8")
+    return [name] if name else compiler()

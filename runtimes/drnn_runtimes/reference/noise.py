@@ -10,8 +10,9 @@ too small on the mean, which adds up where independent errors would cancel.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,11 @@ from drnn_runtimes.reference.low_precision import dequantised, rounding_product
 _SAMPLES = (
     8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n / k**2)**(n/2)
 )
-_FEWER, _ROWS = 4, 256  # where many sequences are samples of each other
+_FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
 _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
-_STRIDE = 10_007  # from the random numbers of one operation to those of the next; a prime, so that all are used
+_FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,23 +134,44 @@ def estimate_noise(
     Returns:
         The noise; infinite where numbers are beyond what the precision holds.
     """
+    if precision != FLOAT64 and PRECISIONS[precision].weights_only:
+        return _of_weights(spec, weights, inputs, right, state)
     kept = _different(inputs) if state is None else np.arange(len(inputs))
-    samples = min(_SAMPLES, max(_FEWER, _ROWS // len(kept)))
+    samples = min(_SAMPLES, max(_FEWER, _ROWS // len(kept))) if precision in (FLOAT64, "fp32") else _FEWER
     rows = np.tile(kept, samples)
     states = None if state is None else {name: line[rows] for name, line in state.items()}
     product, rounded = _arithmetic(spec, len(rows), precision)
-    weights_only = precision != FLOAT64 and PRECISIONS[precision].weights_only
-    if weights_only:
-        weights = dequantised(weights)
     with np.errstate(over="ignore", invalid="ignore"):
         found = run_reference(
-            spec, weights, inputs[rows], states, product=product, rounded=rounded, traced=bool(right.trace)
+            spec,
+            weights,
+            inputs[rows],
+            states,
+            precision=np.float64 if precision == FLOAT64 else np.float32,
+            product=product,
+            rounded=rounded,
+            traced=bool(right.trace),
         )
         outputs = _spread(found.outputs, right.outputs[kept], steps=right.outputs.ndim == 3)
         trace = {name: _spread(found.trace[name], exact[kept], steps=True) for name, exact in right.trace.items()}
-    if weights_only:  # most of that error is no spread: all samples have it
-        outputs, trace = _largest(outputs), {name: _largest(noise) for name, noise in trace.items()}
     return Noise(outputs, trace)
+
+
+def _of_weights(
+    spec: ModelSpec,
+    weights: Weights,
+    inputs: NDArray[np.generic],
+    right: Reference,
+    state: Mapping[str, NDArray[np.generic]] | None,
+) -> Noise:
+    """The error of rounded weights, which every computation has alike: the largest, for all steps and outputs."""
+    found = run_reference(spec, dequantised(weights), inputs, state, traced=bool(right.trace))
+
+    def largest(value: Array, exact: Array) -> NDArray[np.float64]:
+        return np.full(exact.shape[1:], np.abs(value - exact).max())
+
+    trace = {name: largest(found.trace[name], exact) for name, exact in right.trace.items()}
+    return Noise(largest(found.outputs, right.outputs), trace)
 
 
 def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -162,12 +184,12 @@ def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64
     if precision == FLOAT64:
         rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps))
         return np.matmul, rounded
-    rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
+    rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing, np.float32)
     info = PRECISIONS[precision]
-    if precision == "fp32" or info.weights_only:
+    if precision == "fp32":
         return np.matmul, rounded
-    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
-    return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), rounded
+    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4, np.float32)
+    return (lambda x, w: narrow(dithered(x), w)), rounded
 
 
 class _Jitter:
@@ -176,18 +198,18 @@ class _Jitter:
     One is the same for the whole row: up or down. One belongs to the unit. One is new every time.
     """
 
-    def __init__(self, spec: ModelSpec, rows: int, spacing: float) -> None:
+    def __init__(self, spec: ModelSpec, rows: int, spacing: float, kind: type[np.floating[Any]] = np.float64) -> None:
         random = np.random.default_rng(0)  # the same network has the same golden data
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
         every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
-        self._kept = 1.0 + spacing * (every + random.uniform(-1.0, 1.0, (rows, widest)))
-        self._new = spacing * random.uniform(-1.0, 1.0, 2 * rows * widest + _STRIDE)
-        self._place = 0
+        kept = every + random.uniform(-1.0, 1.0, (rows, widest))
+        factors = [
+            (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, widest)))).astype(kind) for _ in range(_FACTORS)
+        ]
+        self._turns = itertools.cycle(factors)
 
     def __call__(self, value: Array) -> Array:
-        self._place = (self._place + _STRIDE) % (len(self._new) - value.size)
-        new = self._new[self._place : self._place + value.size].reshape(value.shape)
-        jittered: Array = value * (self._kept[:, : value.shape[1]] + new)
+        jittered: Array = value * next(self._turns)[:, : value.shape[1]]
         return jittered
 
 
@@ -197,7 +219,3 @@ def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:
     noise: NDArray[np.float64] = np.sqrt(np.mean(error**2, axis=0)).max(axis=0)
     noise[~np.isfinite(noise)] = np.inf
     return np.maximum.accumulate(noise, axis=0) if steps else noise
-
-
-def _largest(noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.full_like(noise, noise.max())

@@ -1,4 +1,4 @@
-"""Networks as people have them, for the limit of parity: freshly initialised, and with gains as training leaves them."""
+"""Networks as people have them, for the limit of parity: freshly initialised, and with larger gains."""
 
 from __future__ import annotations
 

@@ -172,7 +172,8 @@ def _attribute(model: onnx.ModelProto, draw: random.Random) -> None:
     name = draw.choice(("axis", "hidden_size", "direction", "layout", "to", "perm", "transB", "axes", "odd"))
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     value: Any = draw.choice(INTEGERS)
-    value = draw.choice((value, [value, draw.choice(INTEGERS)], float(value), "reverse", "x" * 1_000))
+    graph = onnx.helper.make_graph([], "g", [], [])
+    value = draw.choice((value, [value, draw.choice(INTEGERS)], float(value), "reverse", "x" * 1_000, graph))
     del node.attribute[:]
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
 

@@ -93,6 +93,9 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
     """
     try:
         model = _parsed(read_bytes(path, most_graph_bytes(spec, graph)))
+        nodes, most = len(model.graph.node), cost_of(spec, graph, graph.largest_batch).nodes
+        if nodes > most:
+            raise _RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
         if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
             raise _RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
     except OSError as error:
@@ -133,8 +136,6 @@ def _parsed(data: bytes) -> onnx.ModelProto:
 
 def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     cost = cost_of(spec, graph, graph.largest_batch)
-    if len(model.graph.node) > cost.nodes:
-        raise _RefusedError(f"it has {len(model.graph.node):,} nodes, and the network takes at most {cost.nodes:,}")
     if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
         raise _RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
     sizes = _Sizes(model, graph.largest_batch)

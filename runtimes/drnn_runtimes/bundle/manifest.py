@@ -68,6 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = read_json(path, _MOST_BYTES, parse_constant=_refuse_constant)
         check_plain(data, _MOST_VALUES)
+        json.dumps(data, allow_nan=False)  # as 1e999, which JSON allows and no reader of a report does
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", REBUILD) from error
     if wrong := schema_error(data, *_SCHEMA):

@@ -131,7 +131,16 @@ def _parsed(data: bytes) -> onnx.ModelProto:
         raise _RefusedError("it is not an ONNX model, or was cut short") from error
     if not model.graph.output:  # which come last in a file
         raise _RefusedError("it holds no graph: the file is empty or was cut short")
+    if any(isinstance(name, bytes) for name in _names(model.graph)):  # protobuf hands over what is no UTF-8 as bytes
+        raise _RefusedError("it has names that are not UTF-8: it is damaged")
     return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (named.name for side in (graph.initializer, graph.input, graph.output) for named in side)
 
 
 def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:

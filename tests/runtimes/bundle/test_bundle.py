@@ -362,7 +362,7 @@ def test_files_too_large_to_be_what_they_are_are_not_read(
     refused(name, "has 3 GB, more than")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_link_to_a_file_outside(bundle: Path, refused: Callable[..., None], name: str, tmp_path: Path) -> None:
     (bundle / name).rename(tmp_path / "outside")
     (bundle / name).symlink_to(tmp_path / "outside")

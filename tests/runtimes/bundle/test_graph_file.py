@@ -96,6 +96,12 @@ def test_what_is_no_model_is_refused(content: bytes, words: str, info: GraphInfo
         read_graph(tmp_path / "model.onnx", SPEC, info)
 
 
+def test_names_are_utf_8(model: onnx.ModelProto, info: GraphInfo, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(b"head/linear", b"head/\xff\xfenear"))
+    with pytest.raises(InputError, match="names that are not UTF-8"):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
 def test_a_file_larger_than_any_graph_of_the_network_is_not_read(info: GraphInfo, tmp_path: Path) -> None:
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(1 << 31)

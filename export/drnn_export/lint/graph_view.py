@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SMALL = 1 << 16  # bytes; of larger weights only type and shape are kept, since inference copies the whole model
 _NEVER_CONSTANT = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 _FOLDED = ("Constant", "Identity", "Cast")  # whose outputs are weights to the parsers where their inputs are
+_UNKNOWN = "unk__"  # what ONNX's inference calls the sizes that it does not know
 _OF_SHAPES = ("Shape", "Size")  # whose outputs depend on no value
 _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
@@ -168,6 +169,16 @@ class Scope:
         if name not in self._values or not self._values[name].tensor_type.HasField("shape"):
             return None
         return shape_of(self._values[name])
+
+    def is_free(self, name: str, axis: int) -> bool:
+        """Whether an axis may have any size, because the network's inputs leave it free; not where it is unknown."""
+        if name not in self.names:
+            return self._outer is not None and self._outer.is_free(name, axis)
+        shape = self.shape_of(name)
+        if name in self._initializers or shape is None or shape[axis] >= 0:
+            return False
+        symbol = self._values[name].tensor_type.shape.dim[axis].dim_param
+        return name in self.free_inputs or (bool(symbol) and not symbol.startswith(_UNKNOWN))
 
     def producer_of(self, name: str) -> onnx.NodeProto | None:
         """The node that makes a tensor, or None."""

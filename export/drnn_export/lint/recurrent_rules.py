@@ -103,7 +103,8 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
     least, most = known.endless_hidden
     is_small = shape[1] == 1 and not 0 <= shape[0] < known.endless_steps and least <= hidden <= most
     resets_first = operator == "GRU" and not site.attribute("linear_before_reset")
-    if is_small and (resets_first or (operator != "RNN" and site.has("activations"))):
+    is_odd = operator != "RNN" and (site.has("activations") or bool(site.input(_LENGTHS)))  # of which some do not end
+    if is_small and (resets_first or is_odd):
         what = f"with one row, {hidden} hidden units and {known.endless_steps} steps or more, the compiler does not end"
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 

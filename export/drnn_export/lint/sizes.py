@@ -45,7 +45,7 @@ def size_findings(site: Site, table: Table) -> Iterator[Finding]:
             yield site.error("size", what, "Reshape it")
             continue
         for number, (size, want) in enumerate(zip(shape, wanted, strict=True)):
-            if want:
+            if want and (size >= 0 or site.scope.is_free(name, number)):
                 axis = _Axis(size, f"axis {number} of input {index} ({name!r})", of_data=index == 0)
                 yield from _compared(site, axis, want, known, rule)
 
@@ -55,7 +55,7 @@ def _compared(site: Site, axis: _Axis, want: str, known: dict[str, _Axis], rule:
     number, _, symbol = want.rpartition("*")
     factor = int(number or 1)
     other = _Axis(int(symbol), "the operator") if symbol.isdigit() else known.get(symbol)
-    if axis.size >= 0 and axis.size % factor:
+    if other is None and axis.size >= 0 and axis.size % factor:
         yield site.error("size", f"{axis.where} is {axis.size}, which is no multiple of {factor}", _FIX)
     elif other is None:
         known[symbol] = _Axis(axis.size if axis.size < 0 else axis.size // factor, axis.where, axis.of_data)

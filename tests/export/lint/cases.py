@@ -35,7 +35,7 @@ TAKEN: dict[str, onnx.ModelProto] = {
         for kind in (FLOAT, HALF, BF16, INT8, INT32, INT64)
     },
     "Identity of UINT8": one("Identity", kind=(UINT8, [3])),
-    "Equal of UINT8": one("Equal", inputs={"z": (UINT8, [3])}, kind=(UINT8, [3])),
+    "Equal of UINT8": one("Equal", inputs={"z": (UINT8, [3])}, kind=(UINT8, [3]), made=BOOL),
     "UINT8 in": model([helper.make_node("Cast", ["x"], ["y"], to=FLOAT)], {"x": (UINT8, [3])}),
     "UINT8 out": graphs.chain(UINT8),
     "INT32 in the middle": graphs.chain(INT32, FLOAT),
@@ -194,6 +194,8 @@ NOT_COMPILED: dict[str, onnx.ModelProto] = {
 # Graphs that it takes in silence and computes as something else; `test_what_the_parser_misreads` shows what.
 MISTAKEN: dict[str, tuple[str, onnx.ModelProto]] = {
     **{f"{cell}, batch first": ("layout", recurrent(cell, layout=1)) for cell in ("RNN", "GRU", "LSTM")},
+    "Trilu without upper": ("attribute-value", one("Trilu")),
+    "ReduceMax, keepdims 2": ("attribute-value", one("ReduceMax", keepdims=2)),
     "LSTM, clip": ("clip", recurrent("LSTM", clip=1.0)),
     **{
         f"RNN, {name} without its parameters": ("activation-value", recurrent("RNN", activations=[name]))

@@ -30,8 +30,6 @@ pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 Saved = dict[str, Path]
 Verdicts = dict[str, Verdict]
 NOT_SEEN = {  # onnx's own examples that the parser refuses for what no static check of ours knows
-    "test_attention_4d_padded_kv_bf16": "a mask longer than the keys that count",
-    "test_matmul_1d_3d": "a vector times a stack of matrices, which it reshapes wrongly",
     "test_range_bfloat16_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",
     "test_range_float16_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",
     "test_range_float_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",

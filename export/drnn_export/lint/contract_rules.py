@@ -69,6 +69,8 @@ def _inferred(
     Later versions of an operator take more types, and their inference finds more.
     """
     problem, outputs = _inference(site, schema)
+    if schema.since_version == newest.since_version:
+        return problem, outputs
     later, of_later = _inference(site, newest)
     if _OF_ANOTHER_OPSET in problem:
         return later and problem, of_later

@@ -51,7 +51,8 @@ def activations(site: Site, table: Table) -> Iterator[Finding]:
         return
     known = table.recurrent
     directions = 2 if site.attribute("direction") == "bidirectional" else 1
-    count = known.per_direction[site.node.op_type]
+    applied = known.per_direction[site.node.op_type]
+    count = len(applied)
     if unknown := [name for name in names if name not in known.activations]:
         of = ", ".join(sorted(known.activations))
         yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {of}")
@@ -71,9 +72,10 @@ def activations(site: Site, table: Table) -> Iterator[Finding]:
             fix = f"Give it {' and '.join(needs)}" if needs else "Write the cell out with other operators"
             yield site.error("activation-value", f"TensorRT computes {name}{without} as something else", fix)
             return
-    if names[0] in known.uncompiled_gates.get(site.node.op_type, ()):
-        what = f"the compiler does not take {names[0]} as the function of the gates"
-        yield site.error("activation", what, "Use another, or write the cell out")
+    for name in known.once:
+        if sum(times for times, other in zip(applied, names, strict=False) if other == name) > 1:
+            what = f"the compiler does not take {name} for more than one function of a step"
+            yield site.error("activation", what, "Use another, or write the cell out")
 
 
 _PARAMETERS = ("activation_alpha", "activation_beta")

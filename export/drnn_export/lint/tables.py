@@ -124,20 +124,20 @@ class Recurrent:
     Attributes:
         activations: The activations that it knows.
         misread: Those that it computes as something else.
-        uncompiled_gates: Operator -> activations that the compiler does not take for the gates.
+        once: Those that the compiler takes once in a step.
         endless_steps: Steps from which the compiler does not end for one row.
         endless_hidden: The fewest and the most hidden units of which that is so.
-        per_direction: Operator -> activations of one direction.
+        per_direction: Operator -> how often a step applies each activation of one direction.
         parameters: Attribute -> the activations that take a value of it.
         no_default: Activation -> attributes that it needs.
     """
 
     activations: frozenset[str]
     misread: frozenset[str]
-    uncompiled_gates: Mapping[str, Sequence[str]]
+    once: frozenset[str]
     endless_steps: int
     endless_hidden: tuple[int, int]
-    per_direction: Mapping[str, int]
+    per_direction: Mapping[str, Sequence[int]]
     parameters: Mapping[str, frozenset[str]]
     no_default: Mapping[str, Sequence[str]]
 
@@ -257,7 +257,7 @@ def _recurrent(data: Mapping[str, Any]) -> Recurrent:
     return Recurrent(
         activations=frozenset(data["activations"]),
         misread=frozenset(data["misread"]),
-        uncompiled_gates=data["uncompiled_gates"],
+        once=frozenset(data["once"]),
         endless_steps=data["endless_steps"],
         endless_hidden=(least, most),
         per_direction=data["per_direction"],

@@ -60,7 +60,7 @@ def _draft(case: Any) -> Draft | None:
         ),
         {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute},
         len(node.output),
-        next(opset.version for opset in case.model.opset_import if not opset.domain),
+        next((opset.version for opset in case.model.opset_import if not opset.domain), 1),
     )
 
 

@@ -18,23 +18,22 @@ pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 FALSE_ALARMS = 0.02  # of the nodes that are built
 
 
-def check(found: Sequence[Outcome]) -> None:
+def check(found: Sequence[Outcome], *, alarms: float = FALSE_ALARMS) -> None:
     """Nothing that is refused passes; hardly anything that is right fails."""
     passed = [described(outcome) for outcome in found if outcome.cell == "refused, passed"]
     assert not passed, "\n".join(passed)
-    alarms = [described(outcome) for outcome in found if outcome.cell == "built, error: false alarm"]
-    assert len(alarms) <= FALSE_ALARMS * sum(outcome.verdict.accepted for outcome in found), "\n".join(alarms)
-    cells = {outcome.cell for outcome in found}
-    assert cells >= {"refused, error", "built, passed", "built, read differently", "built, error: no valid ONNX"}
+    false = [described(outcome) for outcome in found if outcome.cell == "built, error: false alarm"]
+    assert len(false) <= alarms * sum(outcome.verdict.accepted for outcome in found), "\n".join(false)
+    assert {outcome.cell for outcome in found} >= {"refused, error", "built, passed", "built, error: no valid ONNX"}
 
 
 def test_parser_and_lint_agree(tmp_path: Path) -> None:
-    """Without the compiler, which takes longer: see the night's test."""
-    check(outcomes(drafts(random.Random(1), 400), tmp_path, build=False))
+    """Without the compiler, which takes longer; what it alone refuses looks like a false alarm."""
+    check(outcomes(drafts(random.Random(1), 200), tmp_path, build=False), alarms=0.1)
 
 
 def test_compiler_and_lint_agree(tmp_path: Path) -> None:
-    check(outcomes(drafts(random.Random(2), 40), tmp_path))
+    check(outcomes(drafts(random.Random(2), 20), tmp_path))
 
 
 @pytest.mark.nightly

@@ -84,7 +84,11 @@ CASES: dict[str, tuple[Draft, Fate, str]] = {  # the node, what TensorRT-RTX doe
     "lengths beside float16": (narrow(node(lengths=lengths(6, 5, 4))), "refused", "input 4 ('i4') must be left out"),
     "x of two axes": (node(x=weights(T, C)), "refused", "rank 3"),
     "x of float16": (node(x=weights(T, B, C).astype(np.float16)), "refused", "inconsistent type"),
-    "gates of Elu": (node(attributes={"activations": ["Elu", "Tanh", "Tanh"]}), "not compiled", "does not take Elu for more than one"),
+    "gates of Elu": (
+        node(attributes={"activations": ["Elu", "Tanh", "Tanh"]}),
+        "not compiled",
+        "does not take Elu for more than one",
+    ),
     "directions with other parameters": (
         node("RNN", W=weights(2, H, C), R=weights(2, H, H), attributes={
             "direction": "bidirectional", "activations": ["LeakyRelu"] * 2, "activation_alpha": [0.1, 0.2]}),

@@ -75,7 +75,8 @@ class Explanation:
         runtime: The name of the runtime that failed.
         graph: The name of the graph.
         case: The golden case that the values are of.
-        culprit: The first stage that is wrong on right inputs, `golden data`, `edges`, `runtime`, or "" for none.
+        culprit: The first stage that is wrong on right inputs, `golden data`, `edges`, `runtime`, `conditioning`, or
+            "" for none.
         verdict: One sentence.
         findings: What in the graph differs from what the bundle's weights make; the culprit's come first.
         stages: Every stage, in the network's order.
@@ -110,7 +111,15 @@ class Explanation:
 
 
 def wrong_stages(stages: Sequence[StageResult], states: Sequence[StateResult]) -> list[str]:
-    """The stages that are wrong on right inputs, by their tensor or a state, in the network's order."""
+    """The stages that are wrong on right inputs, by their tensor or a state.
+
+    Args:
+        stages: Results of the stages.
+        states: Results of the state outputs.
+
+    Returns:
+        Their names without repetition, in the network's order.
+    """
     wrong = {stage.stage for stage in stages if stage.alone is not None and not stage.alone.passed}
     wrong |= {state.stage for state in states if not state.alone.passed}
     last = ("layers", "fusion", "head")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_case, run_inputs
+from drnn_deploy.parity.check import check_batches
+from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.golden import Noise, is_whole, largest_noises, noise_arrays, with_noise
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 from drnn_runtimes.streaming.stream import fingerprint
@@ -57,9 +58,11 @@ class Reproduction:
             "format": FORMAT,
             **{name: getattr(self, name) for name in ("model", "runtime", "graph", "size", "limit")},
             "tolerance": dataclasses.asdict(self.tolerance),
-            **{name: getattr(self.case, name) for name in ("name", "noise", "narrow_noise", "stream", "source")},
+            **{name: getattr(self.case, name) for name in ("name", "stream", "source")},
+            **largest_noises(self.case),
         }
         arrays = {"inputs": self.case.inputs, "expected": self.case.outputs, "observed": self.observed}
+        arrays |= noise_arrays(self.case)
         write_npz(path, about, arrays)
 
     @classmethod
@@ -71,7 +74,7 @@ class Reproduction:
         """
         fix = "Write it again: drnn-parity BUNDLE --repro DIR"
         with reading_npz(path, f"{path} cannot be read as a reproduction", fix, format=FORMAT) as (about, arrays):
-            narrow = {str(name): float(value) for name, value in about["narrow_noise"].items()}
+            narrow: dict[str, Noise] = {str(name): float(value) for name, value in about["narrow_noise"].items()}
             reproduction = cls(
                 model=str(about["model"]),
                 runtime=str(about["runtime"]),
@@ -90,6 +93,7 @@ class Reproduction:
                 observed=arrays["observed"],
                 limit=float(about["limit"]),
             )
+            reproduction = dataclasses.replace(reproduction, case=with_noise(reproduction.case, arrays))
             reproduction._check()
             return reproduction
 
@@ -117,12 +121,9 @@ class Reproduction:
             return _run(session, bundle, graph, self.case, self.size, self.tolerance)[0]
 
     def _check(self) -> None:
-        outputs, inputs = self.case.outputs, self.case.inputs
-        fits = outputs.dtype == np.float64 and outputs.ndim in (2, 3) and inputs.ndim in (2, 3)
-        if not (fits and len(outputs) == len(inputs) > 0 and np.isfinite(outputs).all()):
-            raise ValueError("its arrays are misshapen or not finite")
-        numbers = (self.case.noise, self.limit, *self.case.narrow_noise.values())
-        if not all(0 <= number < float("inf") for number in numbers) or (self.size is not None and self.size < 1):
+        if not is_whole(self.case) or self.case.inputs.ndim not in (2, 3):
+            raise ValueError("its arrays are misshapen or not finite, or its noise makes no sense")
+        if not 0 <= self.limit < float("inf") or (self.size is not None and self.size < 1):
             raise ValueError("its numbers make no sense")
 
 
@@ -133,8 +134,8 @@ def minimize(
 
     Args:
         runtime: The runtime that failed.
-        bundle: The bundle.
-        graph: The graph.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
         case: The golden case that failed.
         size: The size of a batch for a graph that takes any.
         tolerance: Which errors pass.
@@ -148,7 +149,7 @@ def minimize(
         EngineError: The engine does not fit this machine.
     """
     with runtime.load(bundle, graph) as session:
-        for smaller in _smaller(session, bundle, graph, case, size, tolerance):
+        for smaller in _smaller(session, bundle, graph, case.judged_as(graph.precision), size, tolerance):
             result, observed = _run(session, bundle, graph, smaller, size, tolerance)
             if not result.passed:
                 limit, model = result.limit, fingerprint(bundle)
@@ -175,13 +176,12 @@ def _smaller(
         lengths.insert(0, min(lengths[0], (result.first_bad_step // answers + 1) * graph.steps))
     for sequences in (worst, every):
         for length in lengths:
-            outputs = case.outputs[sequences, :length] if graph.states else case.outputs[sequences]
             inputs = np.ascontiguousarray(case.inputs[sequences, :length])
-            yield dataclasses.replace(case, inputs=inputs, outputs=outputs, targets=None)
+            part = dataclasses.replace(case, inputs=inputs, outputs=case.outputs[sequences], targets=None)
+            yield part.at_steps(slice(length)) if graph.states else part
 
 
 def _run(
     session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> tuple[CaseResult, NDArray[np.generic]]:
-    observed = run_inputs(session, bundle, graph, case.inputs, size)
-    return judge(answered_case(bundle, graph, case), observed, tolerance), observed
+    return check_batches(session, bundle, graph, case, graph.batch or size, tolerance, apart=True)

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import PRECISIONS
 from drnn_deploy.debug.explanation import Deviation, StateResult
-from drnn_deploy.debug.stages import Array, Stage, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.debug.stages import Stage, StateRows, state_rows
 from drnn_deploy.debug.taps import BatchRuns
+from drnn_deploy.parity.cases import answered_steps
 from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.state_layout import Array, Trace, rows_at, states_after, states_before
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec
-from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
-from drnn_runtimes.reference.loop import Reference
-from drnn_runtimes.reference.low_precision import narrow_reference
+from drnn_runtimes.bundle.golden import Noise
 
-Noises = Mapping[str, float]  # by the names of a trace
+Noises = Mapping[str, NDArray[np.float64]]  # by the names of a trace, (T, H) each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Expected:
 
     Attributes:
         spec: The network.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         case: The case, with the outputs that the graph answers.
         trace: The values between the layers.
         noises: Their noises, by the same names.
@@ -44,37 +42,33 @@ class Expected:
     noises: Noises
 
 
-def noises(
-    spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
-) -> dict[str, float]:
-    """Measure the noise of every tensor between the layers, as that of the outputs is measured.
-
-    It is the largest error of the reference's loop in the graph's precision, and at least one rounding of a value of
-    the tensor's size, or of 1: what an activation gives is as exact as its argument, which may be larger than it.
+def conditioning(expected: Expected) -> str:
+    """Say how fast the layers of a network amplify rounding, in one sentence.
 
     Args:
-        spec: The network.
-        weights: Its weights.
-        graph: The graph, whose precision counts.
-        inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
-        right: What float64 makes of them, with its trace.
-
-    Returns:
-        The noise of each tensor of the trace, by its name.
+        expected: What is right for the graph in a case, with its noises.
     """
-    spacing = PRECISIONS[graph.precision].spacing
-    largest = {name: spacing * max(1.0, float(np.abs(x).max())) for name, x in right.trace.items()}
-    precisions = {"fp32", graph.precision}
-    for precision in sorted(precisions):
-        trace = narrow_reference(spec, weights, inputs, precision, traced=True).trace
-        for name, value in trace.items():
-            error = float(np.abs(value.astype(np.float64) - right.trace[name]).max())
-            largest[name] = max(largest[name], error) if np.isfinite(error) else largest[name]
-    return largest
+    top = expected.noises[f"l{expected.spec.layers - 1}_h"].max(axis=1)
+    end = int(np.argmax(top >= top[-1] / 2))  # it grows no further than the values themselves
+    decades = float(np.log10(top[end] / top[0]))
+    speed = f", tenfold every {end / decades:.2g} steps" if end and decades > 1 else ""
+    return (
+        f"conditioning: the network amplifies a rounding of {top[0]:.0e} at first to {top[end]:.0e} by step {end}"
+        f"{speed}, in any arithmetic of this precision; nothing else was found wrong"
+    )
 
 
 def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of a stage's tensor in these runs; None where the graph lacks it or the runs do not reach it."""
+    """Measure a stage's tensor in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        stage: The input or a layer.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph lacks the tensor or the runs do not reach it.
+    """
     if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = expected.case.inputs.shape[1]
@@ -86,19 +80,27 @@ def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]
             inside = steps < length  # before the sequence, where there is such a step, all is zero
             value = stage.observed(run[stage.tensor], len(batch.sequences))
             if value.ndim != 3:
-                return _misshapen(expected.noises[stage.source], int(steps.max()))
+                return _misshapen(float(expected.noises[stage.source].max()), int(steps.max()))
             pieces.append((value[: batch.used, inside], steps[inside]))
         observed.append(np.concatenate([value for value, _ in pieces], axis=1))
         times = np.concatenate([steps for _, steps in pieces])
         right.append(rows_at(expected.trace[stage.source][batch.sequences[: batch.used]], times))
     if not len(times):
         return None
-    return _deviation(np.concatenate(observed), np.concatenate(right), expected.noises[stage.source], times)
+    return _deviation(np.concatenate(observed), np.concatenate(right), expected.noises[stage.source][times], times)
 
 
 def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of the output in these runs; None where the graph does not give it or the runs do not reach it."""
-    graph, case = expected.graph, expected.case
+    """Measure the output in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph does not give it or the runs do not reach it.
+    """
+    graph, case, noise = expected.graph, expected.case, expected.case.noise
     answers = expected.spec.head.output_steps(graph.steps)  # of a run
     observed, right, every = [], [], _output_times(expected)
     times = every
@@ -112,13 +114,22 @@ def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation 
             places = np.array([(number - graph.delay) * answers + np.arange(answers) for number in numbers]).reshape(-1)
             outputs = [output if output.ndim == 3 else output[:, None] for output in outputs]
             answers_right, times = answers_right[:, places], every[places]
+            noise = case.at_steps(places).noise
         observed.append(np.concatenate(outputs, axis=1))
         right.append(answers_right)
-    return _deviation(np.concatenate(observed), np.concatenate(right), case.noise, times)
+    return _deviation(np.concatenate(observed), np.concatenate(right), noise, times)
 
 
 def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
-    """The deviations of the states that come out of runs whose states went in right."""
+    """Measure the states that come out of runs whose states went in right.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        A result for each state output, or for its rows of each stage.
+    """
     seen = [_StatesOf(expected, batch) for batch in batches]
     return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 
@@ -144,7 +155,10 @@ def _measure_state(expected: Expected, rows: StateRows, seen: Sequence[_StatesOf
     observed, right = joined(rows.name, lambda states: states.observed), joined(rows.name, lambda states: states.right)
     rows_per_run = observed.shape[1] // len(seen[0].numbers)
     times = np.repeat([(number + 1) * expected.graph.steps - 1 for number in seen[0].numbers], rows_per_run)
-    noise = expected.noises.get(rows.source, float(np.finfo(np.float32).eps))
+    noise: Noise = float(np.finfo(np.float32).eps)
+    if rows.source in expected.noises:
+        every = expected.noises[rows.source]
+        noise = every[np.minimum(times, len(every) - 1), : rows.width]
     deviation = _deviation(observed, right, noise, times)
     remark = ""
     if not deviation.passed:
@@ -185,11 +199,11 @@ def _output_times(expected: Expected) -> NDArray[np.int64]:
     """The time step that each output step answers."""
     length, head = expected.case.inputs.shape[1], expected.spec.head
     if expected.graph.states:
-        return answered_steps(expected.graph.steps, head, length)
+        return answered_steps(expected.graph.steps, head.output_steps(expected.graph.steps), length)
     return np.arange(length - head.output_steps(length), length)
 
 
-def _deviation(observed: NDArray[Any], right: Array, noise: float, times: NDArray[np.int64]) -> Deviation:
+def _deviation(observed: NDArray[Any], right: Array, noise: Noise, times: NDArray[np.int64]) -> Deviation:
     case = GoldenCase("", np.zeros((len(right), 1), np.float32), right.astype(np.float64), noise)
     result = judge(case, observed)
     first = result.first_bad_step

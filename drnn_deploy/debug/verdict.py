@@ -24,6 +24,7 @@ class Evidence:
         model: The graph's model, where it could be read.
         edges: Where its inputs and outputs differ from those that the weights make; see `drnn_export.onnx_diff`.
         differences: Where its inside differs.
+        conditioning: Why right and wrong outputs cannot be told apart on this case, or "".
         narrower: The types that it computes in and should not, for the precision that the manifest says.
         stages: Every stage on right inputs, and as it ran.
         states: Every state output.
@@ -41,6 +42,7 @@ class Evidence:
     model: onnx.ModelProto | None = None
     edges: tuple[Difference, ...] = ()
     differences: tuple[Difference, ...] = ()
+    conditioning: str = ""
     narrower: str = ""
     stages: tuple[StageResult, ...] = ()
     states: tuple[StateResult, ...] = ()
@@ -93,6 +95,8 @@ def _culprit(evidence: Evidence) -> tuple[str, str]:
         return stage, "; ".join(filter(None, (f"{stage}: {first}" if stage else str(first), evidence.error)))
     if evidence.error:
         return "runtime", evidence.error
+    if evidence.conditioning:
+        return "conditioning", evidence.conditioning
     if evidence.seen_on:
         what = f"the graph is right on {evidence.seen_on}, part by part"
         return "runtime", f"{what}: the fault is in {evidence.runtime}, or in the engine that it runs"

@@ -1,26 +1,26 @@
 """A task's metrics through each runtime, beside the same metrics of the float64 reference.
 
-The sequences are the examples that a bundle carries, whose float64 outputs are in its golden data, and a part of the
-task's test split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
+The sequences are the examples that a bundle carries, whose float64 outputs are known, and a part of the task's test
+split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
 no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.types import Precision
+from drnn_deploy.parity.compare import with_answer
 from drnn_deploy.parity.results import Measured, TaskResult
 from drnn_deploy.tasks import IGNORED, Batch, Score, Task, make_task, task_of
 from drnn_deploy.tasks.scoring import limited
 from drnn_runtimes.bundle import Bundle, GoldenCase
-from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.low_precision import rounding_noise
+from drnn_runtimes.reference.noise import Answer, answer
 
 EXAMPLES = 20  # sequences where nobody said how many, as many as a checkpoint carries
 _SEQUENCES_AT_ONCE = 500  # through the reference, which keeps every layer's outputs of all steps
@@ -31,7 +31,7 @@ class TaskCase:
     """Sequences of a task with the reference's outputs.
 
     Attributes:
-        task: The task.
+        task: The task that they are of.
         case: The sequences as a golden case.
         batch: The sequences with their true answers.
         carried: Whether they are a golden case of the bundle.
@@ -72,12 +72,13 @@ class TaskCase:
 
 
 def task_cases(
-    bundle: Bundle, named: str | None = None, sequences: int | None = None
+    bundle: Bundle, known: Sequence[GoldenCase], named: str | None = None, sequences: int | None = None
 ) -> tuple[list[TaskCase], list[str]]:
     """Find the sequences to measure a bundle's task on.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
+        known: What is right for its graphs, on its task's examples among others.
         named: The task, in place of the one that the bundle says it is for.
         sequences: How many of the test split to take beside the examples that the bundle carries. None takes `EXAMPLES`
             of them where it carries none.
@@ -98,7 +99,7 @@ def task_cases(
         return [], [
             f"no metrics of task {task.name}: they are of whole sequences, and no graph of form sequence is here"
         ]
-    cases = list(_carried(bundle, task)) if task.name == bundle.task.get("name") else []
+    cases = list(_carried(known, task)) if task.name == bundle.task.get("name") else []
     if cases and sequences is None:
         return cases, []
     try:
@@ -124,9 +125,9 @@ def _find(bundle: Bundle, named: str | None) -> Task | str:
         return error.message
 
 
-def _carried(bundle: Bundle, task: Task) -> Iterator[TaskCase]:
-    """The golden cases with true answers, where those fit the task."""
-    for case in bundle.golden:
+def _carried(known: Sequence[GoldenCase], task: Task) -> Iterator[TaskCase]:
+    """The cases with true answers, where those fit the task."""
+    for case in known:
         targets = case.targets
         if targets is None or case.stream or targets.shape != case.outputs.shape[:-1]:
             continue
@@ -151,17 +152,19 @@ def _drawn(bundle: Bundle, task: Task, count: int) -> TaskCase:
 def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
-    """A case like those of `drnn_deploy.exporter.golden`; its float32 noise is the loop's, which needs no torch."""
-    spec, weights = bundle.spec, bundle.weights
-    outputs, noise, narrow_noise = [], 0.0, dict.fromkeys(narrow, 0.0)
-    for inputs in pieces:
-        reference = run_reference(spec, weights, inputs)
-        outputs.append(reference.outputs.astype(np.float64))
-        noise = max(noise, reference.noise(run_reference(spec, weights, inputs, precision=np.float32).outputs))
-        for precision in narrow:
-            rounding = rounding_noise(spec, weights, inputs, reference, precision)
-            narrow_noise[precision] = max(narrow_noise[precision], noise, rounding)
-    named: dict[str, float] = {str(name): value for name, value in narrow_noise.items()}
-    return GoldenCase(
-        "test split", np.concatenate(pieces), np.concatenate(outputs), noise, source=source, narrow_noise=named
+    """A case like those of `drnn_deploy.parity.golden`, with the noise of the most sensitive sequence."""
+    answers = [answer(bundle.spec, bundle.weights, inputs, narrow) for inputs in pieces]
+
+    def largest(values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.max([*values], axis=0)  # type: ignore[no-any-return]
+
+    every = Answer(
+        outputs=np.concatenate([piece.outputs for piece in answers]),
+        magnitude=max(piece.magnitude for piece in answers),
+        noises={name: largest(piece.noises[name] for piece in answers) for name in answers[0].noises},
+        signal=largest(piece.signal for piece in answers),
+        every_noise=largest(piece.every_noise for piece in answers),
+        every_signal=largest(piece.every_signal for piece in answers),
+        narrow_outputs={name: np.concatenate([piece.narrow_outputs[name] for piece in answers]) for name in narrow},
     )
+    return with_answer(GoldenCase("test split", np.concatenate(pieces), every.outputs, 0.0, source=source), every)

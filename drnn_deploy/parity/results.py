@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from drnn_core.errors import ParityError, RuntimeUnavailableError
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.reference.runtime import ReferenceRuntime
 
+Verdict = Literal["passed", "failed", "not compared"]
+
+
+def all_passed(cases: Sequence[CaseResult]) -> bool:
+    """Whether no case failed, and at least one was compared and passed."""
+    return any(case.passed for case in cases) and not any(case.verdict == "failed" for case in cases)
+
 
 @dataclasses.dataclass(frozen=True)
 class CaseResult:
-    """One golden case through one runtime. An error is the largest over the case, None where an output is not finite.
+    """One golden case through one runtime. An error is the largest of what is compared, None where one is not finite.
+
+    What is compared of a case are the outputs whose limit is small enough to tell a wrong graph from a right one
+    (`drnn_deploy.parity.compare`). Where that is none, figures are those of all outputs.
 
     Attributes:
         case: The name of the golden case.
         absolute: The largest |output - reference|.
         relative: The same as a share of the largest |output| of the reference.
         in_noise: The same in units of the noise.
-        noise: What the precision's own rounding does to the outputs.
-        limit: The largest absolute error that passes.
-        passed: Whether every output is within the limit.
-        first_bad_step: The first output step past the limit.
+        noise: What the precision's own rounding does to the outputs, at most.
+        limit: The largest absolute error that passes anywhere.
+        passed: Whether something was compared and all of it is within its limit.
+        first_bad_step: The first output step past its limit, or with an output that is not finite.
         growth: The largest error of up to 16 output steps, evenly spaced from first to last.
         agreement: The share of predictions (largest output) that are the reference's.
         accuracy: The share of predictions that are right, where the true answers are known.
+        compared: The share of the outputs that is compared, 0 to 1.
+        first_uncompared_step: The first output step of which not all is compared; None for none.
+        horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
+        limits: The largest error that passes at the steps of `growth`.
+        where: What the error is of, where that is not the output of the case's own sequences: "row 5 of a batch of 7",
+            "next_state_l1_h"; "" otherwise.
     """
 
     case: str
@@ -39,6 +56,18 @@ class CaseResult:
     growth: tuple[float | None, ...]
     agreement: float
     accuracy: float | None
+    compared: float = 1.0
+    first_uncompared_step: int | None = None
+    horizon: int | None = None
+    limits: tuple[float, ...] = ()
+    where: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it passed, failed, or was not compared: rounding alone may do to it what a mistake does."""
+        if self.passed:
+            return "passed"
+        return "failed" if self.first_bad_step is not None else "not compared"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +78,7 @@ class ParityRow:
         runtime: The name of the runtime.
         graph: What tables call the graph.
         precision: The precision of the graph; "fp64" for the reference.
-        passed: Whether every case passed.
+        passed: Whether no case failed, and at least one was compared and passed.
         cases: The results of the golden cases.
         milliseconds: The median time per sequence at the graph's batch.
         error: What went wrong, where the runtime did not get as far as numbers.
@@ -82,8 +111,19 @@ class ParityRow:
 
     @property
     def worst(self) -> CaseResult | None:
-        """The case with the largest error in units of noise."""
-        return max(self.cases, key=lambda c: float("inf") if c.in_noise is None else c.in_noise, default=None)
+        """The case with the largest error in units of noise, of those that were compared if any was."""
+        compared = [case for case in self.cases if case.verdict != "not compared"]
+        return max(
+            compared or self.cases, key=lambda c: float("inf") if c.in_noise is None else c.in_noise, default=None
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it passed, failed, or could not be compared at all, which is no pass."""
+        if self.passed:
+            return "passed"
+        uncompared = bool(self.cases) and all(case.verdict == "not compared" for case in self.cases)
+        return "not compared" if uncompared and not self.error else "failed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +134,25 @@ class Missing:
     graph: str
     reason: str
     fix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FileResult:
+    """A file of a bundle beside what it must hold: the graph that the weights make, or what float64 gives.
+
+    Attributes:
+        file: Its name in the bundle.
+        passed: Whether it holds that.
+        findings: Sentences on what differs.
+        note: What was left out, and why; "" for nothing.
+        exit_code: The exit code where it did not pass: 1, or that of a file that cannot be read.
+    """
+
+    file: str
+    passed: bool
+    findings: tuple[str, ...] = ()
+    note: str = ""
+    exit_code: int = ParityError.exit_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +206,7 @@ class ParityReport:
         network: The cell and size of the network.
         tasks: The task's metrics through each runtime and graph.
         notes: Sentences on what was left out, and why.
+        files: The bundle's files beside what the weights make.
     """
 
     rows: tuple[ParityRow, ...]
@@ -155,6 +215,7 @@ class ParityReport:
     network: str = ""
     tasks: tuple[TaskResult, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[FileResult, ...] = ()
 
     @property
     def compared(self) -> tuple[ParityRow, ...]:
@@ -162,18 +223,27 @@ class ParityReport:
         return tuple(row for row in self.rows if not row.is_reference)
 
     @property
+    def _judged(self) -> tuple[ParityRow | FileResult, ...]:
+        return (*self.rows, *self.files)
+
+    @property
     def passed(self) -> bool:
-        """Every row passed, and there is at least one besides the reference."""
-        return all(row.passed for row in self.rows) and bool(self.compared)
+        """Every row and file passed, and there is at least one row besides the reference's."""
+        return all(entry.passed for entry in self._judged) and bool(self.compared)
 
     @property
     def exit_code(self) -> int:
         """0 fine, 1 parity failed, 3 nothing to compare, else the code of what stopped a runtime."""
-        failed = [row.exit_code for row in self.rows if not row.passed]
+        failed = [entry.exit_code for entry in self._judged if not entry.passed]
         if not failed:
             return 0 if self.passed else RuntimeUnavailableError.exit_code
         return ParityError.exit_code if min(failed) <= ParityError.exit_code else max(failed)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {"passed": self.passed, **dataclasses.asdict(self)}
+        report = {"passed": self.passed, **dataclasses.asdict(self)}
+        for row, entry in zip(self.rows, report["rows"], strict=True):
+            entry["verdict"] = row.verdict
+            for case, shown in zip(row.cases, entry["cases"], strict=True):
+                shown["verdict"] = case.verdict
+        return report

@@ -12,6 +12,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_runtimes.bundle import GoldenCase
@@ -52,12 +53,16 @@ class Tolerance:
         """Whether the noise decides; otherwise `atol` and `rtol` do."""
         return self.atol is None and self.rtol is None
 
-    def limit(self, case: GoldenCase) -> float:
-        """The largest absolute error that passes on a case; its noise must be that of the graph's precision."""
+    def limit(self, case: GoldenCase) -> NDArray[np.float64]:
+        """The largest absolute error that passes on a case; its noise must be that of the graph's precision.
+
+        Returns:
+            Of each output of a sequence, or one for all: the shape of the noise.
+        """
         if self.by_noise:
-            return self.noise_multiple * case.noise
+            return self.noise_multiple * np.asarray(case.noise)
         scale = float(np.abs(case.outputs).max(initial=0.0))
-        return (self.atol or 0.0) + (self.rtol or 0.0) * scale
+        return np.asarray((self.atol or 0.0) + (self.rtol or 0.0) * scale)
 
     @property
     def options(self) -> list[str]:

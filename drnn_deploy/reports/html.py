@@ -10,17 +10,20 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
+from drnn_core.text import printable
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.reports.regressions import Regression
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
     derivation,
-    describe,
+    describe_file,
     explanation_details,
+    failures,
     row_cells,
     stage_table,
     task_table,
+    uncompared,
 )
 
 if TYPE_CHECKING:
@@ -69,9 +72,10 @@ def page(
         for number, (name, report) in enumerate(reports.items())
     ]
     passed = not worse and all(report.passed for report in reports.values())
-    return templates.get_template("parity.html").render(
+    text: str = templates.get_template("parity.html").render(
         entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
     )
+    return printable(text)
 
 
 def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
@@ -83,11 +87,13 @@ def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
         "report": report,
         "rows": [_row(row) for row in report.rows],
         "failures": [
-            f"{row.runtime} {row.graph}: {describe(case)}"
+            f"{row.runtime} {row.graph}: {failure}"
             for row in report.rows
-            for case in row.cases
-            if not case.passed
-        ],
+            if not row.passed and not row.error
+            for failure in failures(row)
+        ]
+        + [describe_file(file) for file in report.files if not file.passed],
+        "uncompared": uncompared(report),
         "derivation": derivation(report),
         "caveats": {row.runtime: row.caveat for row in report.rows if row.caveat},
         "task_header": header,
@@ -113,6 +119,7 @@ def _row(row: ParityRow) -> dict[str, Any]:
         "cells": [cells[column] for column in ("runtime", "graph", "precision")],
         "figures": [cells[c] for c in ("largest error", "in noise", "agreement", "ms/sequence", "seconds")],
         "passed": row.passed,
+        "verdict": cells["verdict"],
         "remark": row.error,
     }
 
@@ -138,23 +145,25 @@ def _bars(report: ParityReport, number: int) -> str:
 
 def _curves(report: ParityReport, number: int) -> list[str]:
     """SVGs: error over output steps of every golden case with several steps, a line for each runtime and graph."""
-    drawn: dict[tuple[str, str, float], list[tuple[str, Sequence[float | None]]]] = {}
+    drawn: dict[tuple[str, str, tuple[float, ...]], list[tuple[str, Sequence[float | None]]]] = {}
     for row in report.compared:
         for case in row.cases:
             if len(case.growth) > 1:
-                key = (case.case, row.precision, case.limit)
+                key = (case.case, row.precision, case.limits)
                 drawn.setdefault(key, []).append((f"{row.runtime} {row.graph}", case.growth))
     plots = []
-    for index, ((case_name, precision, limit), lines) in enumerate(list(drawn.items())[:_MOST_PLOTS]):
+    for index, ((case_name, precision, limits), lines) in enumerate(list(drawn.items())[:_MOST_PLOTS]):
         figure = _figure(9, 2.6 + 0.16 * len(lines))
         with _style():
             axes = figure.subplots()
         for label, growth in lines:
             shown = [max(value, 1e-12) if value is not None else float("nan") for value in growth]
             axes.plot([i / (len(shown) - 1) for i in range(len(shown))], shown, marker=".", linewidth=1, label=label)
-        axes.axhline(limit, color=_INK, linestyle="--", linewidth=1)
+        if limits:
+            places = [i / (len(limits) - 1) for i in range(len(limits))]
+            axes.plot(places, [max(limit, 1e-12) for limit in limits], color=_INK, linestyle="--", linewidth=1)
         axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
-        axes.set_title(f"{case_name} inputs, {precision}")
+        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"), parse_math=False)
         figure.legend(loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
         plots.append(
             _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")

@@ -7,12 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
-from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.results import CaseResult, FileResult, ParityReport, ParityRow, TaskResult
 
 STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step off", "growth as it ran")
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
+_NOTHING_COMPARED = (
+    "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
+    "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
+)
 
 
 def row_cells(row: ParityRow) -> dict[str, str]:
@@ -32,6 +36,7 @@ def row_cells(row: ParityRow) -> dict[str, str]:
         "precision": row.precision,
         "largest error": "-" if worst is None else "not finite" if absolute is None else f"{absolute:.1e}",
         "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
+        "verdict": row.verdict,
         "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
         "ms/sequence": "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
         "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
@@ -39,9 +44,54 @@ def row_cells(row: ParityRow) -> dict[str, str]:
 
 
 def describe(case: CaseResult) -> str:
-    """One sentence on a case that failed."""
+    """One sentence on a case that failed, was not compared, or only in part."""
+    if case.verdict != "failed":
+        return _uncompared(case)
     what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    return f"{what} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    where = f" in {case.where}" if case.where else ""
+    return f"{what}{where} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+
+
+def describe_file(result: FileResult) -> str:
+    """One sentence on a file that holds something else than it must."""
+    more = f"; and {len(result.findings) - 1} more" if len(result.findings) > 1 else ""
+    return f"{result.file} holds something else than it must: {result.findings[0]}{more}"
+
+
+def _uncompared(case: CaseResult) -> str:
+    since = "" if case.horizon is None else f" from time step {case.horizon} on"
+    if case.verdict == "not compared":
+        return (
+            f"not compared on {case.case} inputs:{since} rounding moves the outputs so much that an error of "
+            f"{case.limit:.1e} would pass, and a wrong graph with it"
+        )
+    if case.first_uncompared_step:
+        return (
+            f"compared on {case.case} inputs up to output step {case.first_uncompared_step}: then rounding drowns them"
+        )
+    return f"compared on {case.case} inputs in {case.compared:.0%} of the outputs: rounding drowns the others{since}"
+
+
+def uncompared(report: ParityReport) -> list[str]:
+    """Sentences on the cases that were compared in part or not at all, each once for all runtimes."""
+    sentences = {
+        f"{row.precision}, {row.steps} steps: {describe(case)}": None
+        for row in report.rows
+        for case in row.cases
+        if case.compared < 1 and case.verdict != "failed"
+    }
+    return list(sentences)
+
+
+def failures(row: ParityRow) -> list[str]:
+    """Why a row is no pass, a sentence each."""
+    if row.error:
+        return [row.error]
+    if row.verdict == "not compared":
+        horizons = [case.horizon for case in row.cases if case.horizon]
+        shorter = f"--length {3 * min(horizons) // 4}" if horizons else "--length"
+        return [_NOTHING_COMPARED.format(shorter=shorter)]
+    return [describe(case) for case in row.cases if case.verdict == "failed"]
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:
@@ -120,7 +170,12 @@ def _enough(report: ParityReport) -> list[str]:
 
 
 def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
-    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong."""
+    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong.
+
+    Args:
+        explanation: Of one failed row of a parity report.
+        ascii_only: As for `sparkline`.
+    """
     rows = [_row(stage, ascii_only) for stage in explanation.stages]
     for state in explanation.states:
         if not state.alone.passed:

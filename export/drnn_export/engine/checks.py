@@ -38,7 +38,7 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
-    return parse_graph(data, path, fix), hashlib.sha256(data).hexdigest()
+    return parse_graph(data, str(path), fix), hashlib.sha256(data).hexdigest()
 
 
 def check_batch(path: Path, inputs: Sequence[TensorInfo], batch: tuple[int, int, int] | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
 from drnn_export.lint.tables import Finding, Severity
+from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,30 +25,29 @@ _OF_SHAPES = ("Shape", "Size")  # whose outputs depend on no value
 _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def load_graph(path: Path, fix: str) -> onnx.ModelProto:
+def load_graph(path: Path, fix: str, shown: str) -> onnx.ModelProto:
     """Read the model in a file, without its external data.
 
     Args:
-        path: The file.
+        path: An ONNX file.
         fix: What a person should do where it is no model.
+        shown: What messages call it.
 
     Raises:
         InputError: The file cannot be read or holds no model.
     """
     try:
-        return parse_graph(path.read_bytes(), path, fix)
+        return parse_graph(path.read_bytes(), shown, fix)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
-    except MemoryError as error:
-        raise InputError(f"{path} does not fit into memory", fix) from error
+        raise InputError(f"cannot read {shown}: {error.strerror or error}", fix) from error
 
 
-def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
+def parse_graph(data: bytes, shown: str, fix: str) -> onnx.ModelProto:
     """Read a model out of bytes.
 
     Args:
-        data: The bytes.
-        path: Where they were read from, for messages.
+        data: A serialised ModelProto.
+        shown: What messages call the file that they are from.
         fix: What a person should do where they are no model.
 
     Raises:
@@ -55,14 +55,16 @@ def parse_graph(data: bytes, path: Path, fix: str) -> onnx.ModelProto:
     """
     import onnx
 
+    if has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
+        raise InputError(f"{shown} holds more than {MOST_MESSAGES:,} parts, which would take too much memory", fix)
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
-        raise InputError(f"{path} is not an ONNX model, or was cut short", fix) from error
+        raise InputError(f"{shown} is not an ONNX model, or was cut short", fix) from error
     if not model.graph.output:  # which come last in a file
-        raise InputError(f"{path} holds no graph: the file is empty or was cut short", fix)
+        raise InputError(f"{shown} holds no graph: the file is empty or was cut short", fix)
     if _has_broken_text(model):
-        raise InputError(f"{path} has names that are not UTF-8: it is damaged", fix)
+        raise InputError(f"{shown} has names that are not UTF-8: it is damaged", fix)
     return model
 
 
@@ -190,7 +192,7 @@ class Scope:
         """Whether a builder can know a tensor's value, because initialisers and fixed shapes decide it.
 
         Args:
-            name: The tensor.
+            name: The tensor's name.
             weights: Ask whether the parsers, which compute next to nothing, take it for an initialiser.
         """
         if name in self.names:
@@ -259,7 +261,7 @@ class Site:
     """A node and the scope that it stands in.
 
     Attributes:
-        node: The node.
+        node: The node as the file has it.
         scope: The tensors that it can name.
         name: The node's name, or its number in the file.
     """
@@ -288,11 +290,24 @@ class Site:
         return [kind for name in self.node.output if (kind := self.scope.type_of(name)) is not None]
 
     def finding(self, severity: Severity, rule: str, what: str, fix: str) -> Finding:
-        """A finding about this node."""
+        """A finding about this node.
+
+        Args:
+            severity: "error" or "warning".
+            rule: The rule's name in reports.
+            what: What is wrong, as a sentence without a full stop.
+            fix: What to do about it, in the same way.
+        """
         return Finding(severity, rule, self.name, self.node.op_type, what, fix)
 
     def error(self, rule: str, what: str, fix: str) -> Finding:
-        """An error about this node."""
+        """An error about this node.
+
+        Args:
+            rule: As for `finding`.
+            what: As for `finding`.
+            fix: As for `finding`.
+        """
         return self.finding("error", rule, what, fix)
 
 

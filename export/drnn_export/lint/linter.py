@@ -1,13 +1,15 @@
 """What NVIDIA's ONNX parsers will make of a graph, said without them: a static check of any ONNX file.
 
-`lint_file` reads a file, `lint_model` takes a model. Both look up `tables.toml`, which says where its facts are
-from, and run the rules of `weight_rules`, `node_rules` and `operator_rules`. Nothing of the file is trusted.
+`lint_file` reads a file, `lint_model` takes a model. Both work in another process (`drnn_export.lint.process`): nothing
+of a file is trusted. They look up `tables.toml`, which says where its facts are from, and run the rules of
+`weight_rules`, `node_rules` and those beside them.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ from drnn_export.lint.graph_view import (
     without_large_weights,
 )
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
+from drnn_export.lint.process import ask_lint, check_size
 from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
 from drnn_export.lint.weight_rules import weight_findings
 
@@ -68,7 +71,7 @@ def lint_file(
     """Check an ONNX file.
 
     Args:
-        path: The file.
+        path: An ONNX file.
         targets: The targets to check for.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 
@@ -76,13 +79,12 @@ def lint_file(
         Target -> findings, errors first.
 
     Raises:
-        InputError: The file cannot be read or is not an ONNX model.
+        InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
     """
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
-    model = load_graph(path, "Give the path of an .onnx file.")
-    prepared = _prepare(model)
-    return {target: _lint(model, prepared, load_table(target), path.parent, capabilities) for target in targets}
+    check_size(path)
+    return ask_lint(path, path.parent, targets, capabilities, str(path))
 
 
 def lint_model(
@@ -91,15 +93,45 @@ def lint_model(
     """Check a model for one target.
 
     Args:
-        model: The model.
-        target: The target.
+        model: A model of any exporter.
+        target: Whose rules to apply.
         folder: The folder of the model's external data.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 
     Returns:
         The findings, errors first.
+
+    Raises:
+        InputError: The model takes more memory or time than a check may.
     """
-    return _lint(model, _prepare(model), load_table(target), folder, capabilities)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        check_size(path)
+        return ask_lint(path, folder, (target,), capabilities, "the model")[target]
+
+
+def findings_of(
+    path: Path, folder: Path, targets: Sequence[LintTarget], capabilities: Sequence[str], shown: str
+) -> dict[LintTarget, tuple[Finding, ...]]:
+    """Check an ONNX file in this process, whatever that takes.
+
+    Args:
+        path: An ONNX file.
+        folder: The folder of its external data.
+        targets: The targets to check for.
+        capabilities: Compute capabilities of GPUs that the graph must also run on.
+        shown: What messages call the file.
+
+    Returns:
+        Target -> findings, errors first.
+
+    Raises:
+        InputError: The file cannot be read or is not an ONNX model.
+    """
+    model = load_graph(path, "Give the path of an .onnx file.", shown)
+    prepared = _prepare(model)
+    return {target: _lint(model, prepared, load_table(target), folder, capabilities) for target in targets}
 
 
 def _lint(

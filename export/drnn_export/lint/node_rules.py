@@ -28,7 +28,15 @@ _DATA_INPUT = {"OneHot": 2, "Where": 1}  # of the others the first
 
 
 def node_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What every rule says of one node. A node whose operator the target does not know gets that finding only."""
+    """Apply every rule to one node. A node whose operator the target does not know gets that finding only.
+
+    Args:
+        site: The node in its graph.
+        table: What the target supports.
+
+    Yields:
+        What is wrong with the node, rule after rule.
+    """
     known = list(_unknown(site, table))
     yield from known
     if any(finding.rule == "operator" for finding in known):

@@ -43,7 +43,7 @@ class AttributeRule:
     """What an operator's attribute may be.
 
     Attributes:
-        attribute: The attribute.
+        attribute: Its name in ONNX.
         allowed: The values that each of its elements may have; with none, the attribute must be left out.
         required: Whether it must be there; then the others say nothing.
         least: The least that each element may be; where there is a least or a most, `allowed` says nothing.
@@ -166,7 +166,7 @@ class Table:
     """What one target takes. Types have their ONNX names, for example "FLOAT16".
 
     Attributes:
-        target: The target.
+        target: Its name on the command line.
         title: Its name for people.
         rules_from: Where the rules are from.
         opsets: The lowest and the highest documented opset.

@@ -25,7 +25,7 @@ def weight_findings(graph: onnx.GraphProto, table: Table, folder: Path) -> Itera
     """Check every initialiser of a graph.
 
     Args:
-        graph: The graph.
+        graph: The graph of a model.
         table: What the target takes.
         folder: The folder of the model's external data.
 

@@ -21,7 +21,7 @@ from drnn_runtimes.trt_numpy.common import (
     Inputs,
     as_type,
     dtype_of,
-    found,
+    look_up,
     present,
     refused,
 )
@@ -129,7 +129,7 @@ def _towards_zero(x: Array, y: Array) -> Array:
 
 
 def _elementwise(layer: Any) -> Function:
-    operation, divides = found(layer, _ELEMENTWISE, layer.op), str(layer.op.name) in ("DIV", "FLOOR_DIV")
+    operation, divides = look_up(layer, _ELEMENTWISE, layer.op), str(layer.op.name) in ("DIV", "FLOOR_DIV")
 
     def function(inputs: Inputs) -> Array:
         left, right = present(inputs[0]), present(inputs[1])
@@ -141,12 +141,12 @@ def _elementwise(layer: Any) -> Function:
 
 
 def _activation(layer: Any) -> Function:
-    operation, alpha, beta = found(layer, _ACTIVATIONS, layer.type), layer.alpha, layer.beta
+    operation, alpha, beta = look_up(layer, _ACTIVATIONS, layer.type), layer.alpha, layer.beta
     return lambda inputs: operation(present(inputs[0]), alpha, beta)
 
 
 def _unary(layer: Any) -> Function:
-    operation = found(layer, _UNARY, layer.op)
+    operation = look_up(layer, _UNARY, layer.op)
     return lambda inputs: operation(present(inputs[0]))
 
 
@@ -155,7 +155,7 @@ def _axes(layer: Any) -> tuple[int, ...]:
 
 
 def _reduce(layer: Any) -> Function:
-    operation, keep, axes = found(layer, _REDUCE, layer.op), bool(layer.keep_dims), _axes(layer)
+    operation, keep, axes = look_up(layer, _REDUCE, layer.op), bool(layer.keep_dims), _axes(layer)
     kind = dtype_of(layer.get_output(0))
     return lambda inputs: operation(present(inputs[0]), axis=axes, keepdims=keep).astype(kind)
 

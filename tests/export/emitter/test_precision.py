@@ -17,12 +17,11 @@ from drnn_core.errors import InputError
 from drnn_core.types import Precision
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.check import check_parity
-from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.reference.low_precision import dequantised, quantised, rounding_noise
+from drnn_runtimes.reference.low_precision import dequantised, graph_weights, quantised
 from drnn_runtimes.registry import find_runtime
 from tests.export.emitter.test_stateful import on_onnxruntime
 from tests.networks import Case, cases, random_weights
@@ -46,11 +45,9 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 def test_outputs_are_within_the_noise_of_the_precision(case: Case, precision: Precision, emission: str) -> None:
     model = emit(case.spec, case.weights, request(case, precision, emission))
     found = on_onnxruntime(model)({"input": case.inputs})["output"]
-    reference = case.reference()
-    noise = rounding_noise(case.spec, case.weights, case.inputs, reference, precision)
-    wide = reference.noise(case.torch_outputs())
+    held = dataclasses.replace(case, weights=graph_weights(case.weights, precision))
     assert found.dtype == np.float32
-    assert np.abs(found - reference.outputs).max() <= NOISE_MULTIPLE * max(noise, wide)
+    assert np.all(np.abs(found - held.reference().outputs) <= case.limit(precision))
 
 
 @given(cases(), st.sampled_from(["fp16", "bf16"]))

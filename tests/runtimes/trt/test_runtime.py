@@ -152,14 +152,20 @@ def test_load_refuses_a_bundle_whose_graph_has_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pretended_gpu")
-@pytest.mark.parametrize("missing", ["model.engine", "model.engine.json", "entry"])
+def test_load_refuses_a_graph_without_an_engine(tmp_path: Path) -> None:
+    graph = graph_info(2)
+    refused = pytest.raises(RuntimeUnavailableError, match="no tensorrt-rtx engine")
+    with refused, TensorRTRuntime("tensorrt-rtx").load(bundle_of(tmp_path, graph, None), graph):
+        pass
+
+
+@pytest.mark.usefixtures("pretended_gpu")
+@pytest.mark.parametrize("missing", ["model.engine", "model.engine.json"])
 def test_load_refuses_what_is_not_there(missing: str, tmp_path: Path) -> None:
     graph = graph_info(2)
-    bundle = bundle_of(tmp_path, graph, None if missing == "entry" else SIDECAR)
-    if missing != "entry":
-        (tmp_path / missing).unlink()
-    named = "no tensorrt-rtx engine" if missing == "entry" else missing
-    with pytest.raises(EngineError, match=named), TensorRTRuntime("tensorrt-rtx").load(bundle, graph):
+    bundle = bundle_of(tmp_path, graph, SIDECAR)
+    (tmp_path / missing).unlink()
+    with pytest.raises(EngineError, match=missing), TensorRTRuntime("tensorrt-rtx").load(bundle, graph):
         pass
 
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from drnn_export.lint.graph_view import Site, shape_of, type_name
+from drnn_export.lint.graph_view import Site
+from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.sizes import size_findings
 from drnn_export.lint.tables import Finding, Table
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from drnn_export.lint.graph_view import Site, shape_of
+from drnn_export.lint.graph_view import Site
 from drnn_export.lint.recurrent_rules import RECURRENT_RULES
+from drnn_export.lint.scope import shape_of
 from drnn_export.lint.tables import Finding, Table
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]

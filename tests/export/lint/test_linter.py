@@ -99,6 +99,15 @@ def test_what_the_compiler_refuses(name: str, saved: Saved, parsed: Verdicts, bu
     assert says_refused(saved[f"late: {name}"])
 
 
+def test_an_output_without_a_type_is_refused(tmp_path: Path) -> None:
+    graph = TAKEN["IR version 99"]
+    bare = onnx.ModelProto.FromString(graph.SerializeToString())
+    bare.graph.output[0].ClearField("type")
+    onnx.save(bare, tmp_path / "bare.onnx")
+    assert not verdicts([tmp_path / "bare.onnx"])[tmp_path / "bare.onnx"].accepted
+    assert says_refused(tmp_path / "bare.onnx")
+
+
 @pytest.mark.parametrize("name", MISTAKEN)
 def test_what_the_parser_takes_in_silence(name: str, saved: Saved, parsed: Verdicts) -> None:
     assert parsed[f"mistaken: {name}"].accepted

@@ -74,7 +74,7 @@ def place(tmp_path: Path) -> Path:
 def test_checkpoints(commands: Commands, place: Path, tmp_path: Path) -> None:
     path, marker, output = place / "model.pt", tmp_path / "marker", tmp_path / "output"
     networks = [make_checkpoint(), make_checkpoint(SYMBOLS), Checkpoint(REAL, random_weights(REAL, 0))]
-    for draw in draws(8, 320):
+    for draw in draws(6, 320):
         save_checkpoint(path, draw.choice(networks))
         damaged.damage_checkpoint(draw, path, marker)
         ways = [("plan", path, "--length", 6)] * 4 + [
@@ -106,11 +106,12 @@ def test_foreign_weights(commands: Commands, place: Path, tmp_path: Path) -> Non
         output.unlink(missing_ok=True)
 
 
+@pytest.mark.nightly  # a training that goes on measures its test split, too
 def test_states_of_trainings(commands: Commands, place: Path, tmp_path: Path) -> None:
     first, marker = tmp_path / "first", tmp_path / "marker"
     words = ("train", "copy-memory", *TINY, "--threads", 1)
     commands.run(place, *words, "--output", first).check("a right training", codes=(0,))
-    for draw in draws(1, 60):
+    for draw in draws(60, 60):
         run = tmp_path / "run"
         run.mkdir()
         shutil.copyfile(first / "state.pt", run / "state.pt")

@@ -34,6 +34,7 @@ SPECS = {
     "chunk": (ModelSpec("gru", (4, 4), (3, 5), Continuous(1), Head("sequence", 4)), {"forms": ("chunk",), "chunk": 8}),
     "tokens": (ModelSpec("rnn", (4,), (2,), Tokens(9, 3), Head("last_k", 2, 3)), {"length": 7, "batch": None}),
 }
+BY_DAY = ("Loop of 10^9", "Expand to 16 GB", "function that calls itself", "constants of /etc/passwd")  # of `BOMBS`
 ANY = (0, 1, 2, 3, 4)  # exit codes: what was changed may be right, or only wrong in its numbers
 
 
@@ -117,9 +118,7 @@ def test_graphs_that_were_changed(originals: dict[str, Path], commands: Commands
 
 
 def test_bombs(originals: dict[str, Path], commands: Commands, tmp_path: Path) -> None:
-    for index, name in enumerate(BOMBS):
-        if not NIGHTLY and index % 8:
-            continue
+    for name in BOMBS if NIGHTLY else BY_DAY:
         folder = Path(shutil.copytree(originals["sequence"], tmp_path / "bundle"))
         model = onnx.load(folder / "model.onnx")
         BOMBS[name](model)

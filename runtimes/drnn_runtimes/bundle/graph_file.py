@@ -60,7 +60,16 @@ def read_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto
 
 
 def refusal(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> str:
-    """Why a parsed model must not be run, or ""; for the arguments see `read_graph`."""
+    """Say why a parsed model must not be run.
+
+    Args:
+        model: What `parse_graph` gave.
+        spec: The network.
+        graph: What the manifest says of the graph.
+
+    Returns:
+        The rest of a sentence that begins "it cannot be loaded: ", or "" where any runtime may run it.
+    """
     try:
         _check(model, spec, graph)
     except _RefusedError as error:

@@ -71,7 +71,6 @@ def tensor(draw: random.Random) -> Any:
         lambda: torch.zeros(1 << 16).expand(1 << 12, 1 << 16),
         lambda: torch.zeros(3, 4).to_sparse(),
         lambda: torch.zeros(2, 2, device="meta"),
-        lambda: torch.quantize_per_tensor(torch.zeros(4), 0.1, 0, torch.quint8),
         lambda: torch.zeros(4, 4)[::2, ::2],
     ])()  # fmt: skip
 
@@ -118,6 +117,9 @@ def damage_bytes(draw: random.Random, path: Path) -> None:
 
 def damage_members(draw: random.Random, path: Path) -> None:
     """Rewrite an archive: members renamed, doubled, left out, packed, cut, or holding gigabytes."""
+    if not zipfile.is_zipfile(path):
+        damage_bytes(draw, path)
+        return
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w") as new:
         warnings.simplefilter("ignore")  # of a name that is there twice

@@ -31,7 +31,8 @@ from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference import loop, noise
+from drnn_runtimes.reference import loop
+from drnn_runtimes.reference import runtime as reference_runtime
 from tests.networks import random_weights, specs
 
 Command = Any  # see conftest

@@ -40,7 +40,6 @@ class Altered(StreamingRuntime):
     reads_graph: bool = True
     runs_any_graph: bool = False
     is_reference: bool = False
-    caveat: str = ""
 
     def availability(self) -> Any:
         return HERE.availability()

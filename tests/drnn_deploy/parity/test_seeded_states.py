@@ -26,6 +26,7 @@ from drnn_runtimes.bundle.graph_kind import edges, state_pairs
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Arrays, Session
 from tests.networks import random_weights, specs
+from tests.nightly import NIGHTLY
 
 Array = NDArray[Any]
 Change = Callable[[Arrays], Arrays]
@@ -82,7 +83,7 @@ def scaled_row(name: str, row: int) -> Change:
     return change
 
 
-@settings(max_examples=20)
+@settings(max_examples=60 if NIGHTLY else 8)
 @given(specs(), st.integers(1, 9), st.sampled_from([1, 2, None]), st.booleans(), st.booleans())
 def test_right_graphs_pass(
     tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec, steps: int, batch: int | None, ring: bool, skewed: bool

@@ -191,7 +191,12 @@ def _backends(options: ExportOptions) -> list[Backend]:
 
 
 def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> ComputedAnswers:
-    """What is right for these graphs: on the standard cases, and on the checkpoint's examples as the case `task`."""
+    """What is right for graphs: on the standard cases, and on the checkpoint's examples as the case `task`.
+
+    Args:
+        checkpoint: The network.
+        requests: All graphs that are checked.
+    """
     more = []
     if (examples := checkpoint.examples) is not None:
         more = [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
@@ -199,7 +204,12 @@ def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> C
 
 
 def golden_cases(answers: ComputedAnswers, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
-    """The cases of these graphs, each once: the golden data of their bundle."""
+    """The cases of the graphs of a bundle, each once: its golden data.
+
+    Args:
+        answers: What `known_answers` gives, of these graphs or more.
+        requests: The graphs of the bundle.
+    """
     every = {case.name: case for request in requests for case in answers.cases(request)}
     return [case for case in every.values() if not case.stream] + [case for case in every.values() if case.stream]
 

@@ -136,7 +136,14 @@ def _with_any_batch(graph: GraphInfo) -> GraphInfo:
 
 
 def names_of_cases(bundle: Bundle, runtime: Runtime, graph: GraphInfo, answers: ComputedAnswers) -> list[str]:
-    """The names of the cases in a row of `check_parity`; nothing is computed."""
+    """The names of the cases in a row of `check_parity`; nothing is computed.
+
+    Args:
+        bundle: The open bundle.
+        runtime: The runtime of the row.
+        graph: The graph of the row.
+        answers: What is right for the bundle.
+    """
     if runtime.is_reference:
         return [case.name for case in StoredAnswers(bundle).cases(graph)]
     return [*answers.names(graph), *([SEEDED] if graph.states else [])]
@@ -150,7 +157,16 @@ def check_named(
     name: str,
     tolerance: Tolerance = DEFAULT,
 ) -> CaseResult:
-    """Run the case of this name through a loaded graph and judge it; see `check_parity`."""
+    """Run one case through a loaded graph and judge it; see `check_parity`.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph.
+        answers: What is right for the bundle.
+        name: One of `names_of_cases`.
+        tolerance: Which errors pass.
+    """
     if name == SEEDED:
         return check_states(session, graph, seeded(bundle.spec, bundle.weights, graph), tolerance)
     (case,) = (case for case in answers.cases(graph) if case.name == name)
@@ -170,11 +186,13 @@ def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
 def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
     """The precision by whose noise a runtime's outputs are judged: float64's own for the reference.
 
+    A stream keeps its states in float32, whatever computes them.
+
     Args:
         runtime: The runtime.
         graph: The graph that it runs.
     """
-    return FLOAT64 if runtime.is_reference else graph.precision
+    return FLOAT64 if runtime.is_reference and not graph.states else graph.precision
 
 
 def _golden_row(
@@ -208,7 +226,8 @@ def check_golden(answers: ComputedAnswers, stored: GoldenCase, tolerance: Tolera
 
 
 def _empty_row(runtime: Runtime, graph: GraphInfo) -> ParityRow:
-    row = ParityRow(runtime.name, shown_name(runtime, graph), arithmetic(runtime, graph), False, (), None)
+    precision = FLOAT64 if runtime.is_reference else graph.precision
+    row = ParityRow(runtime.name, shown_name(runtime, graph), precision, False, (), None)
     return dataclasses.replace(row, steps=graph.steps, batch=graph.batch, pruned=graph.pruned)
 
 
@@ -227,7 +246,7 @@ def _row(
         with runtime.load(bundle, graph) as session:
             results = []
             for case in cases:
-                result, outputs = check_case(session, bundle, graph, case, tolerance, row.precision)
+                result, outputs = check_case(session, bundle, graph, case, tolerance, arithmetic(runtime, graph))
                 results.append(result)
                 observe(runtime, graph, case, outputs)
             if graph.states and not runtime.is_reference:

@@ -46,7 +46,15 @@ def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
 
 
 def differences_of(model: onnx.ModelProto, right: onnx.ModelProto) -> tuple[str, ...]:
-    """What differs between two models, whatever versions of the package made them; () for nothing."""
+    """Compare two models, whatever versions of the package made them.
+
+    Args:
+        model: The model in question.
+        right: What the emitter makes of the weights.
+
+    Returns:
+        What differs, a sentence each; () for nothing.
+    """
     if _bytes(model) == _bytes(right):
         return ()
     found = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))

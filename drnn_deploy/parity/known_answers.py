@@ -140,5 +140,10 @@ def has_state(graph: NamedGraph) -> bool:
 
 
 def same_inputs(one: CaseInputs, other: CaseInputs) -> bool:
-    """Whether two cases ask the same."""
+    """Whether two cases ask the same.
+
+    Args:
+        one: A case.
+        other: Another one, whose name does not matter.
+    """
     return one.stream == other.stream and np.array_equal(one.inputs, other.inputs)

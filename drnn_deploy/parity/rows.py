@@ -53,7 +53,15 @@ def assignments(count: int, size: int | None, *, apart: bool = False) -> list[Ro
 
 
 def first_places(runs: Sequence[Rows], count: int) -> NDArray[np.int64]:
-    """Where each sequence comes first, among the rows of all runs one after the other, (count,)."""
+    """Where each sequence comes first, among the rows of all runs one after the other.
+
+    Args:
+        runs: What `assignments` gives.
+        count: The number of sequences.
+
+    Returns:
+        Places, (count,).
+    """
     every, first = np.unique(np.concatenate(runs), return_index=True)
     assert len(every) == count
     return first

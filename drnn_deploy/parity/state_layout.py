@@ -18,7 +18,15 @@ Lines = Mapping[str, Array]  # name of `ModelSpec.state_shapes` -> (B, d, H)
 
 
 def rows_at(values: Array, steps: Times) -> Array:
-    """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
+    """Pick time steps.
+
+    Args:
+        values: (B, T, H).
+        steps: Time steps, (n,) int64, also outside 0..T-1.
+
+    Returns:
+        (B, n, H), zeros where there is no such step.
+    """
     inside = (steps >= 0) & (steps < values.shape[1])
     rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
     return np.where(inside[None, :, None], rows, 0.0)
@@ -44,7 +52,15 @@ def states_before(
 def states_after(
     spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int, start: Lines | None = None
 ) -> dict[str, Array]:
-    """The state outputs of a run in float64; a ring gives the newest rows of each line. See `states_before`."""
+    """The state outputs of a run in float64; a ring gives the newest rows of each line.
+
+    Args:
+        spec: As for `states_before`.
+        graph: As for `states_before`.
+        trace: As for `states_before`.
+        run: As for `states_before`.
+        start: As for `states_before`.
+    """
     return next_states(graph, _lines(spec, graph, trace, run + 1, start))
 
 

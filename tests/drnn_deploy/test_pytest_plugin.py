@@ -13,13 +13,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import describe
-from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.bundle import Bundle, golden
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
 from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
@@ -155,7 +154,7 @@ def test_golden_is_read_once_and_each_answer_and_graph_too(
     pytester: pytest.Pytester, pristine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: Counter[str] = Counter()
-    load, read = OnnxRuntime.load, np.load
+    load, read = OnnxRuntime.load, golden.reading_npz
 
     @contextlib.contextmanager
     def counted(self: OnnxRuntime, *words: Any) -> Iterator[Any]:
@@ -169,7 +168,7 @@ def test_golden_is_read_once_and_each_answer_and_graph_too(
         return read(*words, **options)
 
     monkeypatch.setattr(OnnxRuntime, "load", counted)
-    monkeypatch.setattr(np, "load", counted_read)
+    monkeypatch.setattr(golden, "reading_npz", counted_read)
     run(pytester, "--drnn-bundle", pristine, "-k", "onnxruntime-cpu").assert_outcomes(passed=5, deselected=OTHERS)
     assert events == {"read": 1 + len(CASES), "loaded": 1, "closed": 1}  # golden.npz, and answers of the export
 

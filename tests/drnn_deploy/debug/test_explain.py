@@ -259,7 +259,9 @@ def test_limit_of_parts_is_parity_s_multiple_of_their_noise(right: Bundle) -> No
     for stage in found.stages:
         assert stage.alone is not None
         if stage.alone.absolute and stage.alone.in_noise:
-            assert stage.alone.limit == pytest.approx(NOISE_MULTIPLE * stage.alone.absolute / stage.alone.in_noise)
+            # the error and the limit are the largest, each of its own step
+            assert stage.alone.absolute <= stage.alone.limit
+            assert stage.alone.limit >= NOISE_MULTIPLE * stage.alone.absolute / stage.alone.in_noise * (1 - 1e-9)
     assert sum(bool(stage.alone and stage.alone.absolute) for stage in found.stages) == SPEC.layers + 1
 
 

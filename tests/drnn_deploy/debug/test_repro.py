@@ -69,7 +69,7 @@ def test_one_sequence_is_enough_and_says_what_parity_said(made: Make, tmp_path: 
     np.testing.assert_allclose(loaded.case.outputs, expected, rtol=0, atol=1e-12)
     again = loaded.run(bad)
     assert not again.passed
-    assert again.limit == loaded.limit == 8.0 * loaded.case.noise
+    assert again.limit == loaded.limit == 8.0 * loaded.case.largest_noise
     assert judge(loaded.case, loaded.observed).absolute == again.absolute
     assert loaded.run(right).passed
     assert loaded.run(bad, find_runtime("torch")).passed  # which runs the weights

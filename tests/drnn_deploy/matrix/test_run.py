@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from drnn_export.emitter.emit import NODE_BUDGET, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
-from drnn_runtimes.bundle import Bundle, GoldenCase
+from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference import loop
 from drnn_runtimes.reference import runtime as reference_runtime
@@ -158,15 +160,14 @@ def count_float64(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Counter[tupl
     """(module, inputs) -> how often it had the float64 loop compute them; nothing is known of earlier checks."""
     monkeypatch.setenv("DRNN_CACHE", str(folder))
     found: Counter[tuple[str, bytes]] = Counter()
-    right = loop.run_reference
-    for module in (golden, task_metrics, reference_runtime):
 
-        def counted(*words: Any, name: str = module.__name__, **options: Any) -> Any:
-            if options.get("precision", np.float64) is np.float64:
-                found[name, words[2].tobytes()] += 1
-            return right(*words, **options)
+    def count(name: str, right: Callable[..., Any], *words: Any, **options: Any) -> Any:
+        found[name, words[2].tobytes()] += 1
+        return right(*words, **options)
 
-        monkeypatch.setattr(module, "run_reference", counted)
+    for module, function in ((golden, "answer"), (task_metrics, "answer"), (reference_runtime, "run_reference")):
+        counted = functools.partial(count, module.__name__, getattr(module, function))
+        monkeypatch.setattr(module, function, counted)
     return found
 
 
@@ -277,13 +278,10 @@ def test_test_split_is_judged_like_golden_data_too(several: Bundle, monkeypatch:
     cases = {row.runtime: [case.case for case in row.cases] for row in report.rows}
     assert cases["onnxruntime-cpu"][-1] == "test split"
     assert "test split" not in cases["reference"]  # whose outputs those are
-    right = task_metrics._reference_case
-
-    def wrong(*words: Any) -> GoldenCase:
-        case = right(*words)
-        return dataclasses.replace(case, outputs=case.outputs + 0.5)
-
-    monkeypatch.setattr(task_metrics, "_reference_case", wrong)
+    right = task_metrics.answer
+    monkeypatch.setattr(
+        task_metrics, "answer", lambda *_: dataclasses.replace(right(*_), outputs=right(*_).outputs + 0.5)
+    )
     broken = check_bundle(several, options)
     assert broken.exit_code == 1
 

@@ -64,14 +64,6 @@ HIDDEN: dict[str, tuple[Change, str]] = {  # changes that no number shows
     "a constant that nothing reads": (unread_constant, "the graph's initializer differs"),
     "metadata": (lambda model: model.metadata_props.add(key="a", value="b"), "the model's metadata_props differs"),
     "another opset": (lambda model: model.opset_import.add(domain="com.other", version=1), "opset_import differs"),
-    "a function": (
-        lambda model: model.functions.append(
-            helper.make_function(
-                "x", "F", ["a"], ["b"], [helper.make_node("Identity", ["a"], ["b"])], model.opset_import
-            )
-        ),
-        "the model's functions differs",
-    ),
     "names": (lambda model: setattr(model.graph, "name", "other"), "the graph's name differs"),
     "a field that onnx does not know": (lambda model: model.MergeFromString(b"\xf8\x7f\x01"), "the file holds what"),
 }
@@ -108,14 +100,4 @@ def test_file_that_cannot_be_read_is_a_bad_file(bundle: Path) -> None:
     rewrite_manifest(bundle, "model.onnx")
     result = checked(bundle)
     assert (result.passed, result.exit_code) == (False, 2)
-    assert "no valid ONNX file" in result.findings[0]
-
-
-def test_graph_far_larger_than_its_file_is_not_made(bundle: Path) -> None:
-    manifest = json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))
-    manifest["graphs"][0] |= {"emission": "unrolled", "steps": 1 << 20, "pruned": False}
-    manifest["checksum"] = manifest_checksum(manifest)
-    (bundle / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    result = checked(bundle)
-    assert (result.passed, result.exit_code) == (False, 2)
-    assert "over the budget" in result.findings[0]
+    assert "model.onnx cannot be loaded" in result.findings[0]

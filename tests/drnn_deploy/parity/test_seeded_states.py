@@ -13,17 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_core.types import TensorInfo
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.pipeline import write_bundle
 from drnn_deploy.parity import seeded_states
 from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.parity.seeded_states import check_states, seeded
-from drnn_export.emitter.emit import edges
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.graph_kind import edges, state_pairs
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Arrays, Session
 from tests.networks import random_weights, specs
@@ -171,11 +170,8 @@ def test_long_delay_lines_cost_no_long_reference(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(seeded_states, "run_reference", counted)
     spec, request = ModelSpec("gru", (2, 2), (1, 100_000), Continuous(1), LAST), GraphRequest(4, 1, form="chunk")
-    inputs, outputs = (
-        tuple(TensorInfo(name, "float32", tuple(size or -1 for size in shape)) for name, _, shape in side)
-        for side in edges(spec, request)
-    )
-    states = tuple((f"state_l{layer}_h", f"next_state_l{layer}_h") for layer in range(2))
+    inputs, outputs = edges(spec, request)
+    states = state_pairs(spec, request)
     graph = GraphInfo("model.onnx", "chunk", "fused", False, 4, 1, "fp32", 13, 1, inputs, outputs, states)
     known = seeded(spec, random_weights(spec, 0), graph)
     assert seen == [4]

@@ -97,7 +97,7 @@ def _refuse_long(path: Path, pairs: list[Recorded], spec: ModelSpec, fix: str) -
     for what, most in _MOST.items():
         if asked[what] > max(most, advised[what]):
             raise InputError(
-                f"{path}: {asked[what]:,} {what} are too many to compare; at most {most:,} are. A few short sequences do.",
+                f"{path}: {asked[what]:,} {what} are too many to compare (at most {most:,}). A few short sequences do.",
                 fix,
             )
 

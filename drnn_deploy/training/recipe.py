@@ -172,6 +172,6 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return bounds.read_text(path, bounds.TOML)
+        return bounds.text_of(path, bounds.TOML)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the recipe {path}: {error}") from error

@@ -76,7 +76,9 @@ def _of_the_container() -> int:
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         try:
-            return int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
+            return int((_CGROUP / limit).read_text(encoding="utf-8")) - int(
+                (_CGROUP / used).read_text(encoding="utf-8")
+            )
         except (OSError, ValueError):  # not there, or "max"
             continue
     return sys.maxsize

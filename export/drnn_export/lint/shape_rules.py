@@ -174,7 +174,7 @@ def _pad(site: Site, table: Table) -> Iterator[Finding]:
 
 def _vector_product(site: Site, table: Table) -> Iterator[Finding]:
     left, right = shapes(site, 0, 1)
-    if left is not None and right is not None and len(left) == 1 and len(right) > 2:
+    if left is not None and right is not None and len(left) == 1 and any(size != 1 for size in right[:-2]):
         what = "a vector times a stack of matrices, which the parser reshapes wrongly"
         yield site.error("size", what, "Unsqueeze the vector to a matrix before, and squeeze after")
 
@@ -190,7 +190,7 @@ def _frozen(site: Site, table: Table) -> Iterator[Finding]:
             (name, axis, size), (other, open_axis) = fixed[0], free[0]
             what = f"axis {axis} of {name!r} is {size}, which fixes axis {open_axis} of {other!r}"
             fix = "Fix the size of the network's input too, or leave the other one free"
-            yield site.finding("warning", "frozen", what, fix)
+            yield site.error("frozen", what, fix)
 
 
 _ELEMENTWISE = (

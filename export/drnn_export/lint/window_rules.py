@@ -57,6 +57,9 @@ def _window(site: Site, table: Table) -> Iterator[Finding]:
     if site.node.op_type == "ConvTranspose":
         if any(add >= max(step, dilation) for add, step, dilation in zip(more, strides, dilations, strict=False)):
             yield site.error("attribute", f"output_padding={more} is not below the strides", "Use less")
+        if max(strides, default=1) > 1 and max(dilations, default=1) > 1:
+            what = f"strides {strides} with dilations {dilations}, for which the compiler has no kernel"
+            yield site.error("attribute", what, "Use one of them")
     elif data and len(data) == axes + 2 == len(pads) // 2 + 2 and not pad.startswith("SAME"):
         padded = [size + before + after for size, before, after in zip(data[2:], pads[:axes], pads[axes:], strict=True)]
         reach = [dilation * (size - 1) + 1 for size, dilation in zip(kernel, dilations, strict=False)]

@@ -171,7 +171,13 @@ def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64
         return (lambda x, w: rounded(rounded(x) @ w)), rounded
     narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
     inside = dithered if "fused" not in info.refused else rounded  # an operator is narrow inside, too
-    return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), inside
+
+    def product(x: Array, w: Array) -> Array:
+        moved, within = dithered(x), np.abs(x) <= info.largest
+        moved = np.where(within, np.clip(moved, -info.largest, info.largest), moved)  # a number stays one
+        return narrow(moved, w).astype(np.float64)
+
+    return product, inside
 
 
 class _Jitter:

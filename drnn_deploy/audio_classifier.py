@@ -28,6 +28,7 @@ SampleFormat = Literal["s16", "f32"]
 FORMATS: dict[SampleFormat, tuple[str, float]] = {"s16": ("<i2", 1 / 32768), "f32": ("<f4", 1.0)}
 BLOCK_SECONDS = 0.02
 Samples = NDArray[np.float32]
+_MOST_SAMPLES = 1 << 24  # a second, or of a window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +64,13 @@ class AudioFormat:
         labels = tuple(str(number) for number in range(spec.head.outputs))
         if speaker and options.get("corpus", "fsdd") == "fsdd" and len(labels) == len(FSDD_SPEAKERS):
             labels = FSDD_SPEAKERS
-        rate = options.get("rate", 8_000 if speaker else None)
-        length = task.get("length")
-        return cls(
-            rate if isinstance(rate, int) else None, length if isinstance(length, int) else None, speaker, labels
-        )
+        rate = _count(options.get("rate", 8_000 if speaker else None))
+        return cls(rate, _count(task.get("length")), speaker, labels)
+
+
+def _count(value: object) -> int | None:
+    """A number that a file says, where it is one of samples."""
+    return value if isinstance(value, int) and 1 <= value <= _MOST_SAMPLES else None
 
 
 @dataclasses.dataclass(frozen=True)

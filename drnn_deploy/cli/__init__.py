@@ -9,7 +9,7 @@ import sys
 import click
 
 from drnn_core.environment import package_version
-from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
 
 _COMMANDS = {
     "data": "Fetch and verify the tasks' data sets.",
@@ -100,3 +100,9 @@ def _run(command: click.Command, name: str) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:  # the latter from torch
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        click.echo(f"{name}: memory ran out", err=True)
+        click.echo("Ask for fewer or shorter sequences, or use a machine with more memory.", err=True)
+        sys.exit(InputError.exit_code)

@@ -44,7 +44,12 @@ def verdict(passed: bool) -> Text:
 
 
 def styled(word: str, style: str) -> Text:
-    """A word with a style, which it can have in no other way: see `PlainConsole`."""
+    """A word with a style, which it can have in no other way: see `PlainConsole`.
+
+    Args:
+        word: Any text; what a terminal would obey in it is shown as what it is.
+        style: Of rich, for example "green".
+    """
     from rich.text import Text
 
     return Text(printable(word), style)

@@ -101,7 +101,14 @@ def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str
     shapes = {tensor.name: tensor for tensor in graph.inputs}
     for before, after in graph.states:
         lines += _state(before, after, shapes[before])
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, "}", *_delay(graph), ""])
+
+
+def _delay(graph: GraphInfo) -> Iterator[str]:
+    """What a client must know of a skewed graph, which Triton itself has no word for."""
+    if graph.delay:
+        yield f"# an answer is that of the input {graph.delay} requests before it; the first {graph.delay} mean nothing"
+        yield f'parameters {{ key: "delay" value {{ string_value: "{graph.delay}" }} }}'
 
 
 def _tensor(tensors: Sequence[TensorInfo]) -> Iterator[str]:

@@ -100,7 +100,12 @@ def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.b
 
 
 def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
-    """A case with what is right for its inputs, and with what that can be compared by."""
+    """A case with what is right for its inputs, and with what that can be compared by.
+
+    Args:
+        case: The inputs; its outputs and noise count for nothing.
+        answer: The reference's outputs for them, and the noise of each precision.
+    """
     every = dataclasses.replace(
         case, outputs=np.zeros((1, *answer.every_noise.shape)), noise=answer.every_noise, signal=answer.every_signal
     )

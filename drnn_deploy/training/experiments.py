@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
-from drnn_core.plain_data import parse_json, parse_toml
+from drnn_core.plain_data import read_json, read_toml, schema_error
 from drnn_deploy.datasets.features import frame_length
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.recipe import Recipe, load_recipe
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FigureKind = Literal["curves", "points", "none"]
 Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
 TRIVIAL = "averaged-spectrum"
+_SCHEMA = "drnn_deploy.training", "result.schema.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -74,7 +75,7 @@ def load_experiment(name: str) -> Experiment:
     """
     path = Path(name) if name.endswith(".toml") else experiment_file(name)
     try:
-        table = parse_toml(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except FileNotFoundError:
         raise InputError(
             f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
@@ -209,11 +210,12 @@ def save_result(path: Path, result: Result) -> None:
         result: What goes into it, as JSON.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or would not be read.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    data = dataclasses.asdict(result)
+    _check_result(path, data)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
 
 
 def load_result(path: Path, recipe: Recipe) -> Result | None:
@@ -230,12 +232,19 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
         InputError: The file is not a result, or is of another recipe.
     """
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-        result = Result(**data)
+        data = read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
+    _check_result(path, data)
+    result = Result(**data)
     if not recipe.is_in(result.recipe):
         raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
     return result
+
+
+def _check_result(path: Path, data: object) -> None:
+    if wrong := schema_error(data, *_SCHEMA):
+        what = f"{path} is not the result of a training: {wrong.json_path}: {wrong.message:.200}"
+        raise InputError(what, "Delete it to train again.")

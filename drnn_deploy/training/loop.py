@@ -19,14 +19,16 @@ from torch.nn import functional
 
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
+from drnn_core.memory import require_memory
 from drnn_deploy.tasks import IGNORED, Task
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.recipe import Recipe
+from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
+from drnn_models.memory import training_needs
 from drnn_runtimes.torch import float32_products
 
-STATE_FORMAT = "drnn-deploy-training/1"
 _SAVE_SECONDS = 30.0
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _LOG_EVERY = 20
@@ -67,6 +69,8 @@ class TrainingRun:
             recipe: Network, task, optimiser and seed.
             device: "cpu" or "cuda".
         """
+        needs = training_needs(recipe.spec, recipe.training.batch, recipe.make_task().length)
+        require_memory("a training step", needs if device == "cpu" else needs[1:2])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate
@@ -102,22 +106,23 @@ class TrainingRun:
             )
         run = cls.start(recipe, device)
         try:
-            run.model.load_state_dict(data["model"])
-            run.optimizer.load_state_dict(data["optimizer"])
-            run.iteration, run.seconds = int(data["iteration"]), float(data["seconds"])
-            run.log = [Progress(**line) for line in data["log"]]
-            run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InputError(f"{path} is a damaged training state", "Delete it to train from the start.") from error
+            check_state(data, recipe, run.model, run.optimizer)
+        except InputError as error:
+            raise InputError(f"{path} is a damaged training state: {error.message}", error.fix) from error
+        run.model.load_state_dict(data["model"])
+        run.optimizer.load_state_dict(data["optimizer"])
+        run.iteration, run.seconds = data["iteration"], float(data["seconds"])
+        run.log = [Progress(**line) for line in data["log"]]
+        run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
         return run
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or no training could go on from it.
         """
-        state = {
+        state: dict[str, Any] = {
             "format": STATE_FORMAT,
             "recipe": self.recipe.to_json(),
             "model": self.model.state_dict(),
@@ -127,6 +132,7 @@ class TrainingRun:
             "log": [dataclasses.asdict(line) for line in self.log],
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
         }
+        check_state(state, self.recipe, self.model, self.optimizer)
         save_plain(path, state)
 
     @property
@@ -137,8 +143,9 @@ class TrainingRun:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight, and every loss since the last line of the log, is a number."""
-        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *self.losses))
+        """Whether every weight, every moment, and every loss since the last line of the log, is a number."""
+        moments = [value for entry in self.optimizer.state.values() for value in entry.values()]
+        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *moments, *self.losses))
 
 
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:

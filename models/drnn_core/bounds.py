@@ -41,7 +41,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     return content
 
 
-def read_text(path: Path, most: int = TEXT) -> str:
+def text_of(path: Path, most: int = TEXT) -> str:
     """Read a text file in UTF-8 whole, with any ends of lines.
 
     Args:

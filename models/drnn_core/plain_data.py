@@ -43,7 +43,7 @@ def read_json(path: Path, most: int = bounds.TEXT, *, parse_constant: Callable[[
         OSError: It cannot be read.
         ValueError: It is larger, or `parse_json` refuses it.
     """
-    return parse_json(bounds.read_text(path, most), parse_constant=parse_constant)
+    return parse_json(bounds.text_of(path, most), parse_constant=parse_constant)
 
 
 def read_toml(path: Path, most: int = bounds.TOML) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def read_toml(path: Path, most: int = bounds.TOML) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is larger, or `parse_toml` refuses it.
     """
-    return parse_toml(bounds.read_text(path, most))
+    return parse_toml(bounds.text_of(path, most))
 
 
 def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:

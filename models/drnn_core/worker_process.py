@@ -119,6 +119,11 @@ class Child:
         finally:
             timer.cancel()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the child answers no more, because it has ended."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """Let the child end, or end it where it does not."""
         with contextlib.suppress(OSError), self._process:

@@ -127,7 +127,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 def _not_ours(path: Path, data: object) -> InputError:
     """Say what a file of plain data is, where it is no checkpoint."""
-    if isinstance(data, dict):
+    if isinstance(data, dict) and "format" not in data:
         if data and all(isinstance(value, torch.Tensor) for value in data.values()):
             return InputError(f"{path} is a state dict and no drnn-deploy checkpoint", import_advice(path))
         if any(isinstance(data.get(name), dict) for name in STATE_DICTS):

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from drnn_models.cell_modules import LAYERS, initialise
 from drnn_models.cone import Indices, as_slice, plan_cone
@@ -146,7 +145,8 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
     if table is not None:
         return cast(Tensor, table(inputs))
     if isinstance(source, Tokens):
-        return functional.one_hot(inputs, source.vocabulary).to(dtype)
+        one_hot = torch.zeros((*inputs.shape, source.vocabulary), dtype=dtype, device=inputs.device)
+        return one_hot.scatter_(-1, inputs[..., None], 1.0)  # functional.one_hot makes twice the bytes on the way
     return inputs
 
 

@@ -72,9 +72,10 @@ def take_out_advice(path: Path) -> str:
         kind = "a checkpoint of Lightning"
     elif b"torch.nn.modules" in content:
         kind = "a whole module"
+    code = f"python -c {shlex.quote(_TAKE_OUT)} {shlex.quote(str(path))}"
     return (
-        f"It seems to be {kind}. If you trust its maker, take the weights out there: python -c "
-        f"{shlex.quote(_TAKE_OUT)} {shlex.quote(str(path))}{_THEN_IMPORT}"
+        f"It seems to be {kind}. If you trust its maker, take the weights out there: {code}{_THEN_IMPORT}\n"
+        "Or save a checkpoint there, with drnn_models.checkpoint.save_checkpoint."
     )
 
 

@@ -57,10 +57,10 @@ def test_text_that_has_no_end(tmp_path: Path, read: object) -> None:
 
 def test_text_is_read_with_any_ends_of_lines(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes("ü\r\nb\n".encode())
-    assert bounds.read_text(tmp_path / "text") == "ü\nb\n"
+    assert bounds.text_of(tmp_path / "text") == "ü\nb\n"
     (tmp_path / "text").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="utf-8"):
-        bounds.read_text(tmp_path / "text")
+        bounds.text_of(tmp_path / "text")
 
 
 def test_archive_that_unpacks_to_more_than_its_bound(tmp_path: Path) -> None:

@@ -197,7 +197,9 @@ def test_arrays_that_torch_takes_no_memory_of_are_copied(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["task", "metrics", "provenance"])
-@pytest.mark.parametrize("value", [{"a": object()}, {"a": {1, 2}}, [1], "text", None, 3], ids=str)
+@pytest.mark.parametrize(
+    "value", [{"a": object()}, {"a": {1, 2}}, [1], "text", None, 3], ids=lambda value: type(value).__name__
+)
 def test_what_json_cannot_hold_is_not_written(tmp_path: Path, name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"'{name}' must"):
         save_checkpoint(tmp_path / "model.pt", dataclasses.replace(make_checkpoint(), **{name: value}))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
 from drnn_export.lint.tables import Finding, Severity
+from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,8 @@ def parse_graph(data: bytes, shown: str, fix: str) -> onnx.ModelProto:
     """
     import onnx
 
+    if has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
+        raise InputError(f"{shown} holds more than {MOST_MESSAGES:,} parts, which would take too much memory", fix)
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations

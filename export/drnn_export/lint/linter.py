@@ -111,7 +111,21 @@ def lint_model(
 def findings_of(
     path: Path, folder: Path, targets: Sequence[LintTarget], capabilities: Sequence[str], shown: str
 ) -> dict[LintTarget, tuple[Finding, ...]]:
-    """Check an ONNX file in this process, whatever that takes; see `drnn_export.lint.process.ask_lint`."""
+    """Check an ONNX file in this process, whatever that takes.
+
+    Args:
+        path: An ONNX file.
+        folder: The folder of its external data.
+        targets: The targets to check for.
+        capabilities: Compute capabilities of GPUs that the graph must also run on.
+        shown: What messages call the file.
+
+    Returns:
+        Target -> findings, errors first.
+
+    Raises:
+        InputError: The file cannot be read or is not an ONNX model.
+    """
     model = load_graph(path, "Give the path of an .onnx file.", shown)
     prepared = _prepare(model)
     return {target: _lint(model, prepared, load_table(target), folder, capabilities) for target in targets}

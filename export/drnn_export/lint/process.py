@@ -82,6 +82,9 @@ class _KeptChild:
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The reply; after any other ending the next question starts another process."""
         with self._lock:
+            if self._child is not None and self._child.ended:  # while nobody asked it
+                self._child.close()
+                self._child = None
             child = self._child or Child("drnn_export.lint.worker")
             self._child = None
             try:

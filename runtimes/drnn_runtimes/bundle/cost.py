@@ -79,7 +79,12 @@ def most_weight_bytes(spec: ModelSpec) -> int:
 
 
 def most_graph_bytes(spec: ModelSpec, graph: GraphKind) -> int:
-    """The largest file that a graph of the network can have."""
+    """The largest file that a graph of the network can have.
+
+    Args:
+        spec: The network.
+        graph: The kind of the graph.
+    """
     cost = cost_of(spec, graph, 1)
     return min(cost.constants + _NODE_BYTES * cost.nodes, _PROTOBUF_LIMIT)
 

@@ -183,7 +183,12 @@ def read_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo]) -> tup
 
 
 def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCase:
-    """Put what `noise_arrays` made into a case that knows the largest of each noise. Old files have no such arrays."""
+    """Put what `noise_arrays` made into a case that knows the largest of each noise.
+
+    Args:
+        case: The case, with one number for each precision.
+        arrays: Those of a file of golden data, by name. Old files have none of noise, which leaves the case as it is.
+    """
 
     def scaled(precision: str, largest: Noise) -> Noise:
         if f"{case.name}.noise.{precision}" not in arrays:

@@ -28,9 +28,9 @@ _FIX = (
     "Export it again: drnn-export model.pt --output DIR. What NVIDIA's parsers make of a graph from elsewhere: "
     "drnn-deploy lint model.onnx"
 )
-_SURELY_SMALL = 2 * MOST_MESSAGES  # bytes: a message takes two at least
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}  # of ONNX's plain types
 _LARGEST_SIZE = 1 << 31  # sizes and pads beyond it run over where they are added up in 64 bits
+_MOST_AXES = 8  # of a tensor; the emitter's have at most four, and NVIDIA's parsers take no more
 _SIZED = ("Expand", "OneHot", "Pad", "Reshape", "Split")  # whose constants say sizes
 _PAYLOADS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
@@ -60,7 +60,16 @@ def read_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto
 
 
 def refusal(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> str:
-    """Why a parsed model must not be run, or ""; for the arguments see `read_graph`."""
+    """Say why a parsed model must not be run.
+
+    Args:
+        model: What `parse_graph` gave.
+        spec: The network.
+        graph: What the manifest says of the graph.
+
+    Returns:
+        The rest of a sentence that begins "it cannot be loaded: ", or "" where any runtime may run it.
+    """
     try:
         _check(model, spec, graph)
     except _RefusedError as error:
@@ -111,7 +120,7 @@ def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
 def _parsed(data: bytes) -> onnx.ModelProto:
     import onnx
 
-    if len(data) > _SURELY_SMALL and has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
+    if has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
         raise _RefusedError(f"it holds more than {MOST_MESSAGES:,} parts")
     try:
         model = onnx.load_model_from_string(data)
@@ -245,6 +254,8 @@ class _Sizes:
         known = kind is not None and kind.elem_type in _BYTES and kind.HasField("shape")
         if kind is None or not known or any(not d.HasField("dim_value") or d.dim_value < 0 for d in kind.shape.dim):
             raise _RefusedError(f"has a tensor {name!r:.80} whose type or size the file does not tell")
+        if len(kind.shape.dim) > _MOST_AXES:
+            raise _RefusedError(f"has a tensor {name!r:.80} of {len(kind.shape.dim):,} axes")
         values = math.prod(self._shape(name))
         self.bytes += values * _BYTES[kind.elem_type]
         return values

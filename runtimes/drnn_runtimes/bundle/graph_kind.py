@@ -78,7 +78,12 @@ def next_state_name(name: str) -> str:
 
 
 def delay_of(spec: ModelSpec, graph: GraphKind) -> int:
-    """Steps between an input and its output."""
+    """Steps between an input and its output.
+
+    Args:
+        spec: The network.
+        graph: The kind of the graph.
+    """
     return spec.layers - 1 if graph.emission == "skewed" else 0
 
 
@@ -124,7 +129,12 @@ def packed_shapes(spec: ModelSpec, batch: int) -> Shapes:
 
 
 def edges(spec: ModelSpec, graph: GraphKind) -> Edges:
-    """The inputs and the outputs of a graph, states last, with -1 for a dynamic batch."""
+    """The inputs and the outputs of a graph, states last, with -1 for a dynamic batch.
+
+    Args:
+        spec: The network.
+        graph: The kind of the graph.
+    """
     batch = -1 if graph.batch is None else graph.batch
     tokens, head = isinstance(spec.input, Tokens), spec.head
     given = (batch, graph.steps) if tokens else (batch, graph.steps, spec.input.width)
@@ -138,5 +148,10 @@ def edges(spec: ModelSpec, graph: GraphKind) -> Edges:
 
 
 def state_pairs(spec: ModelSpec, graph: GraphKind) -> tuple[tuple[str, str], ...]:
-    """Names of (input, output) pairs that carry the state."""
+    """Names of (input, output) pairs that carry the state.
+
+    Args:
+        spec: The network.
+        graph: The kind of the graph.
+    """
     return tuple((state_name(name), next_state_name(name)) for name in state_shapes(spec, graph))

@@ -59,6 +59,11 @@ class GraphInfo(NamedGraph):
         return cls(**{**entry, **tensors, "states": states, "profile": profile})
 
     @property
+    def lateness(self) -> str:
+        """A remark on `delay` for people, for example ", outputs 2 steps late"; "" where there is none."""
+        return f", outputs {self.delay} step{'' if self.delay == 1 else 's'} late" if self.delay else ""
+
+    @property
     def range(self) -> float:
         """The largest |sample| that it takes, at most what its precision has."""
         largest = PRECISIONS[self.precision].largest

@@ -64,7 +64,7 @@ def run_reference(
         precision: The type of all arithmetic. Another than float64 is no reference, but shows what rounding does to
             this order of summation.
         product: x, W -> x W, for an arithmetic that rounds products in its own way.
-        rounded: The same for sums, activations and the states of an LSTM: exact value -> rounded value.
+        rounded: The same for inputs, sums, activations and the states of an LSTM: exact value -> rounded value.
         traced: Whether to keep what is between the layers.
 
     Returns:
@@ -81,7 +81,7 @@ def run_reference(
     answered = length - spec.head.output_steps(length)
     outputs, magnitudes, trace = [], [], _Trace(traced)
     for t in range(length):
-        x = _embed(spec, wide, inputs[:, t], precision)
+        x = rounded(_embed(spec, wide, inputs[:, t], precision))
         trace.keep("input", x)
         for layer, (cell, line) in enumerate(zip(cells, lines, strict=True)):
             line.append(cell(x, line[0]))  # line[0] is of time t - d, and falls out
@@ -160,8 +160,8 @@ def _cell(
     def tanh(x: Array) -> Array:
         return rounded(np.tanh(x))
 
-    def sigmoid(x: Array) -> Array:
-        opened: Array = 0.5 * (1.0 + tanh(0.5 * x))  # no overflow at either end
+    def gate(name: str, x: Array, h: Array) -> Array:
+        opened: Array = 0.5 * (1.0 + tanh(0.5 * rounded(fed(name, x) + recalled(name, h))))  # no overflow at either end
         return opened
 
     def rnn(x: Array, past: Parts) -> Parts:
@@ -170,16 +170,15 @@ def _cell(
 
     def gru(x: Array, past: Parts) -> Parts:
         (h,) = past
-        reset = sigmoid(fed("r", x) + recalled("r", h))
-        update = sigmoid(fed("z", x) + recalled("z", h))
+        reset, update = gate("r", x, h), gate("z", x, h)
         kept = reset * recalled("n", h) if spec.reset == "after" else recalled("n", reset * h)
-        new = tanh(fed("n", x) + kept)
+        new = tanh(rounded(fed("n", x) + kept))
         return (rounded((1.0 - update) * new + update * h),)
 
     def lstm(x: Array, past: Parts) -> Parts:
         h, c = past
-        i, f, o = (sigmoid(fed(gate, x) + recalled(gate, h)) for gate in "ifo")
-        c = rounded(f * c + i * tanh(fed("g", x) + recalled("g", h)))
+        i, f, o = (gate(name, x, h) for name in "ifo")
+        c = rounded(f * c + i * tanh(rounded(fed("g", x) + recalled("g", h))))
         return o * tanh(c), c
 
     cells: dict[Cell, Callable[[Array, Parts], Parts]] = {"rnn": rnn, "gru": gru, "lstm": lstm}

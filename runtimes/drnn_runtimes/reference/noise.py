@@ -164,11 +164,11 @@ def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64
     """Products, and all other operations, of an arithmetic that rounds at random."""
     if precision == FLOAT64:
         rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps))
-        return (lambda x, w: rounded(rounded(x) @ w)), rounded
+        return np.matmul, rounded
     rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
     info = PRECISIONS[precision]
     if precision == "fp32" or info.weights_only:
-        return (lambda x, w: rounded(rounded(x) @ w)), rounded
+        return np.matmul, rounded
     narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
     inside = dithered if "fused" not in info.refused else rounded  # an operator is narrow inside, too
 

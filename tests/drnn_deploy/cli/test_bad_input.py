@@ -170,7 +170,7 @@ def _without(*path: str) -> Callable[[Contents], Contents]:
 WEIGHT = "layers.1.weight_hh_l0"
 CHANGES: dict[str, tuple[Callable[[Contents], Any], str]] = {
     "wrong format": (_set("format", to="drnn-deploy/2"), "found format 'drnn-deploy/2'"),
-    "plain state dict": (lambda contents: contents["state_dict"], "found format None"),
+    "plain state dict": (lambda contents: contents["state_dict"], "is a state dict"),
     "a list": (lambda contents: [contents], "found a list"),
     "a tensor": (lambda contents: contents["state_dict"]["head.bias"], "found a Tensor"),
     "no spec": (_without("spec"), "spec: must be an object"),

@@ -139,7 +139,9 @@ def test_believing_golden_data_is_said_in_every_report(command: Command, bundle:
     assert ran.code == 0
     for text in (ran.out, *(file.read_text(encoding="utf-8") for file in files)):
         assert "compared with the golden data that the bundle carries" in text
-    assert "reference" not in {row["runtime"] for row in json.loads(files[0].read_text())["reports"][0]["rows"]}
+    assert "reference" not in {
+        row["runtime"] for row in json.loads(files[0].read_text(encoding="utf-8"))["reports"][0]["rows"]
+    }
 
 
 def test_bundle_is_compared_with_the_checkpoint_that_it_is_said_to_be_from(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
-from drnn_runtimes.reference import loop, noise
+from drnn_runtimes.reference import loop
+from drnn_runtimes.reference import runtime as reference_runtime
 from tests.networks import random_weights, specs
 
 Command = Any  # see conftest
@@ -157,14 +160,14 @@ def count_float64(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Counter[tupl
     """(module, inputs) -> how often it had the float64 loop compute them; nothing is known of earlier checks."""
     monkeypatch.setenv("DRNN_CACHE", str(folder))
     found: Counter[tuple[str, bytes]] = Counter()
-    right = noise.answer
-    for module in (golden, task_metrics):
 
-        def counted(*words: Any, name: str = module.__name__) -> Any:
-            found[name, words[2].tobytes()] += 1
-            return right(*words)
+    def count(name: str, right: Callable[..., Any], *words: Any, **options: Any) -> Any:
+        found[name, words[2].tobytes()] += 1
+        return right(*words, **options)
 
-        monkeypatch.setattr(module, "answer", counted)
+    for module, function in ((golden, "answer"), (task_metrics, "answer"), (reference_runtime, "run_reference")):
+        counted = functools.partial(count, module.__name__, getattr(module, function))
+        monkeypatch.setattr(module, function, counted)
     return found
 
 

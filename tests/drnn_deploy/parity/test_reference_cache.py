@@ -85,7 +85,7 @@ def test_whatever_else_lies_there_is_computed_again(spoil: Callable[[Path], None
 
 
 def test_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert same(cached_answer(tmp_path / "file", "key", SPEC, NORMAL, Counted()), RIGHT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -222,7 +223,7 @@ def test_state_is_saved_before_a_validation_and_between_slow_steps(
 
     def validate(*_: object) -> dict[str, float]:
         seen.append(TrainingRun.resume(state, recipe_of()).iteration)
-        return {"cross_entropy": 1.0}
+        return {"accuracy": 0.0, "cross_entropy": 1.0}
 
     monkeypatch.setattr(loop, "evaluate", validate)
     next(line for line in train(TrainingRun.start(recipe_of()), state) if line.validation)
@@ -270,6 +271,16 @@ def _without(key: str) -> Callable[[dict[str, Any]], Any]:
     return lambda contents: {name: value for name, value in contents.items() if name != key}
 
 
+def changed(contents: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """With another value at a place in the optimizer's part."""
+    *parents, last = path
+    at = contents["optimizer"]
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return contents
+
+
 DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     **{f"no {key}": _without(key) for key in ("format", "recipe", "model", "optimizer", "iteration", "seconds", "log")},
     "no weights": lambda contents: {**contents, "model": {}},
@@ -280,13 +291,42 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "iteration that is text": lambda contents: {**contents, "iteration": "many"},
     "log of numbers": lambda contents: {**contents, "log": [1]},
     "losses that are no tensor": lambda contents: {**contents, "losses": [1.0]},
+    "losses without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**6)},
+    "iteration below 0": lambda contents: {**contents, "iteration": -1},
+    "iteration that is true": lambda contents: {**contents, "iteration": True},
+    "iteration beyond the end": lambda contents: {**contents, "iteration": 10**9},
+    "seconds that are no number": lambda contents: {**contents, "seconds": math.nan},
+    "weights that are NaN": lambda contents: {
+        **contents, "model": {name: value * math.nan for name, value in contents["model"].items()},
+    },
+    "a line of the log with text": lambda contents: {**contents, "log": [{**contents["log"][0], "loss": "low"}]},
+    "a line of the log with other metrics": lambda contents: {
+        **contents, "log": [{**contents["log"][0], "validation": {"x": 1.0}}],
+    },
+    "a rate that is text": lambda contents: changed(contents, ("param_groups", 0, "lr"), "fast"),
+    "betas that are text": lambda contents: changed(contents, ("param_groups", 0, "betas"), "ab"),
+    "moments of a weight that is not there": lambda contents: changed(contents, ("state", 999), {}),
+    "moments of another shape": lambda contents: changed(contents, ("state", 0, "exp_avg"), torch.zeros(1)),
+    "moments that are infinite": lambda contents: changed(contents, ("state", 0, "step"), torch.tensor(math.inf)),
+    "moments of another optimizer": lambda contents: changed(contents, ("state", 0), {"square_avg": torch.zeros(1)}),
     "a list": lambda contents: [contents],
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The state file of a training with moments and a log."""
+    state = tmp_path_factory.mktemp("trained") / "state.pt"
+    next(train(TrainingRun.start(recipe_of()), state))
+    for _ in train(TrainingRun.resume(state, recipe_of()), state):
+        pass
+    return state.read_bytes()
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_state_is_refused(state: Path, damage: str) -> None:
-    TrainingRun.start(recipe_of()).save(state)
+def test_damaged_state_is_refused(state: Path, damage: str, trained: bytes) -> None:
+    state.parent.mkdir()
+    state.write_bytes(trained)
     torch.save(DAMAGES[damage](load_plain(state)), state)
     with pytest.raises(InputError, match="state") as refusal:
         TrainingRun.resume(state, recipe_of())

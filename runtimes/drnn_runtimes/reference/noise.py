@@ -10,6 +10,7 @@ too small on the mean, which adds up where independent errors would cancel.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -165,34 +166,38 @@ def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64
     if precision == FLOAT64:
         rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps))
         return np.matmul, rounded
-    rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
     info = PRECISIONS[precision]
     if precision == "fp32" or info.weights_only:
-        return np.matmul, rounded
-    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
-    inside = dithered if "fused" not in info.refused else rounded  # an operator is narrow inside, too
+        return np.matmul, _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
+    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4, info.largest)
+    in_operators = "fused" not in info.refused  # which are narrow inside, too
+    inside = dithered if in_operators else _Jitter(spec, rows, PRECISIONS["fp32"].spacing, info.largest)
     return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), inside
 
 
 class _Jitter:
     """Makes every value wrong by at most three spacings, each row in its own way.
 
-    One is the same for the whole row: up or down. One belongs to the unit. One is new every time.
+    One is the same for the whole row: up or down. One belongs to the unit. One is new every time. What a type holds,
+    up to `largest`, stays something that it holds.
     """
 
-    def __init__(self, spec: ModelSpec, rows: int, spacing: float) -> None:
+    def __init__(self, spec: ModelSpec, rows: int, spacing: float, largest: float = math.inf) -> None:
         random = np.random.default_rng(0)  # the same network has the same golden data
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
         every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
         self._kept = 1.0 + spacing * (every + random.uniform(-1.0, 1.0, (rows, widest)))
         self._new = spacing * random.uniform(-1.0, 1.0, 2 * rows * widest + _STRIDE)
-        self._place = 0
+        self._place, self._largest = 0, largest
 
     def __call__(self, value: Array) -> Array:
         self._place = (self._place + _STRIDE) % (len(self._new) - value.size)
         new = self._new[self._place : self._place + value.size].reshape(value.shape)
         jittered: Array = value * (self._kept[:, : value.shape[1]] + new)
-        return jittered
+        if self._largest == math.inf:
+            return jittered
+        within = np.abs(value) <= self._largest
+        return np.where(within, np.clip(jittered, -self._largest, self._largest), jittered)
 
 
 def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:

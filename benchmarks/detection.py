@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from drnn_deploy.exporter.golden import make_golden
+from drnn_deploy.parity.cases import sequence_cases
 from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.golden import known_answer
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -72,7 +73,8 @@ def measure() -> dict[str, list[float]]:
     """What is wrong -> the share of networks in which it is seen, for each of `SIZES`."""
     counts: dict[str, list[int]] = {}
     for number, checkpoint in enumerate(networks()):
-        golden = make_golden(checkpoint, _LENGTH)
+        spec = checkpoint.dilated
+        golden = [known_answer(spec, checkpoint.weights, case, ()) for case in sequence_cases(spec, _LENGTH)]
         for place, size in enumerate(SIZES):
             random = np.random.default_rng(number)  # the same place for every size
             for what, weights in changes(checkpoint.weights, size, random).items():

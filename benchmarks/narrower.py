@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import write_result
-from drnn_deploy.exporter.golden import make_golden
+from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.planner.plan import task_length
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import GoldenCase
@@ -73,7 +74,8 @@ def measure(task: str) -> list[Row]:
     assert length is not None
     if checkpoint.dilated.head.kind == "last_k":
         checkpoint = every_step(checkpoint)
-    case = next(case for case in make_golden(checkpoint, length) if case.name == "normal")
+    answers = ComputedAnswers(checkpoint.dilated, checkpoint.weights, [GraphRequest(length)])
+    case = next(case for case in answers.cases(GraphRequest(length)) if case.name == "normal")
     rows = []
     for name, kind in TYPES.items():
         errors = {variant: error(checkpoint, case, kind, variant) for variant in VARIANTS}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drnn_deploy.evaluation import Evaluation, evaluate_bundle, evaluate_checkpoint
     from drnn_deploy.exporter.options import ExportOptions
     from drnn_deploy.exporter.pipeline import ExportResult, export
+    from drnn_deploy.importing.import_network import ImportResult, import_network
     from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_path
     from drnn_deploy.parity.check import check_parity
     from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
@@ -40,6 +41,7 @@ else:
             "drnn_deploy.evaluation": ("Evaluation", "evaluate_bundle", "evaluate_checkpoint"),
             "drnn_deploy.exporter.options": ("ExportOptions",),
             "drnn_deploy.exporter.pipeline": ("ExportResult", "export"),
+            "drnn_deploy.importing.import_network": ("ImportResult", "import_network"),
             "drnn_deploy.matrix.run": ("MatrixOptions", "check_bundle", "check_path"),
             "drnn_deploy.parity.check": ("check_parity",),
             "drnn_deploy.parity.results": ("CaseResult", "ParityReport", "ParityRow"),
@@ -60,6 +62,7 @@ __all__ = [
     "Explanation",
     "ExportOptions",
     "ExportResult",
+    "ImportResult",
     "MatrixOptions",
     "ParityReport",
     "ParityRow",
@@ -76,6 +79,7 @@ __all__ = [
     "evaluate_checkpoint",
     "explain_report",
     "export",
+    "import_network",
     "load_recipe",
     "plan_checkpoint",
     "train",

@@ -28,6 +28,7 @@ SampleFormat = Literal["s16", "f32"]
 FORMATS: dict[SampleFormat, tuple[str, float]] = {"s16": ("<i2", 1 / 32768), "f32": ("<f4", 1.0)}
 BLOCK_SECONDS = 0.02
 Samples = NDArray[np.float32]
+_MOST_SAMPLES = 1 << 24  # a second, or of a window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +64,13 @@ class AudioFormat:
         labels = tuple(str(number) for number in range(spec.head.outputs))
         if speaker and options.get("corpus", "fsdd") == "fsdd" and len(labels) == len(FSDD_SPEAKERS):
             labels = FSDD_SPEAKERS
-        rate = options.get("rate", 8_000 if speaker else None)
-        length = task.get("length")
-        return cls(
-            rate if isinstance(rate, int) else None, length if isinstance(length, int) else None, speaker, labels
-        )
+        rate = _count(options.get("rate", 8_000 if speaker else None))
+        return cls(rate, _count(task.get("length")), speaker, labels)
+
+
+def _count(value: object) -> int | None:
+    """A number that a file says, where it is one of samples."""
+    return value if isinstance(value, int) and 1 <= value <= _MOST_SAMPLES else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +94,12 @@ class AudioClassifier:
     """Feeds a stream of one sequence, window by window.
 
     Args:
-        stream: The stream.
+        stream: An open stream of batch 1.
         audio_format: What sound the network reads.
         chunk: The steps of the stream's graph; a window is cut to a whole number of them.
     """
 
     def __init__(self, stream: Stream, audio_format: AudioFormat, chunk: int) -> None:
-        """chunk: steps of the stream's graph; a window is cut to a whole number of them."""
         self._stream, self._format = stream, audio_format
         self._window = audio_format.window and max(1, audio_format.window // chunk) * chunk
         self._recent: Samples = np.zeros(0, np.float32)
@@ -145,7 +147,7 @@ def read_sound(path: Path, rate: int) -> Iterator[Samples]:
     """Read a WAV or FLAC file block by block.
 
     Args:
-        path: The file.
+        path: The WAV or FLAC file.
         rate: The samples a second to convert it to.
 
     Yields:
@@ -163,7 +165,7 @@ def read_pcm(pipe: BinaryIO, sample_format: SampleFormat, recorded_at: int, rate
     """Read raw mono PCM, little-endian, block by block as it comes through a pipe.
 
     Args:
-        pipe: The pipe.
+        pipe: An open file, or standard input.
         sample_format: The format of a sample.
         recorded_at: The samples a second of the sound.
         rate: The samples a second to convert it to.

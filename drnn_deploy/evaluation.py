@@ -69,10 +69,12 @@ def evaluate_checkpoint(
     """
     import torch
 
+    from drnn_runtimes.torch import float32_products
+
     model = checkpoint.network()
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_products():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs)).numpy()
         return outputs
 
@@ -91,7 +93,7 @@ def evaluate_bundle(
     """Measure a bundle's task through every graph and runtime that can run it.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle with a task.
         runtimes: The runtimes. The others are compared with the first.
         split: "validation" or "test".
         limit: The first so many sequences; None takes all.
@@ -120,7 +122,7 @@ def evaluate_bundle(
                 result, predictions = _evaluate(predict, task, split, limit, runtime.name, shown)
             expected = predictions if expected is None else expected
             changed = int(np.count_nonzero(predictions != expected))
-            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat))
+            results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat(graph)))
     return results
 
 

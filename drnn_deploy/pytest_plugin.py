@@ -1,8 +1,9 @@
 """The parity matrix as a pytest plugin: `pytest --drnn-bundle DIR`.
 
-One test for each bundle, runtime, graph and golden case, named after them, with the verdict and the sentence of
-`drnn-parity`. A runtime that is missing skips its tests, or fails them with `--drnn-require`. Under pytest-xdist every
-worker collects the same tests; each process reads a bundle's golden data once and keeps one loaded graph at a time.
+One test for each bundle, runtime, graph and case, named after them, and one for each of its files, with the verdict and
+the sentence of `drnn-parity`. A runtime that is missing skips its tests, or fails them with `--drnn-require`. Under
+pytest-xdist every worker collects the same tests; each process computes what is right for a bundle once and keeps one
+loaded graph at a time.
 
 pytest imports this module in every run of everyone who has the package: nothing heavy may be imported here.
 """
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+    from drnn_deploy.parity.known_answers import ComputedAnswers
+    from drnn_deploy.parity.results import CaseResult, FileResult
+    from drnn_runtimes.bundle import Bundle, GraphInfo
     from drnn_runtimes.runtime import Runtime
     from drnn_runtimes.session import Session
 
@@ -33,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="Check this bundle, one test for each runtime, graph and golden case; repeat for several.",
+        help="Check this bundle, one test for each runtime, graph and case; repeat for several.",
     )
     group.addoption(
         "--drnn-require",
@@ -72,6 +75,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     for name, bundle in matrix.bundles.items():
         parent = _BundleNode.from_parent(session, name=name, nodeid=f"drnn-parity::{name}")
         items.append(_ComparedItem.from_parent(parent, name="compared", matrix=matrix, bundle=bundle))
+        items.extend(matrix.files(parent, bundle))
         items.extend(matrix.cells(parent, bundle))
 
 
@@ -81,6 +85,7 @@ class _Matrix:
     def __init__(self, folders: list[str], required: list[str]) -> None:
         from pathlib import Path
 
+        from drnn_deploy.parity.known_answers import ComputedAnswers
         from drnn_runtimes.bundle import Bundle
         from drnn_runtimes.registry import find_runtime
 
@@ -90,18 +95,25 @@ class _Matrix:
         self._reasons: dict[tuple[Path, str, str], str] = {}
         self._loaded: tuple[Path, str, GraphInfo] | None = None
         self._session: Session | None = None
-        for bundle in self.bundles.values():
-            _ = bundle.golden  # a damaged file is said here, once
+        # A damaged file is said here, once.
+        self.answers = {bundle.folder: ComputedAnswers.of(bundle) for bundle in self.bundles.values()}
+
+    def files(self, parent: pytest.Collector, bundle: Bundle) -> Iterator[_FileItem]:
+        """One test for each file that is compared with what the weights make."""
+        from drnn_runtimes.bundle import GOLDEN
+
+        for name in (*(graph.file for graph in bundle.graphs), GOLDEN):
+            yield _FileItem.from_parent(parent, name=name, matrix=self, bundle=bundle, file=name)
 
     def cells(self, parent: pytest.Collector, bundle: Bundle) -> Iterator[_CellItem]:
-        """One test for each runtime, graph and golden case, whether the runtime is here or not."""
-        from drnn_deploy.parity.check import golden_cases, graphs_for, shown_name
+        """One test for each runtime, graph and case, whether the runtime is here or not."""
+        from drnn_deploy.parity.check import graphs_for, names_of_cases, shown_name
         from drnn_runtimes.registry import RUNTIMES
 
         for runtime in RUNTIMES.values():
             for graph in graphs_for(runtime, bundle):
-                for case in golden_cases(bundle, graph):
-                    name = f"{runtime.name}::{shown_name(runtime, graph)}::{case.name}"
+                for case in names_of_cases(bundle, runtime, graph, self.answers[bundle.folder]):
+                    name = f"{runtime.name}::{shown_name(runtime, graph)}::{case}"
                     cell = {"matrix": self, "bundle": bundle, "runtime": runtime, "graph": graph, "case": case}
                     yield _CellItem.from_parent(parent, name=name, **cell)
 
@@ -130,13 +142,14 @@ class _Matrix:
 
     def compares(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> bool:
         """Whether some case tells a wrong graph from a right one, so that a runtime may leave out the others."""
-        from drnn_deploy.parity.check import arithmetic, golden_cases
+        from drnn_deploy.parity.check import arithmetic
         from drnn_deploy.parity.compare import comparable
         from drnn_deploy.parity.inference import answered_case
 
         precision = arithmetic(runtime, graph)
-        cases = (answered_case(bundle, graph, case, precision) for case in golden_cases(bundle, graph))
-        return any(comparable(case).any() for case in cases)
+        known = self.answers[bundle.folder].cases(graph)
+        cases = (answered_case(bundle, graph, case, precision) for case in known)
+        return bool(graph.states) or any(comparable(case).any() for case in cases)
 
     def runs_any(self, bundle: Bundle, runtime: Runtime) -> bool:
         """Whether a runtime can run some graph of a bundle here."""
@@ -159,25 +172,49 @@ class _Item(pytest.Item):
         return self.bundle.folder, None, self.name
 
 
-class _CellItem(_Item):
-    """One golden case of a bundle through one runtime and graph."""
+class _FileItem(_Item):
+    """One file of a bundle beside what its weights make."""
 
-    def __init__(self, *, runtime: Runtime, graph: GraphInfo, case: GoldenCase, **kwargs: Any) -> None:
+    def __init__(self, *, file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.file = file
+
+    def runtest(self) -> None:
+        from drnn_core.errors import DeployError
+        from drnn_deploy.reports.text import describe_file
+
+        try:
+            result = self._result()
+        except DeployError as error:
+            pytest.fail(str(error), pytrace=False)
+        if not result.passed:
+            pytest.fail(describe_file(result), pytrace=False)
+
+    def _result(self) -> FileResult:
+        from drnn_deploy.parity.golden_file import check_golden_file
+        from drnn_deploy.parity.graph_file import check_graph_file
+        from drnn_runtimes.bundle import GOLDEN
+
+        if self.file == GOLDEN:
+            return check_golden_file(self.bundle, self.matrix.answers[self.bundle.folder])
+        return check_graph_file(self.bundle, self.bundle.graph(self.file))
+
+
+class _CellItem(_Item):
+    """One case of a bundle through one runtime and graph."""
+
+    def __init__(self, *, runtime: Runtime, graph: GraphInfo, case: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.runtime, self.graph, self.case = runtime, graph, case
 
     def runtest(self) -> None:
         from drnn_core.errors import DeployError
-        from drnn_deploy.parity.check import arithmetic, check_case
         from drnn_deploy.reports.text import describe
 
         if reason := self.matrix.reason_to_skip(self.bundle, self.runtime, self.graph):
             self._leave_out(reason)
         try:
-            session = self.matrix.session(self.bundle, self.runtime, self.graph)
-            result, _ = check_case(
-                session, self.bundle, self.graph, self.case, precision=arithmetic(self.runtime, self.graph)
-            )
+            result = self._result(self.matrix.answers[self.bundle.folder])
         except DeployError as error:
             pytest.fail(f"{self.runtime.name}: {error}", pytrace=False)
         self.user_properties.append(("largest error in noise", result.in_noise))  # goes into --junit-xml
@@ -185,6 +222,16 @@ class _CellItem(_Item):
             pytest.skip(describe(result))
         if not result.passed:
             pytest.fail(f"{self.runtime.name} {self.graph.name}: {describe(result)}", pytrace=False)
+
+    def _result(self, answers: ComputedAnswers) -> CaseResult:
+        from drnn_deploy.parity.check import check_golden, check_named
+        from drnn_deploy.parity.known_answers import StoredAnswers
+
+        if self.runtime.is_reference:
+            stored = {case.name: case for case in StoredAnswers(self.bundle).cases(self.graph)}
+            return check_golden(answers, stored[self.case])
+        session = self.matrix.session(self.bundle, self.runtime, self.graph)
+        return check_named(session, self.bundle, self.graph, answers, self.case)
 
     def _leave_out(self, reason: str) -> None:
         if self.runtime.name in self.matrix.required and not self.matrix.runs_any(self.bundle, self.runtime):

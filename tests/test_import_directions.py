@@ -25,6 +25,7 @@ BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that t
     "exporter": ("parity", "planner"),
     "tasks": ("datasets",),
     "evaluation": ("parity", "tasks"),
+    "importing": ("parity",),
     "matrix": ("exporter", "parity", "tasks"),
     "reports": ("debug", "parity"),
     "training": ("tasks",),

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drnn_deploy.exporter import golden, options
 from drnn_deploy.exporter.options import CHUNK
 from drnn_deploy.matrix.run import MatrixOptions, check_checkpoint, check_path
+from drnn_deploy.parity import cases, known_answers
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import describe
 from drnn_models.checkpoint import load_checkpoint
@@ -44,17 +44,17 @@ def check(task: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
         inputs = synthetic(spec, length, seed)
         return inputs if length < LONG else {"normal": inputs["normal"]}
 
-    synthetic, stream_length = golden._synthetic, options.stream_length
-    monkeypatch.setattr(golden, "_SEQUENCES", 2)
-    monkeypatch.setattr(golden, "_synthetic", fewer)
+    synthetic, stream_length = cases._synthetic, cases.stream_length
+    monkeypatch.setattr(cases, "_SEQUENCES", 2)
+    monkeypatch.setattr(cases, "_synthetic", fewer)
     checkpoint = load_checkpoint(path)
     if (all_ := checkpoint.examples) is not None:
         few = dataclasses.replace(all_, inputs=all_.inputs[:5], targets=all_.targets[:5])
         checkpoint = dataclasses.replace(checkpoint, examples=few)
     once = max(checkpoint.dilated.dilations) + 2 * CHUNK
-    monkeypatch.setattr(options, "stream_length", functools.partial(stream_length, longest=once))
+    monkeypatch.setattr(known_answers, "stream_length", functools.partial(stream_length, longest=once))
     report = check_checkpoint(checkpoint, MatrixOptions(required=RUNTIMES, forms=("sequence", "chunk")))
-    monkeypatch.setattr(options, "stream_length", functools.partial(stream_length, longest=STEPS))
+    monkeypatch.setattr(known_answers, "stream_length", functools.partial(stream_length, longest=STEPS))
     steps = check_checkpoint(checkpoint, MatrixOptions(required=RUNTIMES, forms=("step",)))
     return dataclasses.replace(
         report,

@@ -30,9 +30,10 @@ NAMES = {
         differences emit estimate lint_file lint_model
     """,
     "drnn_deploy": """
-        AudioClassifier Bundle CaseResult DeployError Evaluation Explanation ExportOptions ExportResult MatrixOptions
-        ParityReport ParityRow Plan Prediction Recipe Reproduction Tolerance TrainingRun check_bundle check_parity
-        check_path evaluate_bundle evaluate_checkpoint explain_report export load_recipe plan_checkpoint train
+        AudioClassifier Bundle CaseResult DeployError Evaluation Explanation ExportOptions ExportResult ImportResult
+        MatrixOptions ParityReport ParityRow Plan Prediction Recipe Reproduction Tolerance TrainingRun check_bundle
+        check_parity check_path evaluate_bundle evaluate_checkpoint explain_report export import_network load_recipe
+        plan_checkpoint train
     """,
 }
 HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "jsonschema", "matplotlib")

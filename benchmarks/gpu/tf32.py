@@ -14,14 +14,15 @@ from benchmarks.gpu.bundles import open_bundle
 from benchmarks.gpu.plan import OVERRIDES, Setting
 from benchmarks.gpu.worker import Row, Rows
 from drnn_core.errors import RuntimeUnavailableError
-from drnn_deploy.parity.check import check_case, golden_cases
+from drnn_deploy.parity.check import check_case
+from drnn_deploy.parity.known_answers import StoredAnswers
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 from drnn_runtimes.onnxrt.providers import PROVIDERS
 from drnn_runtimes.onnxrt.runtime import OnnxRuntimeSession
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Session
-from drnn_runtimes.torch import tf32
+from drnn_runtimes.torch import float32_products
 
 
 def rounding(setting: Setting, network: str, runtime: str, override: str) -> Rows:
@@ -42,7 +43,7 @@ def rounding(setting: Setting, network: str, runtime: str, override: str) -> Row
 
 def _worst(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Row:
     with _session(bundle, graph, runtime, allowed) as session:
-        found = [check_case(session, bundle, graph, case)[0] for case in golden_cases(bundle, graph)]
+        found = [check_case(session, bundle, graph, case)[0] for case in StoredAnswers(bundle).cases(graph)]
     worst = max(found, key=lambda case: (not case.passed, case.in_noise or 0.0))
     return {"passed": all(case.passed for case in found), "error": worst.absolute, "in_noise": worst.in_noise}
 
@@ -51,7 +52,7 @@ def _worst(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Row
 def _session(bundle: Bundle, graph: GraphInfo, runtime: str, allowed: bool) -> Iterator[Session]:
     """The graph on a runtime whose own switch for TF32 is set."""
     if runtime.startswith("torch"):
-        with find_runtime(runtime).load(bundle, graph) as session, tf32(allowed):
+        with find_runtime(runtime).load(bundle, graph) as session, float32_products(tf32=allowed):
             yield session
         return
     import onnxruntime

@@ -25,7 +25,7 @@ from drnn_core.errors import RuntimeUnavailableError
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.torch import tf32
+from drnn_runtimes.torch import float32_products
 from drnn_runtimes.trt.session import TensorRTSession
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 
 def latency(setting: Setting, cell: str, way: str) -> Rows:
     """Milliseconds of whole sequences (STEPS steps), by batch and precision, beside cuDNN on folded phases."""
-    with tf32(False), torch.no_grad():
+    with float32_products(), torch.no_grad():
         model = network(cell).to(setting.device)  # type: ignore[arg-type]
         for batch in setting.batches:
             baseline = functools.partial(_torch_run, functools.partial(model, prune=False), setting.device)
@@ -82,7 +82,7 @@ def graphs(setting: Setting, name: str, way: str) -> Rows:
     """Milliseconds of the same work launched kernel by kernel, and as one CUDA graph; outputs are compared first."""
     task = checkpoint_of(name).task if way == "torch" else {}
     length = int(task.get("length", STEPS))
-    with tf32(False), torch.no_grad():
+    with float32_products(), torch.no_grad():
         for batch in setting.batches:
             samples = _samples(checkpoint_of(name).dilated, batch, length)
             with (_torch_graph if way == "torch" else _engine_graph)(setting, name, samples, way) as calls:

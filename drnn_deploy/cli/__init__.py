@@ -9,7 +9,7 @@ import sys
 import click
 
 from drnn_core.environment import package_version
-from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
 
 _COMMANDS = {
     "data": "Fetch and verify the tasks' data sets.",
@@ -21,7 +21,7 @@ _COMMANDS = {
     "import": "Turn a network that other PyTorch code trained into a checkpoint.",
     "inspect": "Verify a bundle and show what is in it.",
     "lint": "Check what TensorRT's ONNX parsers will make of an ONNX file.",
-    "parity": "Check that every runtime computes what a bundle's golden data says.",
+    "parity": "Check that every runtime computes what float64 makes of a bundle's weights.",
     "plan": "Compare a network's graphs by what they cost on a target, and recommend one.",
     "report": "Write the results page from the results of experiments.",
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",
@@ -100,3 +100,9 @@ def _run(command: click.Command, name: str) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:  # the latter from torch
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        click.echo(f"{name}: memory ran out", err=True)
+        click.echo("Ask for fewer or shorter sequences, or use a machine with more memory.", err=True)
+        sys.exit(InputError.exit_code)

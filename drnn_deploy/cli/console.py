@@ -13,9 +13,11 @@ import click
 
 from drnn_core.errors import DeployError
 from drnn_core.files import replacing
+from drnn_core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from drnn_deploy.parity.results import ParityReport, TaskResult
 
@@ -28,16 +30,38 @@ json_option = click.option(
 
 def make_console(json_path: str | None) -> Console:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
-    from rich.console import Console
+    from drnn_deploy.cli.plain_console import PlainConsole
 
-    console = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    console = PlainConsole(stderr=json_path == "-", soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _LOG_WIDTH
     return console
 
 
+def verdict(passed: bool) -> Text:
+    """The word that a line or a cell ends or begins with."""
+    return styled("PASSED", "green") if passed else styled("FAILED", "red")
+
+
+def styled(word: str, style: str) -> Text:
+    """A word with a style, which it can have in no other way: see `PlainConsole`.
+
+    Args:
+        word: Any text; what a terminal would obey in it is shown as what it is.
+        style: Of rich, for example "green".
+    """
+    from rich.text import Text
+
+    return Text(printable(word), style)
+
+
 def write_json(json_path: str | None, data: dict[str, Any]) -> None:
-    """Write `data` where `--json` said, if it did."""
+    """Write `data` where `--json` said, if it did.
+
+    Args:
+        json_path: A file's path, "-" for standard output, or None to write nothing.
+        data: Plain JSON types.
+    """
     if json_path == "-":
         click.echo(json.dumps(data, indent=1))
     elif json_path:
@@ -63,18 +87,22 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
     """A line that says what is going on and for how long; yields the function to change it with."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda text: bar.update(task, description=text)
+        yield lambda text: bar.update(task, description=printable(text))
 
 
 def show_parity(console: Console, report: ParityReport) -> None:
-    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason."""
-    from rich.markup import escape
+    """A table with a line per runtime and graph, then the runtimes that took no part, each with the reason.
+
+    Args:
+        console: Where it goes.
+        report: Of one bundle.
+    """
     from rich.table import Table
 
-    from drnn_deploy.reports.text import failures, row_cells, uncompared
+    from drnn_deploy.reports.text import describe_file, failures, row_cells, uncompared
 
     names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
@@ -85,26 +113,36 @@ def show_parity(console: Console, report: ParityReport) -> None:
     table.add_column("verdict")
     for row in report.rows:
         cells = row_cells(row)
-        verdict = f"[{'green' if row.passed else 'red'}]{row.verdict.upper()}[/]"
-        table.add_row(*(cells[column] for column in (*names, *figures)), verdict)
+        table.add_row(
+            *(cells[column] for column in (*names, *figures)),
+            styled(row.verdict.upper(), "green" if row.passed else "red"),
+        )
     console.print(table)
     for row in report.rows:
         if not row.passed:
             reason = next(iter(failures(row)), "no golden case fits this graph")
-            console.print(f"[red]{row.verdict.upper()}[/] {row.runtime} {row.graph}: {escape(reason)}")
+            console.print(styled(row.verdict.upper(), "red"), f"{row.runtime} {row.graph}: {reason}")
+    for file in report.files:
+        if not file.passed:
+            console.print(verdict(False), describe_file(file))
     if not report.compared:
-        console.print("[red]FAILED[/] no runtime besides the reference ran, so nothing was compared")
+        console.print(verdict(False), "no runtime besides the reference ran, so nothing was compared")
     for sentence in uncompared(report):
-        console.print(f"note    {sentence}", markup=False)
+        console.print(f"note    {sentence}")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
-        console.print(f"note    {name}: {escape(caveat)}")
+        console.print(f"note    {name}: {caveat}")
     for entry in report.missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
-        console.print(f"[yellow]not run[/] {name}: {escape(f'{entry.reason}. {entry.fix}'.rstrip())}")
+        console.print(styled("not run", "yellow"), f"{name}: {entry.reason}. {entry.fix}".rstrip())
 
 
 def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
-    """A table of the task's metrics, and where the sequences come from."""
+    """A table of the task's metrics, and where the sequences come from.
+
+    Args:
+        console: Where it goes.
+        results: The measurements of a task; nothing is printed where there are none.
+    """
     if not results:
         return
     from rich.table import Table
@@ -119,4 +157,4 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
         table.add_row(*row)
     console.print(table)
     for source in dict.fromkeys(result.source for result in results):
-        console.print(f"data    {source}", markup=False)
+        console.print(f"data    {source}")

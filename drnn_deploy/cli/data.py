@@ -33,7 +33,7 @@ def data() -> None:
 def fetch_command(name: str, source: Path | None) -> None:
     """Get the data set NAME; what is already there and right is kept, what is half there is gone on with.
 
-    Raises `InputError` where no route leads to all files.
+    Ends with exit code 2 where no route leads to all files.
     """
     from drnn_deploy import datasets
 
@@ -48,7 +48,7 @@ def fetch_command(name: str, source: Path | None) -> None:
 def verify_command(name: str) -> None:
     """Compare the md5 sum of every file of the data set NAME.
 
-    Raises `InputError` where a file is missing or wrong.
+    Ends with exit code 2 where a file is missing or wrong.
     """
     from drnn_core.errors import InputError
     from drnn_deploy import datasets

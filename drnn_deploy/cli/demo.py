@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import make_console, styled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def demo(bundle: Path) -> int:
     predictions = classify(opened, case)
     assert case.targets is not None
     console = make_console(None)
-    console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.", markup=False)
+    console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
     pictures = [
         _picture(image, colours=console.color_system is not None) for image in case.inputs.reshape(-1, _SIDE, _SIDE)
     ]
@@ -54,12 +54,24 @@ def demo(bundle: Path) -> int:
         console.print(f"{name}: {np.count_nonzero(predicted == case.targets)} of {len(predicted)} right")
     first = next(iter(predictions.values()))
     same = all(np.array_equal(first, predicted) for predicted in predictions.values())
-    console.print("[green]every runtime predicts the same[/]" if same else "[red]the runtimes' predictions differ[/]")
+    console.print(
+        styled("every runtime predicts the same", "green")
+        if same
+        else styled("the runtimes' predictions differ", "red")
+    )
     return int(not same)
 
 
 def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
-    """The predictions of a golden case, by runtime and emission."""
+    """The predictions of a golden case, by runtime and emission.
+
+    Args:
+        bundle: A bundle of a classifier.
+        case: A golden case without state, of N sequences.
+
+    Returns:
+        Runtime, with the emission where a runtime has several graphs -> class numbers, (N,) or (N, k) int64.
+    """
     from drnn_deploy.parity.check import graphs_for
     from drnn_deploy.parity.inference import run_case
     from drnn_runtimes.registry import RUNTIMES

@@ -7,28 +7,27 @@ from typing import Any
 
 import click
 
-from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.console import json_option, make_console, styled, write_json
 
 
 @click.command()
 @json_option
 def doctor(json_path: str | None) -> None:
     """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""
-    from rich.markup import escape
     from rich.table import Table
 
     facts = examine()
     write_json(json_path, facts)
     console = make_console(json_path)
     console.print(f"Python {facts['python']} on {facts['platform']}")
-    console.print(f"GPU: {escape(facts['gpu'])}")
+    console.print(f"GPU: {facts['gpu']}")
     console.print(", ".join(f"{name} {version or 'absent'}" for name, version in facts["packages"].items()))
     console.print(f"ONNX Runtime providers: {', '.join(facts['providers']) or 'none'}")
     for kind in ("runtimes", "engine builders"):
         table = Table(kind, "works here", "detail", "to have it")
         for name, entry in facts[kind].items():
-            works = "[green]yes[/]" if entry["usable"] else "[yellow]no[/]"
-            table.add_row(name, works, escape(entry["detail"]), escape(entry["fix"]))
+            works = styled("yes", "green") if entry["usable"] else styled("no", "yellow")
+            table.add_row(name, works, entry["detail"], entry["fix"])
         console.print(table)
 
 

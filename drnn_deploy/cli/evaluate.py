@@ -58,5 +58,5 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         table.add_row(result.runtime, result.graph, *metrics, *counts)
     console.print(table)
     for name, caveat in {result.runtime: result.caveat for result in results if result.caveat}.items():
-        console.print(f"note    {name}: {caveat}", markup=False)
+        console.print(f"note    {name}: {caveat}")
     return int(any(result.changed for result in results))

@@ -42,7 +42,7 @@ def experiment(
     if name is None:
         for known in experiment_names():
             loaded = load_experiment(known)
-            console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}", markup=False)
+            console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}")
         return 0
     loaded = load_experiment(name)
     runs = [*loaded.recipes, *([loaded.trivial] if loaded.trivial else [])]
@@ -55,9 +55,9 @@ def experiment(
         if chosen and run not in chosen:
             continue
         if load_result(path, recipe):
-            console.print(f"{run}: {path} is there", markup=False)
+            console.print(f"{run}: {path} is there")
             continue
-        console.print(f"{run}: training", markup=False)
+        console.print(f"{run}: training")
         finished = train_to_the_end(console, recipe, output / loaded.name / run, device, threads)
         if isinstance(finished, int):
             click.echo("type the same command to go on")

@@ -72,28 +72,33 @@ class Explaining:
         return explanations_markdown(self.explanations)
 
     def show(self, console: Console, path: str) -> None:
-        """Print a path's explanations."""
+        """Print the explanations of a path.
+
+        Args:
+            console: Where they go.
+            path: As for `explain`.
+        """
         for explanation in self.explanations.get(path, ()):
             _show(console, explanation)
 
 
 def _show(console: Console, explanation: Explanation) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
+    from drnn_deploy.cli.console import styled
     from drnn_deploy.reports.text import STAGE_COLUMNS, explanation_details, stage_table
 
     name = f"{explanation.runtime} {explanation.graph}"
-    console.print(f"[bold]explained[/] {escape(name)}: {escape(explanation.verdict)}")
+    console.print(styled("explained", "bold"), f"{name}: {explanation.verdict}")
     if explanation.stages:
         shown = Table(title=f"on {explanation.case} inputs", title_justify="left")
         for column in STAGE_COLUMNS:
             shown.add_column(column, overflow="fold")
         for row in stage_table(explanation, ascii_only=console.options.ascii_only):
-            shown.add_row(*map(escape, row))
+            shown.add_row(*row)
         console.print(shown)
     for line in explanation_details(explanation):
-        console.print(f"        {escape(line)}")
+        console.print(f"        {line}")
     if explanation.reproduction:
-        console.print(f"wrote   {escape(explanation.reproduction)}")
-    console.print(f"again   {escape(explanation.command)}")
+        console.print(f"wrote   {explanation.reproduction}")
+    console.print(f"again   {explanation.command}")

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_parity, write_json
+from drnn_deploy.cli.console import (
+    json_on_failure,
+    json_option,
+    make_console,
+    progress,
+    show_parity,
+    styled,
+    verdict,
+    write_json,
+)
 from drnn_deploy.cli.options import BatchSize, engine_options, goal_options, graph_options, take_controls
 
 if TYPE_CHECKING:
@@ -70,7 +79,7 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
         write_json(json_path, _as_json(result))
     _show(console, model, result)
     if served:
-        console.print(f"triton  {served}: tritonserver --model-repository {triton}", markup=False)
+        console.print(f"triton  {served}: tritonserver --model-repository {triton}")
     return result.exit_code
 
 
@@ -109,26 +118,23 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
 
 
 def _show(console: Console, model: Path, result: ExportResult) -> None:
-    from rich.markup import escape
-
     for graph in result.bundle.graphs:
         size = result.bundle.path(graph.file).stat().st_size
-        console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes")
+        console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.lateness}")
     for engine in result.engines:
         _show_engine(console, engine)
     show_parity(console, result.parity)
-    verdict = "[green]PASSED[/]" if result.exit_code == 0 else f"[red]FAILED[/] (exit code {result.exit_code})"
-    console.print(f"{verdict} {escape(f'{model} -> {result.bundle.folder}')}")
+    for note in result.parity.notes:
+        console.print(f"note    {note}")
+    code = f"(exit code {result.exit_code}) " if result.exit_code else ""
+    console.print(verdict(result.exit_code == 0), f"{code}{model} -> {result.bundle.folder}")
 
 
 def _show_engine(console: Console, engine: EngineResult) -> None:
     """A line on an engine or why there is none, and the command line that builds the same."""
-    from rich.markup import escape
-
     if engine.sidecar is None:
-        verb = "[red]failed[/]" if engine.failed else "not built"
-        reason = escape(f"{engine.reason} {engine.fix}".rstrip())
-        console.print(f"engine  {engine.graph}: {engine.backend} {verb}: {reason}")
+        verb = styled("failed:", "red") if engine.failed else "not built:"
+        console.print(f"engine  {engine.graph}: {engine.backend}", verb, f"{engine.reason} {engine.fix}".rstrip())
         return
     sidecar = engine.sidecar
     targets = ", ".join(f"SM{name.replace('.', '')}" for name in sidecar.compute_capabilities)
@@ -136,7 +142,7 @@ def _show_engine(console: Console, engine: EngineResult) -> None:
         f"engine  {engine.graph}: {engine.backend} {sidecar.version} for {targets}, "
         f"{sidecar.engine_bytes:,} bytes{_kernels(sidecar)}, {_built(sidecar)}"
     )
-    console.print(f"        {sidecar.command}", markup=False)
+    console.print(f"        {sidecar.command}")
 
 
 def _kernels(sidecar: Sidecar) -> str:

@@ -1,7 +1,9 @@
-"""`drnn-deploy import FILE --layout LAYOUT`."""
+"""`drnn-deploy import FILE`."""
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from drnn_deploy.cli.console import json_on_failure, json_option, make_console, 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drnn_deploy.importing.import_network import ImportResult
     from drnn_models.interop.convert import Imported
 
 
@@ -26,75 +29,149 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--layout",
-    required=True,
-    type=click.Choice(["zalando", "neuralforecast", "torch"]),
-    help="Whose weight names the file has.",
+    type=click.Choice(["drnn", "zalando", "neuralforecast", "torch"]),
+    help="Whose weight names the file has. [default: as the names show, where they do]",
 )
 @click.option(
     "--output", type=click.Path(path_type=Path), default="model.pt", show_default=True, help="The checkpoint to write."
 )
 @click.option(
-    "--dilations",
-    type=_Dilations(),
-    help="One per layer, bottom first. [default: zalando 1,2,4,...; torch 1,1,...; neuralforecast what the file says]",
+    "--compare",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Inputs and outputs of the original, which prove the import. Without it, the code that saves them is shown.",
 )
 @click.option(
-    "--activation", type=click.Choice(["tanh", "relu"]), default="tanh", show_default=True, help="Of an RNN cell."
+    "--dilations",
+    type=_Dilations(),
+    help="One per layer, bottom first. [default: zalando 1,2,4,...; torch 1,1,... in one module; else asked for]",
 )
+@click.option("--activation", type=click.Choice(["tanh", "relu"]), help="Of an RNN cell. [default: tanh; drnn asks]")
+@click.option("--reset", type=click.Choice(["after", "before"]), help="Of a GRU, to its product. [default: after]")
 @click.option(
     "--head",
     type=click.Choice(["last", "last_k", "sequence"]),
-    default="sequence",
-    show_default=True,
-    help="Which steps have an output.",
+    help="Which steps have an output. [default: sequence; drnn asks]",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="How many last steps have one, with --head last_k.")
 @click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME",
+    help="With layout torch: a recurrent module of the stack; repeat, bottom first. [default: the only one, or the "
+    "numbers of a list]",
+)
+@click.option(
     "--head-weight",
     metavar="NAME",
-    help="The matrix of the output layer. [default: the only one that fits; without any, the identity]",
+    help="The matrix of the output layer. [default: the only one, if nothing else can be made of it; without any, the "
+    "identity]",
 )
 @click.option("--embedding", metavar="NAME", help="The table that turns tokens into the first layer's input.")
-@click.option("--ignore", multiple=True, metavar="PATTERN", help="Weights to leave out, such as 'decoder.*'; repeat.")
+@click.option("--one-hot", is_flag=True, help="The input is tokens, which the first layer reads as one-hot vectors.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="PATTERN",
+    help="Weights that the outputs do not depend on, which --compare must prove; repeat.",
+)
 @click.option("--force", is_flag=True, help="Replace the output file.")
 @json_option
-def import_(file: Path, layout: Any, output: Path, force: bool, json_path: str | None, **choices: Any) -> None:
-    r"""Turn a network that other PyTorch code trained into a checkpoint, model.pt, with the same outputs.
+def import_(
+    file: Path,
+    layout: Any,
+    output: Path,
+    compare: Path | None,
+    force: bool,
+    json_path: str | None,
+    **choices: Any,
+) -> None:
+    """Turn a network that other PyTorch code trained into a checkpoint, model.pt.
 
     FILE is a state dict (torch.save or safetensors), alone or in a training checkpoint. Nothing in it is executed. The
     layouts:
 
     \b
+    drnn            this project's own DilatedRNN: layers.0.weight_ih_l0, ..., head.weight
     zalando         zalandoresearch/pytorch-dilated-rnn: cells.0.weight_ih_l0, cells.1. ...
     neuralforecast  the encoder of Nixtla's DilatedRNN: rnn_stack.0.cells.0.weight_ih_l0, ...
-    torch           one nn.RNN, nn.GRU or nn.LSTM, any num_layers: weight_ih_l0, weight_ih_l1, ...
+    torch           nn.RNN, nn.GRU or nn.LSTM, any num_layers: weight_ih_l0, weight_ih_l1, ...; or a stack of them
 
-    Outputs are equal to the original's on whole sequences of any length from a zero state. The result is batch first,
-    also where the original is time-major. It carries state through pieces of any lengths; zalando's DRNN cannot for
-    LSTM, nor from a piece shorter than a dilation, so there is nothing to compare with there. Of neuralforecast, the
-    scaling of windows before the encoder and the decoder after it stay yours to compute.
-    """
-    from drnn_models.interop.convert import Choices
-    from drnn_models.interop.state_dict import import_file
+    A state dict holds weights and not what is done with them: softmax, pooling, residual connections and activations
+    leave no trace. So only --compare shows that the outputs are the original's: it runs the network in float64 on
+    inputs that were saved with the original's outputs, and where they differ by more than rounding, nothing is written
+    and the exit code is 1. What the weights leave open is asked for, never guessed.
 
-    console = make_console(json_path)
+    The network computes whole sequences of any length from a zero state, batch first, also where the original is
+    time-major. It carries state through pieces of any lengths; zalando's DRNN cannot for LSTM, nor from a piece shorter
+    than a dilation. Of neuralforecast only the encoder is imported, with --ignore 'context_adapter.*' --ignore
+    'mlp_decoder.*': the scaling of windows before it and the decoder after it stay yours to compute.
+    """  # noqa: D301  \b is the character by which click knows what not to wrap
+    console, command = make_console(json_path), _with_comparison(click.get_current_context())
     with json_on_failure(json_path):
-        imported = import_file(file, output, layout, Choices(**choices), force=force)
-        write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(imported)})
-    _show(console, file, output, imported)
+        from drnn_deploy.importing.import_network import import_network
+        from drnn_models.interop.choices import Choices
+
+        result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
+        write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
+    _show(console, file, output, result, command)
 
 
-def _facts(imported: Imported) -> dict[str, Any]:
+def _facts(result: ImportResult, command: str) -> dict[str, Any]:
+    from drnn_deploy.importing.recorded import snippet
+
+    imported, compared = result.imported, result.comparison
     return {
         "spec": imported.spec.to_json(),
         "weights": imported.origins,
         "ignored": imported.ignored,
         "notes": imported.notes,
+        "comparison": None if compared is None else [dataclasses.asdict(case) for case in compared],
+        "to_compare": None if compared else {"code": snippet(imported.spec), "command": command},
     }
 
 
-def _show(console: Console, file: Path, output: Path, imported: Imported) -> None:
-    from rich.markup import escape
+def _with_comparison(context: click.Context) -> str:
+    """The command that was typed, with a comparison."""
+    words = ["drnn-deploy", "import"]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE or name == "force":
+            continue
+        value = context.params[name]
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif getattr(parameter, "is_flag", False):
+            words.append(parameter.opts[0])
+        else:
+            for each in value if parameter.multiple else (value,):
+                words += [parameter.opts[0], ",".join(map(str, each)) if isinstance(each, tuple) else str(each)]
+    return shlex.join([*words, "--force", "--compare", "original.npz"])
+
+
+def _show(console: Console, file: Path, output: Path, result: ImportResult, command: str) -> None:
+    from drnn_deploy.importing.recorded import snippet
+
+    imported = result.imported
+    _show_weights(console, imported)
+    for name in imported.ignored:
+        console.print(f"ignored  {name}")
+    spec = imported.spec
+    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
+    console.print(f"         input {spec.input}, head {spec.head}")
+    for note in imported.notes:
+        console.print(f"note     {note}")
+    for case in result.comparison or ():
+        console.print(f"equal    {case.case}: largest error {case.absolute:.1e}, limit {case.limit:.1e}")
+    if result.comparison is None:
+        code = snippet(spec).replace("\n", "\n             ")
+        console.print(f"compare  where the original module is, as model, type:\n             {code}")
+        console.print(f"         then here: {command}")
+    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS")
+
+
+def _show_weights(console: Console, imported: Imported) -> None:
     from rich.table import Table
 
     table = Table()
@@ -102,19 +179,6 @@ def _show(console: Console, file: Path, output: Path, imported: Imported) -> Non
         table.add_column(title, overflow="fold")
     for name, origin in imported.origins.items():
         stand_in = "(identity)" if name == "head.weight" else "(zeros)"
-        shown = stand_in if origin is None else escape(_printable(origin))
+        shown = stand_in if origin is None else origin
         table.add_row(name, " x ".join(map(str, imported.weights[name].shape)), shown)
     console.print(table)
-    for name in imported.ignored:
-        console.print(f"ignored  {_printable(name)}", markup=False)
-    spec = imported.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}", markup=False)
-    console.print(f"         input {spec.input}, head {spec.head}", markup=False)
-    for note in imported.notes:
-        console.print(f"note     {note}", markup=False)
-    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS", markup=False)
-
-
-def _printable(name: str) -> str:
-    """A name from a file that may hold what a terminal would obey."""
-    return name if name.isprintable() else repr(name)

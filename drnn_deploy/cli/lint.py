@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import EngineError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, verdict, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from drnn_export.lint.linter import Finding, LintTarget
 
 _TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
 _ROWS = 40  # findings that are shown; --json has all
-_STYLES = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
+_STYLES = {"error": "red", "warning": "yellow"}
 
 
 @click.command()
@@ -44,21 +45,21 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
 
     console = make_console(json_path)
     with json_on_failure(json_path):
-        found = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
-        write_json(json_path, _as_json(model, found))
-    _show(console, found)
-    return _exit_code(found)
+        by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
+        write_json(json_path, _as_json(model, by_target))
+    _show(console, by_target)
+    return _exit_code(by_target)
 
 
-def _exit_code(found: Mapping[LintTarget, Sequence[Finding]]) -> int:
-    return EngineError.exit_code if any(_count(findings, "error") for findings in found.values()) else 0
+def _exit_code(by_target: Mapping[LintTarget, Sequence[Finding]]) -> int:
+    return EngineError.exit_code if any(_count(findings, "error") for findings in by_target.values()) else 0
 
 
 def _count(findings: Sequence[Finding], severity: str) -> int:
     return sum(finding.severity == severity for finding in findings)
 
 
-def _as_json(model: Path, found: Mapping[LintTarget, Sequence[Finding]]) -> dict[str, Any]:
+def _as_json(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> dict[str, Any]:
     from drnn_export.lint.linter import load_table
 
     targets = {
@@ -69,46 +70,48 @@ def _as_json(model: Path, found: Mapping[LintTarget, Sequence[Finding]]) -> dict
             "warnings": _count(findings, "warning"),
             "findings": [dataclasses.asdict(finding) for finding in findings],
         }
-        for target, findings in found.items()
+        for target, findings in by_target.items()
     }
-    code = _exit_code(found)
+    code = _exit_code(by_target)
     return {"passed": code == 0, "exit_code": code, "file": model.name, "targets": targets}
 
 
-def _show(console: Console, found: Mapping[LintTarget, Sequence[Finding]]) -> None:
-    from rich.markup import escape
+def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -> None:
     from rich.table import Table
 
     from drnn_export.lint.linter import load_table
 
-    rows = _merged(found)
+    rows = _merged(by_target)
     table = Table()
     table.add_column("finding", overflow="fold")
-    for target in found:
+    for target in by_target:
         table.add_column(target)
     for finding, severities in rows[:_ROWS]:
         where = f"{finding.node} ({finding.operator}): " if finding.node else ""
         text = f"{finding.rule}: {where}{finding.what}.\n{finding.fix}."
-        table.add_row(escape(text), *(_STYLES.get(severities.get(target, ""), "") for target in found))
+        table.add_row(text, *(_cell(severities.get(target, "")) for target in by_target))
     if rows:
         console.print(table)
     if len(rows) > _ROWS:
         console.print(f"and {len(rows) - _ROWS:,} more findings; --json FILE has them all")
-    for target, findings in found.items():
+    for target, findings in by_target.items():
         errors, warnings = _count(findings, "error"), _count(findings, "warning")
-        verdict = "[red]FAILED[/]" if errors else "[green]PASSED[/]"
-        console.print(f"{verdict} {target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
-        console.print(f"       rules of {escape(load_table(target).title)}: {escape(load_table(target).rules_from)}")
+        console.print(verdict(not errors), f"{target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
+        console.print(f"       rules of {load_table(target).title}: {load_table(target).rules_from}")
+
+
+def _cell(severity: str) -> Text:
+    return styled(severity, _STYLES.get(severity, ""))
 
 
 def _number(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _merged(found: Mapping[LintTarget, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
+def _merged(by_target: Mapping[LintTarget, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
     """Each finding once, with its severity for each target that has it; errors first."""
     merged: dict[tuple[str, ...], tuple[Finding, dict[str, str]]] = {}
-    for target, findings in found.items():
+    for target, findings in by_target.items():
         for finding in findings:
             key = (finding.rule, finding.node, finding.operator, finding.what, finding.fix)
             merged.setdefault(key, (finding, {}))[1][target] = finding.severity

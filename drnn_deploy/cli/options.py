@@ -26,7 +26,19 @@ class BatchSize(click.ParamType["int | tuple[int, int, int] | None"]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | tuple[int, int, int] | None:
-        """See click.ParamType."""
+        """Read N, MIN:OPT:MAX or `dynamic`; see click.ParamType.
+
+        Args:
+            value: What was typed.
+            param: The option, for messages.
+            ctx: The command, for messages.
+
+        Returns:
+            The size, (min, opt, max), or None for any size.
+
+        Raises:
+            click.BadParameter: It is none of these, or the sizes do not ascend.
+        """
         if value == "dynamic":
             return None
         number = click.IntRange(min=1)

@@ -18,6 +18,8 @@ from drnn_deploy.cli.console import (
     progress,
     show_parity,
     show_tasks,
+    styled,
+    verdict,
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
@@ -55,6 +57,17 @@ if TYPE_CHECKING:
     form="Only these; repeat. [default: all]",
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
+)
+@click.option(
+    "--golden",
+    is_flag=True,
+    help="Believe a bundle's golden data, where computing float64 from its weights takes too long. The report says so.",
+)
+@click.option(
+    "--against",
+    metavar="CHECKPOINT",
+    type=click.Path(path_type=Path),
+    help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
 )
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
@@ -97,7 +110,7 @@ def parity(
     json_path: str | None,
     **options: Any,
 ) -> int:
-    """Check that every runtime computes what a bundle's float64 golden data says.
+    """Check that every runtime computes what float64 makes of a bundle's weights, and that its files hold that.
 
     A CHECKPOINT is exported in several forms, batches and lengths for the check, and these are not kept. Exit code 1
     where a runtime's numbers are off or worse than the baseline's, 3 where one that was asked for cannot run, or
@@ -203,22 +216,20 @@ def _show(
     code: int,
     explained: Explaining,
 ) -> None:
-    from rich.markup import escape
-
     from drnn_deploy.reports.text import derivation
 
     for path, report in reports.items():
-        console.print(escape(path))
+        console.print(path)
         show_parity(console, report)
         explained.show(console, path)
         show_tasks(console, report.tasks)
         for line in derivation(report):
-            console.print(f"limit   {line}", markup=False)
+            console.print(f"limit   {line}")
         for note in report.notes:
-            console.print(f"note    {note}", markup=False)
+            console.print(f"note    {note}")
     for regression in worse:
-        console.print(f"[red]WORSE[/] {escape(f'{regression.where}: {regression.what}')}")
+        console.print(styled("WORSE", "red"), f"{regression.where}: {regression.what}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
-    verdict = "[green]PASSED[/]" if code == 0 else f"[red]FAILED[/] (exit code {code})"
-    console.print(f"{verdict} drnn-parity {escape(' '.join(reports))}")
+    shown_code = f"(exit code {code}) " if code else ""
+    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join(reports)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
 from drnn_deploy.cli.options import BatchSize, goal_options
 
 if TYPE_CHECKING:
@@ -70,12 +70,11 @@ def _show(console: Console, made: Plan) -> None:
     console.print(
         "cells: evaluations per sequence, and how many of them are in a row; first output: so many steps after the"
         " first sample, and a run; build, MB: of a TensorRT engine for one compute capability; kB: of the ONNX file",
-        markup=False,
     )
-    console.print(f"estimates from measurements on: {measured_on()} (docs/costs.md)", markup=False)
+    console.print(f"estimates from measurements on: {measured_on()} (docs/costs.md)")
     if made.target != "onnxruntime-cpu":
-        console.print(f"no GPU has been measured: a run is counted in {unit}, one after the other", markup=False)
-    console.print(f"for {made.target}, {made.goal}: [bold green]{made.chosen.name}[/], {made.reason}")
+        console.print(f"no GPU has been measured: a run is counted in {unit}, one after the other")
+    console.print(f"for {made.target}, {made.goal}:", styled(f"{made.chosen.name},", "bold green"), made.reason)
 
 
 def _cells(candidate: Candidate) -> list[str]:

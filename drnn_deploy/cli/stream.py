@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from drnn_runtimes.runtime import Runtime
 
 _ANSWER_SECONDS = 0.02  # of sound, at most, between two answers of a graph that is exported for this
+_HIGHEST_RATE = 192_000  # samples a second of sound
 _SHOWN = 3  # classes
 
 
@@ -110,7 +111,7 @@ def _chunk(task: dict[str, Any]) -> int:
     """The most steps that divide a window of the task, within the time between two answers."""
     options, length = task.get("options"), task.get("length")
     rate = options.get("rate", 8_000) if isinstance(options, dict) else 8_000
-    most = max(1, int(_ANSWER_SECONDS * rate)) if isinstance(rate, int) else 1
+    most = max(1, int(_ANSWER_SECONDS * min(rate, _HIGHEST_RATE))) if isinstance(rate, int) else 1
     if not isinstance(length, int):
         return most
     return max(steps for steps in range(1, most + 1) if length % steps == 0)
@@ -133,7 +134,7 @@ def _listen(
                 answers.append(prediction)
                 if prediction.steps / rate >= due:
                     due += every
-                    console.print(_line(prediction, audio_format, rate), markup=False)
+                    console.print(_line(prediction, audio_format, rate))
     return answers
 
 
@@ -166,6 +167,8 @@ def _conclude(console: Console, answers: list[Prediction], audio_format: AudioFo
         console.print("the sound was too short for an answer")
         return
     console.print(
-        f"[bold green]{summary['prediction']}[/] after {summary['seconds']:.2f} s; "
-        f"{summary['microseconds_per_step']:.1f} us a step, {summary['times_real_time']:.1f} times as fast as the sound"
+        styled(str(summary["prediction"]), "bold green"),
+        f"after {summary['seconds']:.2f} s; "
+        f"{summary['microseconds_per_step']:.1f} us a step, "
+        f"{summary['times_real_time']:.1f} times as fast as the sound",
     )

@@ -12,6 +12,7 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import make_console
+from drnn_zoo import recipe_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 
-@click.command()
+@click.command(epilog=f"Tasks: {', '.join(recipe_names())}.")
 @click.argument("task")
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A recipe file. [default: the one shipped for the task]"
@@ -42,7 +43,7 @@ def train(
     device: str,
     threads: int | None,
 ) -> int:
-    """Train a network on TASK: copy-memory, pixel-mnist, ptb-char or speaker-id.
+    """Train a network on TASK.
 
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C and SIGTERM keep the state, and a kill that of
     half a minute before; --resume goes on from it and gives the same losses as a training that was never interrupted.
@@ -68,7 +69,19 @@ def train_to_the_end(
 ) -> tuple[TrainingRun, Checkpoint] | int:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
-    Returns the exit code where Ctrl-C (130) or SIGTERM (143) stopped it; the state is then in the folder.
+    Args:
+        console: Gets the log.
+        recipe: What to train.
+        folder: Where everything goes; the training's state is state.pt there.
+        device: "cpu" or "cuda".
+        threads: CPU threads of PyTorch; None leaves its own choice.
+
+    Returns:
+        The finished run and its checkpoint; or the exit code where Ctrl-C (130) or SIGTERM (143) stopped it, with the
+        state in the folder.
+
+    Raises:
+        InputError: PyTorch has no such device, the state is of another recipe or damaged, or the training diverged.
     """
     import torch
 
@@ -78,7 +91,7 @@ def train_to_the_end(
         raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
     if threads:
         torch.set_num_threads(threads)
-    console.print(_work(recipe), markup=False)
+    console.print(_work(recipe))
     state = folder / "state.pt"
     run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
     try:
@@ -139,7 +152,7 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     _write_log(run, folder)
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
-    console.print(f"test {metrics}; wrote {folder / 'model.pt'}", markup=False)
+    console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
     return checkpoint
 
 

@@ -36,7 +36,15 @@ def cut(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
 
 
 def padded(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Put zeros before (n,) samples, n <= length: (length,). So the last step that a network reads is sound."""
+    """Put zeros before the samples, so that the last step that a network reads is sound.
+
+    Args:
+        samples: (n,) with n <= length.
+        length: Samples to give.
+
+    Returns:
+        (length,) float32.
+    """
     return np.pad(samples, (length - len(samples), 0))
 
 
@@ -60,7 +68,12 @@ def frame_length(rate: int) -> int:
 
 
 def frame_count(length: int, rate: int) -> int:
-    """Count the MFCC frames, 10 ms apart, that lie within `length` >= `frame_length(rate)` samples at `rate` Hz."""
+    """Count the MFCC frames, 10 ms apart, that lie within so many samples.
+
+    Args:
+        length: Samples, at least `frame_length(rate)`.
+        rate: In Hz.
+    """
     return 1 + (length - frame_length(rate)) // round(_HOP_S * rate)
 
 

@@ -53,6 +53,10 @@ class UnusableError(Exception):
 def size_problem(path: Path, file: File) -> str:
     """Compare the size of a file without reading it.
 
+    Args:
+        path: Where the file should lie.
+        file: What it should be.
+
     Returns:
         What is wrong, as a phrase that follows the file's name; empty if nothing is.
     """
@@ -67,6 +71,10 @@ def size_problem(path: Path, file: File) -> str:
 
 def content_problem(path: Path, file: File) -> str:
     """Read a file and compare its size and md5 sum.
+
+    Args:
+        path: Where the file should lie.
+        file: What it should be.
 
     Returns:
         What is wrong, as a phrase that follows the file's name; empty if nothing is.

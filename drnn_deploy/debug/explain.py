@@ -25,19 +25,23 @@ from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.debug.isolate import isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
 from drnn_deploy.debug.repro import minimize
-from drnn_deploy.debug.stage_errors import Expected, conditioning, noises
+from drnn_deploy.debug.stage_errors import Expected, conditioning
 from drnn_deploy.debug.verdict import Evidence, to_explanation
 from drnn_deploy.parity.compare import comparable, judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
+from drnn_deploy.parity.rows import batch_sizes
 from drnn_deploy.parity.tolerance import Tolerance
+from drnn_deploy.parity.trace_noises import trace_noises
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.runtime import Runtime
 
 _ELSEWHERE = "onnxruntime-cpu"
@@ -58,9 +62,9 @@ def explain_report(
 
     Args:
         bundle: The bundle that was checked.
-        report: The report.
+        report: What `check_parity` said of it.
         runtimes: The runtimes that were checked.
-        cases: The cases that they were checked on. Default: the bundle's golden cases.
+        cases: The cases that they were checked on. Default: the bundle's golden cases, which the reference's row is of.
         target: What the command line calls the bundle.
         folder: Where to write a reproduction of each failure (`drnn_deploy.debug.repro`). The folder is made.
         notify: Gets a line on what is explained at the moment.
@@ -92,7 +96,7 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     Args:
         bundle: The bundle that was checked.
         runtime: The runtime of the row.
-        row: The row.
+        row: A failed row of the bundle's report.
         cases: The cases that failed, the worst first. They run until one shows a stage that is wrong.
 
     Returns:
@@ -102,6 +106,9 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     evidence = Evidence(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
         evidence = with_differences(bundle, graph, evidence)
+    if not cases and (only := row.worst) is not None and not only.passed:  # from states that no stream has
+        what = f"{only.where or 'the output'} is off on {only.case} inputs; no other inputs show it"
+        evidence = dataclasses.replace(evidence, case=only.case, note=evidence.note or what)
     worst: Evidence | None = None
     for case in cases:
         expected, agrees = expected_for(bundle, graph, case)
@@ -123,12 +130,22 @@ def _failed_cases(bundle: Bundle, row: ParityRow, cases: Sequence[GoldenCase] | 
     failed = sorted(causes, key=lambda case: -(case.in_noise or np.inf))
     if not failed:
         return []
-    known = {case.name: case for case in (bundle.golden if cases is None else cases)}
+    known = {case.name: case for case in (bundle.golden if cases is None or row.is_reference else cases)}
     return [known[case.case] for case in failed if case.case in known]
 
 
 def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Evidence:
-    """Add what differs between the graph's file and the graph that its weights make."""
+    """Add what differs between the graph's file and the graph that its weights make.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+        evidence: What is known so far; it stays as it is.
+
+    Returns:
+        The evidence with edges, differences and narrower, and with the model where it can be run; only with a note
+        where one of the graphs cannot be had.
+    """
     try:
         model = read_graph(bundle, graph)
         right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=2 * graph.nodes)
@@ -139,7 +156,8 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
     types = " and ".join(narrower_types(model, right))
     narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
-    return dataclasses.replace(evidence, model=model, edges=edges, differences=inside, narrower=narrower, note=note)
+    runs = None if refusal(model, bundle.spec, graph) else model
+    return dataclasses.replace(evidence, model=runs, edges=edges, differences=inside, narrower=narrower, note=note)
 
 
 def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence: Evidence) -> Evidence:
@@ -172,7 +190,7 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     """Compute a golden case again in float64.
 
     Args:
-        bundle: The bundle.
+        bundle: The open bundle that holds the graph.
         graph: The graph that answers the case.
         case: The golden case.
 
@@ -181,10 +199,11 @@ def expected_for(bundle: Bundle, graph: GraphInfo, case: GoldenCase) -> tuple[Ex
     """
     spec = bundle.spec
     every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)) if case.stream else spec
-    right = run_reference(every, bundle.weights, case.inputs, traced=True)
+    weights = graph_weights(bundle.weights, graph.precision)
+    right = run_reference(every, weights, case.inputs, traced=True)
     answered = answered_case(bundle, graph, case)
-    measured = noises(every, bundle.weights, graph, case.inputs, right)
-    agrees = judge(case.judged_as(FLOAT64), right.outputs).verdict != "failed"
+    measured = trace_noises(every, weights, graph.precision, case.inputs, right).trace
+    agrees = judge(case.judged_as(graph.precision).judged_as(FLOAT64), right.outputs).verdict != "failed"
     return Expected(spec, graph, answered, right.trace, measured), agrees
 
 
@@ -194,7 +213,7 @@ def _write_reproduction(
     """Write what still fails of the worst case. Returns the file in `folder`; "" where nothing fails again."""
     graph = bundle.graph(row.graph)
     for case in cases[:1]:
-        for size in graph.profile or (None,):
+        for size in batch_sizes(graph, between=True):
             reproduction = minimize(runtime, bundle, graph, case, size, tolerance)
             if reproduction is not None:
                 path = folder / f"{row.runtime}-{row.graph.replace('/', '-')}.npz"

@@ -111,7 +111,15 @@ class Explanation:
 
 
 def wrong_stages(stages: Sequence[StageResult], states: Sequence[StateResult]) -> list[str]:
-    """The stages that are wrong on right inputs, by their tensor or a state, in the network's order."""
+    """The stages that are wrong on right inputs, by their tensor or a state.
+
+    Args:
+        stages: Results of the stages.
+        states: Results of the state outputs.
+
+    Returns:
+        Their names without repetition, in the network's order.
+    """
     wrong = {stage.stage for stage in stages if stage.alone is not None and not stage.alone.passed}
     wrong |= {state.stage for state in states if not state.alone.passed}
     last = ("layers", "fusion", "head")

@@ -25,7 +25,7 @@ from drnn_deploy.debug.taps import (
 from drnn_deploy.parity.inference import batches
 from drnn_export.onnx_surgery import cut, known_tensors, opened
 from drnn_runtimes.bundle import Bundle
-from drnn_runtimes.reference.low_precision import narrow_reference
+from drnn_runtimes.reference.low_precision import graph_weights, narrow_reference
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays, Session
 
@@ -63,7 +63,7 @@ def isolate_stages(
 
     Args:
         runtime: The runtime, which takes any graph.
-        bundle: The bundle.
+        bundle: The open bundle that was checked.
         expected: What is right.
         model: The graph's model.
         changed: Whether a stage of the model differs from what the weights make. The others are searched for a node
@@ -155,7 +155,7 @@ def _rounding(bundle: Bundle, expected: Expected, stages: Sequence[StageResult],
         return ""
     layer = int(culprit.removeprefix("layer "))
     below = expected.trace["input" if layer == 0 else f"l{layer - 1}_h"].astype(np.float32)
-    spec, weights = one_layer(expected.spec, bundle.weights, layer)
+    spec, weights = one_layer(expected.spec, graph_weights(bundle.weights, expected.graph.precision), layer)
     ratios: dict[Precision, float] = {}
     for precision in _LIKE:
         trace = narrow_reference(spec, weights, below, precision, traced=True).trace

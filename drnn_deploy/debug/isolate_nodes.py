@@ -34,8 +34,8 @@ def first_wrong_node(
 
     Args:
         runtime: The runtime, which takes any graph.
-        bundle: The bundle.
-        graph: The graph.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
         model: Its model, cut (`drnn_export.onnx_surgery.cut`), so that `feeds` gives right inputs to every stage.
         known: The tensors of the model, by name.
         feeds: The inputs of each run.

@@ -30,7 +30,7 @@ def isolate_layers(runtime: Runtime, bundle: Bundle, expected: Expected) -> tupl
 
     Args:
         runtime: The runtime, which runs the weights.
-        bundle: The bundle.
+        bundle: The open bundle that was checked.
         expected: What is right.
 
     Returns:

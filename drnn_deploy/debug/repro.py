@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_case, run_inputs
+from drnn_deploy.parity.check import check_batches
+from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
@@ -134,8 +134,8 @@ def minimize(
 
     Args:
         runtime: The runtime that failed.
-        bundle: The bundle.
-        graph: The graph.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
         case: The golden case that failed.
         size: The size of a batch for a graph that takes any.
         tolerance: Which errors pass.
@@ -149,7 +149,7 @@ def minimize(
         EngineError: The engine does not fit this machine.
     """
     with runtime.load(bundle, graph) as session:
-        for smaller in _smaller(session, bundle, graph, case, size, tolerance):
+        for smaller in _smaller(session, bundle, graph, case.judged_as(graph.precision), size, tolerance):
             result, observed = _run(session, bundle, graph, smaller, size, tolerance)
             if not result.passed:
                 limit, model = result.limit, fingerprint(bundle)
@@ -184,5 +184,4 @@ def _smaller(
 def _run(
     session: Session, bundle: Bundle, graph: GraphInfo, case: GoldenCase, size: int | None, tolerance: Tolerance
 ) -> tuple[CaseResult, NDArray[np.generic]]:
-    observed = run_inputs(session, bundle, graph, case.inputs, size)
-    return judge(answered_case(bundle, graph, case), observed, tolerance), observed
+    return check_batches(session, bundle, graph, case, graph.batch or size, tolerance, apart=True)

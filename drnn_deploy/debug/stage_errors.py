@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import PRECISIONS
 from drnn_deploy.debug.explanation import Deviation, StateResult
-from drnn_deploy.debug.stages import Array, Stage, StateRows, Trace, rows_at, state_rows, states_after, states_before
+from drnn_deploy.debug.stages import Stage, StateRows, state_rows
 from drnn_deploy.debug.taps import BatchRuns
+from drnn_deploy.parity.cases import answered_steps
 from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.state_layout import Array, Trace, rows_at, states_after, states_before
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.spec import ModelSpec
-from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import Noise
-from drnn_runtimes.reference.loop import Reference
-from drnn_runtimes.reference.noise import estimate_noise
 
 Noises = Mapping[str, NDArray[np.float64]]  # by the names of a trace, (T, H) each
 
@@ -32,7 +29,7 @@ class Expected:
 
     Attributes:
         spec: The network.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         case: The case, with the outputs that the graph answers.
         trace: The values between the layers.
         noises: Their noises, by the same names.
@@ -45,34 +42,12 @@ class Expected:
     noises: Noises
 
 
-def noises(
-    spec: ModelSpec, weights: Weights, graph: GraphInfo, inputs: NDArray[np.generic], right: Reference
-) -> dict[str, NDArray[np.float64]]:
-    """Estimate the noise of every tensor between the layers, as that of the outputs is estimated.
-
-    It is at least one rounding of a value of the tensor's size, or of 1: what an activation gives is as exact as its
-    argument, which may be larger than it.
+def conditioning(expected: Expected) -> str:
+    """Say how fast the layers of a network amplify rounding, in one sentence.
 
     Args:
-        spec: The network.
-        weights: Its weights.
-        graph: The graph, whose precision counts.
-        inputs: The inputs, (N, T, C) float32 or (N, T) int64 tokens.
-        right: What float64 makes of them, with its trace.
-
-    Returns:
-        The noise of each tensor of the trace, by its name: of each step and unit, (T, H).
+        expected: What is right for the graph in a case, with its noises.
     """
-    spacing = PRECISIONS[graph.precision].spacing
-    noise = {name: np.full(x.shape[1:], spacing * max(1.0, float(np.abs(x).max()))) for name, x in right.trace.items()}
-    for precision in sorted({"fp32", graph.precision}):
-        for name, value in estimate_noise(spec, weights, inputs, right, precision).trace.items():
-            noise[name] = np.maximum(noise[name], value)
-    return noise
-
-
-def conditioning(expected: Expected) -> str:
-    """Say how fast the layers of a network amplify rounding, in one sentence."""
     top = expected.noises[f"l{expected.spec.layers - 1}_h"].max(axis=1)
     end = int(np.argmax(top >= top[-1] / 2))  # it grows no further than the values themselves
     decades = float(np.log10(top[end] / top[0]))
@@ -84,7 +59,16 @@ def conditioning(expected: Expected) -> str:
 
 
 def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of a stage's tensor in these runs; None where the graph lacks it or the runs do not reach it."""
+    """Measure a stage's tensor in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        stage: The input or a layer.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph lacks the tensor or the runs do not reach it.
+    """
     if any(stage.tensor not in run for batch in batches for run in batch.runs.values()):
         return None
     length = expected.case.inputs.shape[1]
@@ -107,7 +91,15 @@ def measure_stage(expected: Expected, stage: Stage, batches: Sequence[BatchRuns]
 
 
 def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation | None:
-    """The deviation of the output in these runs; None where the graph does not give it or the runs do not reach it."""
+    """Measure the output in these runs.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        Its deviation; None where the graph does not give it or the runs do not reach it.
+    """
     graph, case, noise = expected.graph, expected.case, expected.case.noise
     answers = expected.spec.head.output_steps(graph.steps)  # of a run
     observed, right, every = [], [], _output_times(expected)
@@ -129,7 +121,15 @@ def measure_head(expected: Expected, batches: Sequence[BatchRuns]) -> Deviation 
 
 
 def measure_states(expected: Expected, batches: Sequence[BatchRuns]) -> list[StateResult]:
-    """The deviations of the states that come out of runs whose states went in right."""
+    """Measure the states that come out of runs whose states went in right.
+
+    Args:
+        expected: What is right for the graph in this case.
+        batches: What the runs over each batch of the case gave.
+
+    Returns:
+        A result for each state output, or for its rows of each stage.
+    """
     seen = [_StatesOf(expected, batch) for batch in batches]
     return [_measure_state(expected, rows, seen) for rows in state_rows(expected.spec, expected.graph)]
 
@@ -199,7 +199,7 @@ def _output_times(expected: Expected) -> NDArray[np.int64]:
     """The time step that each output step answers."""
     length, head = expected.case.inputs.shape[1], expected.spec.head
     if expected.graph.states:
-        return answered_steps(expected.graph.steps, head, length)
+        return answered_steps(expected.graph.steps, head.output_steps(expected.graph.steps), length)
     return np.arange(length - head.output_steps(length), length)
 
 

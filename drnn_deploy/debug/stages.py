@@ -7,20 +7,18 @@ A graph is run once or, with states, once a chunk. Its stages are `input` (what 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_export.emitter.emit import INPUT, boundaries
+from drnn_deploy.parity.state_layout import Array, Times, Trace, rows_at
+from drnn_export.emitter.emit import boundaries
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.streaming.delay_lines import line_name, next_states
-
-Array = NDArray[np.floating]
-Trace = Mapping[str, Array]  # see `drnn_runtimes.reference.loop.Reference.trace`
-Times = NDArray[np.int64]
+from drnn_runtimes.bundle.graph_kind import INPUT
+from drnn_runtimes.streaming.delay_lines import line_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +51,27 @@ class Stage:
         return self.times + run * self.stride
 
     def right(self, trace: Trace, run: int) -> Array:
-        """The float64 values of a run, (B, steps, width)."""
+        """The right values of a run.
+
+        Args:
+            trace: The float64 values of the whole sequences, (B, T, width) each.
+            run: The run's number, from 0.
+
+        Returns:
+            (B, steps, width) float64; zeros for steps outside the sequence.
+        """
         return rows_at(trace[self.source], self.steps(run))
 
     def observed(self, tensor: NDArray[np.generic], batch: int) -> NDArray[np.generic]:
-        """The values in the graph's tensor, (B, steps, width); (0,) where it holds too little or does not divide."""
+        """The values in the graph's tensor.
+
+        Args:
+            tensor: What a run gave for it, in the graph's own layout.
+            batch: B.
+
+        Returns:
+            (B, steps, width); (0,) where it holds too little or does not divide.
+        """
         if self.place is not None:
             fits = tensor.ndim == 3 and tensor.shape[1] > self.place and tensor.shape[2] >= self.width
             return tensor[:, self.place, None, : self.width] if fits else np.zeros(0)
@@ -88,7 +102,15 @@ class StateRows:
 
 
 def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
-    """The input, unless it is the graph's own, and the layers."""
+    """The input, unless it is the graph's own, and the layers.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+
+    Returns:
+        In the network's order; all but the head.
+    """
     request = GraphRequest.of(graph)
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
@@ -132,15 +154,13 @@ def given(stages: Sequence[Stage], trace: Trace, run: int, shape: tuple[int, ...
     return np.pad(flat[:size], (0, max(0, size - len(flat)))).reshape(shape)
 
 
-def rows_at(values: Array, steps: Times) -> Array:
-    """Values (B, T, H) at these time steps: (B, steps, H), zeros where there is no such step."""
-    inside = (steps >= 0) & (steps < values.shape[1])
-    rows = values[:, np.clip(steps, 0, values.shape[1] - 1)]
-    return np.where(inside[None, :, None], rows, 0.0)
-
-
 def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
-    """The rows of every state output, by layer."""
+    """The rows of every state output, by layer.
+
+    Args:
+        spec: The network.
+        graph: One of its graphs, as a bundle describes it.
+    """
     every: list[StateRows] = []
     rows = {tensor.name: tensor.shape[1] for tensor in graph.outputs}
     for before, after in graph.states:
@@ -158,39 +178,3 @@ def state_rows(spec: ModelSpec, graph: GraphInfo) -> list[StateRows]:
             width = spec.hidden[int(source[1:].partition("_")[0])]
             every.append(StateRows(stage, after, before, source, slice(0, rows[after]), width))
     return every
-
-
-def states_before(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The state inputs of a run in float64; a ring gets the oldest rows of each line."""
-    taken = {tensor.name: tensor.shape[1] for tensor in graph.inputs}
-    lines = _lines(spec, graph, trace, run)
-    return {before: lines[line_name(before)][:, : taken[before]] for before, _ in graph.states}
-
-
-def states_after(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """The state outputs of a run in float64; a ring gives the newest rows of each line."""
-    return next_states(graph, _lines(spec, graph, trace, run + 1))
-
-
-def _lines(spec: ModelSpec, graph: GraphInfo, trace: Trace, run: int) -> dict[str, Array]:
-    """Whole delay lines before a run, by the names that states have without their prefix."""
-    late = 1 if graph.emission == "skewed" else 0
-    ages = [np.arange(-dilation, 0) for dilation in spec.dilations]
-    batch, kinds = len(trace["input"]), spec.cell_states
-    lines = {
-        f"l{layer}_{kind}": rows_at(trace[f"l{layer}_{kind}"], run * graph.steps - late * layer + ages[layer])
-        for layer in range(spec.layers)
-        for kind in kinds
-    }
-    top = run * graph.steps - late * (spec.layers - 1)
-    lines["fusion"] = rows_at(trace[f"l{spec.layers - 1}_h"], top + np.arange(1 - spec.window, 0))
-    if late:
-        wide = max(spec.hidden)
-        for kind in kinds:
-            every = [lines[f"l{layer}_{kind}"] for layer in range(spec.layers)]
-            lines[f"lines_{kind}"] = np.concatenate(
-                [np.pad(line, ((0, 0), (0, 0), (0, wide - line.shape[2]))) for line in every], axis=1
-            )
-        reached = (np.arange(spec.layers) < run).astype(np.float64)
-        lines["started"] = np.tile(reached[None, :, None], (batch, 1, 1))
-    return lines

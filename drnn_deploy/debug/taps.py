@@ -17,8 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from drnn_core.types import TensorInfo
-from drnn_deploy.debug.stages import Array, Stage, Trace, given, states_before
+from drnn_deploy.debug.stages import Stage, given
 from drnn_deploy.parity.inference import batches
+from drnn_deploy.parity.state_layout import Array, Trace, states_before
 from drnn_export.onnx_surgery import given_name, tensor_infos
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -46,7 +47,20 @@ class BatchRuns:
 
 @contextlib.contextmanager
 def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.ModelProto) -> Iterator[Session]:
-    """Load a changed model in a runtime that takes any graph. Raises what `Runtime.load` does."""
+    """Load a changed model in a runtime that takes any graph.
+
+    Args:
+        runtime: One with `runs_any_graph`.
+        bundle: The open bundle that holds the graph; its folder stays as it is.
+        graph: The graph that was changed.
+        model: The changed model, whose inputs and outputs count.
+
+    Yields:
+        A session of the changed model.
+
+    Raises:
+        DeployError: What `Runtime.load` raises.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / graph.file).write_bytes(model.SerializeToString())
@@ -57,7 +71,15 @@ def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.M
 
 
 def taps(stages: Sequence[Stage], known: Mapping[str, TensorInfo]) -> dict[str, list[Stage]]:
-    """The tensors between the stages that the graph has, each with the stages that end in it."""
+    """The tensors between the stages that the graph has.
+
+    Args:
+        stages: The stages of the network.
+        known: Name -> type and shape, -1 for any size, of the graph's tensors.
+
+    Returns:
+        Tensor -> the stages that end in it; no tensor with several free axes.
+    """
     tapped: dict[str, list[Stage]] = {}
     for stage in stages:
         if stage.tensor in known and known[stage.tensor].shape.count(-1) <= 1:
@@ -72,8 +94,8 @@ def run_as_it_is(
 
     Args:
         session: The loaded graph.
-        bundle: The bundle.
-        graph: The graph.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
         inputs: The sequences, (N, T, ...).
         size: The size of a batch for a graph that takes any.
 
@@ -107,7 +129,7 @@ def feeds_alone(
 
     Args:
         spec: The network.
-        graph: The graph.
+        graph: One of its graphs, as a bundle describes it.
         tapped: The tensors that are cut, with the stages that end in them.
         known: The tensors of the graph, by name.
         inputs: The inputs of the batch, (B, T, ...).

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import cast, get_args
 
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
@@ -20,7 +20,6 @@ from drnn_models.spec import ModelSpec
 CHUNK = 32
 ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
-_MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +82,19 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         A request for each form, emission and precision, in this order.
 
     Raises:
-        InputError: The options contradict each other or the checkpoint.
+        InputError: The options contradict each other or the checkpoint, or this machine lacks the memory.
     """
     if not 1 <= options.profile[0] <= options.profile[1] <= options.profile[2]:
         raise InputError(f"a batch's sizes must be smallest <= usual <= largest, from 1 up, got {options.profile}")
     options = _with_goal(checkpoint, options)
     forms = options.forms or ("sequence",)
-    lengths = {"chunk": options.chunk or CHUNK, "step": 1}
+    lengths: dict[str, int] = {"chunk": options.chunk or CHUNK, "step": 1}
     if "sequence" in forms:
         lengths["sequence"] = _length(checkpoint, options)
-    _check_steps(checkpoint.dilated, lengths)
+    for form, steps in lengths.items():
+        if form in forms:
+            check_steps(checkpoint.dilated, steps)
+            check_memory(checkpoint.dilated, form, steps, options.batch or options.profile[2])
     for name, chosen in (("form", forms), ("emission", options.emissions), ("precision", options.precisions)):
         if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
@@ -135,14 +137,6 @@ def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
     return length
 
 
-def _check_steps(spec: ModelSpec, lengths: dict[str, int]) -> None:
-    if (steps := max(lengths.values()) + sum(spec.dilations)) > _MOST_STEPS:
-        raise InputError(
-            f"length and spec.dilations sum to {steps:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
-            "Use a smaller --length; a dilation above it has no effect.",
-        )
-
-
 def _request(
     spec: ModelSpec, options: ExportOptions, form: str, steps: int, emission: str | None, precision: str
 ) -> GraphRequest:
@@ -168,18 +162,3 @@ def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
     """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
     size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
     return size > _RING_BYTES if options.ring is None else options.ring
-
-
-def stream_length(spec: ModelSpec, requests: Sequence[GraphRequest], longest: int = 4096) -> int:
-    """The time steps of the golden stream: two chunks of every graph, and each delay line twice round if there is room.
-
-    Args:
-        spec: The network.
-        requests: The graphs with state.
-        longest: The most steps that delay lines are a reason for.
-
-    Returns:
-        Time steps.
-    """
-    chunk = max(request.steps for request in requests)
-    return max(2 * chunk, min(2 * max(spec.dilations) + chunk, longest))

@@ -7,21 +7,30 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import cache_folder, replacing_folder
-from drnn_deploy.exporter.golden import make_golden, make_stream
-from drnn_deploy.exporter.options import ExportOptions, graph_requests, stream_length
+from drnn_core.files import cache_folder
+from drnn_core.folders import check_replaceable, replacing_folder
+from drnn_core.plain_data import read_json
+from drnn_deploy.exporter.options import ExportOptions, graph_requests
+from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.edges import edge_precision, is_for
+from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
+from drnn_export.emitter.emit import emit, estimate
+from drnn_export.emitter.range import largest_input
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
-from drnn_models.checkpoint import Checkpoint, load_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
+from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
+from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.trt.sidecar import Sidecar
@@ -73,8 +82,8 @@ def export(
 ) -> ExportResult:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
-    The folder appears whole or not at all; an earlier bundle there is replaced. Parity that fails and engines that
-    cannot be built are in the result, not raised.
+    The folder appears whole or not at all. An earlier bundle there is replaced, unless other files are in the folder.
+    Parity that fails and engines that cannot be built are in the result, not raised.
 
     Args:
         model: A checkpoint or its path.
@@ -90,18 +99,21 @@ def export(
     """
     options = options or ExportOptions()
     tolerance = Tolerance(options.noise_multiple)
-    checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
+    checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
-    _check_replaceable(folder)
+    check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
     requests = graph_requests(checkpoint, options)
 
-    with replacing_folder(folder) as draft:
+    with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
-        write_golden(draft / GOLDEN, _golden(checkpoint, requests))
+        answers = known_answers(checkpoint, requests)
+        cases = golden_cases(answers, requests)
+        graphs = [_with_range(checkpoint, graph, cases) for graph in graphs]
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, cases)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -109,16 +121,17 @@ def export(
             for graph, expected in zip(graphs, seconds, strict=True)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
             required=options.runtimes is not None,
+            answers=answers,
             tolerance=tolerance,
             notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines))
 
 
@@ -137,7 +150,7 @@ def write_bundle(
         checkpoint: The network.
         folder: The bundle's folder.
         requests: The graphs to emit.
-        golden: The golden cases, which must fit the graphs; see `drnn_deploy.exporter.golden`.
+        golden: The golden cases, which must fit the graphs; see `golden_cases`.
         options: Only `node_budget` and `profile` matter.
         notify: Gets a line on what is done at the moment.
 
@@ -147,21 +160,26 @@ def write_bundle(
     Raises:
         InputError: A graph is over the node budget, or the folder cannot be written.
     """
-    with replacing_folder(folder) as draft:
+    with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
-        write_golden(draft / GOLDEN, golden)
-        write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs)
+        graphs = [_with_range(checkpoint, graph, golden) for graph in graphs]
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden)
+        _write_manifest(draft, checkpoint, graphs)
     return Bundle.open(folder, verify=False)
 
 
-def _check_replaceable(folder: Path) -> None:
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+def _replaceable(folder: Path) -> set[str]:
+    """The files of a folder that an export may replace: an earlier bundle's."""
+    if not (folder / MANIFEST).is_file():
         raise InputError(
             f"{folder} is not empty and not a bundle; exporting there would delete what it holds",
             "Choose another folder with --output.",
         )
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file", "Choose a folder with --output.")
+    try:
+        listed = set(read_json(folder / MANIFEST)["files"])
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: it may be replaced, and what else is there not
+        listed = set()
+    return {MANIFEST, GOLDEN, WEIGHTS, PARITY, *map(str, listed)}
 
 
 def _backends(options: ExportOptions) -> list[Backend]:
@@ -178,14 +196,42 @@ def _backends(options: ExportOptions) -> list[Backend]:
     return [name for name in BACKENDS if name in options.engines]
 
 
-def _golden(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
-    whole = [request.steps for request in requests if request.form == "sequence"]
-    streamed = [request for request in requests if request.form != "sequence"]
-    narrow = sorted({request.precision for request in requests} - {"fp32"})
-    cases = make_golden(checkpoint, whole[0], narrow) if whole else []
-    if streamed:
-        cases.append(make_stream(checkpoint, stream_length(checkpoint.dilated, streamed), narrow))
-    return cases
+def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> ComputedAnswers:
+    """What is right for graphs: on the standard cases, and on the checkpoint's examples as the case `task`.
+
+    Args:
+        checkpoint: The network.
+        requests: All graphs that are checked.
+    """
+    more = []
+    if (examples := checkpoint.examples) is not None:
+        more = [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
+    return ComputedAnswers(checkpoint.dilated, checkpoint.weights, requests, more)
+
+
+def golden_cases(answers: ComputedAnswers, requests: Sequence[GraphRequest]) -> list[GoldenCase]:
+    """The cases of the graphs of a bundle, each once: its golden data.
+
+    Args:
+        answers: What `known_answers` gives, of these graphs or more.
+        requests: The graphs of the bundle.
+    """
+    every = {case.name: case for request in requests for case in answers.cases(request)}
+    return [case for case in every.values() if not case.stream] + [case for case in every.values() if case.stream]
+
+
+def _with_range(checkpoint: Checkpoint, graph: GraphInfo, cases: Sequence[GoldenCase]) -> GraphInfo:
+    """The graph with the range of relu cells, whose numbers nothing else bounds: that of its own cases."""
+    own = [case for case in cases if case.stream == bool(graph.states) and is_for(case.name, graph.precision)]
+    if checkpoint.dilated.activation != "relu" or not any(edge_precision(case.name) for case in own):
+        return graph
+    return dataclasses.replace(graph, largest_input=float(max(np.abs(case.inputs).max() for case in own)))
+
+
+def _write_manifest(
+    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo] = ()
+) -> None:
+    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, emitter=EMITTER_REVISION)
 
 
 def _write_networks(
@@ -216,10 +262,11 @@ def _write_graph(
         nodes=len(model.graph.node),
         inputs=tensor_infos(model.graph.input),
         outputs=tensor_infos(model.graph.output),
-        states=tuple((state_name(name), next_state_name(name)) for name in request.state_shapes(checkpoint.dilated)),
+        states=state_pairs(checkpoint.dilated, request),
         ring=request.ring,
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
+        largest_input=largest_input(checkpoint.dilated, checkpoint.weights, request.precision),
     )
 
 

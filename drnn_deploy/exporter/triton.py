@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from drnn_core.errors import InputError
-from drnn_core.files import replacing_folder
+from drnn_core.folders import replacing_folder
 from drnn_core.types import TensorInfo
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -24,6 +24,7 @@ MAX_BATCH = 64
 _IDLE_MICROSECONDS = 60_000_000
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
+_CONFIG, _MODEL = "config.pbtxt", "1/model.onnx"
 _EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --triton DIR"
 
 
@@ -57,7 +58,7 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
 
     Args:
         bundle: The bundle with the graph.
-        folder: The repository.
+        folder: The model repository, with a folder for each model.
         name: The name of the model.
         max_batch: The most sequences that Triton runs together.
 
@@ -71,17 +72,26 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a model's name in Triton", "Use letters, digits, - and _.")
     place = folder / name
-    if place.is_dir() and any(place.iterdir()) and not (place / "config.pbtxt").is_file():
+    if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
         raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
-    with replacing_folder(place) as draft:
-        (draft / "config.pbtxt").write_text(model_config(graph, name, max_batch), encoding="utf-8")
-        (draft / "1").mkdir()
-        shutil.copyfile(bundle.path(graph.file), draft / "1" / "model.onnx")
+    with replacing_folder(place, lambda _: (_CONFIG, _MODEL)) as draft:
+        (draft / _CONFIG).write_text(model_config(graph, name, max_batch), encoding="utf-8")
+        (draft / _MODEL).parent.mkdir()
+        shutil.copyfile(bundle.path(graph.file), draft / _MODEL)
     return place
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str:
-    """config.pbtxt as text. Dimensions leave out the batch, as a `max_batch_size` above 0 asks for."""
+    """Write config.pbtxt. Dimensions leave out the batch, as a `max_batch_size` above 0 asks for.
+
+    Args:
+        graph: A graph that `servable_graph` gives.
+        name: The name of the model.
+        max_batch: The most sequences that Triton runs together.
+
+    Returns:
+        The text.
+    """
     states = {before for before, _ in graph.states} | {after for _, after in graph.states}
     lines = [f'name: "{name}"', 'backend: "onnxruntime"', f"max_batch_size: {max_batch}"]
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
@@ -91,7 +101,14 @@ def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH) -> str
     shapes = {tensor.name: tensor for tensor in graph.inputs}
     for before, after in graph.states:
         lines += _state(before, after, shapes[before])
-    return "\n".join([*lines, "}", ""])
+    return "\n".join([*lines, "}", *_delay(graph), ""])
+
+
+def _delay(graph: GraphInfo) -> Iterator[str]:
+    """What a client must know of a skewed graph, which Triton itself has no word for."""
+    if graph.delay:
+        yield f"# an answer is that of the input {graph.delay} requests before it; the first {graph.delay} mean nothing"
+        yield f'parameters {{ key: "delay" value {{ string_value: "{graph.delay}" }} }}'
 
 
 def _tensor(tensors: Sequence[TensorInfo]) -> Iterator[str]:

@@ -1,15 +1,14 @@
 """The parity matrix: a bundle's graphs, or those of a checkpoint, through every runtime, with the task's metrics.
 
-Float64 is computed once for each set of inputs: it is the bundle's golden data, and for further task data
+Float64 is computed once for each set of inputs (`drnn_deploy.parity.known_answers`), for further task data in
 `drnn_deploy.matrix.task_metrics`. All lengths, batches and chunkings of a checkpoint share it, too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +18,25 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
-from drnn_deploy.parity.results import Missing, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.golden_file import check_golden_file
+from drnn_deploy.parity.graph_file import check_graph_file
+from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers
+from drnn_deploy.parity.results import FileResult, Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
+from drnn_deploy.parity.weights_file import check_against
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
 from drnn_runtimes.runtime import Runtime
 
 if TYPE_CHECKING:
-    from drnn_deploy.matrix.variants import GraphSet, Selection
+    from drnn_deploy.matrix.variants import GraphSet
     from drnn_models.checkpoint import Checkpoint
 
 Notify = Callable[[str], None]
 Inspect = Callable[[Bundle, ParityReport, str, Sequence[GoldenCase]], None]
+_BELIEVED = (
+    "compared with the golden data that the bundle carries, not with float64 of its weights, which --golden leaves out"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +52,8 @@ class MatrixOptions:
         precisions: The same for precisions.
         task: The task to measure, in place of the network's own.
         task_data: How many sequences of the task's test split to measure.
+        golden: Of a bundle, whether its golden data is believed, in place of computing float64 from its weights.
+        against: Of a bundle, the checkpoint that it is said to be from.
         tolerance: Which errors pass.
     """
 
@@ -56,6 +64,8 @@ class MatrixOptions:
     precisions: tuple[str, ...] = ()
     task: str | None = None
     task_data: int | None = None
+    golden: bool = False
+    against: Path | None = None
     tolerance: Tolerance = DEFAULT
 
     def chosen(self) -> list[Runtime]:
@@ -65,7 +75,8 @@ class MatrixOptions:
             InputError: A name is unknown.
             RuntimeUnavailableError: One of `runtimes` is missing here.
         """
-        named = {runtime.name for runtime in require(self.runtimes)} or set(RUNTIMES)
+        usual = {name for name, runtime in RUNTIMES.items() if not (self.golden and runtime.is_reference)}
+        named = {runtime.name for runtime in require(self.runtimes)} or usual
         named |= {find_runtime(name).name for name in self.required}
         return [runtime for name, runtime in RUNTIMES.items() if name in named]
 
@@ -89,6 +100,9 @@ def check_path(
     """
     if path.is_dir():
         return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
+    if options.golden or options.against:
+        given = "--golden" if options.golden else "--against"
+        raise InputError(f"{given} is for a bundle, and {path} is a file", f"Leave {given} out, or name a bundle.")
     from drnn_models.checkpoint import load_checkpoint
 
     return check_checkpoint(load_checkpoint(path), options, notify=notify, inspect=inspect)
@@ -99,8 +113,10 @@ def check_bundle(
 ) -> ParityReport:
     """Check every graph of a bundle that the options select, through every runtime, with the task's metrics.
 
+    The files of these graphs are compared with what the weights make, and the golden data with what they give.
+
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
         options: What to check, and how.
         notify: Gets a line on what is done at the moment.
         inspect: Gets the bundle with the selected graphs, its report, "" and the cases of both.
@@ -112,10 +128,27 @@ def check_bundle(
         InputError: The options select no graph.
     """
     selected, runtimes = select(bundle, options), options.chosen()
-    cases, notes = _task_cases(selected, options, notify)
-    report = _check(selected, runtimes, options.tolerance, cases, notify)
-    inspect(selected, report, "", _known(selected, cases))
-    return with_required(dataclasses.replace(report, notes=tuple(notes)), _required(options))
+    answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle)
+    notify("computing the float64 reference")
+    cases, notes = _task_cases(selected, answers, options, notify)
+    report = _check(selected, runtimes, answers, options.tolerance, cases, notify)
+    notify("comparing the files with what the weights make")
+    files = tuple(_files(bundle, selected, answers, options))
+    notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
+    report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
+    inspect(selected, report, "", _known(selected, answers, cases))
+    return with_required(report, _required(options))
+
+
+def _files(bundle: Bundle, selected: Bundle, answers: Answers, options: MatrixOptions) -> Iterator[FileResult]:
+    for graph in selected.graphs:
+        yield check_graph_file(bundle, graph)
+    yield check_golden_file(bundle, answers)
+    if options.against is not None:
+        from drnn_models.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(options.against)
+        yield check_against(bundle, checkpoint.dilated, checkpoint.weights)
 
 
 def check_checkpoint(
@@ -139,18 +172,21 @@ def check_checkpoint(
     Raises:
         InputError: No graph that was asked for can be emitted.
     """
+    from drnn_deploy.exporter.pipeline import known_answers
     from drnn_deploy.matrix.variants import Selection, plan_graphs
 
     runtimes = options.chosen()
     selection = Selection(options.forms, options.emissions, options.precisions)
     sets, notes = plan_graphs(checkpoint, selection)
-    goldens = _Goldens(checkpoint, sets, selection)
+    answers = known_answers(checkpoint, [request for graphs in sets for request in graphs.requests])
     with tempfile.TemporaryDirectory() as folder:
-        bundles = [goldens.write(Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)]
-        cases, more_notes = _task_cases(bundles[0], options, notify)
-        checked = [_check(bundle, runtimes, options.tolerance, cases, notify) for bundle in bundles]
+        bundles = [
+            _write(checkpoint, answers, Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)
+        ]
+        cases, more_notes = _task_cases(bundles[0], answers, options, notify)
+        checked = [_check(bundle, runtimes, answers, options.tolerance, cases, notify) for bundle in bundles]
         for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
-            inspect(bundle, report, graphs.label, _known(bundle, cases))
+            inspect(bundle, report, graphs.label, _known(bundle, answers, cases))
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
     whole = ParityReport(
         rows=tuple(row for report in reports for row in report.rows),
@@ -158,13 +194,17 @@ def check_checkpoint(
         tolerance=options.tolerance,
         network=checkpoint.dilated.short_name,
         tasks=tuple(result for report in reports for result in report.tasks),
-        notes=(*notes, *more_notes),
+        notes=tuple(dict.fromkeys((*notes, *more_notes, *(note for report in reports for note in report.notes)))),
     )
     return with_required(whole, _required(options))
 
 
 def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
     """The bundle with only the graphs that the options select.
+
+    Args:
+        bundle: An open bundle.
+        options: Of which forms, emissions and precisions count.
 
     Raises:
         InputError: There are none.
@@ -184,20 +224,29 @@ def _required(options: MatrixOptions) -> set[str]:
     return {*options.runtimes, *options.required}
 
 
-def _task_cases(bundle: Bundle, options: MatrixOptions, notify: Notify) -> tuple[list[TaskCase], list[str]]:
+def _task_cases(
+    bundle: Bundle, answers: Answers, options: MatrixOptions, notify: Notify
+) -> tuple[list[TaskCase], list[str]]:
     notify("computing the float64 reference of the task's data")
-    return task_cases(bundle, options.task, options.task_data)
+    carried = {case.name: case for graph in bundle.graphs for case in answers.cases(graph)}
+    return task_cases(bundle, list(carried.values()), options.task, options.task_data)
 
 
-def _known(bundle: Bundle, cases: Sequence[TaskCase]) -> list[GoldenCase]:
+def _known(bundle: Bundle, answers: Answers, cases: Sequence[TaskCase]) -> list[GoldenCase]:
     """What a bundle may have been checked on."""
-    return [*bundle.golden, *(task_case.case for task_case in cases if not task_case.carried)]
+    known = {case.name: case for graph in bundle.graphs for case in answers.cases(graph)}
+    return [*known.values(), *(task_case.case for task_case in cases if not task_case.carried)]
 
 
 def _check(
-    bundle: Bundle, runtimes: Sequence[Runtime], tolerance: Tolerance, cases: Sequence[TaskCase], notify: Notify
+    bundle: Bundle,
+    runtimes: Sequence[Runtime],
+    answers: Answers,
+    tolerance: Tolerance,
+    cases: Sequence[TaskCase],
+    notify: Notify,
 ) -> ParityReport:
-    """The bundle's golden cases and those of the task that have its length."""
+    """The known answers, and those of the task's data that have the bundle's length."""
     lengths = {graph.steps for graph in bundle.graphs if graph.form == "sequence"}
     more = [
         task_case.case for task_case in cases if not task_case.carried and task_case.case.inputs.shape[1] in lengths
@@ -211,7 +260,9 @@ def _check(
         if result := task_case.measure(runtime.name, shown_name(runtime, graph), outputs):
             results.append(result)
 
-    report = check_parity(bundle, runtimes, tolerance=tolerance, notify=notify, more_cases=more, observe=observe)
+    report = check_parity(
+        bundle, runtimes, answers=answers, tolerance=tolerance, notify=notify, more_cases=more, observe=observe
+    )
     return dataclasses.replace(report, tasks=tuple(results))
 
 
@@ -235,31 +286,13 @@ def _labelled(report: ParityReport, label: str) -> ParityReport:
     )
 
 
-class _Goldens:
-    """The golden data of a checkpoint, each length once, and the bundles that share it."""
+def _write(checkpoint: Checkpoint, answers: ComputedAnswers, folder: Path, graphs: GraphSet, notify: Notify) -> Bundle:
+    """A bundle of these graphs."""
+    from drnn_deploy.exporter.options import ExportOptions
+    from drnn_deploy.exporter.pipeline import golden_cases, write_bundle
 
-    def __init__(self, checkpoint: Checkpoint, sets: Sequence[GraphSet], selection: Selection) -> None:
-        from drnn_deploy.exporter.golden import make_golden, make_stream
-        from drnn_deploy.exporter.options import stream_length
-
-        requests = [request for graphs in sets for request in graphs.requests]
-        streamed = [request for request in requests if request.form != "sequence"]
-        narrow = sorted({request.precision for request in requests} - {"fp32"})
-        self._checkpoint = checkpoint
-        self._whole = functools.cache(lambda length: make_golden(checkpoint, length, narrow))
-        self._stream = functools.cache(
-            lambda: make_stream(checkpoint, stream_length(checkpoint.dilated, streamed), narrow)
-        )
-
-    def write(self, folder: Path, graphs: GraphSet, notify: Notify) -> Bundle:
-        """A bundle of these graphs."""
-        from drnn_deploy.exporter.options import ExportOptions
-        from drnn_deploy.exporter.pipeline import write_bundle
-
-        notify("computing the float64 reference")
-        lengths = {request.steps for request in graphs.requests if request.form == "sequence"}
-        cases = [case for length in lengths for case in self._whole(length)]
-        if any(request.form != "sequence" for request in graphs.requests):
-            cases.append(self._stream())
-        options = ExportOptions(profile=graphs.profile)
-        return write_bundle(self._checkpoint, folder, graphs.requests, cases, options, notify=notify)
+    notify("computing the float64 reference")
+    cases = golden_cases(answers, graphs.requests)
+    return write_bundle(
+        checkpoint, folder, graphs.requests, cases, ExportOptions(profile=graphs.profile), notify=notify
+    )

@@ -1,7 +1,7 @@
 """A task's metrics through each runtime, beside the same metrics of the float64 reference.
 
-The sequences are the examples that a bundle carries, whose float64 outputs are in its golden data, and a part of the
-task's test split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
+The sequences are the examples that a bundle carries, whose float64 outputs are known, and a part of the task's test
+split where the data folder has it, whose outputs are computed here, once for all runtimes and graphs. Needs
 no torch.
 """
 
@@ -31,7 +31,7 @@ class TaskCase:
     """Sequences of a task with the reference's outputs.
 
     Attributes:
-        task: The task.
+        task: The task that they are of.
         case: The sequences as a golden case.
         batch: The sequences with their true answers.
         carried: Whether they are a golden case of the bundle.
@@ -72,12 +72,13 @@ class TaskCase:
 
 
 def task_cases(
-    bundle: Bundle, named: str | None = None, sequences: int | None = None
+    bundle: Bundle, known: Sequence[GoldenCase], named: str | None = None, sequences: int | None = None
 ) -> tuple[list[TaskCase], list[str]]:
     """Find the sequences to measure a bundle's task on.
 
     Args:
-        bundle: The bundle.
+        bundle: An open bundle.
+        known: What is right for its graphs, on its task's examples among others.
         named: The task, in place of the one that the bundle says it is for.
         sequences: How many of the test split to take beside the examples that the bundle carries. None takes `EXAMPLES`
             of them where it carries none.
@@ -98,7 +99,7 @@ def task_cases(
         return [], [
             f"no metrics of task {task.name}: they are of whole sequences, and no graph of form sequence is here"
         ]
-    cases = list(_carried(bundle, task)) if task.name == bundle.task.get("name") else []
+    cases = list(_carried(known, task)) if task.name == bundle.task.get("name") else []
     if cases and sequences is None:
         return cases, []
     try:
@@ -124,9 +125,9 @@ def _find(bundle: Bundle, named: str | None) -> Task | str:
         return error.message
 
 
-def _carried(bundle: Bundle, task: Task) -> Iterator[TaskCase]:
-    """The golden cases with true answers, where those fit the task."""
-    for case in bundle.golden:
+def _carried(known: Sequence[GoldenCase], task: Task) -> Iterator[TaskCase]:
+    """The cases with true answers, where those fit the task."""
+    for case in known:
         targets = case.targets
         if targets is None or case.stream or targets.shape != case.outputs.shape[:-1]:
             continue
@@ -151,7 +152,7 @@ def _drawn(bundle: Bundle, task: Task, count: int) -> TaskCase:
 def _reference_case(
     bundle: Bundle, pieces: Sequence[NDArray[np.generic]], narrow: Sequence[Precision], source: str
 ) -> GoldenCase:
-    """A case like those of `drnn_deploy.exporter.golden`, with the noise of the most sensitive sequence."""
+    """A case like those of `drnn_deploy.parity.golden`, with the noise of the most sensitive sequence."""
     answers = [answer(bundle.spec, bundle.weights, inputs, narrow) for inputs in pieces]
 
     def largest(values: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -164,5 +165,6 @@ def _reference_case(
         signal=largest(piece.signal for piece in answers),
         every_noise=largest(piece.every_noise for piece in answers),
         every_signal=largest(piece.every_signal for piece in answers),
+        narrow_outputs={name: np.concatenate([piece.narrow_outputs[name] for piece in answers]) for name in narrow},
     )
     return with_answer(GoldenCase("test split", np.concatenate(pieces), every.outputs, 0.0, source=source), every)

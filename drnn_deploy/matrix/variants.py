@@ -41,7 +41,7 @@ class GraphSet:
 
     Attributes:
         label: What tells its rows from those of other bundles.
-        requests: The graphs.
+        requests: The graphs to emit.
         profile: The smallest, usual and largest size of a dynamic batch.
     """
 
@@ -86,6 +86,13 @@ def other_lengths(spec: ModelSpec, length: int) -> list[int]:
     """The lengths to check beside `length`: divided by the largest dilation, shorter than it, and not divided by it.
 
     A kind of length that is there already gets no other, and none is much longer than the network's own sequences.
+
+    Args:
+        spec: A network with dilations of its own.
+        length: Time steps of the network's own sequences.
+
+    Returns:
+        Up to three lengths, in time steps.
     """
     largest = max(spec.dilations)
     wanted = [largest, largest // 2 + 1]

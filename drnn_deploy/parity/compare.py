@@ -66,6 +66,19 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
     )
 
 
+def severity(result: CaseResult) -> tuple[bool, bool, float]:
+    """By which the worst of several results of one case is chosen: failed, then passed, then not compared.
+
+    Args:
+        result: One of the results.
+
+    Returns:
+        What is larger for the worse of two; of two alike, the one with the larger error in units of noise.
+    """
+    error = np.inf if result.in_noise is None else result.in_noise
+    return result.verdict == "failed", result.verdict == "passed", error
+
+
 def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.bool_]:
     """Where an error within the limit says that a graph is right: where a wrong graph's would be larger.
 
@@ -87,7 +100,12 @@ def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.b
 
 
 def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
-    """A case with what is right for its inputs, and with what that can be compared by."""
+    """A case with what is right for its inputs, and with what that can be compared by.
+
+    Args:
+        case: The inputs; its outputs and noise count for nothing.
+        answer: The reference's outputs for them, and the noise of each precision.
+    """
     every = dataclasses.replace(
         case, outputs=np.zeros((1, *answer.every_noise.shape)), noise=answer.every_noise, signal=answer.every_signal
     )
@@ -97,6 +115,7 @@ def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
         outputs=answer.outputs,
         noise=answer.noises["fp32"],
         narrow_noise=others,
+        narrow_outputs=answer.narrow_outputs,
         signal=answer.signal,
         horizon=_first(~comparable(every)),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.spec import Head
+from drnn_deploy.parity.cases import answered_steps
+from drnn_deploy.parity.rows import Rows
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.streaming.delay_lines import zero_states
@@ -22,7 +23,7 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -46,7 +47,7 @@ def run_stream(
         size: The size of a batch for a graph that takes any.
 
     Returns:
-        {"output": (N, m, outputs)}, with the m outputs of `answered_steps`.
+        {"output": (N, m, outputs)}, with the m outputs of `drnn_deploy.parity.cases.answered_steps`.
     """
     whole = inputs.shape[1] // graph.steps * graph.steps
     outputs = []
@@ -56,35 +57,47 @@ def run_stream(
     return {"output": np.concatenate(outputs)}
 
 
-def answered_steps(chunk: int, head: Head, length: int) -> NDArray[np.int64]:
-    """The time steps of a stream that get an output: the last ones of every chunk, as many as the head answers.
+def run_rows(
+    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], runs: Sequence[Rows]
+) -> NDArray[np.generic]:
+    """Run batches whose rows are these sequences, as streams where the graph has states.
 
     Args:
-        chunk: The time steps of a run.
-        head: The head of the network.
-        length: The time steps of the stream.
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph.
+        inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
+        runs: For each run, the sequence of each row.
 
     Returns:
-        The time steps (m,), in ascending order.
+        The output of every row, runs one after the other, (rows, ..., outputs); (0,) where the graph gives none.
     """
-    ends = np.arange(chunk, length + 1, chunk)
-    count = head.output_steps(chunk)
-    return (ends[:, None] + np.arange(-count, 0)).reshape(-1)
+    outputs = []
+    for rows in runs:
+        batch = np.ascontiguousarray(inputs[rows])
+        if graph.states:
+            outputs.append(run_stream(session, bundle, graph, batch, len(batch))["output"])
+        else:
+            outputs.append(session.run({"input": batch}).get("output", np.zeros(0)))
+    return np.concatenate(outputs) if len({output.shape[1:] for output in outputs}) == 1 else np.zeros(0)
 
 
 def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase, precision: str = "") -> GoldenCase:
-    """A case as a graph answers it: the noise of its precision; with state, only the outputs of `answered_steps`.
+    """A case as a graph answers it: the noise of its precision; with state, only outputs that it gives.
 
     Args:
-        bundle: The bundle.
-        graph: The graph.
-        case: The case.
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
+        case: The case as it is known; it stays as it is.
         precision: The precision of the arithmetic, where it is not the graph's.
+
+    Raises:
+        InputError: Nothing is known of the noise of the precision.
     """
     case = case.judged_as(precision or graph.precision)
     if graph.states:
-        steps = answered_steps(graph.steps, bundle.spec.head, case.inputs.shape[1])
-        case = case.at_steps(steps)
+        answers = bundle.spec.head.output_steps(graph.steps)
+        case = case.at_steps(answered_steps(graph.steps, answers, case.inputs.shape[1]))
     return case
 
 
@@ -96,7 +109,7 @@ def run_inputs(
     Args:
         session: The loaded graph.
         bundle: The bundle that it is of.
-        graph: The graph.
+        graph: One of the bundle's graphs.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
         size: The size of a batch for a graph that takes any.
 
@@ -133,7 +146,7 @@ def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.g
 
     Args:
         session: The loaded graph.
-        graph: The graph.
+        graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, ...); the first batch of them is run.
 
     Returns:

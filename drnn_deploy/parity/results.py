@@ -41,6 +41,8 @@ class CaseResult:
         first_uncompared_step: The first output step of which not all is compared; None for none.
         horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
         limits: The largest error that passes at the steps of `growth`.
+        where: What the error is of, where that is not the output of the case's own sequences: "row 5 of a batch of 7",
+            "next_state_l1_h"; "" otherwise.
     """
 
     case: str
@@ -58,6 +60,7 @@ class CaseResult:
     first_uncompared_step: int | None = None
     horizon: int | None = None
     limits: tuple[float, ...] = ()
+    where: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -134,6 +137,25 @@ class Missing:
 
 
 @dataclasses.dataclass(frozen=True)
+class FileResult:
+    """A file of a bundle beside what it must hold: the graph that the weights make, or what float64 gives.
+
+    Attributes:
+        file: Its name in the bundle.
+        passed: Whether it holds that.
+        findings: Sentences on what differs.
+        note: What was left out, and why; "" for nothing.
+        exit_code: The exit code where it did not pass: 1, or that of a file that cannot be read.
+    """
+
+    file: str
+    passed: bool
+    findings: tuple[str, ...] = ()
+    note: str = ""
+    exit_code: int = ParityError.exit_code
+
+
+@dataclasses.dataclass(frozen=True)
 class Measured:
     """One metric of a task.
 
@@ -184,6 +206,7 @@ class ParityReport:
         network: The cell and size of the network.
         tasks: The task's metrics through each runtime and graph.
         notes: Sentences on what was left out, and why.
+        files: The bundle's files beside what the weights make.
     """
 
     rows: tuple[ParityRow, ...]
@@ -192,6 +215,7 @@ class ParityReport:
     network: str = ""
     tasks: tuple[TaskResult, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[FileResult, ...] = ()
 
     @property
     def compared(self) -> tuple[ParityRow, ...]:
@@ -199,14 +223,18 @@ class ParityReport:
         return tuple(row for row in self.rows if not row.is_reference)
 
     @property
+    def _judged(self) -> tuple[ParityRow | FileResult, ...]:
+        return (*self.rows, *self.files)
+
+    @property
     def passed(self) -> bool:
-        """Every row passed, and there is at least one besides the reference."""
-        return all(row.passed for row in self.rows) and bool(self.compared)
+        """Every row and file passed, and there is at least one row besides the reference's."""
+        return all(entry.passed for entry in self._judged) and bool(self.compared)
 
     @property
     def exit_code(self) -> int:
         """0 fine, 1 parity failed, 3 nothing to compare, else the code of what stopped a runtime."""
-        failed = [row.exit_code for row in self.rows if not row.passed]
+        failed = [entry.exit_code for entry in self._judged if not entry.passed]
         if not failed:
             return 0 if self.passed else RuntimeUnavailableError.exit_code
         return ParityError.exit_code if min(failed) <= ParityError.exit_code else max(failed)

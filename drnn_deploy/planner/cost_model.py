@@ -82,7 +82,11 @@ class Workload:
         return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
 
     def build_features(self, power: float) -> NDArray[np.float64]:
-        """What the time to build an engine is computed from, (4,). `power`: the exponent of a chain's length."""
+        """What the time to build an engine is computed from, (4,).
+
+        Args:
+            power: The exponent of a chain's length.
+        """
         chains = np.array(self.unrolled_cells, np.float64)
         return np.array([1, self.operators, chains.sum(), (chains**power).sum()], np.float64)
 
@@ -92,7 +96,12 @@ class Workload:
 
 
 def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
-    """Count what one run of a graph does. A dynamic batch counts as 1."""
+    """Count what one run of a graph does. A dynamic batch counts as 1.
+
+    Args:
+        spec: The network.
+        request: The form, steps, batch, emission and precision of the graph.
+    """
     batch, gates = request.batch or 1, spec.gates
     head = spec.head.output_steps(request.steps) * spec.window * spec.hidden[-1] * spec.head.outputs
     products = {True: 0, False: batch * head}  # by whether the run is an operator
@@ -167,7 +176,12 @@ def load_costs(cell: Cell) -> Costs:
 
 
 def build_seconds(spec: ModelSpec, request: GraphRequest) -> float:
-    """The estimated time to build an engine of a graph, in seconds."""
+    """The estimated time to build an engine of a graph, in seconds.
+
+    Args:
+        spec: The network.
+        request: The form, steps, batch, emission and precision of the graph.
+    """
     return load_costs(spec.cell).build_seconds(workload(spec, request))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
+from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
@@ -109,14 +110,16 @@ def make_plan(
         All candidates and the recommended one.
 
     Raises:
-        InputError: The target or goal is unknown, the length is missing, the rate is not a positive number, or no graph
-            stays within the limits.
+        InputError: The target or goal is unknown, the length is missing, it or the batch is too large, the rate is not
+            a positive number, or no graph stays within the limits.
     """
     for name, value, known in (("target", target, get_args(PlanTarget)), ("goal", goal, get_args(Goal))):
         if value not in known:
             raise InputError(f"there is no {name} {value!r}", f"Choose from: {', '.join(known)}.")
     if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
+    check_steps(spec, max(length or 1, *CHUNKS))
+    check_memory(spec, "step", 1, batch or 1)
     costs = load_costs(spec.cell)
     requests = [*_sequences(goal, length, batch), *_streams(spec, batch)]
     candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]

@@ -10,12 +10,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import InputError
+from drnn_core.text import printable
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.reports.regressions import Regression
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
     derivation,
+    describe_file,
     explanation_details,
     failures,
     row_cells,
@@ -70,9 +72,10 @@ def page(
         for number, (name, report) in enumerate(reports.items())
     ]
     passed = not worse and all(report.passed for report in reports.values())
-    return templates.get_template("parity.html").render(
+    text: str = templates.get_template("parity.html").render(
         entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
     )
+    return printable(text)
 
 
 def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
@@ -88,7 +91,8 @@ def _entry(name: str, report: ParityReport, number: int) -> dict[str, Any]:
             for row in report.rows
             if not row.passed and not row.error
             for failure in failures(row)
-        ],
+        ]
+        + [describe_file(file) for file in report.files if not file.passed],
         "uncompared": uncompared(report),
         "derivation": derivation(report),
         "caveats": {row.runtime: row.caveat for row in report.rows if row.caveat},
@@ -159,7 +163,7 @@ def _curves(report: ParityReport, number: int) -> list[str]:
             places = [i / (len(limits) - 1) for i in range(len(limits))]
             axes.plot(places, [max(limit, 1e-12) for limit in limits], color=_INK, linestyle="--", linewidth=1)
         axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
-        axes.set_title(f"{case_name} inputs, {precision}")
+        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"), parse_math=False)
         figure.legend(loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
         plots.append(
             _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")

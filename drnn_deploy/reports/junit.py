@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
+from drnn_core.text import printable
 from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
-from drnn_deploy.reports.text import describe
+from drnn_deploy.reports.text import describe, describe_file
 
 
 def junit(reports: Mapping[str, ParityReport]) -> bytes:
     """Write reports as JUnit XML.
 
-    A suite stands for each bundle, a case for each runtime, graph and golden case; what did not run is skipped, and so
-    is a case that was not compared, unless nothing of its row was. A row that did not get as far as numbers is one case
-    with an error.
+    A suite stands for each bundle, a case for each runtime, graph and golden case, and for each file; what did not run
+    is skipped, and so is a case that was not compared, unless nothing of its row was. A row that did not get as far as
+    numbers is one case with an error.
 
     Args:
         reports: Name -> report.
@@ -28,12 +29,18 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         for row in report.rows:
             for case in row.cases or (None,):
                 _junit_case(suite, row, case)
+        for file in report.files:
+            shown = ElementTree.SubElement(suite, "testcase", classname="files", name=file.file)
+            if not file.passed:
+                ElementTree.SubElement(shown, "failure", message=describe_file(file))
         for entry in report.missing:
             shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
             ElementTree.SubElement(shown, "skipped", message=entry.reason)
         counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
         for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
             suite.set(kind, str(count))
+    for element in root.iter():
+        element.attrib = {key: printable(value) for key, value in element.attrib.items()}  # XML has no others
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from drnn_core.errors import InputError
-from drnn_core.plain_data import parse_json, schema_error, shipped_json
+from drnn_core.plain_data import read_json, schema_error, shipped_json
 
 # The same versions on the same machine give the same bits. Another version or processor sums in another order, which
 # moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
 _MORE_NOISE, _TIMES_NOISE = 1.0, 2.0
 _TIMES_GAP, _LEAST_GAP = 2.0, 1e-4  # of a task's metric from its float64 reference
 _SCHEMA = "drnn_deploy.reports", "parity.schema.json"
+_MOST_BYTES = 64 << 20  # of a report: one of all tasks has less than one
 _FIX = "Write one: drnn-parity BUNDLE --json FILE"
 Entry = Mapping[str, Any]
 
@@ -46,7 +47,7 @@ def read_baseline(path: Path) -> dict[str, Any]:
         InputError: The file is anything else.
     """
     try:
-        report: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        report: dict[str, Any] = read_json(path, _MOST_BYTES)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
     if wrong := schema_error(report, *_SCHEMA):

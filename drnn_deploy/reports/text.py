@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from drnn_deploy.debug.explanation import Deviation, Explanation, StageResult
-from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.results import CaseResult, FileResult, ParityReport, ParityRow, TaskResult
 
 STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step off", "growth as it ran")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -48,7 +48,14 @@ def describe(case: CaseResult) -> str:
     if case.verdict != "failed":
         return _uncompared(case)
     what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    return f"{what} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    where = f" in {case.where}" if case.where else ""
+    return f"{what}{where} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+
+
+def describe_file(result: FileResult) -> str:
+    """One sentence on a file that holds something else than it must."""
+    more = f"; and {len(result.findings) - 1} more" if len(result.findings) > 1 else ""
+    return f"{result.file} holds something else than it must: {result.findings[0]}{more}"
 
 
 def _uncompared(case: CaseResult) -> str:
@@ -163,7 +170,12 @@ def _enough(report: ParityReport) -> list[str]:
 
 
 def stage_table(explanation: Explanation, *, ascii_only: bool = False) -> list[tuple[str, ...]]:
-    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong."""
+    """The table of an explanation: a row for each stage, by `STAGE_COLUMNS`, then one for each state that is wrong.
+
+    Args:
+        explanation: Of one failed row of a parity report.
+        ascii_only: As for `sparkline`.
+    """
     rows = [_row(stage, ascii_only) for stage in explanation.stages]
     for state in explanation.states:
         if not state.alone.passed:

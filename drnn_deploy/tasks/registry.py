@@ -1,21 +1,26 @@
-"""The paper's tasks, by name."""
+"""The tasks, by name: every class with the verbs of `Task` in the modules beside this one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from drnn_core.errors import InputError
-from drnn_deploy.tasks.copy_memory import CopyMemory
-from drnn_deploy.tasks.pixel_mnist import PixelMnist
-from drnn_deploy.tasks.ptb_char import PtbChar
-from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.tasks.task import Task, fits
 from drnn_models.baseline_specs import NetworkSpec
 
-TASKS: dict[str, type[CopyMemory] | type[PixelMnist] | type[PtbChar] | type[SpeakerId]] = {
-    task.name: task for task in (CopyMemory, PixelMnist, PtbChar, SpeakerId)
-}
+
+def _task_classes() -> Iterator[type[Any]]:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], "drnn_deploy.tasks."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and value.__module__ == module.name and isinstance(vars(value).get("name"), str):
+                yield value
+
+
+TASKS: dict[str, type[Any]] = {task.name: task for task in _task_classes()}
 
 
 def make_task(name: str, options: Mapping[str, Any]) -> Task:
@@ -38,7 +43,8 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
     known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
     if unknown := sorted(set(options) - set(known)):
         raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")
-    return TASKS[name](**options)
+    task: Task = TASKS[name](**options)
+    return task
 
 
 def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:

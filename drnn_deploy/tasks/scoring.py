@@ -26,7 +26,7 @@ def score_split(
 
     Args:
         predict: Computes the outputs of a batch.
-        task: The task.
+        task: Draws the sequences and names the metrics.
         split: "validation" or "test".
         limit: The first so many sequences; None takes all.
         size: Sequences in a batch.
@@ -45,7 +45,15 @@ def score_split(
 
 
 def limited(batches: Iterator[Batch], limit: int | None) -> Iterator[Batch]:
-    """The first `limit` sequences of the batches; None: all. Draws no more batches than that takes."""
+    """Take the first so many sequences. Draws no more batches than that takes.
+
+    Args:
+        batches: Batches of any size.
+        limit: How many sequences, at least 1; None takes all.
+
+    Yields:
+        The batches, the last one cut to what is left.
+    """
     left = limit
     for batch in batches:
         if left is None:

@@ -82,7 +82,11 @@ class SpeakerId:
 
     @property
     def head(self) -> Head:
-        """The speakers, after the last step. Raises `InputError` where VCTK is not there to count them."""
+        """The speakers, after the last step.
+
+        Raises:
+            InputError: VCTK is not there to count them.
+        """
         return Head("last", outputs=self.classes)
 
     @property
@@ -91,7 +95,11 @@ class SpeakerId:
         return len(FSDD_SPEAKERS) if self.corpus == "fsdd" else len(self.recordings().speakers)
 
     def recordings(self) -> Corpus:
-        """The corpus, with its splits. Raises `InputError` where it is missing, incomplete or not what it should be."""
+        """The corpus, with its splits.
+
+        Raises:
+            InputError: It is missing, incomplete or not what it should be.
+        """
         place = Path(self.path).expanduser() if self.path else None
         if self.corpus == "vctk":
             return _vctk(place or datasets.root() / "vctk", self.rate)

@@ -55,10 +55,33 @@ class Task(Protocol):
         """Number of classes that can be the answer; log(classes) is the cross-entropy of guessing."""
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
-        """Training batch number `index` of a run with `seed`."""
+        """Draw one training batch.
+
+        Args:
+            seed: The seed of the training, from 0.
+            index: The batch's number in the training, from 0.
+            size: Sequences in it.
+
+        Returns:
+            `size` sequences with their targets; the same three numbers give the same batch.
+
+        Raises:
+            InputError: The task's data is missing, or has fewer sequences than `size`.
+        """
 
     def batches(self, split: str, size: int) -> Iterator[Batch]:
-        """All of a split, "validation" or "test", in a fixed order."""
+        """Go through all of a split in a fixed order.
+
+        Args:
+            split: "validation" or "test".
+            size: Sequences in a batch; the last one may have fewer.
+
+        Yields:
+            Batches, the same each time.
+
+        Raises:
+            InputError: The task's data is missing.
+        """
 
     def examples(self) -> Examples | None:
         """Twenty test sequences that travel with a trained checkpoint; None where they must not."""
@@ -68,7 +91,13 @@ class Task(Protocol):
 
 
 def fits(task: Task, source: Continuous | Tokens, head: Head) -> bool:
-    """Whether a network with this input and head takes the task's sequences and answers them; embeddings are free."""
+    """Whether a network with this input and head takes the task's sequences and answers them; embeddings are free.
+
+    Args:
+        task: Whose input and head count.
+        source: The network's input.
+        head: The network's head.
+    """
     needed = task.input
     if isinstance(source, Tokens) and isinstance(needed, Tokens):
         return source.vocabulary == needed.vocabulary and head == task.head

@@ -9,17 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import platform
 import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
+from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
-from drnn_core.plain_data import parse_json, parse_toml
+from drnn_core.plain_data import read_json, read_toml, schema_error
 from drnn_deploy.datasets.features import frame_length
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.recipe import Recipe, load_recipe
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 FigureKind = Literal["curves", "points", "none"]
 Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
 TRIVIAL = "averaged-spectrum"
+_SCHEMA = "drnn_deploy.training", "result.schema.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -76,7 +75,7 @@ def load_experiment(name: str) -> Experiment:
     """
     path = Path(name) if name.endswith(".toml") else experiment_file(name)
     try:
-        table = parse_toml(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except FileNotFoundError:
         raise InputError(
             f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
@@ -145,7 +144,12 @@ class Result:
 
 
 def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
-    """The result of a finished training and its checkpoint."""
+    """The result of a finished training and its checkpoint.
+
+    Args:
+        run: The finished training.
+        checkpoint: Its network, with the metrics on the test split.
+    """
     import torch
 
     return Result(
@@ -167,8 +171,6 @@ def trivial_result(experiment: Experiment) -> Result:
     Raises:
         InputError: The data is missing.
     """
-    import sklearn
-
     from drnn_deploy.tasks.spectrum_classifier import averaged_spectrum_accuracy
 
     recipe = next(iter(experiment.recipes.values()))
@@ -183,22 +185,37 @@ def trivial_result(experiment: Experiment) -> Result:
         seconds=round(time.monotonic() - started, 1),
         device="cpu",
         threads=1,
-        versions={"numpy": np.__version__, "scikit-learn": sklearn.__version__, "python": platform.python_version()},
+        versions=computed_with(("numpy", "scikit-learn")),
         metrics={"recording_accuracy": accuracy["test"]},
         log=[],
     )
 
 
 def result_path(folder: Path, experiment: str, run: str) -> Path:
-    """Where the result of a run lies."""
+    """Where the result of a run lies.
+
+    Args:
+        folder: Where all results lie.
+        experiment: Its name.
+        run: Its name in the experiment.
+    """
     return folder / experiment / f"{run}.json"
 
 
 def save_result(path: Path, result: Result) -> None:
-    """Write a result, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a result, whole or not at all.
+
+    Args:
+        path: The file to write; its folder is made.
+        result: What goes into it, as JSON.
+
+    Raises:
+        InputError: The file cannot be written, or would not be read.
+    """
+    data = dataclasses.asdict(result)
+    _check_result(path, data)
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(dataclasses.asdict(result)) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
 
 
 def load_result(path: Path, recipe: Recipe) -> Result | None:
@@ -215,12 +232,19 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
         InputError: The file is not a result, or is of another recipe.
     """
     try:
-        data = parse_json(path.read_text(encoding="utf-8"))
-        result = Result(**data)
+        data = read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
+    _check_result(path, data)
+    result = Result(**data)
     if not recipe.is_in(result.recipe):
         raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
     return result
+
+
+def _check_result(path: Path, data: object) -> None:
+    if wrong := schema_error(data, *_SCHEMA):
+        what = f"{path} is not the result of a training: {wrong.json_path}: {wrong.message:.200}"
+        raise InputError(what, "Delete it to train again.")

@@ -12,7 +12,13 @@ from drnn_deploy.training.loop import Progress
 
 
 def draw_curve(path: Path, log: Sequence[Progress], task: Task) -> None:
-    """Write a PNG of cross-entropy (logarithmic) and validation accuracy against iterations."""
+    """Write a PNG of cross-entropy (logarithmic) and validation accuracy against iterations.
+
+    Args:
+        path: The PNG file to write.
+        log: Cross-entropies in nats.
+        task: Its classes give the level of guessing.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import platform
 import signal
 import threading
 import time
@@ -18,15 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
+from drnn_core.memory import require_memory
 from drnn_deploy.tasks import IGNORED, Task
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.recipe import Recipe
+from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
-from drnn_runtimes.torch import tf32
+from drnn_models.memory import evaluation_needs, training_needs
+from drnn_runtimes.torch import float32_products
 
-STATE_FORMAT = "drnn-deploy-training/1"
 _SAVE_SECONDS = 30.0
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _LOG_EVERY = 20
@@ -61,7 +63,15 @@ class TrainingRun:
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
-        """Start a training, with weights from the recipe's seed."""
+        """Start a training, with weights from the recipe's seed.
+
+        Args:
+            recipe: Network, task, optimiser and seed.
+            device: "cpu" or "cuda".
+        """
+        steps, here = recipe.make_task().length, slice(None) if device == "cpu" else slice(1, 2)  # the inputs alone
+        require_memory("a training step", training_needs(recipe.spec, recipe.training.batch, steps)[here])
+        require_memory("a validation", evaluation_needs(recipe.spec, SEQUENCES_AT_ONCE, steps)[here])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate
@@ -77,7 +87,7 @@ class TrainingRun:
         """Go on from the file of `save`.
 
         Args:
-            path: The file.
+            path: What `save` wrote.
             recipe: The recipe that it must be of.
             device: "cpu" or "cuda".
 
@@ -97,22 +107,23 @@ class TrainingRun:
             )
         run = cls.start(recipe, device)
         try:
-            run.model.load_state_dict(data["model"])
-            run.optimizer.load_state_dict(data["optimizer"])
-            run.iteration, run.seconds = int(data["iteration"]), float(data["seconds"])
-            run.log = [Progress(**line) for line in data["log"]]
-            run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InputError(f"{path} is a damaged training state", "Delete it to train from the start.") from error
+            check_state(data, recipe, run.model, run.optimizer)
+        except InputError as error:
+            raise InputError(f"{path} is a damaged training state: {error.message}", error.fix) from error
+        run.model.load_state_dict(data["model"])
+        run.optimizer.load_state_dict(data["optimizer"])
+        run.iteration, run.seconds = data["iteration"], float(data["seconds"])
+        run.log = [Progress(**line) for line in data["log"]]
+        run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
         return run
 
     def save(self, path: Path) -> None:
         """Write the state, whole or not at all.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or no training could go on from it.
         """
-        state = {
+        state: dict[str, Any] = {
             "format": STATE_FORMAT,
             "recipe": self.recipe.to_json(),
             "model": self.model.state_dict(),
@@ -122,6 +133,7 @@ class TrainingRun:
             "log": [dataclasses.asdict(line) for line in self.log],
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
         }
+        check_state(state, self.recipe, self.model, self.optimizer)
         save_plain(path, state)
 
     @property
@@ -132,16 +144,26 @@ class TrainingRun:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight, and every loss since the last line of the log, is a number."""
-        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *self.losses))
+        """Whether every weight, every moment, and every loss since the last line of the log, is a number."""
+        moments = [value for entry in self.optimizer.state.values() for value in entry.values()]
+        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *moments, *self.losses))
 
 
 def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
-    """Train to the end of the recipe, or until solved, yielding a log line every few iterations.
+    """Train to the end of the recipe, or until solved.
 
     The state is saved every half a minute and before each validation, which may take long, and when the caller stops
-    early (close, exception, Ctrl-C, inside `terminable` SIGTERM). Raises `InputError` where the loss stops being a
-    number.
+    early (close, exception, Ctrl-C, inside `terminable` SIGTERM).
+
+    Args:
+        run: The training, new or resumed; it advances in place.
+        state: The file for `TrainingRun.save`.
+
+    Yields:
+        A log line every few iterations.
+
+    Raises:
+        InputError: The loss stops being a number.
     """
     recipe, task = run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
@@ -220,7 +242,7 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
     batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
     inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
     run.optimizer.zero_grad()
-    with tf32(training.tf32):
+    with float32_products(tf32=training.tf32):
         with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
             outputs = run.model(inputs)
         loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
@@ -238,11 +260,22 @@ def evaluate(
     size: int = SEQUENCES_AT_ONCE,
     tick: Callable[[int], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Cross-entropy and accuracy over a whole split, without TF32; `tick` is told the sequences of each batch."""
+    """Measure a network on a whole split, without TF32.
+
+    Args:
+        model: The network, on the device to use.
+        task: What it was trained for.
+        split: "validation" or "test".
+        size: Sequences in a batch.
+        tick: Gets the number of sequences of each batch that is done.
+
+    Returns:
+        The task's metrics: cross-entropy in nats, accuracy from 0 to 1, and those of its own.
+    """
     device = model.head.weight.device
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        with torch.inference_mode(), tf32(False):
+        with torch.inference_mode(), float32_products():
             outputs: NDArray[np.generic] = model(torch.from_numpy(inputs).to(device)).cpu().numpy()
         return outputs
 
@@ -258,7 +291,7 @@ def finished_checkpoint(run: TrainingRun) -> Checkpoint:
         "iterations": run.iteration,
         "training_seconds": round(run.seconds, 1),
         "device": str(run.device),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        "versions": computed_with(("torch", "numpy")),
     }
     return Checkpoint(
         spec=run.recipe.spec,

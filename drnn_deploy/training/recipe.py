@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from drnn_core import bounds
 from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
 from drnn_deploy.tasks import Task, fits, make_task
@@ -171,6 +172,6 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return bounds.text_of(path, bounds.TOML)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the recipe {path}: {error}") from error

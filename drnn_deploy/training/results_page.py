@@ -54,6 +54,10 @@ class Section:
 def load_section(experiment: Experiment, folder: Path) -> Section:
     """Gather an experiment's results from a folder.
 
+    Args:
+        experiment: What was to be trained.
+        folder: Where all results lie; not every run needs one.
+
     Raises:
         InputError: A result does not fit its recipe.
     """
@@ -129,7 +133,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def draw_curves(section: Section, axes: Axes) -> None:
-    """The validation metric over iterations, one line a run, and the level of guessing."""
+    """The validation metric over iterations, one line a run, and the level of guessing.
+
+    Args:
+        section: An experiment with its results.
+        axes: Where to draw.
+    """
     experiment = section.experiment
     for run, result in section.results.items():
         points = [(line["iteration"], line["validation"][experiment.metric]) for line in result.log]
@@ -143,7 +152,12 @@ def draw_curves(section: Section, axes: Axes) -> None:
 
 
 def draw_points(section: Section, axes: Axes) -> None:
-    """The test metric of each run against the number that its name ends with."""
+    """The test metric of each run against the number that its name ends with.
+
+    Args:
+        section: An experiment with its results.
+        axes: Where to draw.
+    """
     experiment = section.experiment
     points = [(_number(run), result.metrics[experiment.metric]) for run, result in section.results.items()]
     axes.plot([x for x, _ in points], [y for _, y in points], marker="o")

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.types import TensorInfo
+from drnn_export.lint.graph_view import attribute_value
 from drnn_export.onnx_surgery import tensor_info
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
+_LONGEST = 300  # characters of what a file says
 _STAGES = (
     (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
     (re.compile(r"head/|output$|output/"), "head"),
@@ -62,36 +64,44 @@ def stage_of(name: str) -> str:
     return ""
 
 
-def edge_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
+def edge_differences(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
     """Compare inputs and outputs (rule 1).
 
     Args:
-        found: The graph in question.
+        actual: The graph in question.
         right: What the emitter makes of the weights.
     """
     return [
-        *_edges("input", found.graph.input, right.graph.input),
-        *_edges("output", found.graph.output, right.graph.output),
+        *_edges("input", actual.graph.input, right.graph.input),
+        *_edges("output", actual.graph.output, right.graph.output),
     ]
 
 
-def narrower_types(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
-    """The types under 32 bits that constants or casts of `found` have and those of `right` have not."""
-    have, want = ({*_constant_types(model), *_cast_types(model)} for model in (found, right))
+def narrower_types(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
+    """The types under 32 bits that constants or casts of `actual` have and those of `right` have not.
+
+    Args:
+        actual: As for `edge_differences`.
+        right: As for `edge_differences`.
+
+    Returns:
+        Names of NumPy types, sorted.
+    """
+    have, want = ({*_constant_types(model), *_cast_types(model)} for model in (actual, right))
     return sorted(str(kind) for kind in have - want if kind.itemsize < np.dtype(np.float32).itemsize)
 
 
-def differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
+def differences(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
     """Compare constants and nodes (rules 2 and 3).
 
     Args:
-        found: The graph in question.
+        actual: The graph in question.
         right: What the emitter makes of the weights.
 
     Returns:
-        The differences in the order of the nodes of `found`; what only `right` has comes last.
+        The differences in the order of the nodes of `actual`; what only `right` has comes last.
     """
-    graph = _Graph(found)
+    graph = _Graph(actual)
     every = [*_constants(graph, _Graph(right)), *_nodes(graph, _Graph(right))]
     return sorted(every, key=lambda difference: difference.position)
 
@@ -149,8 +159,8 @@ def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
     return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
 
 
-def _edges(side: str, found: Any, right: Any) -> Iterator[Difference]:
-    have, want = ({value.name: _edge(value) for value in values} for values in (found, right))
+def _edges(side: str, actual: Any, right: Any) -> Iterator[Difference]:
+    have, want = ({value.name: _edge(value) for value in values} for values in (actual, right))
     extra = [name for name in have if name not in want]
     for name, tensor in want.items():
         stages = tuple(filter(None, [stage_of(name)]))
@@ -182,17 +192,17 @@ def _list(names: Mapping[str, Any]) -> str:
     return ", ".join(names)
 
 
-def _constants(found: _Graph, right: _Graph) -> Iterator[Difference]:
+def _constants(actual: _Graph, right: _Graph) -> Iterator[Difference]:
     for name, tensor in right.constants.items():
-        if name not in found.constants or found.constants[name].SerializeToString() == tensor.SerializeToString():
+        if name not in actual.constants or actual.constants[name].SerializeToString() == tensor.SerializeToString():
             continue
-        have, want = _array(found.constants[name]), numpy_helper.to_array(tensor)
+        have, want = _array(actual.constants[name]), numpy_helper.to_array(tensor)
         if have.dtype == want.dtype and np.array_equal(have, want):
             continue
-        readers = found.readers.get(name, [])
+        readers = actual.readers.get(name, [])
         own = _own_stages(name, have, want)
-        stages = own or tuple(dict.fromkeys(stage for place in readers for stage in found.stages(place)))
-        yield Difference(stages, f"initializer {name}", _values(have, want), min(readers, default=len(found.order)))
+        stages = own or tuple(dict.fromkeys(stage for place in readers for stage in actual.stages(place)))
+        yield Difference(stages, f"initializer {name}", _values(have, want), min(readers, default=len(actual.order)))
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
@@ -228,23 +238,23 @@ def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
     return f"differs{source} in {len(places)} of {want.size} values, {example}"
 
 
-def _nodes(found: _Graph, right: _Graph) -> Iterator[Difference]:
-    renamed = _same_name_only(found, right)
-    for key, (place, node) in found.nodes.items():
+def _nodes(actual: _Graph, right: _Graph) -> Iterator[Difference]:
+    renamed = _same_name_only(actual, right)
+    for key, (place, node) in actual.nodes.items():
         other = key if key in right.nodes else renamed.get(key)
         if other is None:
-            yield Difference(found.stages(place), _shown(node), "should not be there", place)
+            yield Difference(actual.stages(place), _shown(node), "should not be there", place)
         elif what := _changes(node, right.nodes[other][1]):
-            yield Difference(found.stages(place), _shown(node), what, place)
+            yield Difference(actual.stages(place), _shown(node), what, place)
     for key, (place, node) in right.nodes.items():
-        if key not in found.nodes and key not in renamed.values():
-            yield Difference(right.stages(place), _shown(node), "is missing", len(found.order))
+        if key not in actual.nodes and key not in renamed.values():
+            yield Difference(right.stages(place), _shown(node), "is missing", len(actual.order))
 
 
-def _same_name_only(found: _Graph, right: _Graph) -> dict[str, str]:
+def _same_name_only(actual: _Graph, right: _Graph) -> dict[str, str]:
     """Keys of nodes that have their name in common, and not their first output: a node that gives another tensor."""
-    by_name = {node.name: key for key, (_, node) in right.nodes.items() if node.name and key not in found.nodes}
-    return {key: by_name[node.name] for key, (_, node) in found.nodes.items()
+    by_name = {node.name: key for key, (_, node) in right.nodes.items() if node.name and key not in actual.nodes}
+    return {key: by_name[node.name] for key, (_, node) in actual.nodes.items()
             if key not in right.nodes and node.name in by_name}  # fmt: skip
 
 
@@ -256,20 +266,16 @@ def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
     for name in sorted({*values[0], *values[1]}):
         got, should = (side.get(name, "not there") for side in values)
         if got != should:
-            return f"has the attribute {name} {got}, should be {should}"
+            return f"has the attribute {name:.{_LONGEST}} {got:.{_LONGEST}}, should be {should}"
     for what, sides in (("input", (have.input, want.input)), ("output", (have.output, want.output))):
         got_names, names = (list(side) for side in sides)
         for index in range(max(len(got_names), len(names))):
             got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
             if got != should:
-                return f"has the {what} {index} {got or 'left out'}, should be {should or 'left out'}"
+                return f"has the {what} {index} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
     return ""
 
 
 def _attribute(attribute: onnx.AttributeProto) -> str:
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
-        return str([entry.decode(errors="replace") for entry in value])
-    return str(list(value)) if not isinstance(value, int | float | str) else str(value)
+    value = attribute_value(attribute)
+    return "of another kind" if value is None else str(value)

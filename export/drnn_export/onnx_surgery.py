@@ -8,29 +8,23 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
-from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle import Bundle, GraphInfo, graph_file
 
 
 def read_graph(bundle: Bundle, graph: GraphInfo) -> onnx.ModelProto:
-    """Read the bundle's ONNX file.
+    """Read the bundle's ONNX file, to compare it: see `drnn_runtimes.bundle.graph_file.parse_graph`.
+
+    Args:
+        bundle: The open bundle that holds the graph.
+        graph: One of the bundle's graphs.
 
     Raises:
-        InputError: The file is no valid ONNX model, or does not hold all its constants.
+        InputError: The file is no ONNX model, or does not hold all its constants.
     """
-    fix = "Export it again: drnn-export model.pt"
-    try:
-        model = onnx.load(bundle.path(graph.file), load_external_data=False)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's and onnx's exceptions share no documented base class
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"{graph.file} is no valid ONNX file: {reason}", fix) from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{graph.file} keeps constants in another file", fix)
-    return model
+    return graph_file.parse_graph(bundle.path(graph.file), bundle.spec, graph)
 
 
 def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
@@ -62,7 +56,12 @@ def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
 
 
 def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model with these tensors as further outputs."""
+    """A copy of the model with these tensors as further outputs.
+
+    Args:
+        model: A graph; it stays as it is.
+        tensors: Tensors of the graph, with the type and shape to declare.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     there = {value.name for value in model.graph.output}
@@ -71,7 +70,12 @@ def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelP
 
 
 def cut(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:
-    """A copy of the model that gives these tensors as outputs and reads inputs (`given_name`) in their place."""
+    """A copy of the model that gives these tensors as outputs and reads inputs (`given_name`) in their place.
+
+    Args:
+        model: A graph; it stays as it is.
+        tensors: Tensors of the graph, with the type and shape to declare.
+    """
     changed = opened(model, tensors)
     given = {tensor.name: given_name(tensor.name) for tensor in tensors}
     for node in changed.graph.node:

@@ -48,6 +48,18 @@ def installed_versions(packages: Sequence[str]) -> dict[str, str]:
     return versions
 
 
+def computed_with(packages: Sequence[str]) -> dict[str, str]:
+    """The versions that a result was computed with: those of `installed_versions`, then that of Python.
+
+    Args:
+        packages: As for `installed_versions`.
+
+    Returns:
+        Name -> version.
+    """
+    return {**installed_versions(packages), "python": platform.python_version()}
+
+
 def system() -> str:
     """Operating system and processor, for example "Linux x86_64"."""
     return f"{platform.system()} {platform.machine()}"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from drnn_core.text import for_people
+
 
 class DeployError(Exception):
     """A fault that the user can mend. Each subclass fixes the exit code of the command line (see the README's table).
+
+    Messages quote files: they are cut to a readable length, and hold no control characters but ends of lines.
 
     Attributes:
         message: What happened.
@@ -15,9 +19,9 @@ class DeployError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+        self.message = for_people(message)
+        self.fix = for_people(fix)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.fix}" if self.fix else self.message

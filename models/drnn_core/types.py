@@ -27,24 +27,28 @@ class PrecisionInfo:
         onnx: ONNX's name of that type.
         tensorrt: The name of that type in TensorRT's API.
         spacing: Of the numbers at 1, in the narrowest type that products are computed in.
+        largest: Finite number of that type: what a product reads beyond it becomes infinite.
         kernel: The mark of that type in the kernels of TensorRT's engines, or "".
         weights_only: Whether only constant matrices have the type, and products are computed in float32.
         lookalike: Types whose rounding errors are as large, for a precision that an error may betray, or "".
         refused: Emission -> why there is no such graph, and what to ask for.
         provider_option: The option of ONNX Runtime's TensorRT provider that allows the type, or "".
         not_in_onnxruntime: Device -> why ONNX Runtime does not run such graphs there.
+        widened: Device -> what a check on ONNX Runtime does not show, because it computes in wider types there.
     """
 
     dtype: str
     onnx: str
     tensorrt: str
     spacing: float
+    largest: float
     kernel: str = ""
     weights_only: bool = False
     lookalike: str = ""
     refused: Mapping[Emission, tuple[str, str]] = dataclasses.field(default_factory=dict)
     provider_option: str = ""
     not_in_onnxruntime: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    widened: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -60,25 +64,34 @@ _NO_OPERATORS = (
     "Ask for emission unrolled, or for precision fp16.",
 )
 _NO_CPU_KERNELS = "ONNX Runtime's CPU has no kernels for bfloat16"
+_NO_CPU_ROUNDING = (
+    "ONNX Runtime's CPU computes products of fp16 in fp32: what rounding them to fp16 does, and fp16's range, were not "
+    "checked; tensorrt-network does"
+)
 _NO_FREE_CHOICE = "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
 _ONE_PRODUCT = ("a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16.")
 
+_FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
+
 PRECISIONS: dict[Precision, PrecisionInfo] = {
-    "fp32": PrecisionInfo("float32", "FLOAT", "FLOAT", spacing=2.0**-23),
+    "fp32": PrecisionInfo("float32", "FLOAT", "FLOAT", spacing=2.0**-23, largest=_FLOAT32_MAX),
     "fp16": PrecisionInfo(
         "float16",
         "FLOAT16",
         "HALF",
         spacing=2.0**-10,
+        largest=65504.0,
         kernel="Half",
         lookalike="float16 or TF32",  # which have the same mantissa
         provider_option="trt_fp16_enable",
+        widened={"cpu": _NO_CPU_ROUNDING},
     ),
     "bf16": PrecisionInfo(
         "bfloat16",
         "BFLOAT16",
         "BF16",
         spacing=2.0**-7,
+        largest=(2 - 2.0**-7) * 2.0**127,
         kernel="BFloat16",
         lookalike="bfloat16",
         refused={"fused": _NO_OPERATORS, "mixed": _NO_OPERATORS},
@@ -90,6 +103,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         "INT8",
         "INT8",
         spacing=2.0**-23,
+        largest=_FLOAT32_MAX,
         kernel="Int8",
         weights_only=True,
         refused={"skewed": _ONE_PRODUCT},
@@ -169,10 +183,15 @@ class Examples:
 
     Attributes:
         inputs: (N, T, C) float32, or (N, T) int64 tokens.
-        targets: (N,) or (N, k) int64.
+        targets: (N,) or (N, k) int64 classes, or (N, ...) float32 values of a regression.
         source: Where they come from.
     """
 
     inputs: NDArray[np.generic]  # (N, T, C) float32, or (N, T) int64 tokens
-    targets: NDArray[np.int64]  # (N,) or (N, k)
+    targets: NDArray[np.generic]  # (N,) or (N, k) int64, or (N, ...) float32
     source: str
+
+    @property
+    def classes(self) -> NDArray[np.int64] | None:
+        """The targets where they are classes, with which predictions can be compared."""
+        return self.targets if self.targets.dtype.kind == "i" else None  # type: ignore[return-value]  # it is int64

@@ -40,15 +40,31 @@ class ChildError(Exception):
 
 
 def ask(module: str, request: Mapping[str, Any], time_limit: float) -> Row:
-    """The reply of a new child of `module`, which then ends. See `Child.ask`."""
+    """Ask a new child of `module`, which then ends.
+
+    Args:
+        module: As for `Child`.
+        request: As for `Child.ask`.
+        time_limit: As for `Child.ask`.
+
+    Returns:
+        The reply.
+
+    Raises:
+        ChildError: As for `Child.ask`.
+    """
     with contextlib.closing(Child(module)) as child:
         return child.ask(request, time_limit)
 
 
 class Child:
-    """A process that runs `module` with this process's import path and answers one request after the other.
+    """A process that runs a module with this process's import path and answers one request after the other.
 
-    environment: what it is given, in place of this process's. Close it; it also ends where this process does.
+    Close it; it also ends where this process does.
+
+    Args:
+        module: The module's full name. It calls `answer`.
+        environment: The environment variables that it is given, in place of this process's.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
@@ -66,11 +82,21 @@ class Child:
         )
 
     def ask(self, request: Mapping[str, Any], time_limit: float, on_row: Callable[[Row], None] = lambda _: None) -> Row:
-        """The reply to a request; `on_row` is given what the child sends before it.
+        """Send a request and wait for the reply.
 
-        time_limit: seconds. Raises `ChildError` for a child that ends without a reply or is late; a late one and
-        everything it started are killed, and so they are where this process is interrupted. Such a child answers no
-        more.
+        A child that is late and everything it started are killed, and so they are where this process is interrupted.
+        Such a child answers no more.
+
+        Args:
+            request: Plain JSON types.
+            time_limit: Seconds until the reply.
+            on_row: Is given what the child sends before the reply.
+
+        Returns:
+            The reply, plain JSON types.
+
+        Raises:
+            ChildError: The child ends without a reply, or is late.
         """
         late = threading.Event()
 
@@ -92,6 +118,11 @@ class Child:
             raise
         finally:
             timer.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the child answers no more, because it has ended."""
+        return self._process.poll() is not None
 
     def close(self) -> None:
         """Let the child end, or end it where it does not."""
@@ -129,11 +160,18 @@ class Child:
             self._process.kill()
 
 
-def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Row, None, Row]]) -> None:
+def answer(
+    reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Row, None, Row]], *, memory: int | None = None
+) -> None:
     """The child's side: give `reply(request)` as the answer to each request, and end where the caller does.
 
-    A generator's values are sent at once, as rows, and what it returns is the reply.
+    Args:
+        reply: Gets a request. A generator's values are sent at once, as rows, and what it returns is the reply.
+        memory: The most bytes that this process may take for data, where the system can keep it to that (Windows
+            cannot). What asks for more gets a `MemoryError`, or ends the process.
     """
+    if memory is not None:
+        _limit_memory(memory)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C may reach the whole group: the caller ends this process
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print: keep that out of the reply
@@ -148,16 +186,26 @@ def answer(reply: Callable[[Mapping[str, Any]], Mapping[str, Any] | Generator[Ro
             print(json.dumps(message), file=replies, flush=True)
 
 
-def _messages(found: Mapping[str, Any] | Generator[Row, None, Row]) -> Generator[Row, None, None]:
-    if isinstance(found, Generator):
+def _limit_memory(most: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _messages(reply: Mapping[str, Any] | Generator[Row, None, Row]) -> Generator[Row, None, None]:
+    if isinstance(reply, Generator):
         while True:
             try:
-                row = next(found)
+                row = next(reply)
             except StopIteration as end:
-                found = end.value
+                reply = end.value
                 break
             yield {_ROW: row}
-    yield {_REPLY: found}
+    yield {_REPLY: reply}
 
 
 def _ending(code: int, output: str) -> str:

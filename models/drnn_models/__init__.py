@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from drnn_models.baseline_specs import ConvSpec, SkipSpec
     from drnn_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from drnn_models.dilated_rnn import DilatedRNN
-    from drnn_models.interop.convert import Choices, Imported, import_weights
-    from drnn_models.interop.state_dict import import_file
+    from drnn_models.interop.choices import Choices
+    from drnn_models.interop.convert import Imported, import_weights
+    from drnn_models.interop.import_file import import_file
     from drnn_models.path_lengths import MemoryReport, analyse, suggest
     from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 
@@ -25,8 +26,9 @@ else:
             "drnn_models.baseline_specs": ("ConvSpec", "SkipSpec"),
             "drnn_models.checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
             "drnn_models.dilated_rnn": ("DilatedRNN",),
-            "drnn_models.interop.convert": ("Choices", "Imported", "import_weights"),
-            "drnn_models.interop.state_dict": ("import_file",),
+            "drnn_models.interop.choices": ("Choices",),
+            "drnn_models.interop.convert": ("Imported", "import_weights"),
+            "drnn_models.interop.import_file": ("import_file",),
             "drnn_models.path_lengths": ("MemoryReport", "analyse", "suggest"),
             "drnn_models.spec": ("Continuous", "Head", "ModelSpec", "Tokens"),
         },

@@ -60,6 +60,10 @@ def initialise(layer: nn.Module, cell: Cell) -> None:
 
     torch's own start, uniform in +-1/sqrt(H) throughout, lets the signal fade over nine narrow layers: copy memory then
     stays on a plateau. The forget bias is what the authors' code adds at run time.
+
+    Args:
+        layer: A cell module of one layer, whose parameters it sets in place.
+        cell: Its kind, which names its gates in torch's order.
     """
     weights = dict(layer.named_parameters())
     gates, forget_gate = CELLS[cell].torch, CELLS[cell].forget_gate
@@ -91,7 +95,15 @@ class ResetBeforeGRU(nn.Module):
         self.bias_hh_l0 = nn.Parameter(torch.empty(rows))
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (T, N, C). state: (1, N, H). Returns the outputs (T, N, H) and the last one (1, N, H)."""
+        """Run the layer over T steps.
+
+        Args:
+            x: (T, N, C).
+            state: The state before the first step, (1, N, H).
+
+        Returns:
+            The outputs (T, N, H) and the last one (1, N, H).
+        """
         size, h = self.hidden_size, state[0]
         fed = functional.linear(x, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
         gates, new = fed[..., : 2 * size], fed[..., 2 * size :]

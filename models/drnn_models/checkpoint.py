@@ -6,7 +6,7 @@ state_dict  name -> float tensor, as ModelSpec.weight_shapes() says
 task        optional: {"name", "length", ...}, what the network was trained for
 metrics     optional: name -> number, measured on the task's test split
 provenance  optional: recipe, seed, versions
-examples    optional: {"inputs": (N, T, C) or (N, T), "targets": ..., "source": text}, real data to check with
+examples    optional: {"inputs": (N, T, C) or (N, T), "targets": (N, ...), "source": text}, real data to check with
 """
 
 from __future__ import annotations
@@ -15,24 +15,29 @@ import dataclasses
 import json
 import pickle
 import warnings
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import PlainDataError, check_plain
 from drnn_core.types import Examples
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.examples import check_examples
+from drnn_models.file_kinds import import_advice, is_safetensors, refuse_other_kinds, take_out_advice
+from drnn_models.spec import ModelSpec
+from drnn_models.torch_files import ForeignObjectError, check_torch_file
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
+STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where training scripts keep a state dict
+_PLAIN = ("task", "metrics", "provenance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,23 +84,25 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all.
 
+    Args:
+        path: The file to write, usually `model.pt`.
+        checkpoint: The network, with the weights that its spec asks for.
+
     Raises:
-        InputError: The file cannot be written, or `check_weights` refuses the weights.
+        InputError: The file cannot be written, or `check_checkpoint` refuses what would be in it.
     """
-    weights = check_weights(checkpoint.spec, checkpoint.weights)
+    checked = check_checkpoint(checkpoint)
     data: dict[str, Any] = {
         "format": FORMAT,
-        "spec": checkpoint.spec.to_json(),
-        "state_dict": {name: torch.from_numpy(value) for name, value in weights.items()},
+        "spec": checked.spec.to_json(),
+        "state_dict": {name: torch.from_numpy(value) for name, value in checked.weights.items()},
     }
-    for name in ("task", "metrics", "provenance"):
-        if value := getattr(checkpoint, name):
-            data[name] = json.loads(json.dumps(value))
-    if checkpoint.examples is not None:
+    data |= {name: value for name in _PLAIN if (value := getattr(checked, name))}
+    if (examples := checked.examples) is not None:
         data["examples"] = {
-            "inputs": torch.from_numpy(checkpoint.examples.inputs),
-            "targets": torch.from_numpy(checkpoint.examples.targets),
-            "source": checkpoint.examples.source,
+            "inputs": torch.from_numpy(examples.inputs),
+            "targets": torch.from_numpy(examples.targets),
+            "source": examples.source,
         }
     save_plain(path, data)
 
@@ -106,17 +113,60 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: The file is no checkpoint.
     """
-    data = load_plain(path)
+    refuse_other_kinds(path)
+    if is_safetensors(path):
+        raise InputError(f"{path} is a safetensors file and no drnn-deploy checkpoint", import_advice(path))
+    data = load_plain(path, if_objects=take_out_advice(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        content = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
-        raise InputError(
-            f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {content}",
-            "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
-        )
+        raise _not_ours(path, data)
     try:
         return _checkpoint(data)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", error.fix or "Train or save the model again.") from error
+
+
+def _not_ours(path: Path, data: object) -> InputError:
+    """Say what a file of plain data is, where it is no checkpoint."""
+    if isinstance(data, dict) and "format" not in data:
+        if data and all(isinstance(value, torch.Tensor) for value in data.values()):
+            return InputError(f"{path} is a state dict and no drnn-deploy checkpoint", import_advice(path))
+        if any(isinstance(data.get(name), dict) for name in STATE_DICTS):
+            kind = "checkpoint of Lightning" if any("lightning" in str(key) for key in data) else "training checkpoint"
+            return InputError(f"{path} is a {kind} with a state dict, and none of drnn-deploy", import_advice(path))
+    content = f"format {data.get('format')!r}" if isinstance(data, dict) else f"a {type(data).__name__}"
+    return InputError(
+        f"{path} is not a drnn-deploy checkpoint: expected format {FORMAT!r}, found {content}",
+        "Save yours with drnn_models.checkpoint.save_checkpoint(path, Checkpoint(spec, weights)).",
+    )
+
+
+def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """Check that the parts of a checkpoint fit together, before it is written and after it was read.
+
+    Args:
+        checkpoint: A network with what is known of it.
+
+    Returns:
+        The same: weights as `check_weights` gives them, examples as `check_examples`, the rest in JSON types.
+
+    Raises:
+        InputError: Weights or examples do not fit the spec, or the rest is not what JSON can hold.
+    """
+    weights = check_weights(checkpoint.spec, checkpoint.weights)
+    plain = {name: _plain(name, getattr(checkpoint, name)) for name in _PLAIN}
+    examples = None if checkpoint.examples is None else check_examples(checkpoint.spec, checkpoint.examples)
+    return Checkpoint(checkpoint.spec, weights, **plain, examples=examples)
+
+
+def _plain(name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"'{name}' must be an object, got {type(value).__name__}")
+    try:
+        check_plain(value)
+        plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=name != "task"))  # the task goes into manifests
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{name}' must hold JSON types only: {error}") from error
+    return plain
 
 
 def _checkpoint(data: dict[str, Any]) -> Checkpoint:
@@ -124,35 +174,41 @@ def _checkpoint(data: dict[str, Any]) -> Checkpoint:
     tensors = data.get("state_dict")
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError("'state_dict' must map names to tensors")
-    weights = {str(name): to_numpy(name, value) for name, value in tensors.items()}
-    plain = {name: data.get(name, {}) for name in ("task", "metrics", "provenance")}
-    for name, value in plain.items():
-        if not isinstance(value, dict):
-            raise InputError(f"'{name}' must be an object, got {type(value).__name__}")
-        try:
-            plain[name] = json.loads(json.dumps(value, allow_nan=name != "task"))  # the task goes into manifests
-        except (TypeError, ValueError) as error:
-            raise InputError(f"'{name}' must hold JSON types only: {error}") from error
-    return Checkpoint(spec, check_weights(spec, weights), **plain, examples=_examples(spec, data.get("examples")))
+    weights = to_arrays(tensors)
+    parts = {name: data.get(name, {}) for name in _PLAIN}
+    return check_checkpoint(Checkpoint(spec, weights, **parts, examples=_examples(data.get("examples"))))
 
 
-def _examples(spec: NetworkSpec, data: object) -> Examples | None:
+def _examples(data: object) -> Examples | None:
     if data is None:
         return None
     if not isinstance(data, dict) or not {"inputs", "targets", "source"} <= set(data):
         raise InputError("'examples' must hold inputs, targets and source")
-    inputs, targets = to_numpy("examples.inputs", data["inputs"]), to_numpy("examples.targets", data["targets"])
-    tokens = spec.input.kind == "tokens"
-    fits = inputs.ndim == 2 if tokens else inputs.ndim == 3 and inputs.shape[2] == spec.input.width
-    if not fits or inputs.dtype != (np.int64 if tokens else np.float32) or 0 in inputs.shape:
-        raise InputError(f"'examples' has inputs {inputs.dtype} {inputs.shape}, which the spec's input does not take")
-    if targets.dtype != np.int64 or targets.shape[:1] != inputs.shape[:1]:
-        raise InputError(f"'examples' has targets {targets.dtype} {targets.shape} for {len(inputs)} inputs")
-    if isinstance(spec.input, Tokens) and not 0 <= inputs.min() <= inputs.max() < spec.input.vocabulary:
-        raise InputError(f"'examples' has tokens outside 0 to {spec.input.vocabulary - 1}, the spec's vocabulary")
-    if not np.isfinite(inputs).all():
-        raise InputError("'examples' has inputs that are NaN or infinite")
-    return Examples(inputs, targets, str(data["source"]))
+    inputs, targets = (to_numpy(f"examples.{name}", data[name]) for name in ("inputs", "targets"))
+    return Examples(inputs, targets, data["source"])
+
+
+def to_arrays(tensors: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
+    """Convert a state dict that was read from a file.
+
+    Args:
+        tensors: Name -> what should be a dense tensor.
+
+    Returns:
+        Name -> array, as `to_numpy` gives it.
+
+    Raises:
+        InputError: `to_numpy` refuses one, or all together are larger than the largest file, as those that share their
+            memory may be.
+    """
+    sizes = {name: 4 * _whole(name, value).numel() for name, value in tensors.items()}
+    if (size := sum(sizes.values())) > bounds.UNPACKED:
+        largest = max(sizes, key=sizes.__getitem__)
+        raise InputError(
+            f"its tensors take {bounds.shown_bytes(size)} in all, {largest!r:.80} the most, and the limit is "
+            f"{bounds.shown_bytes(bounds.UNPACKED)}"
+        )
+    return {str(name): to_numpy(name, value) for name, value in tensors.items()}
 
 
 def to_numpy(name: object, tensor: object) -> NDArray[Any]:
@@ -168,10 +224,7 @@ def to_numpy(name: object, tensor: object) -> NDArray[Any]:
     Raises:
         InputError: It is no dense tensor, is not stored whole, or has a dtype that NumPy lacks.
     """
-    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-        raise InputError(f"{name!r} must be a dense tensor")
-    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen as many
-        raise InputError(f"{name!r} of shape {tuple(tensor.shape)} is not stored whole")
+    tensor = _whole(name, tensor)
     try:
         if tensor.dtype == torch.bfloat16:  # NumPy has no such type
             tensor = tensor.float()
@@ -182,26 +235,38 @@ def to_numpy(name: object, tensor: object) -> NDArray[Any]:
     return array
 
 
+def _whole(name: object, tensor: object) -> torch.Tensor:
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        raise InputError(f"{name!r} must be a dense tensor")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen as many
+        raise InputError(f"{name!r} of shape {tuple(tensor.shape)} is not stored whole")
+    return tensor
+
+
 def save_plain(path: Path, data: object) -> None:
     """Write tensors and plain data for `load_plain`, whole or not at all.
 
+    Args:
+        path: The file to write.
+        data: Tensors in dicts, lists, strings and numbers, nested at will.
+
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written, or `load_plain` would not read it.
     """
     with writing(path) as buffer:
         torch.save(data, buffer)
+        if (size := buffer.tell()) > bounds.UNPACKED:
+            raise InputError(
+                f"{path} would be {bounds.shown_bytes(size)} long, and the largest that is read is "
+                f"{bounds.shown_bytes(bounds.UNPACKED)}",
+                "Save fewer or smaller tensors.",
+            )
 
 
-def _check_zip(path: Path) -> None:
-    """Raise `zipfile.BadZipFile` where a part's checksum is wrong; torch itself reads flipped bits as weights."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as parts:
-            if damaged := parts.testzip():
-                raise zipfile.BadZipFile(damaged)
-
-
-def _is_pickle(path: Path, error: pickle.UnpicklingError) -> bool:
-    """Whether torch refused an object, or a pickle newer than its own format, and not just any bytes."""
+def _is_pickle(path: Path, error: Exception) -> bool:
+    """Whether an object was refused, or a pickle newer than torch's own format, and not just any bytes."""
+    if isinstance(error, ForeignObjectError) or not isinstance(error, pickle.UnpicklingError):
+        return isinstance(error, ForeignObjectError)
     with path.open("rb") as file:
         return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
 
@@ -215,7 +280,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     """Read a torch file that holds tensors and plain data only.
 
     Args:
-        path: The file.
+        path: What `save_plain` or torch.save wrote.
         if_objects: The advice where the file holds other Python objects, which are not loaded.
 
     Raises:
@@ -228,10 +293,14 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
-            _check_zip(path)
+            check_torch_file(path)
             data = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", error.fix or "Save the network's own state dict.") from error
+    except bounds.TooLargeError as error:
+        raise InputError(f"{path} is not read: {error}", "Save a state dict of the network alone.") from error
     except Exception as error:  # torch.load raises many types on damaged files, none of them documented
-        if isinstance(error, pickle.UnpicklingError) and _is_pickle(path, error):
+        if _is_pickle(path, error):
             raise InputError(
                 f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
                 "unpickling them can run any code",

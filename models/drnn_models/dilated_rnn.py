@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from drnn_models.cell_modules import LAYERS, initialise
 from drnn_models.cone import Indices, as_slice, plan_cone
@@ -32,6 +32,12 @@ class DilatedRNN(nn.Module):
             initialise(layer, spec.cell)
         self.head = nn.Linear(spec.window * spec.hidden[-1], spec.head.outputs)
         self._indices: dict[tuple[torch.device, int, int], Tensor] = {}  # of `_selected`
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Put the spec into the state dict's metadata, which `torch.save` keeps: the weights do not say it all."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]]["spec"] = json.dumps(self.spec.to_json())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device
@@ -139,7 +145,8 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
     if table is not None:
         return cast(Tensor, table(inputs))
     if isinstance(source, Tokens):
-        return functional.one_hot(inputs, source.vocabulary).to(dtype)
+        one_hot = torch.zeros((*inputs.shape, source.vocabulary), dtype=dtype, device=inputs.device)
+        return one_hot.scatter_(-1, inputs[..., None], 1.0)  # functional.one_hot makes twice the bytes on the way
     return inputs
 
 

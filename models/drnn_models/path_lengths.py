@@ -98,6 +98,10 @@ def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float
 def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
     """Compute everything that a `MemoryReport` says.
 
+    Args:
+        spec: A dilated network or one of the paper's baselines.
+        length: Time steps of a sequence.
+
     Raises:
         InputError: `length` is below 1 or over about a million.
     """

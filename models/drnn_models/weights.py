@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_models.baseline_specs import NetworkSpec
 
@@ -24,9 +26,16 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
         The weights as contiguous float32, in the spec's order.
 
     Raises:
-        InputError: A weight is missing, unexpected, misshapen, not floating point or not finite. The message names it.
+        InputError: They are too large, or a weight is missing, unexpected, misshapen, not floating point or not finite.
+            The message names it.
     """
     shapes = spec.weight_shapes()
+    if (size := 4 * sum(map(math.prod, shapes.values()))) > bounds.UNPACKED:
+        raise InputError(
+            f"the spec's weights take {bounds.shown_bytes(size)}, and at most {bounds.shown_bytes(bounds.UNPACKED)} "
+            "are read",
+            "Use fewer hidden units, features or symbols, or an embedding.",
+        )
     if missing := sorted(set(shapes) - set(weights)):
         raise InputError(f"the weights lack {missing[0]!r}, which the spec calls for ({len(missing)} missing in all)")
     if unexpected := sorted(set(weights) - set(shapes)):
@@ -59,4 +68,4 @@ def as_float32(name: str, value: NDArray[np.generic]) -> NDArray[np.float32]:
         narrow = np.ascontiguousarray(value, dtype=np.float32)
     if bad := value.size - np.count_nonzero(np.isfinite(narrow)):
         raise InputError(f"weight {name!r} holds {bad} values that are NaN or infinite: the training diverged")
-    return narrow
+    return np.require(narrow, requirements=["WRITEABLE"])  # as torch takes it

@@ -32,6 +32,11 @@ def zoo_checkpoint(task: str) -> tuple[str, Path]:
     return f"zoo/{task}/model.pt", ZOO / task / "model.pt"
 
 
+def recipe_names() -> list[str]:
+    """The tasks that a recipe ships for."""
+    return sorted(path.parent.name for path in ZOO.glob("*/recipe.toml"))
+
+
 def recipe_file(task: str) -> Path:
     """The recipe that ships for a task.
 
@@ -40,8 +45,7 @@ def recipe_file(task: str) -> Path:
     """
     path = ZOO / task / "recipe.toml"
     if not path.is_file():
-        known = sorted(path.parent.name for path in ZOO.glob("*/recipe.toml"))
-        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(known)}.")
+        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(recipe_names())}.")
     return path
 
 

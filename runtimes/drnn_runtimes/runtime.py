@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Session
@@ -33,56 +33,101 @@ class Runtime(Protocol):
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
-    @property
-    def caveat(self) -> str:
-        """What a passed check does not show, for reports; "" where the graph or the weights ran as they will."""
-
     def availability(self) -> Availability:
         """Whether `load` can work on this machine; never raises."""
 
+    def caveat(self, graph: GraphInfo) -> str:
+        """What a passed check of a graph does not show, for reports; "" where it ran as it will."""
+
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Why this runtime cannot run this graph of this bundle here, or "" where it can."""
+        """Why this runtime cannot run a graph here, or "" where it can.
+
+        Args:
+            bundle: The open bundle that holds the graph.
+            graph: One of the bundle's graphs.
+
+        Returns:
+            The reason, as a phrase without a full stop; "" where `load` may be called.
+        """
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
         """Open a session; leaving the context frees what it holds.
 
+        Args:
+            bundle: The open bundle that holds the graph.
+            graph: One of the bundle's graphs.
+
+        Returns:
+            A context manager that gives the session.
+
         Raises:
-            RuntimeUnavailableError: The runtime is missing or would fall back to another device.
-            InputError: The graph is damaged.
+            RuntimeUnavailableError: The runtime is missing, cannot run such graphs (`unsupported`), or would fall back
+                to another device.
+            InputError: The graph is damaged, or holds what no graph of a bundle does.
             EngineError: The engine does not fit this machine.
         """
 
     def stream(
         self, bundle: Bundle, form: str | None = None, *, batch: int | None = None
     ) -> AbstractContextManager[Stream]:
-        """Open a stream through a graph with state: see `StreamingRuntime.stream`."""
-
-
-class StreamingRuntime:
-    """The verb `stream` of every `Runtime`, and what most have in common."""
-
-    is_reference = runs_any_graph = False
-    caveat = ""
-
-    def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
-        """See `Runtime.load`."""
-        raise NotImplementedError
-
-    @contextlib.contextmanager
-    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
         """Load a graph with state and stream through it; leaving the context closes both.
 
         To share one loaded graph among streams, `load` it and make a `Stream` for each.
 
         Args:
-            bundle: The bundle.
+            bundle: The open bundle that holds the graph.
             form: Name, kind or form of the graph; None for the first that has a state.
             batch: Sequences that are fed in step; None for the graph's, or 1.
+
+        Returns:
+            A context manager that gives the stream.
 
         Raises:
             InputError: The bundle has no such graph.
             DeployError: What `load` raises.
         """
+
+
+class StreamingRuntime:
+    """The verbs `load` and `stream` of every `Runtime`, and what most have in common.
+
+    A runtime says in `_open` how it opens a graph; that it is here and can run the graph is asked before.
+    """
+
+    name: str
+    is_reference = runs_any_graph = False
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """See `Runtime.caveat`."""
+        return ""
+
+    def availability(self) -> Availability:
+        """See `Runtime.availability`."""
+        raise NotImplementedError
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """See `Runtime.unsupported`."""
+        raise NotImplementedError
+
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+        """Open a session on a graph that this runtime can run; leaving the context frees what it holds."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
+        """See `Runtime.load`."""
+        available = self.availability()
+        if not available.usable:
+            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+        if reason := self.unsupported(bundle, graph):
+            what = f"{self.name} cannot run {graph.name} of {bundle.folder}: {reason}"
+            raise RuntimeUnavailableError(what, "Choose another runtime or another graph of the bundle.")
+        with self._open(bundle, graph) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
+        """See `Runtime.stream`."""
         graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
         if graph is None:
             raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")

@@ -58,14 +58,14 @@ class CopyingSession:
 
 
 def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:
-    """Check that the inputs are exactly the graph's.
+    """Check that the inputs are exactly the graph's, and within its range.
 
     Args:
         graph: Its shapes may hold -1, for any size from 1.
         inputs: Name -> array.
 
     Raises:
-        InputError: A name, type or shape is wrong.
+        InputError: A name, type or shape is wrong, or a number is too large.
     """
     expected = {tensor.name: tensor for tensor in graph.inputs}
     if set(inputs) != set(expected):
@@ -80,3 +80,22 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) ->
                 f"input {name!r} of {graph.name} must be {tensor.dtype} of shape {tensor.shape}, "
                 f"got {value.dtype} of shape {value.shape}"
             )
+        if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
+            raise beyond_range(graph, "a sample", value, graph.range)
+
+
+def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:
+    """What to say of an array of which a number is larger than a graph takes.
+
+    Args:
+        graph: The graph.
+        name: What the array is.
+        value: (B, k, ...), float32.
+        largest: The largest |number| that the graph takes.
+    """
+    place = np.unravel_index(np.argmax(np.abs(value)), value.shape)
+    return InputError(
+        f"{name} is {value[place]:.8g} at {[int(index) for index in place]}, and {graph.name} takes numbers up to "
+        f"{largest:.8g}: beyond it they become infinite, and with a state all later outputs NaN",
+        "Scale the inputs as in training, or use a graph of another precision (fp32 and bf16 reach further).",
+    )

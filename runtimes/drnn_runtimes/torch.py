@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import StreamingRuntime
@@ -22,19 +21,40 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Inside, torch may or may not round the factors of float32 products on a GPU to TF32; after it, as before.
+def float32_products(*, tf32: bool = False) -> Iterator[None]:
+    """Inside, torch computes products of float32 in float32, whatever the program has allowed; after it, as before.
 
-    Its own default is to do so in cuDNN, which recurrent layers run through.
+    Its own default rounds the factors to TF32 in cuDNN, which recurrent layers run through. A program may also have
+    allowed TF32 or bfloat16 elsewhere (`torch.set_float32_matmul_precision`), or be inside of `torch.autocast`.
+
+    Args:
+        tf32: Whether a GPU may round the factors to TF32.
     """
     import torch
 
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    try:
+    with contextlib.ExitStack() as held:
+        for device in ("cpu", "cuda"):
+            held.enter_context(torch.autocast(device, enabled=False))
+        for backend, name, value in _switches(tf32):
+            held.callback(setattr, backend, name, getattr(backend, name))
+            setattr(backend, name, value)
         yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def _switches(tf32: bool) -> list[tuple[Any, str, str | bool]]:
+    """Torch's switches with the values to set, as (where, name, value). A release has one set of them or both.
+
+    The older ones cannot even be read once a program has set the newer.
+    """
+    import torch
+
+    backends: Any = torch.backends
+    cuda, cudnn, cpu = backends.cuda, backends.cudnn, backends.mkldnn
+    if not hasattr(cuda.matmul, "fp32_precision"):
+        return [(backend, "allow_tf32", tf32) for backend in (cuda.matmul, cudnn)]
+    wanted = [(product, "tf32" if tf32 else "ieee") for product in (cuda.matmul, cudnn.conv, cudnn.rnn)]
+    wanted += [(product, "ieee") for product in (cpu.matmul, cpu.conv, cpu.rnn)]
+    return [(product, "fp32_precision", value) for product, value in wanted]
 
 
 class TorchRuntime(StreamingRuntime):
@@ -73,18 +93,14 @@ class TorchRuntime(StreamingRuntime):
         return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
 
     @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TorchSession]:
-        """Open a session over the bundle's weights, pruned where the graph is."""
-        available = self.availability()
-        if not available.usable:
-            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TorchSession]:
         import torch
 
         from drnn_models.dilated_rnn import DilatedRNN
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
-        with tf32(False):
+        with float32_products():
             yield TorchSession(model.eval().to(self._device), graph, self._device)
 
 
@@ -106,5 +122,5 @@ class TorchSession(CopyingSession):
             lines = whole_lines(self._model.spec, self._graph, inputs)
             state = {name: torch.from_numpy(line).to(self._device) for name, line in lines.items()}
             outputs, after = self._model.advance(x, state)
-        found = {name: line.cpu().numpy() for name, line in after.items()}
-        return {"output": outputs.cpu().numpy(), **next_states(self._graph, found)}
+        lines_after = {name: line.cpu().numpy() for name, line in after.items()}
+        return {"output": outputs.cpu().numpy(), **next_states(self._graph, lines_after)}

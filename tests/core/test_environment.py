@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import platform
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from drnn_core.environment import environment, installed_versions, package_version
+from drnn_core.environment import computed_with, environment, installed_versions, package_version
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -35,3 +36,4 @@ def test_only_installed_packages_have_a_version_in_the_given_order(monkeypatch: 
     monkeypatch.setattr(metadata, "version", version)
     assert list(installed_versions(["onnx", "torch", "numpy"]).items()) == [("onnx", "1.17.0"), ("numpy", "2.1.0")]
     assert set(environment()) - {"gpu"} == {"python", "system", *installed}
+    assert list(computed_with(["onnx", "torch"]).items()) == [("onnx", "1.17.0"), ("python", platform.python_version())]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_core.files import cache_folder, replacing, replacing_folder, writing
+from drnn_core.files import cache_folder, replacing, writing
+from drnn_core.folders import replacing_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -80,57 +81,6 @@ def test_file_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[Bas
         raise error("no")
     assert target.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["file.txt"]
-
-
-def test_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "deep" / "bundle"
-    with replacing_folder(target) as temporary:
-        (temporary / "a").write_text("a", encoding="utf-8")
-        assert not target.exists()
-    assert names(tmp_path) == ["new", "new/deep", "new/deep/bundle", "new/deep/bundle/a"]
-
-
-def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
-    with replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("new", encoding="utf-8")
-        assert names(tmp_path / "bundle") == ["old"]
-    assert names(tmp_path) == ["bundle", "bundle/new"]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
-def test_folder_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
-    with pytest.raises(error), replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("half", encoding="utf-8")
-        raise error("no")
-    assert names(tmp_path) == ["bundle", "bundle/old"]
-
-
-def test_parents_made_for_a_folder_go_when_writing_fails(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), replacing_folder(tmp_path / "new" / "deep" / "bundle"):
-        raise ValueError("no")
-    assert names(tmp_path) == []
-
-
-def test_folder_comes_back_when_the_new_one_cannot_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").write_text("old", encoding="utf-8")
-    rename = Path.rename
-
-    def fails_for_the_new_one(self: Path, target: Path) -> Path:
-        if (self / "new").exists():
-            no_space()
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
-    with pytest.raises(InputError, match="No space left"), replacing_folder(tmp_path / "bundle") as temporary:
-        (temporary / "new").write_text("new", encoding="utf-8")
-    assert names(tmp_path) == ["bundle", "bundle/old"]
 
 
 @pytest.mark.parametrize("context", [replacing, replacing_folder])

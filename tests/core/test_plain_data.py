@@ -66,8 +66,10 @@ def test_a_list_in_itself_and_one_in_very_many_places_end() -> None:
     wide: Any = [0]
     for _ in range(MAX_DEPTH - 2):
         wide = [wide, wide]  # 2**62 values as JSON
-    with pytest.raises(PlainDataError, match="more than 10,000,000 values"):
+    with pytest.raises(PlainDataError, match="more than 2,000,000 values"):
         check_plain(wide)
+    with pytest.raises(PlainDataError, match="more than 67,108,864 characters"):
+        check_plain([["a" * (1 << 20)] * 65])
 
 
 plain = st.recursive(

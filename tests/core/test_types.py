@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from drnn_core.types import PRECISIONS, Emission, Precision
-from drnn_runtimes.bundle.bundle import manifest_schema
+from drnn_runtimes.bundle import manifest_schema
 
 
 def test_every_precision_has_a_row_and_a_place_in_the_manifest() -> None:
@@ -25,6 +25,7 @@ def test_a_precision_is_of_one_type(precision: Precision) -> None:
     assert onnx.helper.tensor_dtype_to_np_dtype(number) == info.numpy
     products = np.dtype(np.float32) if info.weights_only else info.numpy
     assert info.spacing == float(ml_dtypes.finfo(products).eps)
+    assert info.largest == float(ml_dtypes.finfo(products).max)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from drnn_core.worker_process import Child, ChildError, ask
+from tests.core.worker_stand_in import MEMORY
 
 STAND_IN = "tests.core.worker_stand_in"
 
@@ -53,6 +54,21 @@ def test_one_child_answers_many_requests_and_its_rows_come_before_its_reply() ->
         assert seen[3:] == [{"number": number} for number in range(3)]
         with pytest.raises(ChildError, match="killed by SIGABRT"):
             child.ask({"do": "reply"}, 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited where the system can")
+def test_a_child_has_the_memory_that_it_gives_itself() -> None:
+    assert ask(STAND_IN, {"do": "allocate", "bytes": MEMORY // 2}, 30) == {"bytes": MEMORY // 2}
+    with pytest.raises(ChildError, match="MemoryError"):
+        ask(STAND_IN, {"do": "allocate", "bytes": MEMORY}, 30)
+
+
+def test_a_child_that_ended_says_so() -> None:
+    with contextlib.closing(Child(STAND_IN)) as child:
+        assert not child.ended
+        with pytest.raises(ChildError):
+            child.ask({"do": "exit"}, 30)
+        assert child.ended
 
 
 def test_a_child_has_the_environment_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

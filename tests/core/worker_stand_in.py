@@ -11,6 +11,8 @@ from typing import Any
 
 from drnn_core.worker_process import answer
 
+MEMORY = 1_000_000_000
+
 
 def rows(count: int) -> Generator[dict[str, Any], None, dict[str, Any]]:
     for number in range(count):
@@ -31,6 +33,8 @@ def reply(request: Mapping[str, Any]) -> Mapping[str, Any] | Generator[dict[str,
         sys.exit(0)
     if what == "raise":
         raise ValueError("words of the error")
+    if what == "allocate":
+        return {"bytes": len(bytearray(request["bytes"]))}
     if what == "hang":
         sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         with open(request["file"], "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -43,4 +47,4 @@ def reply(request: Mapping[str, Any]) -> Mapping[str, Any] | Generator[dict[str,
 
 
 if __name__ == "__main__":
-    answer(reply)
+    answer(reply, memory=MEMORY)

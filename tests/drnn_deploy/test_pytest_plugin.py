@@ -13,13 +13,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import describe
-from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.bundle import Bundle, golden
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
 from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
@@ -29,7 +28,8 @@ MODULE = "drnn_deploy.pytest_plugin"
 INSTALLED = any(entry.value == MODULE for entry in entry_points(group="pytest11"))
 PLUGIN = () if INSTALLED else ("-p", MODULE)  # pluggy refuses to take one module in twice
 CASES = ("zeros", "normal", "large", "ramp", "task")
-OTHERS = 1 + (len(RUNTIMES) - 1) * len(CASES)  # tests that are not of one runtime
+FILES = ("model.onnx", "golden.npz")
+OTHERS = 1 + len(FILES) + (len(RUNTIMES) - 1) * len(CASES)  # tests that are not of one runtime
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # in the process of these tests all is imported
 
 
@@ -58,14 +58,16 @@ def test_one_test_for_each_runtime_graph_and_case(pytester: pytest.Pytester, pri
     graphs = {name: "sequence/fused" if runtime.reads_graph else "sequence" for name, runtime in RUNTIMES.items()}
     start = f"drnn-parity::{pristine}"
     cells = [f"{start}::{name}::{graph}::{case}" for name, graph in graphs.items() for case in CASES]
-    assert found == [f"{start}::compared", *cells]
+    assert found == [f"{start}::{name}" for name in ("compared", *FILES)] + cells
     assert found == names(run(pytester, "--drnn-bundle", pristine, "--collect-only", "-q"))
 
 
 def test_verdicts_are_those_of_the_command(pytester: pytest.Pytester, pristine: Path, report: ParityReport) -> None:
     result = run(pytester, "--drnn-bundle", pristine, "-rs")
     assert {row.runtime for row in report.rows} >= {"reference", "torch", "onnxruntime-cpu"}
-    result.assert_outcomes(passed=1 + sum(len(row.cases) for row in report.rows), skipped=5 * len(report.missing))
+    result.assert_outcomes(
+        passed=1 + len(FILES) + sum(len(row.cases) for row in report.rows), skipped=5 * len(report.missing)
+    )
     assert result.ret == 0
     for entry in report.missing:
         assert f"{entry.runtime}: {entry.reason}" in result.stdout.str()
@@ -77,7 +79,8 @@ def test_failures_say_what_the_command_says(pytester: pytest.Pytester, bundle: P
     sentences = [describe(case) for row in found.rows for case in row.cases if not case.passed]
     result = run(pytester, "--drnn-bundle", bundle)
     assert result.ret == 1
-    assert len(sentences) == result.parseoutcomes()["failed"] >= len(CASES)
+    assert len(sentences) + 1 == result.parseoutcomes()["failed"] > len(CASES)
+    assert "model.onnx holds something else than it must: initializer head/W differs" in result.stdout.str()
     for sentence in sentences:
         assert sentence in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
@@ -139,7 +142,7 @@ def test_damaged_golden_data_is_said_once(pytester: pytest.Pytester, bundle: Pat
 def test_own_tests_run_too_and_k_chooses_among_all(pytester: pytest.Pytester, pristine: Path) -> None:
     pytester.makepyfile("def test_mine(): pass\ndef test_ramp_of_mine(): pass")
     result = run(pytester, "--drnn-bundle", pristine, "-k", "mine or (torch and ramp and not cuda)")
-    result.assert_outcomes(passed=3, deselected=len(RUNTIMES) * len(CASES))
+    result.assert_outcomes(passed=3, deselected=len(FILES) + len(RUNTIMES) * len(CASES))
 
 
 def test_without_the_option_nothing_is_added(pytester: pytest.Pytester) -> None:
@@ -147,11 +150,11 @@ def test_without_the_option_nothing_is_added(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_golden_is_read_once_and_each_graph_loaded_and_closed_once(
+def test_golden_is_read_once_and_each_answer_and_graph_too(
     pytester: pytest.Pytester, pristine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: Counter[str] = Counter()
-    load, read = OnnxRuntime.load, np.load
+    load, read = OnnxRuntime.load, golden.reading_npz
 
     @contextlib.contextmanager
     def counted(self: OnnxRuntime, *words: Any) -> Iterator[Any]:
@@ -165,9 +168,9 @@ def test_golden_is_read_once_and_each_graph_loaded_and_closed_once(
         return read(*words, **options)
 
     monkeypatch.setattr(OnnxRuntime, "load", counted)
-    monkeypatch.setattr(np, "load", counted_read)
+    monkeypatch.setattr(golden, "reading_npz", counted_read)
     run(pytester, "--drnn-bundle", pristine, "-k", "onnxruntime-cpu").assert_outcomes(passed=5, deselected=OTHERS)
-    assert events == {"read": 1, "loaded": 1, "closed": 1}
+    assert events == {"read": 1 + len(CASES), "loaded": 1, "closed": 1}  # golden.npz, and answers of the export
 
 
 def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: Path, report: ParityReport) -> None:
@@ -175,7 +178,7 @@ def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: P
     shutil.copytree(pristine, other)
     words = ("--drnn-bundle", pristine, "--drnn-bundle", "other", "-n", "2")
     result = pytester.runpytest_subprocess(*PLUGIN, *map(str, words))
-    passed = 2 * (1 + sum(len(row.cases) for row in report.rows))
+    passed = 2 * (1 + len(FILES) + sum(len(row.cases) for row in report.rows))
     result.assert_outcomes(passed=passed, skipped=2 * 5 * len(report.missing))
     assert result.ret == 0
 

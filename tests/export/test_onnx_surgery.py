@@ -63,7 +63,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_a_file_that_is_no_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(InputError, match=r"model\.onnx is no valid ONNX file"):
+    with pytest.raises(InputError, match=r"model\.onnx cannot be loaded: it is not an ONNX model"):
         read_graph(dataclasses.replace(bundle, folder=tmp_path), bundle.graphs[0])
 
 

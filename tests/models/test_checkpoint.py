@@ -11,8 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_core import bounds
 from drnn_core.errors import InputError, SpecError
-from drnn_models.checkpoint import Checkpoint, Examples, load_checkpoint, load_plain, save_checkpoint
+from drnn_core.types import Examples
+from drnn_models.checkpoint import Checkpoint, load_checkpoint, load_plain, save_checkpoint, save_plain, to_arrays
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from tests.networks import random_inputs, random_weights, specs
 
@@ -137,6 +139,102 @@ def test_tokens_at_both_ends_of_the_vocabulary_are_examples(tmp_path: Path) -> N
     loaded = load_checkpoint(tmp_path / "model.pt").examples
     assert loaded is not None
     np.testing.assert_array_equal(loaded.inputs, [[0, 6]])
+
+
+REAL = dataclasses.replace(SPEC, input=Continuous(3), head=Head("last", 2))
+SYMBOLS = dataclasses.replace(REAL, input=Tokens(50, 6))
+SAMPLES, CLASSES = np.zeros((4, 20, 3), np.float32), np.zeros(4, np.int64)
+REFUSED_EXAMPLES: dict[str, tuple[ModelSpec, Any, Any, str]] = {
+    "targets int32": (REAL, SAMPLES, CLASSES.astype(np.int32), "targets int32"),
+    "targets float64": (REAL, SAMPLES, CLASSES.astype(np.float64), "targets float64"),
+    "targets too few": (REAL, SAMPLES, CLASSES[:3], r"targets int64 \(3,\) for 4"),
+    "targets infinite": (REAL, SAMPLES, np.full(4, np.inf, np.float32), "targets that are NaN or infinite"),
+    "targets of objects": (REAL, SAMPLES, np.array([None] * 4), "targets object"),
+    "inputs float64": (REAL, SAMPLES.astype(np.float64), CLASSES, "inputs float64"),
+    "inputs of another order": (REAL, SAMPLES.astype(">f4"), CLASSES, "inputs >f4"),
+    "inputs NaN": (REAL, SAMPLES * np.nan, CLASSES, "inputs that are NaN"),
+    "inputs of another width": (REAL, np.zeros((4, 20, 4), np.float32), CLASSES, "does not take"),
+    "inputs without steps": (REAL, SAMPLES[:, :0], CLASSES, "does not take"),
+    "inputs of a list": (REAL, [[1.0]], CLASSES, "must hold arrays"),
+    "tokens int32": (SYMBOLS, np.zeros((4, 20), np.int32), CLASSES, "inputs int32"),
+    "tokens outside": (SYMBOLS, np.full((4, 20), 50), CLASSES, "tokens outside 0 to 49"),
+    "tokens negative": (SYMBOLS, np.full((4, 20), -1), CLASSES, "tokens outside 0 to 49"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_EXAMPLES)
+def test_examples_that_would_not_be_read_are_not_written(tmp_path: Path, name: str) -> None:
+    spec, inputs, targets, says = REFUSED_EXAMPLES[name]
+    with pytest.raises(InputError, match=says):
+        save_checkpoint(
+            tmp_path / "model.pt", Checkpoint(spec, random_weights(spec, 0), examples=Examples(inputs, targets, "mine"))
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2), (4, 20, 2)])
+def test_values_of_a_regression_are_targets(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    targets = np.random.default_rng(0).standard_normal(shape, np.float32)
+    saved = Checkpoint(REAL, random_weights(REAL, 0), examples=Examples(SAMPLES, targets, "mine"))
+    save_checkpoint(tmp_path / "model.pt", saved)
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert_same(saved, loaded)
+    assert loaded.examples is not None
+    assert loaded.examples.classes is None
+    assert Examples(SAMPLES, CLASSES, "").classes is CLASSES
+
+
+def test_arrays_that_torch_takes_no_memory_of_are_copied(tmp_path: Path) -> None:
+    """Read-only ones, and those that run backwards."""
+    weights = random_weights(REAL, 0)
+    for name, value in weights.items():
+        weights[name] = value[::-1].copy()[::-1]
+        weights[name].flags.writeable = False
+    examples = Examples(np.broadcast_to(SAMPLES[:1, :, ::-1], SAMPLES.shape), CLASSES[::-1], "mine")
+    saved = Checkpoint(REAL, weights, examples=examples)
+    save_checkpoint(tmp_path / "model.pt", saved)
+    assert_same(saved, load_checkpoint(tmp_path / "model.pt"))
+
+
+@pytest.mark.parametrize("name", ["task", "metrics", "provenance"])
+@pytest.mark.parametrize(
+    "value", [{"a": object()}, {"a": {1, 2}}, [1], "text", None, 3], ids=lambda value: type(value).__name__
+)
+def test_what_json_cannot_hold_is_not_written(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"'{name}' must"):
+        save_checkpoint(tmp_path / "model.pt", dataclasses.replace(make_checkpoint(), **{name: value}))
+    endless: dict[str, Any] = {}
+    endless["a"] = endless
+    with pytest.raises(InputError, match=f"'{name}' must hold JSON types only: its lists and tables are nested"):
+        save_checkpoint(tmp_path / "model.pt", dataclasses.replace(make_checkpoint(), **{name: endless}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_goes_into_manifests_which_know_no_infinity(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.pt", dataclasses.replace(make_checkpoint(), metrics={"loss": float("inf")}))
+    with pytest.raises(InputError, match="'task' must hold JSON types only"):
+        save_checkpoint(tmp_path / "other.pt", dataclasses.replace(make_checkpoint(), task={"loss": float("nan")}))
+
+
+def test_network_too_large_for_any_file_is_refused_before_its_weights_are_looked_at(tmp_path: Path) -> None:
+    large = dataclasses.replace(REAL, hidden=(1 << 20, 1))
+    with pytest.raises(InputError, match=r"weights take 17\.6 TB, and at most 805 MB are read"):
+        save_checkpoint(tmp_path / "model.pt", Checkpoint(large, {}))
+
+
+def test_tensors_that_share_their_memory_are_counted_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "UNPACKED", 1 << 20)
+    shared = torch.zeros(1 << 17, dtype=torch.bfloat16)
+    assert len(to_arrays({"a": shared, "b": shared})) == 2
+    with pytest.raises(InputError, match=r"its tensors take 1\.57 MB in all, 'a' the most"):
+        to_arrays({"a": shared, "b": shared, "c": shared})
+
+
+def test_file_that_would_be_too_large_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "UNPACKED", 10_000)
+    with pytest.raises(InputError, match=r"would be .* kB long, and the largest that is read is 10 kB"):
+        save_plain(tmp_path / "model.pt", {"a": torch.zeros(5000)})
+    assert not list(tmp_path.iterdir())
 
 
 json_values = st.recursive(

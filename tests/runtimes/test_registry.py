@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.gpu import gpu
+from drnn_core.types import Availability
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import export
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -34,9 +35,34 @@ def bundle(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export(case.checkpoint(), tmp_path_factory.mktemp("export") / "bundle", options).bundle
 
 
+@pytest.fixture(scope="module")
+def steps(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    options = ExportOptions(forms=("step",), engines=(), runtimes=("onnxruntime-cpu",))
+    return export(case.checkpoint(), tmp_path_factory.mktemp("steps") / "bundle", options).bundle
+
+
 def test_registry_holds_every_runtime_under_its_own_name() -> None:
     assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU}
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("verb", ["load", "stream"])
+def test_no_runtime_opens_what_it_does_not_support(
+    name: str, verb: str, steps: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for it, and whether they asked before or not."""
+    runtime = find_runtime(name)
+    monkeypatch.setattr(runtime, "availability", lambda: Availability(True, "made up"))
+    monkeypatch.setattr(runtime, "unsupported", lambda bundle, graph: "it is Monday")
+    monkeypatch.setattr(runtime, "_open", lambda *_: pytest.fail("it was opened"))
+    opened = runtime.load(steps, steps.graphs[0]) if verb == "load" else runtime.stream(steps)
+    with pytest.raises(RuntimeUnavailableError, match=f"{name} cannot run step/fused .*: it is Monday"), opened:
+        pass
+    monkeypatch.setattr(runtime, "availability", lambda: Availability(False, "it is broken", "mend it"))
+    opened = runtime.load(steps, steps.graphs[0]) if verb == "load" else runtime.stream(steps)
+    with pytest.raises(RuntimeUnavailableError, match=f"{name}: it is broken"), opened:
+        pass
 
 
 @pytest.mark.parametrize("name", EVERYWHERE)

@@ -29,7 +29,12 @@ class GraphBuilder:
         self._shapes: dict[str, tuple[int, ...]] = {}  # where known
 
     def shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Tell the builder the shape of a graph's input."""
+        """Tell the builder the shape of a graph's input.
+
+        Args:
+            name: The input's name.
+            shape: Its sizes; -1 for any.
+        """
         self._shapes[name] = shape
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
@@ -98,7 +103,7 @@ class GraphBuilder:
             sizes: Sizes of the pieces along the axis.
             name: The node's name.
             labels: The pieces are called `name/label`.
-            axis: The axis.
+            axis: The axis to cut, from 0.
 
         Returns:
             The pieces' names.
@@ -147,18 +152,51 @@ class GraphBuilder:
         return self._reshaped.get(value, value)
 
     def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
-        """Add the node of `value[start:stop:step]` along one axis, and return its output."""
+        """Add a Slice node: `value[start:stop:step]` along one axis.
+
+        Args:
+            value: The value's name.
+            start: As in a Python slice.
+            stop: As in a Python slice.
+            step: As in a Python slice.
+            name: The node's name.
+            axis: The axis to take from.
+
+        Returns:
+            The name of the node's output.
+        """
         bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
         return self.node("Slice", [value, *bounds], name)
 
     def gather(
         self, value: str, indices: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None
     ) -> str:
-        """Add the node of `value[indices]` along one axis, and return its output."""
+        """Add a Gather node: `value[indices]` along one axis.
+
+        Args:
+            value: The value's name.
+            indices: Places along the axis, int64; their shape takes the axis's place.
+            name: The node's name.
+            axis: The axis to take from.
+            output: The output's name; None to let it follow the node's.
+
+        Returns:
+            The name of the node's output.
+        """
         return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, output=output, axis=axis)
 
     def pad(self, value: str, before: int, after: int, name: str) -> str:
-        """Add zeros before and after along the first of three axes, and return the output."""
+        """Add a Pad node: zeros around the first of three axes.
+
+        Args:
+            value: The name of a value of three axes.
+            before: Rows of zeros in front.
+            after: Rows of zeros behind.
+            name: The node's name.
+
+        Returns:
+            The name of the node's output.
+        """
         return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
 
     def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:

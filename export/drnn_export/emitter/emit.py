@@ -19,14 +19,15 @@ from drnn_core.errors import InputError
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
 from drnn_export.emitter.layers import LayerEmitter
+from drnn_export.emitter.range import check_range
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.skew import SkewedLayers
 from drnn_export.emitter.weights import LayerWeights
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
+from drnn_runtimes.bundle.graph_kind import INPUT, OUTPUT, edges, next_state_name, state_name
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
-INPUT, OUTPUT = "input", "output"
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
 _COUNTABLE = 20  # times the budget: beyond it a lower bound of the node count says enough
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -51,16 +52,6 @@ class Estimate:
     file_bytes: int
 
 
-def state_name(name: str) -> str:
-    """The graph input of a state of `ModelSpec.state_shapes`."""
-    return f"state_{name}"
-
-
-def next_state_name(name: str) -> str:
-    """The graph output of a state."""
-    return f"next_state_{name}"
-
-
 def emit(
     spec: ModelSpec, weights: Weights, request: GraphRequest, *, node_budget: int = NODE_BUDGET
 ) -> onnx.ModelProto:
@@ -79,11 +70,14 @@ def emit(
         The checked model.
 
     Raises:
-        InputError: The weights do not fit the spec, or the graph is over the node budget or too large for a file.
+        InputError: The weights do not fit the spec or the precision, or the graph is over the node budget or too large
+            for a file.
     """
-    g, size = _build(spec, check_weights(spec, weights), request)
+    weights = check_weights(spec, weights)
+    check_range(spec, weights, request)
+    g, size = _build(spec, weights, request)
     _check(size, request, node_budget)
-    inputs, outputs = edges(spec, request)
+    inputs, outputs = _edges(spec, request)
     described = {
         "drnn.format": GRAPH_FORMAT,
         "drnn.form": request.form,
@@ -94,28 +88,32 @@ def emit(
     return g.model(inputs, outputs, described, package_version(), request.precision)
 
 
-def edges(spec: ModelSpec, request: GraphRequest) -> tuple[list[Value], list[Value]]:
-    """The inputs and the outputs of a graph, states last."""
-    tokens, batch = isinstance(spec.input, Tokens), request.batch
-    given = (batch, request.steps) if tokens else (batch, request.steps, spec.input.width)
-    steps = spec.head.output_steps(request.steps)
-    returned = (batch, spec.head.outputs) if spec.head.kind == "last" else (batch, steps, spec.head.outputs)
-    inputs: list[Value] = [(INPUT, INT64 if tokens else FLOAT, given)]
-    outputs: list[Value] = [(OUTPUT, FLOAT, returned)]
-    for name, (_, *shape) in request.state_shapes(spec).items():
-        inputs.append((state_name(name), FLOAT, (batch, *shape)))
-        outputs.append((next_state_name(name), FLOAT, (batch, *shape)))
-    return inputs, outputs
+def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
+    """The inputs and the outputs of a graph as ONNX has them, with a batch of None where it is dynamic."""
+    kinds = {"float32": FLOAT, "int64": INT64}
+    return [
+        [(t.name, kinds[t.dtype], tuple(None if size < 0 else size for size in t.shape)) for t in side]
+        for side in edges(spec, request)
+    ]
 
 
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
-    """The size of the graph that `emit` would make, from the shapes alone."""
+    """The size of the graph that `emit` would make, from the shapes alone.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
+    """
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _build(spec, zeros, request)[1]
 
 
 def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     """The tensors between the stages of a graph.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch, emission and precision of the graph.
 
     Returns:
         The tensor that the first layer reads, then what each layer gives: time-major rows (steps, B, features) in some
@@ -134,7 +132,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _NetworkEmitter(g, spec, weights, request).emit()
-        live, constants = g.finished([name for name, _, _ in edges(spec, request)[1]], request.precision)
+        live, constants = g.finished([tensor.name for tensor in edges(spec, request)[1]], request.precision)
         nodes, weight_bytes = len(live), sum(len(constant.raw_data) for constant in constants)
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 

@@ -6,7 +6,9 @@
 2. An operator (RNN, GRU, LSTM) has all its inputs and outputs in float16, its inside too: that is how it is defined.
    In bfloat16 there is none: NVIDIA's parser refuses the GRU.
 3. With int8 weights, constant matrices of products and operators are int8 with one scale per output (symmetric,
-   largest value at 127), and a DequantizeLinear before their use. Biases stay float32.
+   largest value at 127), and a DequantizeLinear before their use. Biases stay float32. The matrix of a MatMul has a
+   leading axis of 1: without it, ONNX Runtime's CPU turns the two nodes into a MatMulNBits that rounds the other factor
+   to int8 as well.
 
 Inputs and outputs of the graph keep their types.
 """
@@ -132,14 +134,17 @@ class _Int8:
         for place in {"MatMul": [1], "Gemm": [1]}.get(node.op_type, [1, 2] if node.op_type in _OPERATORS else []):
             name = node.input[place]
             if name in self.constants:
-                rank = len(self.constants[name].dims)
-                changed.input[place] = self._quantised(name, rank - 2 if rank == 3 or transposed else rank - 1)
+                columns = node.op_type == "MatMul" or (node.op_type == "Gemm" and not transposed)
+                changed.input[place] = self._quantised(name, -1 if columns else -2, stacked=node.op_type == "MatMul")
         self.nodes.append(changed)
 
-    def _quantised(self, name: str, axis: int) -> str:
-        """axis: of the outputs, each of which has a scale."""
+    def _quantised(self, name: str, axis: int, *, stacked: bool) -> str:
+        """axis: of the outputs, each of which has a scale, from the end. stacked: with a leading axis of 1."""
         if name not in self._wide:
-            values, scale = quantised(numpy_helper.to_array(self.constants[name]), axis)
+            array = numpy_helper.to_array(self.constants[name])
+            array = array[None] if stacked else array
+            axis += array.ndim
+            values, scale = quantised(array, axis)
             for label, array in (("int8", values), ("scale", scale)):
                 self.constants[f"{name}/{label}"] = numpy_helper.from_array(array, f"{name}/{label}")
             wide = f"{name}/dequantised"

@@ -6,11 +6,12 @@ import dataclasses
 from typing import get_args
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Emission, Form, NamedGraph, Precision
+from drnn_core.types import Emission, Form, NamedGraph, Precision
 from drnn_export.emitter.cells import cell_nodes
 from drnn_models.cone import ConePlan, plan_cone
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.graph_kind import check_kind, delay_of, state_shapes
 
 MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
@@ -43,8 +44,6 @@ class GraphRequest(NamedGraph):
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or (self.batch is not None and self.batch < 1):
-            raise InputError(f"steps and batch must be at least 1, got {self.steps} and {self.batch}")
         choices = (
             ("emission", self.emission, Emission),
             ("form", self.form, Form),
@@ -53,21 +52,7 @@ class GraphRequest(NamedGraph):
         for name, value, allowed in choices:
             if value not in get_args(allowed):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
-        if self.batch is None and self.emission in ("unrolled", "mixed"):
-            raise InputError(
-                f"a graph of emission {self.emission} has static shapes and cannot take a dynamic batch",
-                "Ask for emission fused, or for one fixed batch.",
-            )
-        if self.emission == "skewed" and (self.form != "step" or self.ring):
-            raise InputError(
-                "emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring."
-            )
-        if reason := PRECISIONS[self.precision].refused.get(self.emission):
-            raise InputError(*reason)
-        if self.form == "step" and self.steps != 1:
-            raise InputError(f"form step has one step, got {self.steps}", "Ask for form chunk.")
-        if self.form == "sequence" and self.ring:
-            raise InputError("form sequence has no state, and so no rings", "Ask for form chunk or step.")
+        check_kind(self)
         if self.form != "sequence" and self.prune:
             object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output
 
@@ -84,14 +69,19 @@ class GraphRequest(NamedGraph):
         return -1 if self.batch is None else self.batch
 
     def fuses(self, spec: ModelSpec, cells: int) -> bool:
-        """Whether a layer's run of `cells` steps, one after the other, becomes one operator."""
+        """Whether a layer's run of `cells` steps, one after the other, becomes one operator.
+
+        Args:
+            spec: The network, whose cell counts.
+            cells: Steps one after the other.
+        """
         if self.emission == "mixed":
             return cells * cell_nodes(spec) > MIXED_NODES
         return self.emission == "fused"
 
     def delay(self, spec: ModelSpec) -> int:
         """Steps between an input and its output."""
-        return spec.layers - 1 if self.emission == "skewed" else 0
+        return delay_of(spec, self)
 
     def plan(self, spec: ModelSpec) -> ConePlan:
         """The steps that each layer computes."""
@@ -119,30 +109,4 @@ class GraphRequest(NamedGraph):
             Name -> (B, rows, H), with -1 for a dynamic B. With `ring`, a delay line longer than the chunk has its
             oldest `steps` rows only. Emission `skewed` packs all delay lines into one state.
         """
-        if self.form == "sequence":
-            return {}
-        shapes = spec.state_shapes(self.rows)
-        if self.emission == "skewed":
-            return packed_shapes(spec, self.rows)
-        if self.ring:
-            for name, (batch, length, hidden) in shapes.items():
-                if name != "fusion":
-                    shapes[name] = (batch, min(length, self.steps), hidden)
-        return shapes
-
-
-def packed_shapes(spec: ModelSpec, batch: int) -> dict[str, tuple[int, ...]]:
-    """The states of emission `skewed`.
-
-    Args:
-        spec: The network.
-        batch: B.
-
-    Returns:
-        Name -> shape: `lines_h` (and `lines_c`), the delay lines of all layers one after the other, (B, sum of
-        dilations, widest H); `started` (B, layers, 1), 1 for layers that the sequence has reached, else 0; `fusion`.
-    """
-    rows = (batch, sum(spec.dilations), max(spec.hidden))
-    shapes: dict[str, tuple[int, ...]] = {f"lines_{part}": rows for part in spec.cell_states}
-    shapes["started"] = (batch, spec.layers, 1)
-    return shapes | {name: shape for name, shape in spec.state_shapes(batch).items() if name == "fusion"}
+        return state_shapes(spec, self)

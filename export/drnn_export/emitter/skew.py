@@ -34,7 +34,7 @@ class SkewedLayers:
 
         Args:
             x: (1, B, C).
-            states: (input, output) names of the states of `drnn_export.emitter.request.packed_shapes`.
+            states: (input, output) names of the states of `drnn_runtimes.bundle.graph_kind.packed_shapes`.
 
         Returns:
             The top (1, B, H_last), and h of all layers (B, layers, H).

@@ -35,7 +35,13 @@ class LayerWeights:
 
     @classmethod
     def of(cls, spec: ModelSpec, weights: Weights, layer: int) -> LayerWeights:
-        """Take layer `layer` out of a network's weights."""
+        """Take one layer out of a network's weights.
+
+        Args:
+            spec: The network.
+            weights: Tensor name -> array, in torch's names and order of gates.
+            layer: The layer's number, from 0 at the input.
+        """
         order = CELLS[spec.cell].torch
 
         def blocks(name: str) -> dict[str, Array]:
@@ -56,5 +62,13 @@ class LayerWeights:
 
 
 def stack(blocks: Mapping[str, Array], order: str) -> Array:
-    """Gate blocks from top to bottom in the given order."""
+    """Gate blocks from top to bottom in the given order.
+
+    Args:
+        blocks: Gate letter -> (H, ...).
+        order: The letters of the wanted gates.
+
+    Returns:
+        (G * H, ...) with G the number of letters.
+    """
     return np.concatenate([blocks[gate] for gate in order])

@@ -234,7 +234,12 @@ def known_compute_capabilities(module: Any) -> tuple[str, ...]:
 
 
 def lint_target(backend: Backend, version: str) -> LintTarget:
-    """The lint table that is nearest to this version of a backend."""
+    """The lint table that is nearest to this version of a backend.
+
+    Args:
+        backend: Which of NVIDIA's two builders.
+        version: Its version, for example "10.3.0.26".
+    """
     if backend == "tensorrt-rtx":
         return "tensorrt-rtx"
     return "tensorrt-10.3" if version.startswith("10.") else "tensorrt-11"

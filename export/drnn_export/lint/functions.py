@@ -20,7 +20,7 @@ def function_size(model: onnx.ModelProto, limit: int) -> int | None:
     """Count the nodes of a model once its local functions are written out.
 
     Args:
-        model: The model.
+        model: A model that may call functions of its own.
         limit: Where to stop counting.
 
     Returns:

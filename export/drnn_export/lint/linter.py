@@ -1,13 +1,15 @@
 """What NVIDIA's ONNX parsers will make of a graph, said without them: a static check of any ONNX file.
 
-`lint_file` reads a file, `lint_model` takes a model. Both look up `tables.toml`, which says where its facts are
-from, and run the rules of `weight_rules`, `node_rules` and `operator_rules`. Nothing of the file is trusted.
+`lint_file` reads a file, `lint_model` takes a model. Both work in another process (`drnn_export.lint.process`): nothing
+of a file is trusted. They look up `tables.toml`, which says where its facts are from, and run the rules of
+`weight_rules`, `node_rules` and those beside them.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +17,10 @@ from typing import TYPE_CHECKING
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
-from drnn_export.lint.graph_view import (
-    Site,
-    load_graph,
-    shape_of,
-    sites,
-    subgraphs,
-    type_name,
-    with_inferred_types,
-    without_large_weights,
-)
+from drnn_export.lint.graph_view import Site, load_graph, sites, subgraphs, with_inferred_types, without_large_weights
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
+from drnn_export.lint.process import ask_lint, check_size
+from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
 from drnn_export.lint.weight_rules import weight_findings
 
@@ -44,8 +39,13 @@ __all__ = [
     "load_table",
 ]
 
-UNBUILDABLE = frozenset({"compute-capability"})  # refused in words that do not help
-MISREAD = frozenset({"layout", "float64", "domain", "uint8-quantisation"})  # accepted in silence, computed differently
+UNBUILDABLE = frozenset({"compute-capability", "endless"})  # refused in words that do not help, or never
+MISREAD = frozenset(  # accepted in silence, computed differently
+    (
+        *("activation-value", "attribute-value", "clip", "domain", "float64", "layout", "pad-wrap", "slice-end"),
+        "uint8-quantisation",
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def lint_file(
     """Check an ONNX file.
 
     Args:
-        path: The file.
+        path: An ONNX file.
         targets: The targets to check for.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 
@@ -71,13 +71,12 @@ def lint_file(
         Target -> findings, errors first.
 
     Raises:
-        InputError: The file cannot be read or is not an ONNX model.
+        InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
     """
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
-    model = load_graph(path, "Give the path of an .onnx file.")
-    prepared = _prepare(model)
-    return {target: _lint(model, prepared, load_table(target), path.parent, capabilities) for target in targets}
+    check_size(path)
+    return ask_lint(path, path.parent, targets, capabilities, str(path))
 
 
 def lint_model(
@@ -86,15 +85,45 @@ def lint_model(
     """Check a model for one target.
 
     Args:
-        model: The model.
-        target: The target.
+        model: A model of any exporter.
+        target: Whose rules to apply.
         folder: The folder of the model's external data.
         capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
 
     Returns:
         The findings, errors first.
+
+    Raises:
+        InputError: The model takes more memory or time than a check may.
     """
-    return _lint(model, _prepare(model), load_table(target), folder, capabilities)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        check_size(path)
+        return ask_lint(path, folder, (target,), capabilities, "the model")[target]
+
+
+def findings_of(
+    path: Path, folder: Path, targets: Sequence[LintTarget], capabilities: Sequence[str], shown: str
+) -> dict[LintTarget, tuple[Finding, ...]]:
+    """Check an ONNX file in this process, whatever that takes.
+
+    Args:
+        path: An ONNX file.
+        folder: The folder of its external data.
+        targets: The targets to check for.
+        capabilities: Compute capabilities of GPUs that the graph must also run on.
+        shown: What messages call the file.
+
+    Returns:
+        Target -> findings, errors first.
+
+    Raises:
+        InputError: The file cannot be read or is not an ONNX model.
+    """
+    model = load_graph(path, "Give the path of an .onnx file.", shown)
+    prepared = _prepare(model)
+    return {target: _lint(model, prepared, load_table(target), folder, capabilities) for target in targets}
 
 
 def _lint(
@@ -120,8 +149,8 @@ def _prepare(model: onnx.ModelProto) -> _Prepared:
         small, problem = _written_out(small)
     if problem:
         return _Prepared(small.graph, problem=problem)
-    graph = with_inferred_types(small).graph
-    return _Prepared(graph, tuple(sites(graph)))
+    inferred = with_inferred_types(small)
+    return _Prepared(inferred.graph, tuple(sites(inferred)))
 
 
 def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
@@ -168,8 +197,10 @@ def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
     inputs = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
     free: list[str] = []
     for value in (*graph.input, *graph.output):
-        if value.name not in inputs and value.type.WhichOneof("value") is None:
-            continue  # an output may leave its type to what makes it
+        if value.type.WhichOneof("value") is None:
+            what = f"{value.name!r} has no type, and the parser does not look for it elsewhere"
+            yield _about_file("error", "type", what, "Write the types of inputs and outputs into the graph")
+            continue
         if not value.type.HasField("tensor_type"):
             what = f"{value.name!r} is no dense tensor"
             yield _about_file("error", "type", what, "Give the network tensors only")
@@ -178,7 +209,7 @@ def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
         if kind == "DOUBLE" and value.name in inputs:
             what = f"{value.name!r} is float64, which TensorRT computes in float32"
             yield _about_file("error", "float64", what, "Use float32")
-        elif kind not in table.types and not (kind == "UNDEFINED" and value.name not in inputs):
+        elif kind not in table.types:
             yield _about_file("error", "type", f"{value.name!r} is {kind}, a type that is not there", "Cast it")
         if len(shape) > table.limits.rank:
             what = f"{value.name!r} has {len(shape)} axes, and a tensor has at most {table.limits.rank}"

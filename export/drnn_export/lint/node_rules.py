@@ -6,11 +6,18 @@ Sources: `tables.toml`, onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from drnn_export.lint.contract_rules import contract_findings
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.operator_rules import OPERATOR_RULES
-from drnn_export.lint.tables import AttributeRule, Finding, Severity, Table
+from drnn_export.lint.shape_rules import SHAPE_RULES, broadcasts
+from drnn_export.lint.tables import Finding, Severity, Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 _TYPED_BY_OUTPUT = (
@@ -21,12 +28,24 @@ _DATA_INPUT = {"OneHot": 2, "Where": 1}  # of the others the first
 
 
 def node_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What every rule says of one node. A node whose operator the target does not know gets that finding only."""
+    """Apply every rule to one node. A node whose operator the target does not know gets that finding only.
+
+    Args:
+        site: The node in its graph.
+        table: What the target supports.
+
+    Yields:
+        What is wrong with the node, rule after rule.
+    """
     known = list(_unknown(site, table))
     yield from known
-    if not any(finding.rule == "operator" for finding in known):
-        for rule in (*_RULES, *OPERATOR_RULES.get(site.node.op_type, ())):
-            yield from rule(site, table)
+    if any(finding.rule == "operator" for finding in known):
+        return
+    contract, operator = list(contract_findings(site, table)), site.node.op_type
+    yield from contract
+    is_sound = not any(finding.rule == "contract" for finding in contract)  # else its attributes may be of any kind
+    for rule in (*_RULES, *((*OPERATOR_RULES.get(operator, ()), *SHAPE_RULES.get(operator, ())) if is_sound else ())):
+        yield from rule(site, table)
 
 
 def _unknown(site: Site, table: Table) -> Iterator[Finding]:
@@ -111,25 +130,58 @@ def _quantised_weights(site: Site, table: Table) -> Iterator[Finding]:
 
 def _attributes(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.attributes.get(site.node.op_type, ()):
-        if not rule.allowed and site.has(rule.attribute):
-            what = f"the attribute {rule.attribute} is not taken"
-            yield site.error("attribute", what, "Leave it out")
-        elif rule.allowed and (odd := _not_allowed(site, rule)):
+        name, values = rule.attribute, _values(site, rule.attribute)
+        if rule.required:
+            if not site.has(name):
+                what = f"the attribute {name} is missing, which the parser reads otherwise than ONNX, or not at all"
+                yield site.error(rule.name, what, f"Give it {name}")
+        elif rule.bounds:
+            if any(not rule.least <= number <= rule.most for number in _numbers(site, name)):
+                what = f"{name}={values[0]} is not from {rule.least:g} to {rule.most:g}"
+                yield site.error(rule.name, what, "Use another value")
+        elif not rule.allowed and site.has(name):
+            yield site.error(rule.name, f"the attribute {name} is not taken", "Leave it out")
+        elif rule.allowed and (odd := [value for value in values if value not in rule.allowed]):
             allowed = ", ".join(str(value) for value in rule.allowed)
-            what = f"{rule.attribute}={odd[0]} is not among what is taken: {allowed}"
-            yield site.error("attribute", what, f"Use {rule.attribute}={rule.allowed[0]}")
+            what = f"{name}={odd[0]} is not among what is taken: {allowed}"
+            yield site.error(rule.name, what, f"Use {name}={rule.allowed[0]}")
 
 
-def _not_allowed(site: Site, rule: AttributeRule) -> list[int | float | str]:
-    value = site.attribute(rule.attribute)
-    values = value if isinstance(value, list) else [] if value is None else [value]
-    return [entry for entry in values if entry not in rule.allowed]
+def _values(site: Site, attribute: str) -> list[int | float | str]:
+    value = site.attribute(attribute)
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _numbers(site: Site, attribute: str) -> list[int | float]:
+    return [value for value in _values(site, attribute) if isinstance(value, int | float)]
+
+
+def _axes(site: Site, table: Table) -> Iterator[Finding]:
+    """Attributes that name axes of the first input."""
+    shape = site.scope.shape_of(site.input(0))
+    if shape is None or site.node.op_type in table.unchecked_axis:
+        return
+    most = len(shape) - (site.node.op_type not in table.one_more_axis)
+    for name in ("axis", "batch_axis", "time_axis"):
+        for axis in _numbers(site, name):
+            if not -most - 1 <= axis <= most:
+                what = f"{name}={axis}, and the first input has {len(shape)} axes"
+                yield site.error("attribute", what, "Name an axis that is there")
+    axes = [int(axis) for axis in _numbers(site, "axes")]
+    rank = len(shape) + (len(axes) if site.node.op_type == "Unsqueeze" else 0)
+    named_twice = len({axis % max(rank, 1) for axis in axes}) < len(axes)
+    if any(not -rank <= axis < rank for axis in axes) or (named_twice and "queeze" in site.node.op_type):
+        yield site.error("attribute", f"axes={axes} of {rank}: not there, or named twice", "Name each axis once")
 
 
 def _inputs(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.inputs.get(site.node.op_type, ()):
         name = site.input(rule.input)
-        if name and not _is_as_asked(site, name, rule.must_be):
+        if not name or site.scope.opset < rule.since:
+            continue
+        if rule.types and site.scope.type_of(site.input(0)) not in rule.types:
+            continue
+        if not _is_as_asked(site, name, rule.must_be):
             what = f"input {rule.input} ({name!r}) must be {_MUST_BE.get(rule.must_be, rule.must_be)}"
             yield site.error("input", what, _MEND.get(rule.must_be, "Reshape it"))
 
@@ -140,6 +192,10 @@ _MUST_BE = {
     "zero": "a constant of zeros",
     "absent": "left out",
     "static": "without free axes",
+    "broadcast": "of a shape that broadcasts to that of the output",
+    "rank 0": "a scalar",
+    **{f"rank {rank}": f"of {rank} axes" for rank in (1, 2, 3, 4)},
+    **{f"rank {rank} or more": f"of {rank} axes or more" for rank in (1, 2, 3, 4)},
 }
 _MEND = {
     "constant": "Make it an initialiser",
@@ -147,19 +203,42 @@ _MEND = {
     "zero": "Make it an initialiser of zeros",
     "absent": "Write the operator out with others",
     "static": "Fix its shape",
+    **dict.fromkeys(("an axis", "different axes", "not negative", "positive"), "Use other values"),
 }
 
 
 def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
+    scope = site.scope
     if must_be in ("constant", "weights"):
-        return site.scope.is_constant(name, weights=must_be == "weights")
+        return scope.is_constant(name, weights=must_be == "weights")
     if must_be == "zero":
-        value = site.scope.value_of(name)
-        return site.scope.is_constant(name) and (value is None or not value.astype(bool).any())
-    shape = site.scope.shape_of(name)
+        value = scope.value_of(name)
+        return scope.is_constant(name) and (value is None or not value.astype(bool).any())
+    if must_be == "absent":
+        return False
+    if must_be in _VALUES:
+        value = scope.value_of(name)
+        return value is None or value.dtype.kind not in "iuf" or _VALUES[must_be](value, scope.shape_of(site.input(0)))
+    shape = scope.shape_of(name)
+    if shape is None:
+        return True
     if must_be == "static":
-        return shape is None or -1 not in shape
-    return must_be != "absent" and (shape is None or len(shape) == int(must_be.removeprefix("rank ")))
+        return -1 not in shape
+    if must_be == "one element":
+        return -1 in shape or math.prod(shape) == 1
+    if must_be == "broadcast":
+        output = scope.shape_of(site.node.output[0])
+        return output is None or broadcasts(shape, output)
+    _, rank, *or_more = must_be.split()
+    return len(shape) >= int(rank) if or_more else len(shape) == int(rank)
+
+
+_VALUES: dict[str, Callable[[NDArray[Any], tuple[int, ...] | None], bool]] = {
+    "positive": lambda value, data: bool((value > 0).all()),
+    "not negative": lambda value, data: bool((value >= 0).all()),
+    "different axes": lambda value, data: data is None or len({*(value.ravel() % max(len(data), 1))}) == value.size,
+    "an axis": lambda value, data: data is None or bool(((value >= -len(data)) & (value < len(data))).all()),
+}
 
 
 def _outputs(site: Site, table: Table) -> Iterator[Finding]:
@@ -169,4 +248,6 @@ def _outputs(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("output", what, "Remove the others, or compute them with other operators")
 
 
-_RULES = (_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _inputs, _outputs)
+_RULES: tuple[Callable[[Site, Table], Iterator[Finding]], ...] = (
+    *(_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs, _outputs),
+)

@@ -1,4 +1,4 @@
-"""The lint rules for single operators: recurrence, control flow, and those that a table cannot say.
+"""The lint rules for single operators that a table cannot say, control flow among them.
 
 Sources: onnx-tensorrt's importers (onnxOpImporters.cpp, onnxOpCheckers.cpp), and what TensorRT-RTX 1.7.1 was seen to do
 (tests/export/lint/test_linter.py repeats it).
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from drnn_export.lint.graph_view import Site, shape_of
+from drnn_export.lint.graph_view import Site
+from drnn_export.lint.recurrent_rules import RECURRENT_RULES
+from drnn_export.lint.scope import shape_of
 from drnn_export.lint.tables import Finding, Table
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]
@@ -17,30 +19,6 @@ _SHAPES = {  # inputs whose values decide a shape
     **dict.fromkeys(("Expand", "Reshape", "Tile", "TopK", "CumSum"), (1,)),
     **{"ConstantOfShape": (0,), "Pad": (1, 3), "Range": (0, 1, 2), "Resize": (3,), "Slice": (1, 2, 3, 4)},
 }
-
-
-def _layout(site: Site, table: Table) -> Iterator[Finding]:
-    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says."""
-    if site.attribute("layout") == 1:
-        what = "has layout=1, which TensorRT reads as time-major"
-        yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
-
-
-def _activations(site: Site, table: Table) -> Iterator[Finding]:
-    names = site.attribute("activations")
-    if not isinstance(names, list):
-        return
-    directions = 2 if site.attribute("direction") == "bidirectional" else 1
-    count = table.activations_per_direction[site.node.op_type]
-    if unknown := [name for name in names if name not in table.activations]:
-        known = ", ".join(sorted(table.activations))
-        yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {known}")
-    elif len(names) != count * directions:
-        what = f"{len(names)} activations are given for {directions} direction(s) of {count}"
-        yield site.error("activation", what, "Give one for each gate and direction")
-    elif names[:count] != names[-count:]:
-        what = "both directions of a bidirectional layer must have the same activations"
-        yield site.error("activation", what, "Use the same activations, or two layers of one direction")
 
 
 def _mod(site: Site, table: Table) -> Iterator[Finding]:
@@ -77,14 +55,47 @@ def _resize(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("attribute", f"nearest_mode={mode[1]} is not taken with {mode[0]}", "Use round_prefer_floor")
 
 
+_PADDED_KEYS = 6  # input
+
+
 def _attention(site: Site, table: Table) -> Iterator[Finding]:
     if site.input(3) and site.attribute("is_causal"):
         yield site.error("attribute", "is_causal=1 is not taken with a mask", "Put the causal part into the mask")
-    widths = [shape[-1] for name in (site.input(1), site.input(2)) if (shape := site.scope.shape_of(name))]
-    if len(set(widths)) > 1 and -1 not in widths:
-        yield site.error("input", f"K and V are of different widths, {widths[0]} and {widths[1]}", "Pad one of them")
-    what = "sizes and types without a kernel of their own are refused by the compiler"
-    yield site.finding("warning", "attention", what, "Build an engine early, or write attention as two products")
+    queries, keys, values = (site.scope.shape_of(site.input(index)) for index in range(3))
+    if keys and values and -1 not in (keys[-1], values[-1]) and keys[-1] != values[-1]:
+        what = f"K and V are of different widths, {keys[-1]} and {values[-1]}"
+        yield site.error("input", what, "Pad one of them")
+    if table.target != "tensorrt-rtx" or site.scope.type_of(site.input(0)) is None or not queries or not keys:
+        what = "sizes and types without a kernel of their own are refused by the compiler"
+        yield site.finding("warning", "attention", what, "Build an engine early, or write attention as two products")
+    elif problem := _no_kernel(site, queries, keys):
+        yield site.error("attention", f"the compiler has no kernel for {problem}", "Write attention as two products")
+
+
+def _no_kernel(site: Site, queries: tuple[int, ...], keys: tuple[int, ...]) -> str:
+    """Why TensorRT-RTX 1.7.1 does not compile an Attention, "" if it does; measured."""
+    kind, mask = site.scope.type_of(site.input(0)), site.input(3) and site.scope.type_of(site.input(3))
+    batch, steps, is_flat = queries[0], queries[-2], len(queries) == 3
+    heads, of_keys = (
+        (site.attribute("q_num_heads"), site.attribute("kv_num_heads")) if is_flat else (queries[1], keys[1])
+    )
+    if not heads or not of_keys:
+        return "an unknown number of heads"
+    if min(heads, of_keys) > 0 and heads % of_keys:
+        return f"{heads} heads of queries with {of_keys} of keys"
+    is_plain = is_flat and heads == of_keys and steps != 1 and not site.attribute("is_causal")
+    if not mask and (is_plain or site.input(_PADDED_KEYS)):
+        return ""
+    if kind == "FLOAT":
+        return "FLOAT"
+    if mask and mask not in ("BOOL", kind):
+        return f"a mask of {mask} with data of {kind}"
+    width = queries[-1] // heads if is_flat else queries[-1]
+    if 0 <= width <= 8 or width > 256:
+        return f"heads of {width} values: 9 to 256 are taken"
+    if batch == 1 and (heads == 1 or (steps == 1 and keys[-2] != 1)):
+        return "a single head or a single query, with a batch of one"
+    return ""
 
 
 def _if(site: Site, table: Table) -> Iterator[Finding]:
@@ -102,19 +113,34 @@ def _if(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def _loop(site: Site, table: Table) -> Iterator[Finding]:
-    """A Loop without a condition: the parser does not register the condition that the body is given."""
+    """A Loop without a trip count or a condition, and states that change their size."""
     body = next((a.g for a in site.node.attribute if a.name == "body"), None)
-    if body is None or site.input(1) or len(body.input) < 2:
+    if body is None or len(body.input) < 2 or not body.output:
         return
-    if any(body.input[1].name in node.input for node in body.node):
+    if not site.input(1) and any(body.input[1].name in node.input for node in body.node):
+        # which the parser does not register
         what = "it has no condition, and its body reads the condition, which the parser then does not know"
         yield site.error("loop-condition", what, "Give it an initialiser of value true as its condition")
+    if not site.input(0) and len(body.output) > len(body.input) - 1:
+        what = "it collects outputs and has no trip count, which decides their size"
+        yield site.error("loop-size", what, "Give it the largest number of trips")
+    for before, after in zip(body.input[2:], body.output[1:], strict=False):
+        sizes = [shape_of(value.type) for value in (before, after) if value.type.tensor_type.HasField("shape")]
+        if len(sizes) == 2 and (len(sizes[0]) != len(sizes[1]) or any(map(_grows, *sizes))):
+            what = f"the state {before.name!r} is {list(sizes[0])} before a trip and {list(sizes[1])} after it"
+            yield site.error("loop-size", what, "Keep its size, for example in a buffer that is filled")
 
 
-def _one_row_gru(site: Site, table: Table) -> Iterator[Finding]:
-    shape = site.scope.shape_of(site.input(0))
-    if shape and len(shape) == 3 and shape[1] == 1 and not site.attribute("linear_before_reset"):
-        yield from _one_row(site, table)
+def _grows(before: int, after: int) -> bool:
+    return -1 not in (before, after) and before != after
+
+
+def _loop_size(site: Site, table: Table) -> Iterator[Finding]:
+    """A size inside a loop that depends on the trip."""
+    names = [site.input(index) for index in _SHAPES[site.node.op_type]]
+    if odd := [name for name in names if name and site.scope.is_of_loop(name)]:
+        what = f"input {odd[0]!r} decides a size and differs from trip to trip"
+        yield site.error("loop-size", what, "Use Gather for one element, or sizes that stay")
 
 
 def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
@@ -124,7 +150,7 @@ def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def _one_row(site: Site, table: Table) -> Iterator[Finding]:
-    """Seen with four hidden units, for GRU and for Scan of gated cells, and not with eight."""
+    """Seen for Scan of gated cells with four hidden units, and not with eight."""
     if table.target == "tensorrt-rtx":
         what = "a recurrence of one row, for which the compiler has been seen not to end at small widths"
         yield site.finding("warning", "one-row", what, "Build with a time limit, or with a batch of two")
@@ -138,17 +164,15 @@ def _shape_input(site: Site, table: Table) -> Iterator[Finding]:
 
 
 OPERATOR_RULES: dict[str, tuple[_Rule, ...]] = {
-    **dict.fromkeys(_SHAPES, (_shape_input,)),
+    **dict.fromkeys(_SHAPES, (_shape_input, _loop_size)),
     "Attention": (_attention,),
     "Einsum": (_einsum,),
-    "GRU": (_layout, _activations, _one_row_gru),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), RECURRENT_RULES),
     "If": (_if,),
-    "LSTM": (_layout, _activations),
     "Loop": (_loop, _one_row_state),
     "Mod": (_mod,),
-    "RNN": (_layout, _activations),
-    "Range": (_range, _shape_input),
-    "Resize": (_resize, _shape_input),
+    "Range": (_range, _shape_input, _loop_size),
+    "Resize": (_resize, _shape_input, _loop_size),
     "Scan": (_one_row_state,),
-    "TopK": (_top_k, _shape_input),
+    "TopK": (_top_k, _shape_input, _loop_size),
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from drnn_export.lint.graph_view import type_name
+from drnn_export.lint.scope import type_name
 from drnn_export.lint.tables import Finding, Table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def weight_findings(graph: onnx.GraphProto, table: Table, folder: Path) -> Itera
     """Check every initialiser of a graph.
 
     Args:
-        graph: The graph.
+        graph: The graph of a model.
         table: What the target takes.
         folder: The folder of the model's external data.
 

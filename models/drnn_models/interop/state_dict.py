@@ -1,26 +1,21 @@
-"""`import_file`: a network that other PyTorch code trained, from its file to a checkpoint of this project."""
+"""The weights of other PyTorch code out of a file, and what the file says beside them. Nothing in it is executed."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, Checkpoint, load_plain, save_checkpoint, to_numpy
-from drnn_models.interop.convert import Choices, Imported, import_weights
-from drnn_models.interop.layouts import Layout, shown
-
-_CONTAINERS = ("state_dict", "model_state_dict", "model")  # where training scripts keep the state dict
-_TAKE_OUT = (
-    "import sys, torch; x = torch.load(sys.argv[1], weights_only=False); "
-    "torch.save(x['state_dict'] if isinstance(x, dict) else x.state_dict(), 'weights.pt')"
-)
+from drnn_models.checkpoint import FORMAT, STATE_DICTS, load_plain, to_arrays
+from drnn_models.file_kinds import is_safetensors, refuse_other_kinds, take_out_advice
+from drnn_models.interop.layouts import own_prefix, shown
+from drnn_models.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,47 +25,12 @@ class StateDict:
     Attributes:
         arrays: Name -> array.
         dilations: What the file says of them beside the weights, if anything.
+        spec: What the file says of the whole network: of a `DilatedRNN` its spec, if it was saved with it.
     """
 
     arrays: dict[str, NDArray[Any]]
     dilations: tuple[int, ...] | None = None
-
-
-def import_file(path: Path, output: Path, layout: Layout, choices: Choices, *, force: bool = False) -> Imported:
-    """Import a network that other PyTorch code trained, from file to file.
-
-    Args:
-        path: The file with its weights.
-        output: The checkpoint to write.
-        layout: How the names of the weights are written.
-        choices: What the weights do not say.
-        force: Whether `output` may be replaced.
-
-    Returns:
-        The network.
-
-    Raises:
-        InputError: The file cannot be imported, or `output` exists and `force` is not set.
-    """
-    if output.exists() and path.exists() and output.samefile(path):
-        raise InputError(f"{output} is the file to import", "Choose another --output.")
-    if output.exists() and not force:
-        raise InputError(f"{output} exists already", "Choose another --output, or replace it with --force.")
-    state = read_state_dict(path)
-    from_file = choices.dilations is None and layout == "neuralforecast" and state.dilations is not None
-    if from_file:
-        choices = dataclasses.replace(choices, dilations=state.dilations)
-    try:
-        imported = import_weights(state.arrays, layout, choices)
-    except InputError as error:
-        advice = error.fix or "Correct the options, see drnn-deploy import --help, or save the state dict again."
-        raise InputError(f"{path}: {error.message}", advice) from error
-    if from_file:
-        imported.notes.append("dilations are those that the file says; others: --dilations")
-    options = {name: value for name, value in dataclasses.asdict(choices).items() if value not in (None, ())}
-    provenance = {"imported_from": layout, "file": path.name, "options": options}
-    save_checkpoint(output, Checkpoint(imported.spec, imported.weights, provenance=provenance))
-    return imported
+    spec: ModelSpec | None = None
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -83,20 +43,25 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         InputError: The file is anything else.
     """
-    if _is_safetensors(path):
+    if is_safetensors(path):
         return _read_safetensors(path)
-    take_out = f"If you trust its maker, take the weights out there: python -c {shlex.quote(_TAKE_OUT)} "
-    data = load_plain(path, if_objects=f"{take_out}{shlex.quote(str(path))}\nThen import weights.pt.")
+    refuse_other_kinds(path)
+    data = load_plain(path, if_objects=take_out_advice(path))
     if isinstance(data, dict) and data.get("format") == FORMAT:
         raise InputError(f"{path} is a drnn-deploy checkpoint already", f"Type: drnn-export {path}")
-    return StateDict(_arrays(path, _state_dict(path, data)))
+    state = _state_dict(path, data)
+    return StateDict(_arrays(path, state), spec=_stored_spec(path, state))
 
 
 def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
     if isinstance(data, Mapping):
-        for container in _CONTAINERS:
-            if isinstance(inner := data.get(container), Mapping):
-                return inner
+        inner = {name: data[name] for name in STATE_DICTS if isinstance(data.get(name), Mapping)}
+        if len(inner) > 1:
+            raise InputError(
+                f"{path} holds several state dicts: {shown(inner)}", "Save the one that is meant alone: torch.save(...)"
+            )
+        if inner:
+            return next(iter(inner.values()))
         if data and all(not isinstance(value, Mapping) for value in data.values()):
             return data
     keys = f"a dict with {shown(map(str, data))}" if isinstance(data, Mapping) else f"a {type(data).__name__}"
@@ -108,7 +73,9 @@ def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
 
 def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
-        return {str(name): to_numpy(name, value) for name, value in state.items()}
+        if other := [name for name in state if not isinstance(name, str)]:
+            raise InputError(f"{other[0]!r:.80} is no name of a weight")
+        return to_arrays(state)
     except InputError as error:
         raise InputError(
             f"{path}: {error.message}",
@@ -116,24 +83,28 @@ def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Whether the file starts like one: eight bytes of length, then a JSON object. The format has no magic number."""
+def _stored_spec(path: Path, state: Mapping[Any, object]) -> ModelSpec | None:
+    """The spec that `DilatedRNN` puts into its state dict's metadata, which torch.save keeps."""
+    metadata = getattr(state, "_metadata", None)
+    module = own_prefix([str(name) for name in state]).removesuffix(".")
+    own = metadata.get(module) if isinstance(metadata, Mapping) else None
+    if not isinstance(own, Mapping) or "spec" not in own:
+        return None
     try:
-        with path.open("rb") as file:
-            start, size = file.read(9), path.stat().st_size
-    except OSError:  # which `load_plain` explains
-        return False
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < size
+        return ModelSpec.from_json(parse_json(own["spec"]))
+    except (InputError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: the spec in its metadata cannot be read: {error}", "Save it again.") from error
 
 
 def _read_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError, safe_open
 
     try:
+        bounds.check_safetensors(path, bounds.UNPACKED)
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, bounds.TooLargeError) as error:
         raise InputError(
             f"{path} cannot be read as a safetensors file: {error}",
             "It is damaged or cut short: copy or save it again.",

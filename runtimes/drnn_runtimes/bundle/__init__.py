@@ -1,18 +1,9 @@
 """Bundles: the folder that an export writes and every runtime reads. Needs no torch."""
 
-from drnn_runtimes.bundle.bundle import (
-    FORMAT,
-    GOLDEN,
-    MANIFEST,
-    PARITY,
-    WEIGHTS,
-    Bundle,
-    EngineInfo,
-    GraphInfo,
-    manifest_checksum,
-    manifest_schema,
-)
+from drnn_runtimes.bundle.bundle import GOLDEN, PARITY, WEIGHTS, Bundle
 from drnn_runtimes.bundle.golden import GoldenCase
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.manifest import FORMAT, MANIFEST, manifest_checksum, manifest_schema
 
 __all__ = [
     "FORMAT",

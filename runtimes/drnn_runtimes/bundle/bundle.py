@@ -12,80 +12,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
-from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from drnn_core.bounds import UNPACKED, check_safetensors, shown_bytes
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
-from drnn_core.plain_data import parse_json, schema_error, shipped_json
-from drnn_core.types import Emission, Form, NamedGraph, Precision, TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
-from drnn_runtimes.bundle.golden import REBUILD, GoldenCase, read_golden
+from drnn_runtimes.bundle.cost import most_graph_bytes, most_weight_bytes
+from drnn_runtimes.bundle.golden import GoldenCase, read_golden
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
-FORMAT = "drnn-deploy-bundle/1"
-_SCHEMA = "drnn_runtimes.bundle", "manifest.schema.json"
-MANIFEST, GOLDEN, WEIGHTS, PARITY = "manifest.json", "golden.npz", "weights.safetensors", "parity.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class GraphInfo(NamedGraph):
-    """One ONNX graph of a bundle.
-
-    Attributes:
-        file: Its name in the bundle.
-        form: Whole sequences, chunks or single steps.
-        emission: How the network was written as nodes.
-        pruned: Whether it leaves out steps that cannot reach the output.
-        steps: Time steps of one run.
-        batch: Sequences of one run; None for any number.
-        precision: Of matrix products.
-        opset: The version of ONNX's operators.
-        nodes: The number of nodes.
-        inputs: The edges that it reads.
-        outputs: The edges that it writes.
-        states: Names of (input, output) pairs that carry the state.
-        ring: Whether only what changes of a delay line goes in and out, the line being longer than the chunk.
-        delay: Steps between an input and its output.
-        profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
-            graph of one batch.
-    """
-
-    file: str
-    form: Form
-    emission: Emission
-    pruned: bool
-    steps: int
-    batch: int | None
-    precision: Precision
-    opset: int
-    nodes: int
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    states: tuple[tuple[str, str], ...] = ()
-    ring: bool = False
-    delay: int = 0
-    profile: tuple[int, int, int] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class EngineInfo:
-    """One engine of a bundle.
-
-    Attributes:
-        file: The engine.
-        sidecar: Its description.
-        graph: The ONNX file that it was built from.
-        runtime: The runtime that loads it.
-    """
-
-    file: str
-    sidecar: str
-    graph: str
-    runtime: str
+_MOST_ENGINE, _MOST_OTHER = 4 << 30, 64 << 20  # bytes of a file
+GOLDEN, WEIGHTS, PARITY = "golden.npz", "weights.safetensors", "parity.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +41,7 @@ class Bundle:
         engines: Its engines.
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
+        emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
     """
 
     folder: Path
@@ -109,6 +51,7 @@ class Bundle:
     engines: tuple[EngineInfo, ...]
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
+    emitter: int = 0
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
@@ -122,15 +65,16 @@ class Bundle:
             InputError: The manifest or a file is missing, damaged or edited.
             EngineError: An engine or its sidecar is.
         """
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         bundle = cls(
             folder=folder,
-            spec=_spec(folder, manifest),
-            task=manifest["task"],
-            graphs=tuple(_graph(entry) for entry in manifest["graphs"]),
-            engines=tuple(EngineInfo(**entry) for entry in manifest["engines"]),
-            files={name: entry["sha256"] for name, entry in manifest["files"].items()},
-            versions=manifest["versions"],
+            spec=manifest.spec,
+            task=manifest.task,
+            graphs=manifest.graphs,
+            engines=manifest.engines,
+            files={name: file.sha256 for name, file in manifest.files.items()},
+            versions=manifest.versions,
+            emitter=manifest.emitter,
         )
         bundle._check_files(verify)
         return bundle
@@ -165,8 +109,9 @@ class Bundle:
         from safetensors.numpy import load_file
 
         try:
+            check_safetensors(self.path(WEIGHTS), most_weight_bytes(self.spec))
             return check_weights(self.spec, load_file(self.path(WEIGHTS)))
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise InputError(f"cannot read {self.path(WEIGHTS)}: {error}", REBUILD) from error
         except InputError as error:
             raise InputError(f"{self.path(WEIGHTS)}: {error.message}", REBUILD) from error
@@ -178,7 +123,7 @@ class Bundle:
         Raises:
             InputError: The file is damaged.
         """
-        return read_golden(self.path(GOLDEN))
+        return read_golden(self.path(GOLDEN), self.spec, self.graphs)
 
     def _check_files(self, verify: bool) -> None:
         of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
@@ -189,55 +134,19 @@ class Bundle:
             path, damaged = self.path(name), EngineError if name in of_engines else InputError
             if not path.is_file():
                 raise damaged(f"{path} is missing from the bundle", REBUILD)
+            check_inside(self.folder, path)
+            if (size := path.stat().st_size) > (most := self._most_bytes(name)):
+                raise damaged(f"{path} has {shown_bytes(size)}, more than {shown_bytes(most)}", REBUILD)
             if verify and sha256(path) != expected:
                 raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", REBUILD)
 
-
-def manifest_schema() -> dict[str, Any]:
-    """The JSON schema of `manifest.json`."""
-    schema: dict[str, Any] = shipped_json(*_SCHEMA)
-    return schema
-
-
-def manifest_checksum(manifest: Mapping[str, Any]) -> str:
-    """The sha256 of a manifest's entries without `checksum`. It shows edits and damage, not forgery."""
-    entries = {name: value for name, value in manifest.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
-        )
-    try:
-        manifest: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}", REBUILD) from error
-    if wrong := schema_error(manifest, *_SCHEMA):
-        raise InputError(f"{path}: {wrong.json_path}: {wrong.message}", REBUILD)
-    for name in manifest["files"]:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise InputError(f"{path}: the file name {name!r} points outside the bundle", REBUILD)
-    if manifest["checksum"] != manifest_checksum(manifest):
-        raise InputError(f"{path} was changed after the export: its checksum differs", REBUILD)
-    return manifest
-
-
-def _spec(folder: Path, manifest: Mapping[str, Any]) -> ModelSpec:
-    try:
-        return ModelSpec.from_json(manifest["spec"])
-    except InputError as error:
-        raise InputError(f"{folder / MANIFEST}: {error.message}", REBUILD) from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"it holds {name}")
-
-
-def _graph(entry: Mapping[str, Any]) -> GraphInfo:
-    tensors = {side: tuple(map(TensorInfo.from_json, entry[side])) for side in ("inputs", "outputs")}
-    states = tuple((name, after) for name, after in entry["states"])
-    profile = None if entry["profile"] is None else tuple(entry["profile"])
-    return GraphInfo(**{**entry, **tensors, "states": states, "profile": profile})
+    def _most_bytes(self, name: str) -> int:
+        """The largest size that a file of its kind can have."""
+        for graph in self.graphs:
+            if name == graph.file:
+                return most_graph_bytes(self.spec, graph)
+        if name == WEIGHTS:
+            return most_weight_bytes(self.spec)
+        if name == GOLDEN:
+            return UNPACKED
+        return _MOST_ENGINE if any(name == engine.file for engine in self.engines) else _MOST_OTHER

@@ -13,11 +13,22 @@ from drnn_core.environment import installed_versions, package_version
 from drnn_core.files import sha256
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
-from drnn_runtimes.bundle.bundle import FORMAT, MANIFEST, WEIGHTS, EngineInfo, GraphInfo, manifest_checksum
+from drnn_runtimes.bundle.bundle import WEIGHTS
+from drnn_runtimes.bundle.fit import check_manifest
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.manifest import FORMAT, MANIFEST, manifest_checksum
 
 
 def write_weights(folder: Path, weights: Weights) -> None:
-    """Write the weights that the runtimes `reference` and `torch` run."""
+    """Write the weights that the runtimes `reference` and `torch` run.
+
+    Args:
+        folder: The bundle, which exists.
+        weights: Tensor name -> float32 array, as `NetworkSpec.weight_shapes` says.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     from safetensors.numpy import save
 
     (folder / WEIGHTS).write_bytes(save(dict(weights)))  # its save_file hides why a disk cannot be written
@@ -29,6 +40,8 @@ def write_manifest(
     task: Mapping[str, Any],
     graphs: Sequence[GraphInfo],
     engines: Sequence[EngineInfo] = (),
+    *,
+    emitter: int = 0,
 ) -> None:
     """Write the manifest over everything else that is in the folder; `Bundle.open` reads it.
 
@@ -38,7 +51,12 @@ def write_manifest(
         task: What the network was trained for; empty where unknown.
         graphs: The ONNX files in the folder.
         engines: The engines in the folder.
+        emitter: The revision of the emitter that wrote the graphs (`drnn_export.emitter.revision`); 0 for none.
+
+    Raises:
+        InputError: They do not fit together, or a run of a graph would take too much (`drnn_runtimes.bundle.fit`).
     """
+    check_manifest(spec, graphs, engines)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -56,5 +74,7 @@ def write_manifest(
             **installed_versions(("numpy", "onnx")),
         },
     }
+    if emitter:
+        manifest["emitter"] = emitter
     manifest["checksum"] = manifest_checksum(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -31,6 +31,9 @@ PROVIDERS: dict[Device, str] = {
 }
 GPU_FIX = "Run on a machine with an NVIDIA GPU and driver, with onnxruntime-gpu, CUDA and cuDNN installed."
 RECORD = "session.record_ep_graph_assignment_info"
+# Weights in int8 are made float32 when a session opens, once. Otherwise each run does it; and a product of float32 with
+# such a matrix may become one that rounds the other factor, too: on the CPU, MatMulNBits of accuracy level 4.
+WEIGHTS_ONLY = "session.disable_quant_qdq"
 TF32 = "NVIDIA_TF32_OVERRIDE"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
 MOST_ENGINES = 64  # of ONNX Runtime's own in the cache
@@ -48,11 +51,19 @@ def missing_tensorrt() -> tuple[str, ...]:
 
 
 def provider_settings(device: Device, graph: GraphInfo, sha256: str) -> dict[str, str]:
-    """The options of a provider for a graph, whose file has this digest.
+    """The options of a provider for a graph.
 
     CUDA: without TF32. TensorRT: float16 and bfloat16 only for graphs that are of them, no int8; engines are kept in a
     folder for this graph's bytes alone, because ONNX Runtime tells engines apart by names of nodes and not by weights;
     the batch profile of the bundle. See onnxruntime.ai, TensorRT Execution Provider, Configurations.
+
+    Args:
+        device: Whose provider, as in `PROVIDERS`.
+        graph: Its precision and the batch range of its profile count.
+        sha256: The digest of the graph's file, 64 hexadecimal digits.
+
+    Returns:
+        Option -> value, both as ONNX Runtime spells them; empty for the CPU.
     """
     if device == "cuda":
         return {"use_tf32": "0"}
@@ -98,10 +109,15 @@ def _without_tf32() -> Iterator[None]:
 
 
 def elsewhere(session: Any, provider: str) -> list[str] | None:
-    """The nodes that are not on `provider`, each as: name (operator) on the provider it landed on.
+    """The nodes that are not on `provider`, after ONNX Runtime's basic optimisations.
 
-    session: opened with `RECORD` as "1". None where ONNX Runtime does not tell, which is before 1.24: there a session
-    of one provider with `NO_FALLBACK` is the only proof. The nodes are those after the basic optimisations.
+    Args:
+        session: An `onnxruntime.InferenceSession` opened with `RECORD` as "1".
+        provider: The execution provider that all nodes should be on.
+
+    Returns:
+        Each as: name (operator) on the provider it landed on. None where ONNX Runtime does not tell, which is before
+        1.24: there a session of one provider with `NO_FALLBACK` is the only proof.
     """
     ask = getattr(session, "get_provider_graph_assignment_info", None)
     if ask is None:
@@ -118,9 +134,15 @@ def elsewhere(session: Any, provider: str) -> list[str] | None:
 
 
 def check_placement(session: Any, provider: str, what: str) -> None:
-    """Raise `RuntimeUnavailableError`, naming nodes, unless the session has `provider` and every node is on it.
+    """Check that a session has `provider` and that every node is on it.
 
-    session: as for `elsewhere`. what: the runtime and graph, for the message.
+    Args:
+        session: As for `elsewhere`.
+        provider: As for `elsewhere`.
+        what: The runtime and graph, for the message.
+
+    Raises:
+        RuntimeUnavailableError: It has not, or nodes are elsewhere; the message names them.
     """
     if session.get_providers()[0] != provider:
         raise RuntimeUnavailableError(f"{what} fell back to {session.get_providers()[0]}", GPU_FIX)
@@ -129,7 +151,12 @@ def check_placement(session: Any, provider: str, what: str) -> None:
 
 
 def describe(wrong: list[str], provider: str) -> str:
-    """One sentence on the nodes of `elsewhere`."""
+    """One sentence on the nodes of `elsewhere`, of which it names the first few.
+
+    Args:
+        wrong: What `elsewhere` gave.
+        provider: The execution provider that they are not on.
+    """
     more = f" and {len(wrong) - _SHOWN:,} more" if len(wrong) > _SHOWN else ""
     return f"{len(wrong):,} nodes did not land on {provider}: {', '.join(wrong[:_SHOWN])}{more}"
 
@@ -144,7 +171,7 @@ def _engine_folder(graph: GraphInfo, sha256: str) -> Path:
     with contextlib.suppress(OSError):  # a cache that cannot be written to: TensorRT says so itself
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        for old in sorted(kept.iterdir(), key=lambda each: each.stat().st_mtime)[:-MOST_ENGINES]:
+        for old in sorted(kept.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-MOST_ENGINES]:
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
@@ -165,8 +192,8 @@ def _profile(graph: GraphInfo) -> dict[str, str]:
 @functools.cache
 def _linked() -> tuple[str, ...]:
     """The names under which the provider asks for TensorRT's libraries, read from its own file."""
-    found = importlib.util.find_spec("onnxruntime")
-    folders = found.submodule_search_locations if found else None
+    spec = importlib.util.find_spec("onnxruntime")
+    folders = spec.submodule_search_locations if spec else None
     files = [Path(folder) / "capi" / "libonnxruntime_providers_tensorrt.so" for folder in folders or ()]
     names = {name for file in files if file.is_file() for name in _LINKED.findall(file.read_bytes())}
     return tuple(sorted(name.decode() for name in names))
@@ -174,8 +201,8 @@ def _linked() -> tuple[str, ...]:
 
 def _loads(library: str) -> bool:
     """Whether the library is among the system's, or among those that pip installs as the package tensorrt_libs."""
-    found = importlib.util.find_spec("tensorrt_libs")
-    folders = list(found.submodule_search_locations or ()) if found else []
+    spec = importlib.util.find_spec("tensorrt_libs")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
     for path in (library, *(str(Path(folder) / library) for folder in folders)):
         with contextlib.suppress(OSError):
             ctypes.CDLL(path)

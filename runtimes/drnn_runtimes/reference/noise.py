@@ -1,7 +1,7 @@
 """What an arithmetic's own rounding does to a network: how far results spread when every operation rounds at random.
 
 One computation in float32 is one sample of the rounding error, and may be lucky. So the reference's loop runs several
-times at once in float64, and every product, sum and activation is off by a random share of the arithmetic's spacing
+times at once, and every product, sum and activation is off by a random share of the arithmetic's spacing
 (Monte Carlo arithmetic). A part of each error is new at every operation, as rounding is. The other parts stay the same
 for the whole sequence, one for each unit and one for all of them: a runtime's tanh may give small values 0.8 spacings
 too small on the mean, which adds up where independent errors would cancel.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -21,11 +22,9 @@ from drnn_core.types import FLOAT64, PRECISIONS, Precision
 from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, Rounding, run_reference
-from drnn_runtimes.reference.low_precision import dequantised, rounding_product
+from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
 
-_SAMPLES = (
-    8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n / k**2)**(n/2)
-)
+_SAMPLES = 8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n/k**2)**(n/2)
 _FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
 _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
@@ -61,6 +60,8 @@ class Answer:
             an output has no more noise than a number of its size: one that does not depend on the input.
         every_noise: Of fp32 at every step, whatever the head answers, (T, outputs).
         every_signal: The same of the signal, (outputs,).
+        narrow_outputs: Precision -> what float64 makes of the weights that its graphs hold, of those but fp32. Their
+            noise is held against these.
     """
 
     outputs: NDArray[np.float64]
@@ -69,6 +70,7 @@ class Answer:
     signal: NDArray[np.float64]
     every_noise: NDArray[np.float64]
     every_signal: NDArray[np.float64]
+    narrow_outputs: dict[str, NDArray[np.float64]]
 
 
 def answer(
@@ -95,11 +97,16 @@ def answer(
     noises = {"fp32": noise[steps], FLOAT64: noise[steps] * _FINER}
     if np.any(noise[steps] > _LINEAR * signal):  # so large that it is no measure of what smaller roundings do
         noises[FLOAT64] = estimate_noise(every, weights, inputs, right, FLOAT64).outputs[steps]
+    narrow_outputs: dict[str, NDArray[np.float64]] = {}
     for precision in sorted({*precisions} - {"fp32"}):
-        narrow = estimate_noise(every, weights, inputs, right, precision).outputs
+        held = graph_weights(weights, precision)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = run_reference(every, held, inputs)
+        narrow_outputs[precision] = rounded.outputs[:, steps].astype(np.float64)
+        narrow = estimate_noise(every, held, inputs, rounded, precision).outputs
         noises[precision] = np.maximum(noise, narrow)[steps]
     every_signal = _signal(right.outputs, noise, weights["head.bias"])
-    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal)
+    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal, narrow_outputs)
 
 
 def _signal(outputs: Array, noise: NDArray[np.float64], bias: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -121,11 +128,11 @@ def estimate_noise(
     *,
     state: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> Noise:
-    """Estimate what the rounding of a precision does to a network on these inputs. The same on every machine.
+    """Estimate what the rounding of a precision does to a network on these inputs.
 
     Args:
         spec: The network.
-        weights: Its weights.
+        weights: What `graph_weights` gives.
         inputs: (N, T, C) or tokens (N, T).
         right: What float64 makes of them. Where it has a trace, that has its noise too.
         precision: A precision of graphs (`drnn_core.types.PRECISIONS`), or `FLOAT64`.
@@ -134,10 +141,8 @@ def estimate_noise(
     Returns:
         The noise; infinite where numbers are beyond what the precision holds.
     """
-    if precision != FLOAT64 and PRECISIONS[precision].weights_only:
-        return _of_weights(spec, weights, inputs, right, state)
     kept = _different(inputs) if state is None else np.arange(len(inputs))
-    samples = min(_SAMPLES, max(_FEWER, _ROWS // len(kept))) if precision in (FLOAT64, "fp32") else _FEWER
+    samples = min(_SAMPLES, max(_FEWER, _ROWS // len(kept)))
     rows = np.tile(kept, samples)
     states = None if state is None else {name: line[rows] for name, line in state.items()}
     product, rounded = _arithmetic(spec, len(rows), precision)
@@ -157,23 +162,6 @@ def estimate_noise(
     return Noise(outputs, trace)
 
 
-def _of_weights(
-    spec: ModelSpec,
-    weights: Weights,
-    inputs: NDArray[np.generic],
-    right: Reference,
-    state: Mapping[str, NDArray[np.generic]] | None,
-) -> Noise:
-    """The error of rounded weights, which every computation has alike: the largest, for all steps and outputs."""
-    found = run_reference(spec, dequantised(weights), inputs, state, traced=bool(right.trace))
-
-    def largest(value: Array, exact: Array) -> NDArray[np.float64]:
-        return np.full(exact.shape[1:], np.abs(value - exact).max())
-
-    trace = {name: largest(found.trace[name], exact) for name, exact in right.trace.items()}
-    return Noise(largest(found.outputs, right.outputs), trace)
-
-
 def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
     """The sequences without those that are there twice."""
     return np.sort(np.unique(inputs, axis=0, return_index=True)[1])
@@ -182,23 +170,32 @@ def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
 def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64"]) -> tuple[Product, Rounding]:
     """Products, and all other operations, of an arithmetic that rounds at random."""
     if precision == FLOAT64:
-        rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps))
+        rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps), kind=np.float64)
         return np.matmul, rounded
-    rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing, np.float32)
     info = PRECISIONS[precision]
-    if precision == "fp32":
-        return np.matmul, rounded
-    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4, np.float32)
-    return (lambda x, w: narrow(dithered(x), w)), rounded
+    if precision == "fp32" or info.weights_only:
+        return np.matmul, _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
+    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4, info.largest)
+    in_operators = "fused" not in info.refused  # which are narrow inside, too
+    inside = dithered if in_operators else _Jitter(spec, rows, PRECISIONS["fp32"].spacing, info.largest)
+    return (lambda x, w: narrow(dithered(x), w)), inside
 
 
 class _Jitter:
     """Makes every value wrong by at most three spacings, each row in its own way.
 
-    One is the same for the whole row: up or down. One belongs to the unit. One is new every time.
+    One is the same for the whole row: up or down. One belongs to the unit. One is new every time. What a type holds,
+    up to `largest`, stays something that it holds.
     """
 
-    def __init__(self, spec: ModelSpec, rows: int, spacing: float, kind: type[np.floating[Any]] = np.float64) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        rows: int,
+        spacing: float,
+        largest: float = math.inf,
+        kind: type[np.floating[Any]] = np.float32,
+    ) -> None:
         random = np.random.default_rng(0)  # the same network has the same golden data
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
         every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
@@ -206,11 +203,14 @@ class _Jitter:
         factors = [
             (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, widest)))).astype(kind) for _ in range(_FACTORS)
         ]
-        self._turns = itertools.cycle(factors)
+        self._turns, self._largest = itertools.cycle(factors), largest
 
     def __call__(self, value: Array) -> Array:
         jittered: Array = value * next(self._turns)[:, : value.shape[1]]
-        return jittered
+        if self._largest == math.inf:
+            return jittered
+        within = np.abs(value) <= self._largest
+        return np.where(within, np.clip(jittered, -self._largest, self._largest), jittered)
 
 
 def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:

@@ -32,8 +32,7 @@ class ReferenceRuntime(StreamingRuntime):
         return LAYER_BY_LAYER if graph.delay else ""
 
     @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:
-        """Open a session over the bundle's weights."""
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[ReferenceSession]:
         yield ReferenceSession(bundle, graph)
 
 

@@ -127,6 +127,14 @@ class _Ring:
 
 
 def output_array(graph: GraphInfo, batch: int) -> NDArray[Any]:
-    """Room for the graph's output."""
+    """Room for the graph's output, zeros at first.
+
+    Args:
+        graph: A graph with state.
+        batch: B, in place of the output's first axis.
+
+    Returns:
+        (B, ...) of the output's other axes and dtype.
+    """
     (output,) = (tensor for tensor in graph.outputs if tensor.name == "output")
     return np.zeros((batch, *output.shape[1:]), output.dtype)

@@ -22,7 +22,15 @@ def line_name(state: str) -> str:
 
 
 def zero_states(graph: GraphInfo, batch: int) -> dict[str, NDArray[np.float32]]:
-    """The graph's state inputs at the start of a sequence."""
+    """The graph's state inputs at the start of a sequence.
+
+    Args:
+        graph: A graph with state.
+        batch: B, in place of the states' first axis.
+
+    Returns:
+        Name of the input -> zeros, (B, rows, width) float32.
+    """
     names = {name for name, _ in graph.states}
     tensors = [tensor for tensor in graph.inputs if tensor.name in names]
     return {tensor.name: np.zeros((batch, *tensor.shape[1:]), np.float32) for tensor in tensors}

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.session import Session
+from drnn_runtimes.session import Session, beyond_range
 from drnn_runtimes.streaming.buffers import Lines, Rings
 from drnn_runtimes.streaming.state import StreamState
+
+_BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
 
 
 class Stream:
@@ -51,7 +53,8 @@ class Stream:
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
-        self._finite = np.zeros(self._input.shape, np.bool_)
+        self._sizes = np.zeros_like(self._input)
+        self._range = np.float32(graph.range)
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
@@ -91,8 +94,8 @@ class Stream:
             late, and those of a row that was reset by itself are NaN until then.
 
         Raises:
-            InputError: The samples have another type, shape or rate, hold NaN, infinity or tokens beyond the
-                vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
+            InputError: The samples have another type, shape or rate, hold NaN, numbers beyond the graph's range or
+                tokens beyond the vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
         with self._exclusive():
             self._check(samples, rate)
@@ -155,15 +158,11 @@ class Stream:
         """Go on where `state` was taken, perhaps on another runtime or with another chunk length.
 
         Raises:
-            InputError: The state is of another model or batch, or holds more waiting samples than fit this graph's
-                chunk. Nothing is changed.
+            InputError: The state is of another model, batch or shape, holds what is no sample or not finite, or more
+                waiting samples than fit this graph's chunk. Nothing is changed.
         """
         with self._exclusive():
-            shapes = {name: line.shape for name, line in self._memory.lines().items()}
-            state.check(self._model, shapes, self._batch)
-            if state.waiting.shape[1] >= self._graph.steps:
-                what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
-                raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
+            self._check_state(state)
             self._memory.set_lines(state.lines)
             self._late = self._graph.delay
             self._waiting, self._steps = state.waiting.shape[1], state.steps
@@ -173,7 +172,7 @@ class Stream:
         """Write `state()` to a file, whole or not at all.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: The file cannot be written, or the state is not finite.
         """
         self.state().save(path)
 
@@ -183,7 +182,8 @@ class Stream:
         Raises:
             InputError: The file is damaged or no state, or `restore` refuses it.
         """
-        self.restore(StreamState.load(path))
+        room = self._input.nbytes + sum(line.nbytes for line in self._memory.lines().values())
+        self.restore(StreamState.load(path, room + _BESIDE))
 
     def close(self) -> None:
         """End the stream; it takes no more samples."""
@@ -225,6 +225,18 @@ class Stream:
         self._memory.set_lines(lines)
         self._late = self._graph.delay
 
+    def _check_state(self, state: StreamState) -> None:
+        """Refuse what `restore` refuses. Waiting samples are as good as those that are pushed."""
+        shapes = {name: line.shape for name, line in self._memory.lines().items()}
+        state.check_for(self._model, shapes, self._batch)
+        try:
+            self._check(state.waiting, None)
+        except InputError as error:
+            raise InputError(f"the state's waiting {error.message}", error.fix) from error
+        if state.waiting.shape[1] >= self._graph.steps:
+            what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
+            raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
+
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input
         if not (
@@ -240,14 +252,17 @@ class Stream:
         if isinstance(self._spec.input, Tokens):
             if samples.size and not 0 <= samples.min() <= samples.max() < self._spec.input.vocabulary:
                 raise InputError(f"tokens must be 0 to {self._spec.input.vocabulary - 1}")
-        elif not self._all_finite(samples):
-            raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+        elif not self._within_range(samples):
+            if not np.isfinite(samples).all():
+                raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+            raise beyond_range(self._graph, "a sample", samples, self._graph.range)
 
-    def _all_finite(self, samples: NDArray[np.generic]) -> bool:
-        steps, count = self._finite.shape[1], samples.shape[1]
+    def _within_range(self, samples: NDArray[np.generic]) -> bool:
+        """Whether all are numbers that the graph takes: one pass also finds NaN, which is not below anything."""
+        steps, count = self._sizes.shape[1], samples.shape[1]
         for start in range(0, count, steps):
-            finite = self._finite[:, : min(steps, count - start)]
-            if not np.isfinite(samples[:, start : start + steps], out=finite).all():
+            sizes = self._sizes[:, : min(steps, count - start)]
+            if not np.abs(samples[:, start : start + steps], out=sizes).max() <= self._range:
                 return False
         return True
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator
 
 from drnn_core import gpu
-from drnn_core.errors import EngineError, RuntimeUnavailableError
+from drnn_core.errors import EngineError
 from drnn_core.gpu import Gpu
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
@@ -50,6 +50,26 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
     return sidecar.mismatch(**dataclasses.asdict(machine))
 
 
+def edges_problem(sidecar: Sidecar, graph: GraphInfo) -> str:
+    """Why an engine is none of a graph.
+
+    Args:
+        sidecar: What the engine is.
+        graph: What the manifest says of the graph.
+
+    Returns:
+        One sentence, or "".
+    """
+    for side, built, wanted in (
+        ("takes", sidecar.inputs, graph.inputs),
+        ("gives", sidecar.outputs, graph.outputs),
+        ("is for the batches", sidecar.batch, graph.profile),
+    ):
+        if built != wanted:
+            return f"the engine {side} {built!s:.200}, the manifest says {wanted!s:.200}"
+    return ""
+
+
 class TensorRTRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`.
 
@@ -61,11 +81,7 @@ class TensorRTRuntime(StreamingRuntime):
 
     def __init__(self, flavour: Flavour) -> None:
         self._flavour = flavour
-
-    @property
-    def name(self) -> str:
-        """The flavour."""
-        return self._flavour
+        self.name: str = flavour
 
     def availability(self) -> Availability:
         """Usable with NVIDIA's module, a driver and a GPU."""
@@ -88,15 +104,14 @@ class TensorRTRuntime(StreamingRuntime):
         return ""
 
     @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTSession]:
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTSession]:
         """Open a session on the GPU; leaving the context frees its memory there.
 
         Raises:
-            RuntimeUnavailableError: NVIDIA's module or a GPU is missing.
-            EngineError: The bundle has no engine for the graph, it does not fit this machine, or the GPU does not take
-                it.
+            EngineError: The engine does not fit this machine, or the GPU does not take it.
         """
-        module, device = self._required()
+        module, device = tensorrt_module(self._flavour), gpu.gpu()
+        assert device is not None, "availability() has seen it"
         data, sidecar = self._fitting_engine(bundle, graph, module, device)
         session = TensorRTSession(graph, sidecar.batch)
         with contextlib.closing(session):
@@ -107,26 +122,19 @@ class TensorRTRuntime(StreamingRuntime):
         fitting = (engine for engine in bundle.engines if (engine.runtime, engine.graph) == (self.name, graph.file))
         return next(fitting, None)
 
-    def _required(self) -> tuple[TensorRTModule, Gpu]:
-        available, module, device = self.availability(), tensorrt_module(self._flavour), gpu.gpu()
-        if not available.usable or device is None:
-            raise RuntimeUnavailableError(f"runtime {self.name}: {available.detail}", available.fix)
-        return module, device
-
     def _fitting_engine(
         self, bundle: Bundle, graph: GraphInfo, module: TensorRTModule, device: Gpu
     ) -> tuple[bytes, Sidecar]:
         """The engine's bytes and its sidecar, once nothing speaks against loading it."""
         engine = self._engine(bundle, graph)
-        if engine is None:
-            raise EngineError(f"{bundle.folder}: {self.unsupported(bundle, graph)}", REBUILD)
+        assert engine is not None, "unsupported() has seen it"
         sidecar = Sidecar.read(bundle.path(engine.sidecar))
         path = bundle.path(engine.file)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise EngineError(f"cannot read the engine {path}: {error.strerror or error}", REBUILD) from error
-        problem = engine_problem(
+        problem = edges_problem(sidecar, graph) or engine_problem(
             sidecar,
             Machine(self.name, module.version, this_platform(), device.compute_capability),
             engine_sha256=hashlib.sha256(data).hexdigest(),

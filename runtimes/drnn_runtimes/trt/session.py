@@ -53,7 +53,7 @@ class TensorRTSession(CopyingSession):
 
         Args:
             module: NVIDIA's module.
-            data: The engine.
+            data: A serialised engine.
             host_code: Whether the engine may bring code for the CPU, as version compatible ones do.
 
         Raises:

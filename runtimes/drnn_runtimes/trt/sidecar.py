@@ -7,22 +7,22 @@ sidecar lets a device compare first. Needs neither TensorRT nor NumPy.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from drnn_core.environment import release
 from drnn_core.errors import EngineError
-from drnn_core.plain_data import parse_json, shipped_json
+from drnn_core.plain_data import check_plain, read_json, schema_error, shipped_json
 from drnn_core.types import TensorInfo
 from drnn_runtimes.trt.bindings import Flavour
 
 Hardware = Literal["this", "ampere+", "same-compute-capability"]
 
 FORMAT = "drnn-deploy-engine/2"
+_SCHEMA = "drnn_runtimes.trt", "sidecar.schema.json"
+_MOST_BYTES, _MOST_VALUES = 1 << 20, 20_000  # of a file; with 64 layers it has 60 kB and 2,000 values
 REBUILD = "Build it again on this machine: drnn-export model.pt --output DIR"
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # what some systems call them -> what Linux calls them
 
@@ -124,7 +124,8 @@ class Sidecar:
             EngineError: The file is not what `write` writes. The message names the key.
         """
         try:
-            data = parse_json(path.read_text(encoding="utf-8"))
+            data = read_json(path, _MOST_BYTES)
+            check_plain(data, _MOST_VALUES)
         except (OSError, ValueError) as error:
             raise EngineError(f"cannot read the engine's description {path}: {error}", REBUILD) from error
         try:
@@ -139,7 +140,7 @@ class Sidecar:
         Raises:
             EngineError: A key is unknown, missing or mistyped. The message names it.
         """
-        if (error := next(_validator().iter_errors(data), None)) is not None:
+        if (error := schema_error(data, *_SCHEMA)) is not None:
             raise EngineError(_sentence(error), REBUILD)
         record: dict[str, Any] = dict(data)  # type: ignore[call-overload]  # the schema has seen that it is one
         batch = record["batch"]
@@ -169,26 +170,8 @@ def this_platform() -> str:
 
 def sidecar_schema() -> dict[str, Any]:
     """The JSON schema of a sidecar. The description of each key completes the sentence "it must be ..."."""
-    schema: dict[str, Any] = shipped_json("drnn_runtimes.trt", "sidecar.schema.json")
+    schema: dict[str, Any] = shipped_json(*_SCHEMA)
     return schema
-
-
-@functools.cache
-def _validator() -> Any:
-    """A validator whose integers are no 1.0 and whose numbers are finite, as JSON's own rules do not ask."""
-    import jsonschema
-
-    types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_finite})
-    strict: Any = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    return strict(sidecar_schema())
-
-
-def _is_integer(_: object, value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(_: object, value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _sentence(error: Any) -> str:

@@ -37,7 +37,15 @@ def dtype_of(tensor: Any) -> np.dtype[Any]:
 
 
 def refused(layer: Any, reason: str) -> InputError:
-    """The error that names the layer."""
+    """Make the error that names the layer.
+
+    Args:
+        layer: An `ILayer` of TensorRT's network.
+        reason: Why it is not evaluated, as a phrase.
+
+    Returns:
+        The error, to raise.
+    """
     return InputError(f"layer {layer.name!r} of TensorRT's network: {reason}", FIX)
 
 
@@ -48,7 +56,7 @@ def present(value: Array | None) -> Array:
     return value
 
 
-def found(layer: Any, known: Mapping[str, Entry], operation: Any) -> Entry:
+def look_up(layer: Any, known: Mapping[str, Entry], operation: Any) -> Entry:
     """Look up an operation.
 
     Args:
@@ -68,6 +76,14 @@ def found(layer: Any, known: Mapping[str, Entry], operation: Any) -> Entry:
 def as_type(layer: Any, value: Array, kind: np.dtype[Any]) -> Array:
     """Convert a value to another type.
 
+    Args:
+        layer: Named in the error.
+        value: Any shape, float, integer or bool.
+        kind: The type to convert to; an integer type truncates towards zero.
+
+    Returns:
+        The value in that type, of the same shape.
+
     Raises:
         InputError: A float is not held by the integer type.
     """
@@ -79,5 +95,10 @@ def as_type(layer: Any, value: Array, kind: np.dtype[Any]) -> Array:
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    """Whether a shape is the declared one, where -1 is any size."""
+    """Whether a shape is the declared one, where -1 is any size.
+
+    Args:
+        shape: A value's shape.
+        declared: What the network declares.
+    """
     return len(shape) == len(declared) and all(want in (-1, got) for got, want in zip(shape, declared, strict=True))

@@ -19,7 +19,7 @@ from drnn_runtimes.trt_numpy.common import (
     Inputs,
     as_type,
     dtype_of,
-    found,
+    look_up,
     present,
     refused,
 )
@@ -70,7 +70,7 @@ def shuffle(layer: Any) -> Function:
 
 def slice_(layer: Any) -> Function:
     """Start, size and stride along some or all axes, each static or an input; what lies outside is up to the mode."""
-    outside = found(layer, _OUTSIDE, layer.mode)
+    outside = look_up(layer, _OUTSIDE, layer.mode)
     given = [layer.start, layer.shape, layer.stride, None, getattr(layer, "axes", None)]  # 10.3 has no axes
     static = [None if value is None else tuple(value) for value in given]
 

@@ -21,7 +21,7 @@ from drnn_runtimes.trt_numpy.common import (
     Inputs,
     as_type,
     dtype_of,
-    found,
+    look_up,
     present,
     refused,
 )
@@ -52,6 +52,7 @@ _ACTIVATIONS: dict[str, Callable[[Array, float, float], Array]] = {
     "HARD_SIGMOID": lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1),
     "SCALED_TANH": lambda x, alpha, beta: alpha * np.tanh(beta * x),
     "SOFTSIGN": lambda x, alpha, beta: x / (1 + np.abs(x)),
+    "THRESHOLDED_RELU": lambda x, alpha, beta: np.where(x > alpha, x, 0),
     "SOFTPLUS": lambda x, alpha, beta: alpha * np.logaddexp(np.float32(0), beta * x),
 }
 _UNARY: dict[str, Callable[[Array], Array]] = {
@@ -128,7 +129,7 @@ def _towards_zero(x: Array, y: Array) -> Array:
 
 
 def _elementwise(layer: Any) -> Function:
-    operation, divides = found(layer, _ELEMENTWISE, layer.op), str(layer.op.name) in ("DIV", "FLOOR_DIV")
+    operation, divides = look_up(layer, _ELEMENTWISE, layer.op), str(layer.op.name) in ("DIV", "FLOOR_DIV")
 
     def function(inputs: Inputs) -> Array:
         left, right = present(inputs[0]), present(inputs[1])
@@ -140,12 +141,12 @@ def _elementwise(layer: Any) -> Function:
 
 
 def _activation(layer: Any) -> Function:
-    operation, alpha, beta = found(layer, _ACTIVATIONS, layer.type), layer.alpha, layer.beta
+    operation, alpha, beta = look_up(layer, _ACTIVATIONS, layer.type), layer.alpha, layer.beta
     return lambda inputs: operation(present(inputs[0]), alpha, beta)
 
 
 def _unary(layer: Any) -> Function:
-    operation = found(layer, _UNARY, layer.op)
+    operation = look_up(layer, _UNARY, layer.op)
     return lambda inputs: operation(present(inputs[0]))
 
 
@@ -154,7 +155,7 @@ def _axes(layer: Any) -> tuple[int, ...]:
 
 
 def _reduce(layer: Any) -> Function:
-    operation, keep, axes = found(layer, _REDUCE, layer.op), bool(layer.keep_dims), _axes(layer)
+    operation, keep, axes = look_up(layer, _REDUCE, layer.op), bool(layer.keep_dims), _axes(layer)
     kind = dtype_of(layer.get_output(0))
     return lambda inputs: operation(present(inputs[0]), axis=axes, keepdims=keep).astype(kind)
 

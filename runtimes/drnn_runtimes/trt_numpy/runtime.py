@@ -10,14 +10,16 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core import gpu
-from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.errors import InputError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.trt.bindings import (
@@ -30,6 +32,9 @@ from drnn_runtimes.trt.bindings import (
 )
 from drnn_runtimes.trt_numpy.program import NetworkProgram
 
+if TYPE_CHECKING:
+    import onnx
+
 # Of the graph. 15,736 take 4 s to parse and read, and with the golden data 11 s, where the reference takes 8.
 MOST_NODES = 20_000
 _FLAVOURS: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
@@ -40,7 +45,10 @@ class TensorRTNetworkRuntime(StreamingRuntime):
 
     name = "tensorrt-network"
     reads_graph = runs_any_graph = True
-    caveat = "the network of NVIDIA's parser was checked; the engine was not executed"
+
+    def caveat(self, graph: GraphInfo) -> str:
+        """That no engine ran."""
+        return "the network of NVIDIA's parser was checked; the engine was not executed"
 
     def availability(self) -> Availability:
         """Usable with TensorRT-RTX on any machine, and with TensorRT where there is a GPU."""
@@ -58,17 +66,15 @@ class TensorRTNetworkRuntime(StreamingRuntime):
         return ""
 
     @contextlib.contextmanager
-    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTNetworkSession]:
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TensorRTNetworkSession]:
         """Parse the graph and read the network.
 
         Raises:
-            RuntimeUnavailableError: NVIDIA's modules are missing.
             InputError: The parser refuses the graph, or the network holds what is not evaluated.
         """
         module = _module()
-        if module is None:
-            available = self.availability()
-            raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+        assert module is not None, "availability() has seen it"
+        model = read_graph(bundle.path(graph.file), bundle.spec, graph)
         logger = collecting_logger(module.loaded)
         builder = module.loaded.Builder(logger)
         try:
@@ -76,7 +82,7 @@ class TensorRTNetworkRuntime(StreamingRuntime):
         except RefusedError as error:
             details = "; ".join(" ".join(text.split()) for text in error.details[:3])
             raise InputError(f"{module.title} {module.version} on {graph.file}: {error}: {details}") from error
-        program = NetworkProgram(module.loaded, network, functools.cache(lambda: _constants(bundle, graph)))
+        program = NetworkProgram(module.loaded, network, functools.cache(lambda: _constants(model)))
         _check_edges(program, graph)
         yield TensorRTNetworkSession(program, graph)
 
@@ -94,27 +100,28 @@ class TensorRTNetworkSession(CopyingSession):
         return outputs
 
 
-def _constants(bundle: Bundle, graph: GraphInfo) -> Arrays:
-    import onnx
+def _constants(model: onnx.ModelProto) -> Arrays:
+    from onnx import numpy_helper
 
-    model = onnx.load(bundle.path(graph.file))
-    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def _check_edges(program: NetworkProgram, graph: GraphInfo) -> None:
     """Raise `InputError` unless the network takes and gives what the manifest says, but for sizes one leaves free."""
-    for side, found, wanted in (
+    for side, in_network, in_manifest in (
         ("takes", program.inputs, graph.inputs),
         ("gives", program.outputs, graph.outputs),
     ):
-        same = len(found) == len(wanted) and all(
+        same = len(in_network) == len(in_manifest) and all(
             (got.name, got.dtype) == (want.name, want.dtype)
             and len(got.shape) == len(want.shape)
             and all(-1 in pair or pair[0] == pair[1] for pair in zip(got.shape, want.shape, strict=True))
-            for got, want in zip(found, wanted, strict=True)
+            for got, want in zip(in_network, in_manifest, strict=True)
         )
         if not same:
-            shown, expected = ([dataclasses.astuple(tensor) for tensor in tensors] for tensors in (found, wanted))
+            shown, expected = (
+                [dataclasses.astuple(tensor) for tensor in tensors] for tensors in (in_network, in_manifest)
+            )
             raise InputError(
                 f"TensorRT's network of {graph.file} {side} {shown}, the manifest says {expected}",
                 "Export it again: drnn-export model.pt",

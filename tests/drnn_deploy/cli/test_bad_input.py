@@ -170,7 +170,7 @@ def _without(*path: str) -> Callable[[Contents], Contents]:
 WEIGHT = "layers.1.weight_hh_l0"
 CHANGES: dict[str, tuple[Callable[[Contents], Any], str]] = {
     "wrong format": (_set("format", to="drnn-deploy/2"), "found format 'drnn-deploy/2'"),
-    "plain state dict": (lambda contents: contents["state_dict"], "found format None"),
+    "plain state dict": (lambda contents: contents["state_dict"], "is a state dict"),
     "a list": (lambda contents: [contents], "found a list"),
     "a tensor": (lambda contents: contents["state_dict"]["head.bias"], "found a Tensor"),
     "no spec": (_without("spec"), "spec: must be an object"),
@@ -240,7 +240,9 @@ CHANGES: dict[str, tuple[Callable[[Contents], Any], str]] = {
     ),
     "examples with NaN": (_set("examples", "inputs", to=lambda x: x * math.nan), "'examples' has inputs that are NaN"),
     "more examples than targets": (_set("examples", "targets", to=torch.tensor([0, 1])), "'examples' has targets"),
-    "targets that are floats": (_set("examples", "targets", to=torch.ones(3)), "'examples' has targets float32"),
+    "targets that are float64": (_set("examples", "targets", to=torch.ones(3).double()), "has targets float64"),
+    "targets that are NaN": (_set("examples", "targets", to=torch.ones(3) * math.nan), "targets that are NaN"),
+    "a source that is no text": (_set("examples", "source", to=3), "must say its source"),
     "one target for all": (_set("examples", "targets", to=torch.tensor(1)), "'examples' has targets"),
 }
 
@@ -269,7 +271,7 @@ def test_lists_that_are_one_list_in_very_many_places(command: Command, model: Pa
     for _ in range(40):
         laughs = [laughs, laughs]  # a few bytes of pickle, 2**40 words of JSON
     model.write_bytes(saved(_set("provenance", to={"note": laughs})(plain(model))))
-    refused(command, model, "more than 10,000,000 values")
+    refused(command, model, "more than 2,000,000 values")
 
 
 def test_long_values_make_no_long_message(command: Command, model: Path) -> None:

@@ -18,9 +18,14 @@ import torch
 from safetensors.torch import save_file
 
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
+from drnn_models.interop.choices import Choices
+from drnn_models.interop.convert import import_weights
+from drnn_models.interop.layouts import Layout
 from drnn_models.interop.state_dict import read_state_dict
 from drnn_models.spec import Continuous, Head, ModelSpec
-from tests.models.interop.foreign_states import FIXTURES, drnn
+from drnn_runtimes.reference.loop import run_reference
+from tests.models.interop.foreign_states import FIXTURES, wrapped
+from tests.networks import random_inputs
 
 Command = Callable[..., Any]  # see conftest
 ZALANDO = FIXTURES / "zalando-gru-copy.pt"
@@ -37,11 +42,20 @@ class Bomb:
 
 
 def tensors() -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(value) for name, value in drnn().items()}
+    """The state dict of a module around zalando's DRNN."""
+    return {name: torch.from_numpy(value) for name, value in wrapped().items()}
 
 
 def saved(path: Path, data: object) -> Path:
     torch.save(data, path)
+    return path
+
+
+def recorded(path: Path, file: Path, layout: Layout, choices: Choices) -> Path:
+    """What an original that does not use the ignored weights computes."""
+    made = import_weights(read_state_dict(file).arrays, layout, choices)
+    inputs = random_inputs(made.spec, 2, 12, 0)
+    np.savez(path, inputs=inputs, outputs=run_reference(made.spec, made.weights, inputs).outputs)
     return path
 
 
@@ -104,8 +118,8 @@ def test_state_dict_alone_or_in_a_training_checkpoint(command: Command, tmp_path
     file = saved(tmp_path / "weights.pt", data)
     assert command("drnn-deploy", "import", file, "--layout", "zalando", "--output", tmp_path / "model.pt").code == 0
     weights = load_checkpoint(tmp_path / "model.pt").weights
-    np.testing.assert_array_equal(weights["layers.1.weight_hh_l0"], drnn()["cells.1.weight_hh_l0"])
-    np.testing.assert_array_equal(weights["head.weight"], drnn()["linear.weight"])
+    np.testing.assert_array_equal(weights["layers.1.weight_hh_l0"], wrapped()["drnn.cells.1.weight_hh_l0"])
+    np.testing.assert_array_equal(weights["head.weight"], wrapped()["linear.weight"])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -118,13 +132,16 @@ def test_safetensors_of_any_floating_type(tmp_path: Path, dtype: torch.dtype) ->
 def test_every_option_reaches_the_checkpoint(command: Command, tmp_path: Path) -> None:
     rnn = torch.nn.RNN(3, 4, 2, bias=False, nonlinearity="relu")
     state = {f"rnn.{name}": value for name, value in rnn.state_dict().items()}
-    heads = {"near.weight": torch.ones(2, 4), "far.weight": torch.ones(5, 4), "table.weight": torch.ones(9, 3)}
+    heads = {"near.weight": torch.randn(2, 4), "far.weight": torch.randn(5, 4), "table.weight": torch.randn(9, 3)}
     file = saved(tmp_path / "weights.pt", state | heads)
     model = tmp_path / "model.pt"
+    choices = Choices((2, 4), "relu", "last_k", 3, "far", "table", ("near.*",))
+    proof = recorded(tmp_path / "original.npz", file, "torch", choices)
     ran = command(
         *("drnn-deploy", "import", file, "--layout", "torch", "--output", model, "--json", "-"),
         *("--dilations", "2,4", "--activation", "relu", "--head", "last_k", "--steps", "3"),
         *("--head-weight", "far", "--embedding", "table", "--ignore", "near.*"),
+        *("--compare", proof),
     )
     assert ran.code == 0
     checkpoint, facts = load_checkpoint(model), json.loads(ran.out)
@@ -135,6 +152,8 @@ def test_every_option_reaches_the_checkpoint(command: Command, tmp_path: Path) -
     }  # fmt: skip
     assert (facts["passed"], facts["ignored"], facts["weights"]["layers.1.bias_ih_l0"]) == (True, ["near.weight"], None)
     assert facts["weights"]["head.weight"] == "far.weight"
+    assert [case["passed"] for case in facts["comparison"]] == [True]
+    assert facts["to_compare"] is None
     assert checkpoint.provenance["options"] == {
         "dilations": [2, 4], "activation": "relu", "head": "last_k", "steps": 3, "head_weight": "far",
         "embedding": "table", "ignore": ["near.*"],
@@ -165,10 +184,12 @@ def refused(command: Command, file: Path, *options: object, layout: str = "zalan
     (lambda path: saved(path, torch.ones(2)), "holds no state dict but a Tensor"),
     (lambda path: saved(path, {}), "holds no state dict but a dict with none"),
     (lambda path: saved(path, {"net": tensors(), 7: 1}), "a dict with '7', 'net'"),
+    (lambda path: saved(path, {"model": tensors(), "state_dict": tensors()}), "several state dicts: 'model', 'state_"),
+    (lambda path: saved(path, {**tensors(), 7: torch.ones(1), "7": torch.ones(2)}), "7 is no name of a weight"),
     (lambda path: saved(path, {"state_dict": tensors() | {"scale": 2.0}}), "'scale' must be a dense tensor"),
     (lambda path: saved(path, {**tensors(), "linear.bias": torch.ones(1).expand(1 << 40)}), "is not stored whole"),
-    (lambda path: saved(path, {**tensors(), "cells.1.bias_hh_l0": torch.full((12,), np.nan)}), "12 values that are"),
-    (lambda path: saved(path, {**tensors(), "second.weight": torch.ones(5, 4)}), "2 weights could be the head"),
+    (lambda path: saved(path, {**tensors(), "linear.bias": torch.full((3,), np.nan)}), "3 values that are"),
+    (lambda path: saved(path, {**tensors(), "second.weight": torch.ones(5, 4)}), "3 weights are left over"),
     (lambda path: saved(path, torch.nn.GRU(2, 3).state_dict()), "not those of layout zalando but of torch"),
 ])  # fmt: skip
 def test_files_that_cannot_be_imported(
@@ -243,6 +264,29 @@ def test_imported_file_is_never_the_output(command: Command, tmp_path: Path) -> 
         assert "is the file to import" in ran.err
 
 
+def test_left_out_weights_need_a_comparison(command: Command, tmp_path: Path) -> None:
+    file = saved(tmp_path / "weights.pt", {**tensors(), "scale": torch.ones(1)})
+    message, advice = refused(command, file, "--ignore", "scale")
+    assert "--ignore leaves out 'scale'" in message
+    assert "prove it: --compare original.npz" in advice
+
+
+def test_comparison_that_is_not_there_says_how_to_make_it(command: Command, tmp_path: Path) -> None:
+    ran = command("drnn-deploy", "import", ZALANDO, "--layout", "zalando", "--compare", tmp_path / "none.npz")
+    assert ran.code == 2
+    assert "none.npz does not exist" in ran.err
+    assert 'numpy.savez("original.npz", inputs=inputs.numpy(), outputs=outputs.numpy())' in ran.err
+
+
+def test_code_that_saves_the_originals_outputs_is_in_the_json(command: Command, tmp_path: Path) -> None:
+    ran = command("drnn-deploy", "import", ZALANDO, "--layout", "zalando", "--output", tmp_path / "m.pt", "--json", "-")
+    facts = json.loads(ran.out)
+    assert facts["comparison"] is None
+    assert "numpy.savez" in facts["to_compare"]["code"]
+    again = f"--layout zalando --output {tmp_path / 'm.pt'} --json - --force --compare original.npz"
+    assert facts["to_compare"]["command"] == f"drnn-deploy import {ZALANDO} {again}"
+
+
 def test_failure_is_written_as_json_too(command: Command, tmp_path: Path) -> None:
     ran = command("drnn-deploy", "import", tmp_path / "none.pt", "--layout", "torch", "--json", "-")
     assert ran.code == 2
@@ -256,17 +300,19 @@ def test_dilations_that_are_none(command: Command, dilations: str) -> None:
     assert "--dilations" in ran.err
 
 
-def test_layout_must_be_said(command: Command) -> None:
+def test_layout_must_be_said_where_names_fit_two(command: Command) -> None:
     ran = command("drnn-deploy", "import", ZALANDO)
     assert ran.code == 2
-    assert "'--layout'" in ran.err
+    assert "type: --layout zalando" in ran.err
+    assert "type: --layout torch --dilations 1,1,1,1" in ran.err
 
 
 def test_names_in_the_file_cannot_move_the_cursor(command: Command, tmp_path: Path) -> None:
     file = saved(tmp_path / "weights.pt", {**tensors(), "evil\x1b[2J": torch.ones(1)})
     message, advice = refused(command, file)
     assert "\x1b" not in message + advice
-    words = ("--layout", "zalando", "--ignore", "evil?[[]2J", "--output", tmp_path / "model.pt")
+    proof = recorded(tmp_path / "original.npz", file, "zalando", Choices(ignore=("evil*",)))
+    words = ("--layout", "zalando", "--ignore", "evil?[[]2J", "--output", tmp_path / "model.pt", "--compare", proof)
     ran = command("drnn-deploy", "import", file, *words)
     assert ran.code == 0
     assert "\x1b" not in ran.out

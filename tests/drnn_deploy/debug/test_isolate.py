@@ -17,10 +17,12 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.debug.explain import expected_for, with_differences
 from drnn_deploy.debug.isolate import IsolatedStages, isolate_stages
 from drnn_deploy.debug.isolate_weights import isolate_layers
-from drnn_deploy.debug.stage_errors import Expected, noises
-from drnn_deploy.debug.stages import Stage, rows_at, stages_of
+from drnn_deploy.debug.stage_errors import Expected
+from drnn_deploy.debug.stages import Stage, stages_of
 from drnn_deploy.debug.stages import given as given_tensor
 from drnn_deploy.debug.verdict import Evidence
+from drnn_deploy.parity.state_layout import rows_at
+from drnn_deploy.parity.trace_noises import trace_noises
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
@@ -158,13 +160,13 @@ def test_noise_of_a_part_is_measured_and_at_least_a_rounding() -> None:
     inputs = np.random.default_rng(0).standard_normal((2, 12, 2)).astype(np.float32)
     right = run_reference(spec, weights, inputs, traced=True)
     graph = dataclasses.replace(graph_info(spec), precision="fp32")
-    found = noises(spec, weights, graph, inputs, right)
+    found = trace_noises(spec, weights, graph.precision, inputs, right).trace
     for name, value in right.trace.items():
         floor = np.finfo(np.float32).eps * max(1.0, np.abs(value).max())
         assert found[name].shape == value.shape[1:]
         assert np.all(found[name] >= floor)
     assert found["l1_h"].max() > 10 * np.finfo(np.float32).eps * np.abs(right.trace["l1_h"]).max()
-    narrow = noises(spec, weights, dataclasses.replace(graph, precision="bf16"), inputs, right)
+    narrow = trace_noises(spec, weights, "bf16", inputs, right).trace
     assert narrow["l1_h"].max() > 1e3 * found["l1_h"].max()
 
 

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter.triton import write_repository
+from drnn_deploy.exporter.triton import model_config, write_repository
 from drnn_models.checkpoint import save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
@@ -100,6 +100,22 @@ def test_served_sequences_of_different_lengths_get_what_each_alone_would(name: s
         )
 
 
+def test_the_delay_of_a_skewed_graph_is_a_parameter(tmp_path: Path) -> None:
+    options = ExportOptions(
+        forms=("step",),
+        emissions=("skewed", "fused"),
+        batch=None,
+        ring=False,
+        engines=(),
+        runtimes=("onnxruntime-cpu",),
+    )
+    bundle = export(make_case(NETWORKS["gru"], 1, 12).checkpoint(), tmp_path / "bundle", options).bundle
+    layers = bundle.spec.layers
+    for graph, delay in zip(bundle.graphs, (str(layers - 1), ""), strict=True):
+        config = text_format.Parse(model_config(graph, "waves"), model_config_pb2.ModelConfig())
+        assert config.parameters["delay"].string_value == delay
+
+
 def test_command_writes_the_repository_beside_the_bundle(tmp_path: Path, command: Command) -> None:
     case = make_case(NETWORKS["gru"], 1, 12)
     save_checkpoint(tmp_path / "siren.pt", case.checkpoint())
@@ -152,3 +168,7 @@ def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -
     with pytest.raises(InputError, match="is not empty and not a Triton model"):
         write_repository(bundle, tmp_path / "models", "other")
     write_repository(bundle, tmp_path / "models", "waves")  # again: replaced
+    (tmp_path / "models" / "waves" / "2").mkdir()
+    (tmp_path / "models" / "waves" / "2" / "model.onnx").write_text("a version of somebody's own", encoding="utf-8")
+    with pytest.raises(InputError, match=r"files that would be deleted: 2/model\.onnx"):
+        write_repository(bundle, tmp_path / "models", "waves")

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter import golden
 from drnn_deploy.matrix import task_metrics
 from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select
 from drnn_deploy.matrix.task_metrics import task_cases
 from drnn_deploy.matrix.variants import FORMS, Selection, other_lengths, plan_graphs
+from drnn_deploy.parity import golden
 from drnn_deploy.reports.markdown import markdown
 from drnn_deploy.tasks import IGNORED, make_task
 from drnn_export.emitter.emit import NODE_BUDGET, estimate
@@ -156,8 +156,9 @@ def test_whole_matrix_of_a_checkpoint_passes_and_each_row_has_its_name_and_time(
     assert [row["seconds"] for row in plain["rows"]] == [row.seconds for row in report.rows]
 
 
-def count_float64(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]:
-    """(module, inputs) -> how often it had the float64 loop compute them."""
+def count_float64(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Counter[tuple[str, bytes]]:
+    """(module, inputs) -> how often it had the float64 loop compute them; nothing is known of earlier checks."""
+    monkeypatch.setenv("DRNN_CACHE", str(folder))
     found: Counter[tuple[str, bytes]] = Counter()
 
     def count(name: str, right: Callable[..., Any], *words: Any, **options: Any) -> Any:
@@ -171,25 +172,31 @@ def count_float64(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, bytes]]
 
 
 def test_float64_is_computed_once_for_all_runtimes_graphs_batches_and_chunkings(
-    copier: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    copier: Checkpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = count_float64(monkeypatch)
+    found = count_float64(monkeypatch, tmp_path)
     options = MatrixOptions(runtimes=("torch", "onnxruntime-cpu", "tensorrt-network"), precisions=("fp32", "fp16"))
     report = check_checkpoint(copier, options)
     assert len({(row.runtime, row.graph) for row in report.rows}) >= 30
     lengths = 1 + len(other_lengths(copier.dilated, DELAY + 20))
     computed = Counter(name for name, _ in found)
-    assert computed == {"drnn_deploy.exporter.golden": 4 * lengths + 1, "drnn_deploy.matrix.task_metrics": 1}
+    assert computed == {"drnn_deploy.parity.golden": 4 * lengths + 1, "drnn_deploy.matrix.task_metrics": 1}
     assert set(found.values()) == {1}
 
 
-def test_bundle_needs_float64_for_further_task_data_only_and_once(
-    several: Bundle, monkeypatch: pytest.MonkeyPatch
+def test_bundle_needs_float64_once_and_the_second_time_for_further_task_data_only(
+    several: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = count_float64(monkeypatch)
-    report = check_bundle(several, MatrixOptions(runtimes=("torch", "onnxruntime-cpu"), task_data=30))
+    found = count_float64(monkeypatch, tmp_path)
+    options = MatrixOptions(runtimes=("torch", "onnxruntime-cpu"), task_data=30)
+    first = check_bundle(several, options)
+    assert Counter(name for name, _ in found)["drnn_deploy.parity.golden"] == len(several.golden)
+    assert set(found.values()) == {1}
+    found.clear()
+    report = check_bundle(several, options)
     assert len({(task.runtime, task.graph) for task in report.tasks}) == 5
     assert [(name, count) for (name, _), count in found.items()] == [("drnn_deploy.matrix.task_metrics", 1)]
+    assert [row.cases for row in report.rows] == [row.cases for row in first.rows]
 
 
 def test_required_runtime_may_miss_some_graphs_but_not_all(
@@ -243,7 +250,7 @@ def test_metrics_are_those_of_the_task_counted_by_hand(several: Bundle) -> None:
 
 @given(st.integers(0, 49), st.integers(0, 9))
 def test_every_changed_prediction_is_counted(several: Bundle, sequence: int, step: int) -> None:
-    ((case,), notes) = task_cases(several, None, 50)
+    ((case,), notes) = task_cases(several, several.golden, None, 50)
     assert notes == []
     outputs = case.case.outputs.copy()
     outputs[sequence, step] *= -1
@@ -256,7 +263,7 @@ def test_every_changed_prediction_is_counted(several: Bundle, sequence: int, ste
 
 
 def test_outputs_that_are_not_finite_or_misshapen_give_no_number(several: Bundle) -> None:
-    ((case,), _) = task_cases(several, None, 5)
+    ((case,), _) = task_cases(several, several.golden, None, 5)
     found = case.measure("fake", "sequence", np.full(case.case.outputs.shape, np.nan))
     assert found is not None
     assert found.metrics["cross_entropy"].value is None
@@ -285,14 +292,14 @@ def test_examples_that_a_bundle_carries_are_measured_without_its_data(copier: Ch
     targets[0, :4] = IGNORED
     carrying = dataclasses.replace(copier, examples=Examples(batch.inputs, targets, "made up"))
     bundle = export(carrying, tmp_path / "bundle", ExportOptions(engines=(), runtimes=("torch",))).bundle
-    ((case,), notes) = task_cases(bundle)
+    ((case,), notes) = task_cases(bundle, bundle.golden)
     assert (case.carried, case.case.source, notes) == (True, "made up", [])
     (result,) = check_bundle(bundle, MatrixOptions(runtimes=("torch",))).tasks
     kept = targets != IGNORED
     right = np.mean((case.case.outputs.argmax(axis=-1) == targets)[kept])
     assert (result.source, result.sequences) == ("made up", 3)
     assert result.metrics["accuracy"].reference == pytest.approx(right)
-    both, _ = task_cases(bundle, None, 4)
+    both, _ = task_cases(bundle, bundle.golden, None, 4)
     assert [each.case.source for each in both] == ["made up", "copy-memory, the first 4 sequences of the test split"]
 
 
@@ -302,8 +309,7 @@ def test_carried_answers_that_are_no_classes_are_not_measured(several: Bundle, t
         several.golden[0], targets=np.array(targets), outputs=np.zeros((2, 2, 8)), inputs=several.golden[0].inputs[:2]
     )
     odd = dataclasses.replace(several)
-    odd.__dict__["golden"] = (case,)
-    cases, _ = task_cases(odd)
+    cases, _ = task_cases(odd, [case])
     assert not any(each.carried for each in cases)
 
 

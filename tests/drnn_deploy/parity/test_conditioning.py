@@ -14,7 +14,6 @@ import torch
 
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.debug.explain import explain_report
-from drnn_deploy.exporter.golden import make_golden
 from drnn_deploy.exporter.pipeline import ExportResult
 from drnn_deploy.parity.compare import judge
 from drnn_deploy.reports.junit import junit
@@ -25,6 +24,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.registry import find_runtime
+from tests.networks import golden_cases
 
 HERE = find_runtime("onnxruntime-cpu")
 
@@ -50,12 +50,12 @@ def drowned(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
 
 def test_zeros_do_not_pass_where_rounding_is_larger_than_the_outputs() -> None:
     for head in (Head("last", 3), Head("sequence", 3)):
-        for case in make_golden(amplifying(head), 300):
+        for case in golden_cases(amplifying(head), 300):
             assert judge(case, np.zeros_like(case.outputs)).verdict != "passed"
 
 
 def test_sequence_is_compared_up_to_the_step_where_rounding_drowns_it() -> None:
-    (case,) = (case for case in make_golden(amplifying(Head("sequence", 3)), 300) if case.name == "ramp")
+    (case,) = (case for case in golden_cases(amplifying(Head("sequence", 3)), 300) if case.name == "ramp")
     result = judge(case, case.outputs)
     assert result.passed
     step = result.first_uncompared_step

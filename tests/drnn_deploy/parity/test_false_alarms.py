@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from drnn_core.types import Emission
-from drnn_deploy.exporter.golden import make_golden
 from drnn_deploy.parity.compare import judge
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
+from tests.networks import golden_cases
 from tests.random_networks import network
 
 _UNROLLED_STEPS = 1_000  # of all layers together: more take minutes to load
@@ -56,7 +56,7 @@ def test_right_graphs_pass(long: bool, start: int, count: int, record_property: 
     for number in range(start, start + count):
         checkpoint, length = network(number, long=long, longest=4000 if count > 6 else 200)
         compared = False
-        for case in make_golden(checkpoint, length):
+        for case in golden_cases(checkpoint, length):
             for runtime, outputs in answers(checkpoint, length, case.inputs):
                 result = judge(case, outputs)
                 verdicts[result.verdict] += 1

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_deploy.training.experiments import load_experiment, load_result, result_path
+from drnn_deploy.training.experiments import Result, load_experiment, load_result, result_path, save_result
 from drnn_deploy.training.recipe import load_recipe
 from drnn_zoo import experiment_names
 from tests.drnn_deploy.conftest import Command
@@ -118,6 +120,31 @@ def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None
     path.write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match="is not the result of a training"):
         load_result(path, load_recipe("copy-memory"))
+
+
+GOOD = Result(
+    recipe=load_recipe("copy-memory").to_json(), parameters=9, iterations=3, seconds=1.5, device="cpu", threads=2,
+    versions={"torch": "2"}, metrics={"accuracy": 0.5},
+    log=[{"iteration": 1, "loss": 2.0, "seconds": 0.5, "validation": {"accuracy": 0.25}}],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [
+    {"parameters": "9"}, {"iterations": -1}, {"seconds": "long"}, {"device": 3}, {"threads": 1e400}, {"versions": []},
+    {"metrics": {"accuracy": "high"}}, {"metrics": [0.5]}, {"log": [3]}, {"log": [{"iteration": 1}]}, {"log": {}},
+    {"log": [{**GOOD.log[0], "validation": None}]}, {"recipe": "mine"},
+])  # fmt: skip
+def test_result_that_no_page_could_show_is_neither_written_nor_read(tmp_path: Path, change: dict[str, Any]) -> None:
+    path, recipe = tmp_path / "x.json", load_recipe("copy-memory")
+    save_result(path, GOOD)
+    assert load_result(path, recipe) == GOOD
+    path.write_text(json.dumps({**dataclasses.asdict(GOOD), **change}), encoding="utf-8")
+    with pytest.raises(InputError, match="is not the result of a training"):
+        load_result(path, recipe)
+    path.unlink()
+    with pytest.raises(InputError, match="is not the result of a training"):
+        save_result(path, dataclasses.replace(GOOD, **change))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

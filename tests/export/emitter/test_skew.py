@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
-from drnn_export.emitter.request import GraphRequest, packed_shapes
+from drnn_export.emitter.emit import emit, estimate
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle.graph_kind import next_state_name, packed_shapes, state_name
 from tests.export.emitter.test_stateful import Run, on_onnxruntime, on_the_evaluator
 from tests.networks import Case, cases, make_case, random_weights
 

@@ -17,9 +17,10 @@ from onnx.reference import ReferenceEvaluator
 
 from drnn_core.errors import InputError
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
-from drnn_export.emitter.emit import emit, estimate, next_state_name, state_name
+from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle.graph_kind import next_state_name, state_name
 from tests.networks import Case, cases, make_case, random_weights
 
 Arrays = dict[str, NDArray[np.float32]]

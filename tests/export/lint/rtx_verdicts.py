@@ -1,7 +1,7 @@
 """What NVIDIA's own TensorRT-RTX parser, and its compiler if asked, say of ONNX files; in child processes.
 
-Run as a script it reads {"files": [...], "build": bool} and writes a line of JSON before and after each file, so that
-a crash tells which file it was. A crash or a build without end counts as refused.
+Run as a script it reads {"files": [...], "build": bool, "fed": {...}} and writes a line of JSON before and after
+each file, so that a crash tells which file it was. A crash or a build without end counts as refused.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 SECONDS = 60.0  # without a word
 
@@ -29,12 +31,26 @@ class Verdict:
     layers: tuple[str, ...] = ()
 
 
-def verdicts(files: Iterable[Path], *, build: bool = False) -> dict[Path, Verdict]:
-    """A verdict for each file."""
+Fed = Mapping[Path, Mapping[str, NDArray[Any]]]
+
+
+def verdicts(
+    files: Iterable[Path], *, build: bool = False, fed: Fed | None = None, seconds: float = SECONDS
+) -> dict[Path, Verdict]:
+    """A verdict for each file.
+
+    Args:
+        files: ONNX files.
+        build: Whether to compile as well.
+        fed: File -> what its inputs are fed: compiled for these shapes, and for these values where they are shapes.
+        seconds: Without a word, after which a file counts as refused.
+    """
     found: dict[Path, Verdict] = {}
     waiting = list(files)
+    known = {str(file): {name: _as_json(value) for name, value in of.items()} for file, of in (fed or {}).items()}
     while waiting:
-        ended, failed = _one_child(waiting, build, found)
+        request = {"files": [str(file) for file in waiting], "build": build, "fed": known, "path": sys.path}
+        ended, failed = _one_child(request, seconds, found)
         if ended is not None:
             found[ended] = Verdict(False, failed)
         elif not found.keys() & set(waiting):
@@ -43,10 +59,13 @@ def verdicts(files: Iterable[Path], *, build: bool = False) -> dict[Path, Verdic
     return found
 
 
-def _one_child(files: list[Path], build: bool, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
+def _as_json(value: NDArray[Any]) -> dict[str, Any]:
+    return {"shape": value.shape, "values": value.ravel().tolist() if value.dtype.kind in "ib" else None}
+
+
+def _one_child(request: Mapping[str, Any], seconds: float, found: dict[Path, Verdict]) -> tuple[Path | None, str]:
     """Add verdicts to `found`; the file that ended the child, if one did, and how."""
     current: Path | None = None
-    request = json.dumps({"files": [str(file) for file in files], "build": build, "path": sys.path})
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
@@ -54,13 +73,13 @@ def _one_child(files: list[Path], build: bool, found: dict[Path, Verdict]) -> tu
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr]
         reader.start()
-        child.stdin.write(request)
+        child.stdin.write(json.dumps(request))
         child.stdin.close()
-        timer = threading.Timer(SECONDS, child.kill)
+        timer = threading.Timer(seconds, child.kill)
         timer.start()
         for line in child.stdout:
             timer.cancel()
-            timer = threading.Timer(SECONDS, child.kill)
+            timer = threading.Timer(seconds, child.kill)
             timer.start()
             message = json.loads(line)
             current = Path(message["file"])
@@ -109,6 +128,7 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
         config.set_compute_capability(module.ComputeCapability.SM86, 0)
+        _add_profile(builder, config, network, request["fed"].get(file, {}))
         built = builder.build_serialized_network(network, config) is not None
     layers = [network.get_layer(index).get_output(0) for index in range(network.num_layers)]
     return {
@@ -118,6 +138,20 @@ def _verdict(module: Any, logger: Any, builder: Any, file: str, request: Any) ->
         "outputs": [_shape(network.get_output(index)) for index in range(network.num_outputs)],
         "layers": [tensor.dtype.name for tensor in layers if tensor is not None],
     }
+
+
+def _add_profile(builder: Any, config: Any, network: Any, fed: Mapping[str, Any]) -> None:
+    """What is fed and nothing else, for every input with free axes and for those that are shapes."""
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        if tensor.name not in fed:
+            continue
+        if -1 in tuple(tensor.shape):
+            profile.set_shape(tensor.name, *[tuple(fed[tensor.name]["shape"])] * 3)
+        if tensor.is_shape_tensor and fed[tensor.name]["values"] is not None:
+            profile.set_shape_input(tensor.name, *[fed[tensor.name]["values"]] * 3)
+    config.add_optimization_profile(profile)
 
 
 def _shape(tensor: Any) -> list[int]:

@@ -36,6 +36,11 @@ def drnn(**changes: NDArray[Any] | None) -> State:
     return state
 
 
+def wrapped() -> State:
+    """The same in a module of its own, `drnn`, as in a module around zalando's DRNN."""
+    return {f"drnn.{name}" if name.startswith("cells") else name: value for name, value in drnn().items()}
+
+
 def ones(*shape: int, dtype: Any = np.float32) -> NDArray[Any]:
     return np.ones(shape, dtype)
 

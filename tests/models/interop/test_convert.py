@@ -12,12 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
-from drnn_models.interop.convert import Choices, Imported, import_weights
+from drnn_models.interop.choices import Choices
+from drnn_models.interop.convert import UNSEEN, Imported, import_weights
 from drnn_models.interop.layouts import Layout
 from drnn_models.interop.state_dict import read_state_dict
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.reference.loop import run_reference
-from tests.models.interop.foreign_states import FIXTURES, State, drnn, ones, renamed, stack
+from tests.models.interop.foreign_states import FIXTURES, State, drnn, ones, renamed, stack, wrapped
 from tests.networks import Case, random_weights, specs
 
 DECODER = ("context_adapter.*", "mlp_decoder.*")
@@ -175,9 +176,30 @@ def test_decoder_of_neuralforecast_is_left_out_on_purpose_only() -> None:
     with pytest.raises(InputError, match="6 weights are left over") as refused:
         import_weights(state, "neuralforecast", Choices((1, 3)))
     assert "mixes time steps" in refused.value.fix
-    patterns = tuple(word.strip("'") for word in refused.value.fix.split() if "*" in word)
-    imported: Imported = import_weights(state, "neuralforecast", Choices((1, 3), ignore=patterns))
+    assert "--ignore" not in refused.value.fix
+    imported: Imported = import_weights(state, "neuralforecast", Choices((1, 3), ignore=DECODER))
     assert len(imported.ignored) == 6
+    assert imported.doubts == []  # as it is known what the encoder is
+    assert any("the encoder alone" in note for note in imported.notes)
+
+
+def test_what_is_left_out_raises_a_doubt() -> None:
+    state = drnn(scale=ones(1))
+    assert import_weights(drnn(), "zalando", Choices((1, 2, 4))).doubts == []
+    (doubt,) = import_weights(state, "zalando", Choices((1, 2, 4), ignore=("scale",))).doubts
+    assert "--ignore leaves out 'scale'" in doubt.message
+
+
+def test_dilations_of_cells_beside_other_weights_raise_a_doubt() -> None:
+    assert import_weights(wrapped(), "zalando").doubts == []
+    (doubt,) = import_weights(drnn(), "zalando").doubts
+    assert "the dilations are not certain" in doubt.message
+    assert "--dilations 1,1,1 --compare" in doubt.fix
+    assert "--dilations 1,2,4 --compare" in doubt.fix
+
+
+def test_every_network_comes_with_a_note_on_what_the_weights_cannot_show() -> None:
+    assert UNSEEN in import_weights(stack(), "torch").notes
 
 
 REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
@@ -208,20 +230,9 @@ REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
         drnn(cells_1_bias_hh_l0=ones(12, dtype=np.int64)), "zalando", Choices(), "'cells.1.bias_hh_l0' has type int64",
         "",
     ),
-    "two heads": (
-        drnn(second_weight=ones(5, 4)), "zalando", Choices(), "2 weights could be the head: 'linear.weight', 'second",
-        "--head-weight linear.weight --ignore second.weight",
-    ),
-    "head or embedding": (
-        stack(table_weight=ones(7, 3), weight_ih_l0=ones(12, 3)) , "torch", Choices(),
-        "'table_weight' could be the head or the embedding", "--head-weight table_weight or --embedding table_weight",
-    ),
     "layers after the head": (
-        drnn(out_weight=ones(2, 3), out_bias=ones(2)), "zalando", Choices(), "left over: 'out.bias', 'out.weight'",
-        "--ignore 'out.*'",
-    ),
-    "embedding not named": (
-        drnn(encoder_weight=ones(9, 2)), "zalando", Choices(), "left over", "type --embedding encoder.weight",
+        drnn(out_weight=ones(2, 3), out_bias=ones(2)), "zalando", Choices(), "4 weights are left over: 'linear.bias'",
+        "A head of several layers",
     ),
     "batch normalisation": (
         drnn() | {"bn.weight": ones(4), "bn.bias": ones(4), "bn.running_mean": ones(4), "bn.running_var": ones(4)},

@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from drnn_core.errors import InputError
-from drnn_models.interop.convert import Choices, import_weights
-from drnn_models.interop.layouts import Layout, find_layers
+from drnn_models.interop.choices import Choices
+from drnn_models.interop.convert import import_weights
+from drnn_models.interop.layouts import Layout, choose_layout, find_layers
 from drnn_models.interop.state_dict import read_state_dict
+from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.models.interop.foreign_states import FIXTURES, State, drnn, ones, stack
+from tests.networks import random_weights
 
+OWN = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
 DECODER = ("context_adapter.*", "mlp_decoder.*")
 
 REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
@@ -18,7 +22,20 @@ REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
     "cells without the module": (
         {"weight_ih": ones(4, 2), "weight_hh": ones(4, 4)}, "torch", Choices(), "no recurrent layers", "nn.RNN",
     ),
-    "zalando as torch": (drnn(), "torch", Choices(), "not those of layout torch but of zalando", "--layout zalando"),
+    "zalando as torch": (
+        drnn(), "torch", Choices(), "3 recurrent modules, and does not say their dilations",
+        "DRNN made them, with dilations 1, 2, 4, ..., type: --layout zalando --compare",
+    ),
+    "cells of one's own as torch": (
+        drnn(), "torch", Choices(), "does not say their dilations", "type: --layout torch --dilations 1,1,1 --compare",
+    ),
+    "QRNN as torch": (
+        {"cells.0.layers.0.linear.weight": ones(9, 2)}, "torch", Choices(), "but of zalando", "--layout zalando",
+    ),
+    "this project's own as torch": (
+        dict(random_weights(OWN, 0)), "torch", Choices(), "but of drnn", "type: --layout drnn --dilations D0,D1",
+    ),
+    "torch as this project's own": (stack(), "drnn", Choices(), "but of torch", "--layout torch"),
     "torch as zalando": (stack(), "zalando", Choices(), "but of torch", "--layout torch"),
     "neuralforecast as zalando": (
         {f"model.rnn_stack.0.{name}": value for name, value in drnn().items()}, "zalando", Choices(),
@@ -44,12 +61,27 @@ REFUSED: dict[str, tuple[State, Layout, Choices, str, str]] = {
     ),
     "two stacks": (
         {f"{part}.{name}": value for part in ("down", "up") for name, value in stack().items()}, "torch", Choices(),
-        "2 modules with recurrent layers, 'down.', 'up.'", "--ignore 'up.*'",
+        "2 recurrent modules, 'down', 'up', and does not say how they are connected", "--layer BOTTOM ... --layer TOP",
+    ),
+    "two lists": (
+        {f"{part}.0.{name}": value for part in ("down", "up") for name, value in stack().items()}, "torch", Choices(),
+        "2 recurrent modules, 'down.0', 'up.0', and does not say how they are connected", "save its own state dict",
+    ),
+    "two stacks of zalando's": (
+        {f"{part}.{name}": value for part in ("down", "up") for name, value in drnn().items()}, "zalando", Choices(),
+        "2 modules with recurrent layers, 'down.', 'up.'", "save its own state dict",
     ),
     "list of layers": (
-        {f"layers.{layer}.{name}": value for layer in (0, 1) for name, value in stack(1).items()}, "torch", Choices(),
-        "layout torch is one module with num_layers", "rename them in the file to cells.0.",
+        {f"rnns.{layer}.{name}": value for layer in (0, 1) for name, value in stack(1).items()}, "torch", Choices(),
+        "2 recurrent modules, and does not say their dilations", "type: --dilations 1,1 --compare original.npz",
     ),
+    "module that is not there": (
+        stack(), "torch", Choices(layers=("rnn",)), "--layer 'rnn': there is no such recurrent module", "",
+    ),
+    "module named twice": (
+        {f"a.{name}": value for name, value in stack().items()}, "torch", Choices(layers=("a", "a")), "twice", "",
+    ),
+    "layers in another layout": (drnn(), "zalando", Choices(layers=("cells.0",)), "--layer is for layout torch", ""),
     "layer missing in the middle": (
         {name: value for name, value in drnn().items() if "cells.1" not in name}, "zalando", Choices(),
         "layer 1 is missing: there are 2 layers, numbered up to 2", "",
@@ -74,6 +106,23 @@ def test_what_cannot_be_imported(case: str) -> None:
     assert len(str(refused.value)) < 1000
 
 
+@pytest.mark.parametrize("names, layout", [
+    (list(drnn()), "cells"), (list(stack()), "torch"), ([f"rnns.1.{name}" for name in stack()], "torch"),
+    ([f"a.rnn_stack.0.{name}" for name in drnn()], "neuralforecast"), (list(OWN.weight_shapes()), "drnn"),
+    ([f"module.{name}" for name in OWN.weight_shapes()], "drnn"),
+    ([name for name in OWN.weight_shapes() if name != "head.bias"], "torch"), ([*OWN.weight_shapes(), "fc"], "torch"),
+    (["fc.weight"], "nothing"),
+])  # fmt: skip
+def test_layout_is_chosen_where_the_names_show_it(names: list[str], layout: str) -> None:
+    if layout in ("cells", "nothing"):
+        with pytest.raises(InputError) as refused:
+            choose_layout(names)
+        assert ("--layout zalando" in refused.value.fix) == (layout == "cells")
+        assert ("--layout torch --dilations 1,1,1" in refused.value.fix) == (layout == "cells")
+    else:
+        assert choose_layout(names) == layout
+
+
 @pytest.mark.parametrize("file, says", [
     ("neuralforecast-groups", "neuralforecast adds the input of every group but the first"),
     ("neuralforecast-reslstm", "'rnn_stack.0.cells.0.cell.weight_ic' belongs to ResLSTM"),
@@ -92,6 +141,18 @@ def test_layers_are_found_behind_any_prefix(prefix: str) -> None:
     parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     expected = [{part: f"{prefix}cells.{layer}.{part}_l0" for part in parts} for layer in range(3)]
     assert find_layers(names, "zalando") == expected
+
+
+def test_modules_of_a_list_come_in_the_order_of_their_numbers() -> None:
+    names = [f"rnns.{number}.{name}" for number in (10, 2, 0) for name in stack()]
+    modules = [layer["weight_hh"].partition(".weight")[0] for layer in find_layers(names, "torch")]
+    assert modules == ["rnns.0", "rnns.0", "rnns.2", "rnns.2", "rnns.10", "rnns.10"]
+
+
+def test_modules_that_are_named_come_in_that_order_and_no_others() -> None:
+    names = [f"{module}.{name}" for module in ("a", "b", "c") for name in stack(1)]
+    layers = find_layers(names, "torch", ("c", "a"))
+    assert [layer["weight_hh"] for layer in layers] == ["c.weight_hh_l0", "a.weight_hh_l0"]
 
 
 def test_eleventh_layer_comes_after_the_second() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from drnn_core import files, gpu
 from drnn_core.errors import RuntimeUnavailableError
+from drnn_core.types import Availability
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import export
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -142,7 +143,7 @@ def test_a_fall_back_is_refused_also_where_onnx_runtime_lets_it_pass(
     runtime = OnnxRuntime("cuda")
     monkeypatch.setattr(runtime, "_session", lambda *_, **__: opened(bundle, "sequence/fused"))
     with pytest.raises(RuntimeUnavailableError, match=f"fell back to {CPU}"):
-        runtime._open(bundle, bundle.graphs[0])
+        runtime._placed_session(bundle, bundle.graphs[0])
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "tensorrt"])
@@ -253,7 +254,10 @@ def test_a_session_on_cuda_is_opened_and_used_without_tf32(bundle: Bundle, monke
     seen: list[str | None] = []
     runtime = OnnxRuntime("cuda")
     monkeypatch.setattr(providers, "load_cuda", tuple)
-    monkeypatch.setattr(runtime, "_open", lambda *_: seen.append(os.environ.get(TF32)) or opened(bundle, "sequence"))
+    monkeypatch.setattr(runtime, "availability", lambda: Availability(True, "made up"))
+    monkeypatch.setattr(
+        runtime, "_placed_session", lambda *_: seen.append(os.environ.get(TF32)) or opened(bundle, "sequence")
+    )
     with runtime.load(bundle, bundle.graphs[0]):
         seen.append(os.environ.get(TF32))
     assert seen == ["0", "0"]

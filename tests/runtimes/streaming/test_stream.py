@@ -18,7 +18,7 @@ from drnn_core.errors import InputError
 from drnn_core.files import sha256
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import _write_graph
-from drnn_deploy.parity.inference import answered_steps
+from drnn_deploy.parity.cases import answered_steps
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle
@@ -76,7 +76,7 @@ def every_step(case: Case) -> Case:
 def assert_streamed(case: Case, steps: int, found: NDArray[np.generic]) -> None:
     whole = every_step(case)
     reference = whole.reference()
-    expected = reference.outputs[:, answered_steps(steps, case.spec.head, case.length)]
+    expected = reference.outputs[:, answered_steps(steps, case.spec.head.output_steps(steps), case.length)]
     assert found.shape == expected.shape
     assert np.abs(found - expected).max(initial=0.0) <= whole.limit().max()
 
@@ -316,15 +316,12 @@ def test_state_of_another_model_or_batch_is_refused(bundle: Bundle, case: Case, 
         np.testing.assert_array_equal(after.lines[name], line)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other", "nan", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "missing"])
 def test_damaged_state_file_is_refused(damage: str, bundle: Bundle, case: Case, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
     with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
         stream.push(case.inputs)
-        state = stream.state()
-        if damage == "nan":
-            state.lines["l0_h"][0, 0, 0] = np.nan
-        state.save(path)
+        stream.save_state(path)
         content = path.read_bytes()
         if damage in ("cut", "empty"):
             path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.registry import find_runtime
@@ -81,4 +81,6 @@ def test_state_of_layers_at_different_steps_is_refused_elsewhere(tmp_path: Path)
 def test_runtimes_of_the_weights_do_not_take_it(runtime: str, tmp_path: Path) -> None:
     case = make_case(SPEC, 1, 4)
     bundle = bundle_of(tmp_path, case, GraphRequest(1, 1, "skewed", form="step"))
-    assert "layers at different steps" in find_runtime(runtime).unsupported(bundle, bundle.graphs[0])
+    words = f"{runtime} cannot run step/skewed .* layers at different steps"
+    with pytest.raises(RuntimeUnavailableError, match=words), find_runtime(runtime).stream(bundle):
+        pytest.fail("it streams")

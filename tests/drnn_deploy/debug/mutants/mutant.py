@@ -147,6 +147,21 @@ def before(name: str, index: int, make: Callable[[str, str], list[onnx.NodeProto
     return apply
 
 
+def behind(output: str, *nodes: onnx.NodeProto) -> Change:
+    """Nodes between what gave an output, which they read as `raw`, and the output."""
+
+    def apply(model: onnx.ModelProto) -> None:
+        edges = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output]
+        outputs_renamed(output, "raw")(model)
+        for node in model.graph.node:
+            node.input[:] = ["raw" if name == output else name for name in node.input]
+        model.graph.node.extend(nodes)
+        del model.graph.output[:]
+        model.graph.output.extend(edges)
+
+    return apply
+
+
 def constant(name: str, value: Any) -> Change:
     def apply(model: onnx.ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))

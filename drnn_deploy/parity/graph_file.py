@@ -1,0 +1,94 @@
+"""A graph's file beside the graph that the bundle's weights make.
+
+Numbers show a wrong graph on the inputs that are run; the file shows it on all others. A graph of this revision of the
+emitter must be what `emit` makes, bit for bit but for the version of the package. One of another revision, or of a
+bundle that does not say, may be written in another way, and is judged by its numbers alone.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from drnn_core.errors import DeployError
+from drnn_deploy.parity.results import FileResult
+from drnn_export.emitter.emit import NODE_BUDGET, emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.revision import EMITTER_REVISION
+from drnn_export.onnx_diff import differences, edge_differences
+from drnn_export.onnx_surgery import read_graph
+from drnn_runtimes.bundle import Bundle, GraphInfo
+
+
+def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
+    """Compare one graph of a bundle with the graph that its weights make.
+
+    Args:
+        bundle: The bundle.
+        graph: The graph.
+
+    Returns:
+        What differs. A file that cannot be read has the exit code of a bad file.
+    """
+    try:
+        model = read_graph(bundle, graph)
+        budget = max(NODE_BUDGET, 2 * len(model.graph.node))
+        right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=budget)
+    except DeployError as error:
+        return FileResult(graph.file, False, (error.message,), exit_code=error.exit_code)
+    found = differences_of(model, right)
+    if not found:
+        return FileResult(graph.file, True)
+    if bundle.emitter == EMITTER_REVISION:
+        return FileResult(graph.file, False, found)
+    made = f"revision {bundle.emitter} of the emitter" if bundle.emitter else "a version that names no revision"
+    note = f"{graph.file} was written by {made}, not {EMITTER_REVISION}: it was judged by its numbers alone"
+    return FileResult(graph.file, True, note=f"{note}, and the first difference is: {found[0]}")
+
+
+def differences_of(model: onnx.ModelProto, right: onnx.ModelProto) -> tuple[str, ...]:
+    """Compare two models, whatever versions of the package made them.
+
+    Args:
+        model: The model in question.
+        right: What the emitter makes of the weights.
+
+    Returns:
+        What differs, a sentence each; () for nothing.
+    """
+    if _bytes(model) == _bytes(right):
+        return ()
+    found = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))
+    return found or (_elsewhere(model, right),)
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    bare.ClearField("producer_version")
+    data: bytes = bare.SerializeToString(deterministic=True)
+    return data
+
+
+def _elsewhere(model: onnx.ModelProto, right: onnx.ModelProto) -> str:
+    """Where models differ whose edges, constants and nodes are the same."""
+    for message, other, what in ((model, right, "the model"), (model.graph, right.graph, "the graph")):
+        for field in message.DESCRIPTOR.fields:
+            if field.name in ("graph", "producer_version"):
+                continue
+            values = (_field(side, field.name) for side in (message, other))
+            if len({*values}) > 1:
+                return f"{what}'s {field.name} differs from what the weights make"
+    return "the file holds what the weights do not make"
+
+
+def _field(message: object, name: str) -> bytes:
+    bare = type(message)()
+    value = getattr(message, name)
+    if hasattr(value, "extend"):
+        getattr(bare, name).extend(value)
+    elif hasattr(value, "CopyFrom"):
+        getattr(bare, name).CopyFrom(value)
+    else:
+        setattr(bare, name, value)
+    data: bytes = bare.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
+    return data

@@ -1,0 +1,163 @@
+"""What is right for the graphs of a bundle: computed from its weights, or read from its golden data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from drnn_core.files import cache_folder
+from drnn_core.types import NamedGraph, Precision
+from drnn_deploy.parity.cases import CaseInputs, sequence_cases, stream_case, stream_length
+from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
+from drnn_deploy.parity.golden import known_answer
+from drnn_deploy.parity.reference_cache import answer_key, cached_answer, weights_digest
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights
+from drnn_runtimes.bundle import Bundle, GoldenCase
+
+REFERENCES = "references"  # the folder in the user's cache
+
+
+class Answers(Protocol):
+    """The cases that graphs are checked on, with what is right."""
+
+    @property
+    def computed(self) -> bool:
+        """Whether they come from the weights, and not from the golden data."""
+
+    def cases(self, graph: NamedGraph) -> list[GoldenCase]:
+        """The cases of a graph: the stream for a graph with state, all others for one without."""
+
+
+class StoredAnswers:
+    """The golden data of a bundle, believed as it is."""
+
+    computed = False
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def cases(self, graph: NamedGraph) -> list[GoldenCase]:
+        """See `Answers`."""
+        every = [case for case in self._bundle.golden if case.stream == has_state(graph)]
+        return [case for case in every if is_for(case.name, graph.precision)]
+
+
+class ComputedAnswers:
+    """The standard cases and further ones, each computed once, when it is asked for.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        graphs: All graphs that are checked: the stream is long enough for each, and each precision has its noise.
+        more: Further inputs, such as the task's examples; each is for the graphs that it fits.
+        cache: The folder of answers that were computed before. Default: in the user's cache.
+    """
+
+    computed = True
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        graphs: Sequence[NamedGraph],
+        more: Sequence[CaseInputs] = (),
+        *,
+        cache: Path | None = None,
+    ) -> None:
+        self._spec, self._weights, self._more = spec, weights, list(more)
+        self._streamed = [graph for graph in graphs if has_state(graph)]
+        self._precisions = sorted({graph.precision for graph in graphs} - {"fp32"})
+        self._cache = cache_folder(REFERENCES) if cache is None else cache
+        self._digest = ""
+        self._known: dict[str, GoldenCase] = {}
+        self._by_kind: dict[tuple[int, Precision], list[GoldenCase]] = {}  # 0 steps: the stream's
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> ComputedAnswers:
+        """The answers of a bundle. Of its golden data only the inputs are taken that are no standard case's."""
+        standard = {
+            case.name
+            for graph in bundle.graphs
+            for case in standard_inputs(bundle.spec, bundle.weights, graph, bundle.graphs)
+        }
+        more = [as_inputs(case) for case in bundle.golden if case.name not in standard]
+        return cls(bundle.spec, bundle.weights, bundle.graphs, more)
+
+    def names(self, graph: NamedGraph) -> list[str]:
+        """The names of `cases`; nothing is computed."""
+        return [case.name for case in self._inputs(graph)]
+
+    def cases(self, graph: NamedGraph) -> list[GoldenCase]:
+        """See `Answers`."""
+        kind = 0 if has_state(graph) else graph.steps, graph.precision
+        if kind not in self._by_kind:
+            self._by_kind[kind] = [self.answer(case) for case in self._inputs(graph)]
+        return self._by_kind[kind]
+
+    def answer(self, case: CaseInputs) -> GoldenCase:
+        """What is right for any inputs."""
+        self._digest = self._digest or weights_digest(self._weights)
+        alone = edge_precision(case.name)
+        precisions = self._precisions if alone is None else sorted({alone} - {"fp32"})
+        key = answer_key(self._spec, self._digest, case, precisions)
+        if key not in self._known:
+            self._known[key] = cached_answer(
+                self._cache,
+                key,
+                self._spec,
+                case,
+                lambda: known_answer(self._spec, self._weights, case, precisions),
+            )
+        return self._known[key]
+
+    def _inputs(self, graph: NamedGraph) -> list[CaseInputs]:
+        stream = has_state(graph)
+        fitting = [case for case in self._more if case.stream == stream]
+        if not stream:
+            fitting = [case for case in fitting if case.inputs.shape[1] == graph.steps]
+        fitting = [case for case in fitting if is_for(case.name, graph.precision)]
+        return [*standard_inputs(self._spec, self._weights, graph, self._streamed), *fitting]
+
+
+def standard_inputs(
+    spec: ModelSpec, weights: Weights, graph: NamedGraph, graphs: Sequence[NamedGraph]
+) -> list[CaseInputs]:
+    """The standard cases of a graph.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        graph: The graph.
+        graphs: All graphs of its bundle: those with state have one stream in common.
+    """
+    if not has_state(graph):
+        edge = edge_case(spec, weights, graph.precision, graph.steps)
+        return [*sequence_cases(spec, graph.steps), *([edge] if edge else [])]
+    streamed = [other for other in graphs if has_state(other)]
+    chunk = max(other.steps for other in streamed)
+    edge = edge_case(spec, weights, graph.precision, 2 * chunk, stream=True)
+    return [stream_case(spec, stream_length(spec, streamed), chunk), *([edge] if edge else [])]
+
+
+def as_inputs(case: GoldenCase) -> CaseInputs:
+    """The inputs of a case alone."""
+    return CaseInputs(case.name, case.inputs, case.targets, case.source, case.stream)
+
+
+def has_state(graph: NamedGraph) -> bool:
+    """Whether a graph carries states from run to run."""
+    return graph.form != "sequence"
+
+
+def same_inputs(one: CaseInputs, other: CaseInputs) -> bool:
+    """Whether two cases ask the same.
+
+    Args:
+        one: A case.
+        other: Another one, whose name does not matter.
+    """
+    return one.stream == other.stream and np.array_equal(one.inputs, other.inputs)

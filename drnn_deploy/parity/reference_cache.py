@@ -1,0 +1,115 @@
+"""Known answers that were computed on this machine before, so that a second check of a bundle is fast.
+
+An entry is a golden file of one case. Its name is a digest of all that decides the answer: the network, its weights,
+the inputs, and the code that computes it. It is read like any file: one that is damaged, or not of the same inputs, is
+computed again. What was not used for longest goes where the cache would grow beyond 512 MiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from drnn_core.errors import InputError
+from drnn_core.types import Precision
+from drnn_deploy.parity.cases import CaseInputs
+from drnn_deploy.parity.golden import torch_is_here
+from drnn_models.spec import ModelSpec
+from drnn_models.weights import Weights
+from drnn_runtimes.bundle import GoldenCase
+from drnn_runtimes.bundle.golden import read_golden, write_golden
+
+MOST_BYTES = 512 << 20
+_CODE = {  # package -> the files that decide what an answer is; None for all
+    "drnn_models": None,
+    "drnn_runtimes.reference": None,
+    "drnn_deploy.parity": ("compare.py", "golden.py"),
+}
+
+
+def weights_digest(weights: Weights) -> str:
+    """The digest of names, shapes and values of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(f"{name} {weights[name].shape} {weights[name].dtype};".encode())
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
+
+
+def answer_key(spec: ModelSpec, weights: str, case: CaseInputs, precisions: Sequence[Precision]) -> str:
+    """The name of an answer.
+
+    Args:
+        spec: The network.
+        weights: What `weights_digest` gives.
+        case: The inputs.
+        precisions: The precisions whose noise the answer holds.
+    """
+    identity = [spec.to_json(), weights, case.name, case.stream, case.source, sorted(precisions), _code_digest()]
+    digest = hashlib.sha256(json.dumps([*identity, torch_is_here(), np.__version__], sort_keys=True).encode())
+    for array in (case.inputs, case.targets):
+        if array is not None:
+            digest.update(f"{array.shape} {array.dtype};".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def cached_answer(
+    cache: Path, key: str, spec: ModelSpec, case: CaseInputs, compute: Callable[[], GoldenCase]
+) -> GoldenCase:
+    """Take an answer out of the cache, or compute and keep it.
+
+    Args:
+        cache: The cache's folder. One that cannot be written to is left alone.
+        key: What `answer_key` gives.
+        spec: The network.
+        case: The inputs.
+        compute: Computes the answer.
+    """
+    entry = cache / f"{key}.npz"
+    if entry.is_file() and (known := _read(entry, spec, case)) is not None:
+        return known
+    answer = compute()
+    with contextlib.suppress(InputError, OSError):
+        write_golden(entry, spec, (), [answer])
+        _shrink(cache)
+    return answer
+
+
+def _read(entry: Path, spec: ModelSpec, case: CaseInputs) -> GoldenCase | None:
+    try:
+        (answer,) = read_golden(entry, spec, ())
+    except (InputError, ValueError):
+        return None
+    same = (answer.name, answer.stream) == (case.name, case.stream) and np.array_equal(answer.inputs, case.inputs)
+    with contextlib.suppress(OSError):
+        os.utime(entry)
+    return answer if same else None
+
+
+def _shrink(cache: Path) -> None:
+    entries = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in cache.glob("*.npz"))
+    size = sum(bytes_ for _, bytes_, _ in entries)
+    for _, bytes_, entry in entries:
+        if size <= MOST_BYTES:
+            return
+        entry.unlink(missing_ok=True)
+        size -= bytes_
+
+
+@functools.cache
+def _code_digest() -> str:
+    digest = hashlib.sha256()
+    for package, names in _CODE.items():
+        for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py") and (names is None or file.name in names):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""What a saved training must hold: the same on the way into the file and out of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from drnn_core.errors import InputError
+from drnn_deploy.training.recipe import Recipe
+
+STATE_FORMAT = "drnn-deploy-training/1"
+_MOMENTS = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
+_DEFAULTED = {"maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}  # by torch
+_LINE = {"iteration", "loss", "seconds", "validation"}
+
+
+def check_state(
+    data: Mapping[str, Any], recipe: Recipe, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Check that a training can go on from what was, or will be, saved.
+
+    Args:
+        data: The file's content: model, optimizer, iteration, seconds, log and perhaps losses.
+        recipe: What is trained.
+        model: A network of the recipe's spec.
+        optimizer: An optimizer of its parameters, as the recipe makes it.
+
+    Raises:
+        InputError: A part is missing, of another kind or shape than the training's own, or not finite.
+    """
+    iteration, parameters = data.get("iteration"), [value for _, value in model.named_parameters()]
+    _require(_is_count(iteration) and iteration <= recipe.training.iterations, "iteration")  # type: ignore[operator]
+    _require(_is_number(data.get("seconds")), "seconds")
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    _require(_are_tensors(data.get("model"), shapes), "model")
+    _require(_are_lines(data.get("log"), recipe.training.iterations), "log")
+    losses = data.get("losses", torch.zeros(0))
+    _require(_is_tensor(losses) and losses.ndim == 1 and len(losses) <= recipe.training.iterations, "losses")
+    saved: Any = data.get("optimizer")
+    _require(isinstance(saved, dict) and set(saved) == {"state", "param_groups"}, "optimizer")
+    _require(_are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"]), "optimizer's groups")
+    state = saved["state"]
+    _require(isinstance(state, dict) and set(state) in (set(), set(range(len(parameters)))), "optimizer's state")
+    moments = _MOMENTS[recipe.training.optimizer]
+    for index, entry in state.items():
+        shapes = {name: torch.Size([]) if name == "step" else parameters[index].shape for name in moments}
+        _require(_are_tensors(entry, shapes), "moments")
+
+
+def _require(right: bool, part: str) -> None:
+    if not right:
+        raise InputError(f"its {part} cannot be gone on from", "Delete it to train from the start.")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
+
+
+def _is_tensor(value: object) -> bool:
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or not value.is_floating_point():
+        return False
+    return not value.is_meta and bool(torch.isfinite(value).all())
+
+
+def _are_tensors(values: object, shapes: Mapping[str, torch.Size]) -> bool:
+    if not isinstance(values, dict) or set(values) != set(shapes):
+        return False
+    return all(_is_tensor(values[name]) and values[name].shape == shape for name, shape in shapes.items())
+
+
+def _are_lines(lines: object, iterations: int) -> bool:
+    """Whether each is a line of the log, as `drnn_deploy.training.loop.Progress` has it."""
+    if not isinstance(lines, list) or not all(isinstance(line, dict) and set(line) == _LINE for line in lines):
+        return False
+    return all(
+        _is_count(line["iteration"])
+        and line["iteration"] <= iterations
+        and _is_number(line["loss"])
+        and _is_number(line["seconds"])
+        and (line["validation"] is None or _are_metrics(line["validation"]))
+        for line in lines
+    )
+
+
+def _are_metrics(metrics: object) -> bool:
+    return (
+        isinstance(metrics, dict)
+        and {"accuracy", "cross_entropy"} <= set(metrics)
+        and all(isinstance(name, str) and type(value) is float for name, value in metrics.items())
+    )
+
+
+def _are_groups(groups: object, own: list[dict[str, Any]]) -> bool:
+    """Whether they are the optimizer's own but for the learning rate, which a schedule changes."""
+    if not isinstance(groups, list) or len(groups) != len(own):
+        return False
+    return all(
+        isinstance(group, dict)
+        and set(mine) - set(group) <= _DEFAULTED
+        and all(group.get(name, value) == value for name, value in mine.items() if name != "lr")
+        and _is_number(group.get("lr"))
+        for group, mine in zip(groups, own, strict=True)
+    )

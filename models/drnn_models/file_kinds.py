@@ -1,0 +1,110 @@
+"""What kind of file somebody gave us, from its first bytes and names of parts, and the command that takes it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import zipfile
+from pathlib import Path
+
+from drnn_core.errors import InputError
+
+_PEEK = 1 << 20  # bytes of a pickle that are searched for the names of classes
+_ONNX = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28[\x00-\x7f])")  # ir_version, next field
+_TAKE_OUT = (
+    "import sys, torch; x = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
+    "torch.save(x['state_dict'] if isinstance(x, dict) else x.state_dict(), 'weights.pt')"
+)
+_TAKE_OUT_SCRIPT = (
+    "import sys, torch; torch.save(torch.jit.load(sys.argv[1], map_location='cpu').state_dict(), 'weights.pt')"
+)
+_THEN_IMPORT = "\nThen type: drnn-deploy import weights.pt"
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the file starts like one: eight bytes of length, then a JSON object. The format has no magic number."""
+    start = _start(path, 9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Refuse what is neither weights nor a checkpoint.
+
+    Raises:
+        InputError: The file is an ONNX graph, a TorchScript file or an exported program, or a folder with a bundle.
+    """
+    quoted = shlex.quote(str(path))
+    if (path / "manifest.json").is_file():
+        raise InputError(f"{path} is a bundle, which was exported already", f"To check it, type: drnn-parity {quoted}")
+    parts = _parts(path)
+    if any(part.endswith("constants.pkl") for part in parts) and any("/code/" in part for part in parts):
+        raise InputError(
+            f"{path} is a TorchScript file, whose code is not run here",
+            f"If you trust its maker, take its weights out: python -c {shlex.quote(_TAKE_OUT_SCRIPT)} {quoted}"
+            f"{_THEN_IMPORT}",
+        )
+    if any(part.endswith(("serialized_exported_program.json", "/models/model.json")) for part in parts):
+        raise InputError(
+            f"{path} is an exported program of torch.export",
+            "Save the state dict of the module that it was made from: torch.save(module.state_dict(), 'weights.pt')"
+            f"{_THEN_IMPORT}",
+        )
+    if _ONNX.match(_start(path, 4)) or (path.suffix.lower() == ".onnx" and path.is_file()):
+        raise InputError(
+            f"{path} is an ONNX file, a graph and no network to export",
+            f"To check what TensorRT makes of it, type: drnn-deploy lint {quoted}\n"
+            "To export, take the weights that it was made from: drnn-deploy import --help",
+        )
+
+
+def import_advice(path: Path) -> str:
+    """The commands that take a file of weights from other code to a bundle."""
+    output = shlex.quote(f"{path.stem}-imported.pt")
+    command = f"drnn-deploy import {shlex.quote(str(path))} --output {output}"
+    return f"Type: {command}\nThen: drnn-export {output} --length STEPS"
+
+
+def take_out_advice(path: Path) -> str:
+    """What to do with a file that holds Python objects, which says what they seem to be."""
+    content = _pickle_start(path)
+    kind = "Python objects"
+    if b"pytorch-lightning_version" in content or b"lightning" in content:
+        kind = "a checkpoint of Lightning"
+    elif b"torch.nn.modules" in content:
+        kind = "a whole module"
+    code = f"python -c {shlex.quote(_TAKE_OUT)} {shlex.quote(str(path))}"
+    return (
+        f"It seems to be {kind}. If you trust its maker, take the weights out there: {code}{_THEN_IMPORT}\n"
+        "Or save a checkpoint there, with drnn_models.checkpoint.save_checkpoint."
+    )
+
+
+def _start(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:  # which `load_plain` explains
+        return b""
+
+
+def _parts(path: Path) -> list[str]:
+    """The names in an archive; none where it is no archive."""
+    if _start(path, 4) != b"PK\x03\x04":
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):  # which `load_plain` explains
+        return []
+
+
+def _pickle_start(path: Path) -> bytes:
+    """The first bytes of a torch file's pickle, which are read as text and never unpickled."""
+    pickles = [part for part in _parts(path) if part.endswith("/data.pkl")]
+    if not pickles:
+        return _start(path, _PEEK)
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(pickles[0]) as file:
+            return file.read(_PEEK)
+    except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+        return b""

@@ -1,0 +1,297 @@
+"""A graph's file, read and bounded before anything computes it.
+
+ONNX is a programming language: a few bytes of it can ask for a billion rounds or a terabyte, and runtimes compute
+constants while they load. A bundle's graphs need none of that. `read_graph` takes files that hold operators without
+bodies, whose every tensor has a size that the file tells, and that take no more than their manifest accounts for
+(`drnn_runtimes.bundle.cost`). Any emission does; what does not is refused unseen by any runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drnn_core.bounds import TooLargeError, read_bytes, shown_bytes
+from drnn_core.errors import InputError
+from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
+from drnn_runtimes.bundle.infos import GraphInfo
+from drnn_runtimes.bundle.operators import PRODUCTS, REDUCTIONS, is_plain, products_of
+from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
+
+if TYPE_CHECKING:
+    import onnx
+
+_FIX = (
+    "Export it again: drnn-export model.pt --output DIR. What NVIDIA's parsers make of a graph from elsewhere: "
+    "drnn-deploy lint model.onnx"
+)
+_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}  # of ONNX's plain types
+_LARGEST_SIZE = 1 << 31  # sizes and pads beyond it run over where they are added up in 64 bits
+_MOST_AXES = 8  # of a tensor; the emitter's have at most four, and NVIDIA's parsers take no more
+_SIZED = ("Expand", "OneHot", "Pad", "Reshape", "Split")  # whose constants say sizes
+_PAYLOADS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+
+
+class _RefusedError(Exception):
+    """Why a graph is not taken."""
+
+
+def read_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto:
+    """Read a graph of a bundle that is to be run.
+
+    Args:
+        path: The file.
+        spec: The network.
+        graph: What the manifest says of it.
+
+    Returns:
+        The model, which any runtime may load and run.
+
+    Raises:
+        InputError: The file is no ONNX model, or holds what no graph of the network does. The message names the node.
+    """
+    model = parse_graph(path, spec, graph)
+    if reason := refusal(model, spec, graph):
+        raise InputError(f"{path} cannot be loaded: {reason}", _FIX)
+    return model
+
+
+def refusal(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> str:
+    """Say why a parsed model must not be run.
+
+    Args:
+        model: What `parse_graph` gave.
+        spec: The network.
+        graph: What the manifest says of the graph.
+
+    Returns:
+        The rest of a sentence that begins "it cannot be loaded: ", or "" where any runtime may run it.
+    """
+    try:
+        _check(model, spec, graph)
+    except _RefusedError as error:
+        return str(error)
+    return ""
+
+
+def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProto:
+    """Read a graph of a bundle that is to be looked at alone: nothing may infer its shapes, or compute it.
+
+    Args:
+        path: The file.
+        spec: The network.
+        graph: What the manifest says of it.
+
+    Returns:
+        The model. Its constants are in it.
+
+    Raises:
+        InputError: The file is no ONNX model, or too large for a graph of the network.
+    """
+    try:
+        model = _parsed(read_bytes(path, most_graph_bytes(spec, graph)))
+        nodes, most = len(model.graph.node), cost_of(spec, graph, graph.largest_batch).nodes
+        if nodes > most:
+            raise _RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
+        if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
+            raise _RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
+    except OSError as error:
+        raise InputError(f"{path} cannot be loaded: {error.strerror or error}", _FIX) from error
+    except (TooLargeError, _RefusedError) as error:
+        raise InputError(f"{path} cannot be loaded: {error}", _FIX) from error
+    return model
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
+    import onnx
+
+    return tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0
+
+
+def _parsed(data: bytes) -> onnx.ModelProto:
+    import onnx
+
+    if has_more_messages(data, onnx.ModelProto.DESCRIPTOR, MOST_MESSAGES):
+        raise _RefusedError(f"it holds more than {MOST_MESSAGES:,} parts")
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf has exceptions of its own, which differ between its implementations
+        raise _RefusedError("it is not an ONNX model, or was cut short") from error
+    if not model.graph.output:  # which come last in a file
+        raise _RefusedError("it holds no graph: the file is empty or was cut short")
+    if any(isinstance(name, bytes) for name in _names(model.graph)):  # protobuf hands over what is no UTF-8 as bytes
+        raise _RefusedError("it has names that are not UTF-8: it is damaged")
+    return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (named.name for side in (graph.initializer, graph.input, graph.output) for named in side)
+
+
+def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
+    cost = cost_of(spec, graph, graph.largest_batch)
+    if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
+        raise _RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
+    sizes = _Sizes(model, graph.largest_batch)
+    for index, node in enumerate(model.graph.node):
+        try:
+            sizes.add(node)
+        except _RefusedError as error:
+            name = node.name or f"#{index}"
+            raise _RefusedError(f"its node {name!r:.80} ({node.op_type:.40}) {error}") from error
+        if sizes.bytes > cost.bytes:
+            raise _RefusedError(f"its tensors take over {shown_bytes(cost.bytes)}, more than those of the network")
+        if sizes.work > cost.products + cost.bytes:
+            raise _RefusedError("it computes more than the network does")
+    for value in model.graph.output:
+        if value.name not in sizes:
+            raise _RefusedError(f"nothing makes its output {value.name!r:.80}")
+
+
+class _Sizes:
+    """The tensors of a graph with their sizes, node by node, and what they sum to.
+
+    Attributes:
+        bytes: Of all tensors that nodes make.
+        work: Values and products that nodes compute.
+    """
+
+    def __init__(self, model: onnx.ModelProto, batch: int) -> None:
+        """Take in the constants and inputs.
+
+        Raises:
+            _RefusedError: One of them is no dense tensor, or not whole.
+        """
+        self._versions = {entry.domain: entry.version for entry in model.opset_import}
+        self._opsets, self._ir_version = list(model.opset_import), model.ir_version
+        self._types: dict[str, onnx.TypeProto] = {}
+        self._indices: dict[str, onnx.TensorProto] = {}
+        self._far: set[str] = set()  # of them, those with values that are no sizes
+        self.bytes = self.work = 0
+        for tensor in model.graph.initializer:
+            self._constant(tensor.name, tensor)
+        for value in model.graph.input:
+            if value.name not in self._types:
+                self._types[value.name] = _with_batch(value, batch)
+                self._count(value.name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._types
+
+    def add(self, node: onnx.NodeProto) -> None:
+        """Take in a node, whose inputs are known.
+
+        Raises:
+            _RefusedError: Its outputs have no size that the file tells.
+        """
+        import onnx
+
+        if node.domain not in ("", "ai.onnx") or not is_plain(node.op_type):
+            raise _RefusedError("is of an operator that no graph of a bundle has")
+        if missing := next((name for name in node.input if name and name not in self._types), None):
+            raise _RefusedError(f"reads {missing!r:.80}, which nothing makes before it")
+        if again := next((name for name in node.output if name in self._types), None):
+            raise _RefusedError(f"makes {again!r:.80}, which is there already")
+        if node.op_type in _SIZED and not self._far.isdisjoint(node.input):
+            raise _RefusedError("asks for sizes that no tensor has")
+        if node.op_type == "Constant":
+            self._constant(node.output[0], _value(node))
+            return
+        for attribute in node.attribute:
+            if attribute.type not in (1, 2, 3, 6, 7, 8):  # numbers, text and lists of them
+                raise _RefusedError(f"has {attribute.name!r:.80}, which is neither numbers nor text")
+        try:
+            schema = onnx.defs.get_schema(node.op_type, self._versions.get("", 0))
+            inferred = onnx.shape_inference.infer_node_outputs(
+                schema,
+                node,
+                {name: self._types[name] for name in node.input if name},
+                {name: self._indices[name] for name in node.input if name in self._indices},
+                opset_imports=self._opsets,
+                ir_version=self._ir_version,
+            )
+        except Exception as error:  # onnx has an exception for each thing that can be wrong with a node
+            reason = " ".join(str(error).split())
+            raise _RefusedError(f"cannot be: {reason:.200}") from error
+        self._types.update(inferred)
+        for name in filter(None, node.output):
+            self.work += self._count(name)
+        if node.op_type in REDUCTIONS:
+            self.work += sum(math.prod(self._shape(name)) for name in node.input if name)
+        if node.op_type in PRODUCTS:
+            shapes = [self._shape(name) if name else () for name in node.input]
+            products = products_of(node, shapes)
+            if products is None:
+                raise _RefusedError(f"has inputs of sizes {shapes!s:.200}, which do not fit together")
+            self.work += products
+
+    def _constant(self, name: str, tensor: onnx.TensorProto) -> None:
+        import onnx
+
+        if tensor.data_type not in _BYTES:
+            raise _RefusedError(f"its constant {name!r:.80} is of a type that no graph of a bundle has")
+        values = math.prod(tensor.dims)
+        if min(tensor.dims, default=0) < 0 or not _holds(tensor, values):
+            raise _RefusedError(f"its constant {name!r:.80} does not hold the values of {list(tensor.dims)!s:.80}")
+        self._types[name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+        if tensor.data_type == onnx.TensorProto.INT64:
+            self._indices[name] = tensor
+            held = onnx.numpy_helper.to_array(tensor)
+            if held.min(initial=0) < -_LARGEST_SIZE or held.max(initial=0) > _LARGEST_SIZE:
+                self._far.add(name)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return tuple(dim.dim_value for dim in self._types[name].tensor_type.shape.dim)
+
+    def _count(self, name: str) -> int:
+        """Add a tensor to the sum; the number of its values."""
+        kind = self._types[name].tensor_type if name in self._types else None
+        known = kind is not None and kind.elem_type in _BYTES and kind.HasField("shape")
+        if kind is None or not known or any(not d.HasField("dim_value") or d.dim_value < 0 for d in kind.shape.dim):
+            raise _RefusedError(f"has a tensor {name!r:.80} whose type or size the file does not tell")
+        if len(kind.shape.dim) > _MOST_AXES:
+            raise _RefusedError(f"has a tensor {name!r:.80} of {len(kind.shape.dim):,} axes")
+        values = math.prod(self._shape(name))
+        self.bytes += values * _BYTES[kind.elem_type]
+        return values
+
+
+def _with_batch(value: onnx.ValueInfoProto, batch: int) -> onnx.TypeProto:
+    """The type of an input whose free sizes are the batch."""
+    import onnx
+
+    kind = onnx.TypeProto()
+    kind.CopyFrom(value.type)
+    for dim in kind.tensor_type.shape.dim:
+        if not dim.HasField("dim_value"):
+            dim.dim_value = batch
+    return kind
+
+
+def _value(node: onnx.NodeProto) -> onnx.TensorProto:
+    values: list[onnx.TensorProto] = [a.t for a in node.attribute if a.name == "value" and a.type == 4]
+    if len(values) != 1 or len(node.output) != 1:
+        raise _RefusedError("holds no tensor")
+    return values[0]
+
+
+def _holds(tensor: onnx.TensorProto, values: int) -> bool:
+    """Whether a constant holds so many values."""
+    if tensor.HasField("raw_data"):
+        return len(tensor.raw_data) == values * _BYTES[tensor.data_type]
+    return sum(len(getattr(tensor, payload)) for payload in _PAYLOADS) == values

@@ -1,0 +1,172 @@
+"""Which graph files are loaded: every emission, and no graph that could take more than its network."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from drnn_core.errors import InputError
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
+from drnn_runtimes.bundle.fit import check_manifest
+from drnn_runtimes.bundle.graph_file import read_graph, refusal
+from tests.networks import random_weights, specs
+from tests.runtimes.bundle.graphs import BOMBS, behind, constant, info_of
+
+SPEC = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
+REQUEST = GraphRequest(8, 1)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> GraphRequest:
+    form = draw(st.sampled_from(["sequence", "chunk", "step"]))
+    try:
+        return GraphRequest(
+            1 if form == "step" else draw(st.integers(1, 60)),
+            draw(st.none() | st.integers(1, 3)),
+            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed"])),  # type: ignore[arg-type]
+            draw(st.booleans()),
+            form,  # type: ignore[arg-type]
+            form != "sequence" and draw(st.booleans()),
+            draw(st.sampled_from(["fp32", "fp16", "bf16", "int8"])),  # type: ignore[arg-type]
+        )
+    except InputError:
+        assume(False)
+        raise
+
+
+@given(specs(), requests())
+def test_every_emission_is_taken_and_what_its_manifest_says_fits(spec: ModelSpec, request: GraphRequest) -> None:
+    model = emit(spec, random_weights(spec, 0), request)
+    info = info_of(spec, request, model)
+    assert refusal(model, spec, info) == ""
+    check_manifest(spec, [info], [])
+    assert len(model.graph.node) <= cost_of(spec, info, 1).nodes
+    assert len(model.SerializeToString()) <= most_graph_bytes(spec, info)
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    return emit(SPEC, random_weights(SPEC, 0), REQUEST)
+
+
+@pytest.fixture(scope="module")
+def info(model: onnx.ModelProto) -> GraphInfo:
+    return info_of(SPEC, REQUEST, model)
+
+
+def copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    return other
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_no_graph_of_the_network_holds_is_refused_at_once(
+    name: str, model: onnx.ModelProto, info: GraphInfo, tmp_path: Path
+) -> None:
+    changed = copy(model)
+    BOMBS[name](changed)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(changed.SerializeToString())
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"model\.onnx cannot be loaded: ") as refused:
+        read_graph(path, SPEC, info)
+    assert time.monotonic() - started < 2
+    assert len(refused.value.message) < 800
+    assert "drnn-export model.pt" in refused.value.fix
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"", "was cut short"), (b"\xff" * 100, "is not an ONNX model"), (b"\x3a\x00", "was cut short"),
+])  # fmt: skip
+def test_what_is_no_model_is_refused(content: bytes, words: str, info: GraphInfo, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+def test_names_are_utf_8(model: onnx.ModelProto, info: GraphInfo, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(b"head/linear", b"head/\xff\xfenear"))
+    with pytest.raises(InputError, match="names that are not UTF-8"):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+def test_a_file_larger_than_any_graph_of_the_network_is_not_read(info: GraphInfo, tmp_path: Path) -> None:
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(1 << 31)
+    with pytest.raises(InputError, match="it is larger than"):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+def test_a_file_of_many_empty_parts_is_not_parsed(info: GraphInfo, tmp_path: Path) -> None:
+    nodes = b"\x0a\x00" * (4 << 20)
+    size = len(nodes)
+    varint = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21])
+    (tmp_path / "model.onnx").write_bytes(b"\x3a" + varint + nodes)
+    with pytest.raises(InputError, match=r"it holds more than 3,000,000 parts"):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+@pytest.mark.parametrize("emission", ["fused", "unrolled"])
+def test_a_graph_that_was_changed_with_plain_operators_is_taken(emission: str) -> None:
+    """It computes something else, which comparing finds out; that takes no more than the network does."""
+    request = GraphRequest(8, 3, emission)  # type: ignore[arg-type]
+    changed = emit(SPEC, random_weights(SPEC, 0), request)
+    constant(changed, "mask", np.array([[1], [1], [0]], np.float32))
+    behind(
+        changed,
+        helper.make_node("Mul", ["raw", "mask"], ["masked"]),
+        helper.make_node("Cast", ["masked"], ["half"], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", ["half"], ["output"], to=TensorProto.FLOAT),
+    )
+    assert refusal(changed, SPEC, info_of(SPEC, request, changed)) == ""
+
+
+def repeated(model: onnx.ModelProto, times: int, operator: str, inputs: list[str]) -> None:
+    for index in range(times):
+        model.graph.node.append(helper.make_node(operator, inputs, [f"again{index}"]))
+
+
+@pytest.mark.parametrize(("operator", "inputs", "words"), [
+    ("MatMul", ["tall", "wide"], "more than those of the network"),
+    ("ReduceSum", ["large"], "computes more than the network does"),
+])  # fmt: skip
+def test_small_amounts_are_summed_up(
+    operator: str, inputs: list[str], words: str, model: onnx.ModelProto, info: GraphInfo
+) -> None:
+    """Each of these nodes would pass by itself."""
+    changed = copy(model)
+    constant(changed, "tall", np.ones((1 << 10, 1), np.float32))
+    constant(changed, "wide", np.ones((1, 1 << 10), np.float32))
+    constant(changed, "large", np.ones(1 << 23, np.float32))
+    repeated(changed, 1, operator, inputs)
+    assert refusal(changed, SPEC, info) == ""
+    del changed.graph.node[-1]
+    repeated(changed, 300, operator, inputs)
+    assert words in refusal(changed, SPEC, info)
+
+
+@pytest.mark.parametrize("sizes", [
+    {"W": (1, 12, 3)}, {"R": (1, 12, 5)}, {"B": (1, 12)}, {"W": (1, 9, 2)}, {"R": (2, 12, 4)},
+])  # fmt: skip
+def test_recurrent_operators_have_the_sizes_that_builders_read_by(
+    sizes: dict[str, tuple[int, ...]], model: onnx.ModelProto, info: GraphInfo
+) -> None:
+    changed = copy(model)
+    for tensor in changed.graph.initializer:
+        label = tensor.name.rpartition("/")[2]
+        if tensor.name.startswith("l0/") and label in sizes:
+            value = np.zeros(sizes[label], np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+    assert "which do not fit together" in refusal(changed, SPEC, info)

@@ -18,6 +18,7 @@ from drnn_export.lint.tables import Finding, Table
 if TYPE_CHECKING:
     import onnx
 
+_WITH_BODY = ("Loop", "Scan")  # of which an input may be left out
 _SMALL = 1024  # elements
 _OF_ANOTHER_OPSET = "unsupported type"  # which a later opset may take; the parsers do not look at the opset for it
 
@@ -102,6 +103,9 @@ def _inference(site: Site, schema: onnx.defs.OpSchema) -> tuple[str, Mapping[str
     import onnx
 
     names = [name for name in site.node.input if name]
+    variadic = schema.inputs and schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if variadic and not all(site.node.input[len(schema.inputs) - 1 :]) and site.node.op_type not in _WITH_BODY:
+        return "one of its inputs has no name", {}
     kinds = {name: site.scope.proto_of(name) or onnx.TypeProto() for name in names}
     values = {name: tensor for name in names if _is_small(site, name) and (tensor := site.scope.tensor_of(name))}
     opsets = [onnx.helper.make_opsetid("", site.scope.opset)]

@@ -57,14 +57,15 @@ def largest_input(spec: ModelSpec, weights: Weights, precision: Precision) -> fl
         precision: The graph's.
 
     Returns:
-        A number of float32, at most the largest of the graph's precision.
+        A number of the graph's precision.
     """
     if isinstance(spec.input, Tokens):
         return None
     row = np.abs(weights["layers.0.weight_ih_l0"].astype(np.float64)).sum(axis=1).max()
     most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, _HALF))
-    rounded = np.float32(most)
-    return float(rounded if rounded <= most else np.nextafter(rounded, np.float32(0)))
+    info = PRECISIONS[precision]
+    kind = np.float32 if info.weights_only else info.numpy.type
+    return float(kind(most) if float(kind(most)) <= most else kind(most * (1 - info.spacing)))
 
 
 def _check_matrix(name: str, value: NDArray[np.float32], request: GraphRequest) -> None:

@@ -51,7 +51,8 @@ def activations(site: Site, table: Table) -> Iterator[Finding]:
         return
     known = table.recurrent
     directions = 2 if site.attribute("direction") == "bidirectional" else 1
-    count = known.per_direction[site.node.op_type]
+    applied = known.per_direction[site.node.op_type]
+    count = len(applied)
     if unknown := [name for name in names if name not in known.activations]:
         of = ", ".join(sorted(known.activations))
         yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {of}")
@@ -71,9 +72,10 @@ def activations(site: Site, table: Table) -> Iterator[Finding]:
             fix = f"Give it {' and '.join(needs)}" if needs else "Write the cell out with other operators"
             yield site.error("activation-value", f"TensorRT computes {name}{without} as something else", fix)
             return
-    if names[0] in known.uncompiled_gates.get(site.node.op_type, ()):
-        what = f"the compiler does not take {names[0]} as the function of the gates"
-        yield site.error("activation", what, "Use another, or write the cell out")
+    for name in known.once:
+        if sum(times for times, other in zip(applied, names, strict=False) if other == name) > 1:
+            what = f"the compiler does not take {name} for more than one function of a step"
+            yield site.error("activation", what, "Use another, or write the cell out")
 
 
 _PARAMETERS = ("activation_alpha", "activation_beta")
@@ -103,7 +105,8 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
     least, most = known.endless_hidden
     is_small = shape[1] == 1 and not 0 <= shape[0] < known.endless_steps and least <= hidden <= most
     resets_first = operator == "GRU" and not site.attribute("linear_before_reset")
-    if is_small and (resets_first or (operator != "RNN" and site.has("activations"))):
+    is_odd = operator != "RNN" and (site.has("activations") or bool(site.input(_LENGTHS)))  # of which some do not end
+    if is_small and (resets_first or is_odd):
         what = f"with one row, {hidden} hidden units and {known.endless_steps} steps or more, the compiler does not end"
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 

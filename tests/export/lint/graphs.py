@@ -55,12 +55,16 @@ def _named(value: Weight, name: str) -> onnx.TensorProto:
 def one(
     operator: str, constants: Mapping[str, Weight] | None = None, kind: Kind = MATRIX, **more: Any
 ) -> onnx.ModelProto:
-    """One node with the input `x` and then `constants`. `more`: attributes, and `model`'s own options."""
+    """One node with the input `x` and then `constants`.
+
+    more: attributes, `model`'s own options, and `made`, the type of `y` where that is not `x`'s.
+    """
+    made = more.pop("made", kind[0])
     options = {name: more.pop(name) for name in ("opset", "ir") if name in more}
     extra = more.pop("inputs", {})
     outputs = more.pop("outputs", ["y"])
     node = helper.make_node(operator, ["x", *(constants or {}), *extra], outputs, "n", **more)
-    return model([node], {"x": kind, **extra}, {"y": (kind[0], None)}, constants, **options)
+    return model([node], {"x": kind, **extra}, {"y": (made, None)}, constants, **options)
 
 
 def resize(*, opset: int = 17, **attributes: Any) -> onnx.ModelProto:

@@ -223,7 +223,7 @@ def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
     if shape is None:
         return True
     if must_be == "static":
-        return -1 not in shape
+        return not any(scope.is_free(name, axis) for axis in range(len(shape)))
     if must_be == "one element":
         return -1 in shape or math.prod(shape) == 1
     if must_be == "broadcast":

@@ -224,6 +224,8 @@ def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
         return True
     if must_be == "static":
         return not any(scope.is_free(name, axis) for axis in range(len(shape)))
+    if must_be == "not empty":
+        return 0 not in shape
     if must_be == "one element":
         return -1 in shape or math.prod(shape) == 1
     if must_be == "broadcast":

@@ -24,7 +24,12 @@ _OF_ANOTHER_OPSET = "unsupported type"  # which a later opset may take; the pars
 
 
 def contract_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What of a node contradicts ONNX's definition of its operator."""
+    """What of a node contradicts ONNX's definition of its operator.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     if site.node.domain:
         return
     schema, newest = (_schema(site.node.op_type, opset) for opset in (site.scope.opset, onnx_opset()))

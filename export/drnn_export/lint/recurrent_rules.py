@@ -15,14 +15,24 @@ _DATA, _LENGTHS, _STATES = 0, 4, (5, 6)  # inputs
 
 
 def layout(site: Site, table: Table) -> Iterator[Finding]:
-    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says."""
+    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     if site.attribute("layout") == 1:
         what = "has layout=1, which TensorRT reads as time-major"
         yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
 
 
 def clip(site: Site, table: Table) -> Iterator[Finding]:
-    """A bound that is none, and the LSTM's, of which the parsers leave a part out."""
+    """A bound that is none, and the LSTM's, of which the parsers leave a part out.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     bound = site.attribute("clip")
     if not isinstance(bound, float) or site.node.op_type == "RNN":
         return
@@ -34,7 +44,12 @@ def clip(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def lengths(site: Site, table: Table) -> Iterator[Finding]:
-    """Lengths outside the sequence: the parsers take them, and read past its end or nothing."""
+    """Lengths outside the sequence: the parsers take them, and read past its end or nothing.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     value, shape = site.scope.value_of(site.input(_LENGTHS)), site.scope.shape_of(site.input(_DATA))
     if value is None or value.dtype.kind != "i" or not value.size or not shape or shape[0] < 0:
         return
@@ -48,7 +63,12 @@ def lengths(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def activations(site: Site, table: Table) -> Iterator[Finding]:
-    """Activation functions that the parsers do not know, mix up, or compute without their parameters."""
+    """Activation functions that the parsers do not know, mix up, or compute without their parameters.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     names = site.attribute("activations")
     if not isinstance(names, list):
         return
@@ -100,7 +120,12 @@ def _with_parameters(
 
 
 def endless(site: Site, table: Table) -> Iterator[Finding]:
-    """A recurrence of one row that the compiler unrolls without end."""
+    """A recurrence of one row that the compiler unrolls without end.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     shape, hidden = site.scope.shape_of(site.input(_DATA)), site.attribute("hidden_size")
     if table.target != "tensorrt-rtx" or not shape or len(shape) != 3 or not isinstance(hidden, int):
         return

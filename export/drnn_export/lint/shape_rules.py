@@ -237,7 +237,12 @@ _ELEMENTWISE = (
 
 
 def broadcasts(shape: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether a tensor of this shape broadcasts to the wanted one, as far as sizes are known."""
+    """Whether a tensor of this shape broadcasts to the wanted one, as far as sizes are known.
+
+    Args:
+        shape: The sizes of its axes; negative ones are unknown.
+        wanted: Likewise.
+    """
     if len(shape) > len(wanted):
         return False
     pairs = zip(reversed(shape), reversed(wanted), strict=False)

@@ -139,4 +139,4 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 
 
-RECURRENT_RULES = (layout, clip, lengths, activations, endless)
+RECURRENT_RULES = (clip, lengths, activations, endless)

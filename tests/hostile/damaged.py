@@ -92,7 +92,7 @@ def change_one(draw: random.Random, data: Any) -> None:
     elif isinstance(at[key], torch.Tensor) and kind < 4:
         at[key] = tensor(draw)
     elif kind == 1 and isinstance(at, dict):
-        at[anything(draw) if draw.random() < 0.1 and isinstance(key, str) else draw.choice(TEXTS)] = at[key]
+        at[draw.choice((*TEXTS, *NUMBERS))] = at[key]
     else:
         at[key] = anything(draw)
 

@@ -22,7 +22,7 @@ from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 
-_HALF = 0.5  # of float32's range, for the first layer's product; the rest is for biases and the recurrent product
+_HALF = 0.5  # of float32's range, for samples and the first layer's product; the rest is for what is added to it
 _OTHER = "Ask for another precision (fp32 and bf16 reach further), or scale the network's weights."
 
 
@@ -62,7 +62,7 @@ def largest_input(spec: ModelSpec, weights: Weights, precision: Precision) -> fl
     if isinstance(spec.input, Tokens):
         return None
     row = np.abs(weights["layers.0.weight_ih_l0"].astype(np.float64)).sum(axis=1).max()
-    most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, _HALF))
+    most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, 1.0))
     info = PRECISIONS[precision]
     kind = np.float32 if info.weights_only else info.numpy.type
     return float(kind(most) if float(kind(most)) <= most else kind(most * (1 - info.spacing)))

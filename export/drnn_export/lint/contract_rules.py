@@ -18,12 +18,18 @@ from drnn_export.lint.tables import Finding, Table
 if TYPE_CHECKING:
     import onnx
 
+_WITH_BODY = ("Loop", "Scan")  # of which an input may be left out
 _SMALL = 1024  # elements
 _OF_ANOTHER_OPSET = "unsupported type"  # which a later opset may take; the parsers do not look at the opset for it
 
 
 def contract_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What of a node contradicts ONNX's definition of its operator."""
+    """What of a node contradicts ONNX's definition of its operator.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     if site.node.domain:
         return
     schema, newest = (_schema(site.node.op_type, opset) for opset in (site.scope.opset, onnx_opset()))
@@ -102,6 +108,9 @@ def _inference(site: Site, schema: onnx.defs.OpSchema) -> tuple[str, Mapping[str
     import onnx
 
     names = [name for name in site.node.input if name]
+    variadic = schema.inputs and schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if variadic and not all(site.node.input[len(schema.inputs) - 1 :]) and site.node.op_type not in _WITH_BODY:
+        return "one of its inputs has no name", {}
     kinds = {name: site.scope.proto_of(name) or onnx.TypeProto() for name in names}
     values = {name: tensor for name in names if _is_small(site, name) and (tensor := site.scope.tensor_of(name))}
     opsets = [onnx.helper.make_opsetid("", site.scope.opset)]

@@ -87,7 +87,12 @@ class Scope:
         return shape_of(self._values[name])
 
     def is_free(self, name: str, axis: int) -> bool:
-        """Whether an axis may have any size, because the network's inputs leave it free; not where it is unknown."""
+        """Whether an axis may have any size, because the network's inputs leave it free; not where it is unknown.
+
+        Args:
+            name: The tensor.
+            axis: Its axis, from 0.
+        """
         if name not in self.names:
             return self._outer is not None and self._outer.is_free(name, axis)
         shape = self.shape_of(name)

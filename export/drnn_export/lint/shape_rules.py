@@ -29,7 +29,9 @@ def _blocks(site: Site, table: Table) -> Iterator[Finding]:
 
 def _split(site: Site, table: Table) -> Iterator[Finding]:
     """Parts of equal size, as many as outputs, the last of which must not be smaller than nothing."""
-    (data,), parts = shapes(site, 0), site.attribute("num_outputs")
+    (data, given), parts = shapes(site, 0, 1), site.attribute("num_outputs")
+    if given and differ(given[0], len(site.node.output)):
+        yield site.error("size", f"{given[0]} sizes for {len(site.node.output)} outputs", FIX)
     axis = site.attribute("axis") or 0
     if isinstance(parts, int) and parts != len(site.node.output):
         yield site.error("attribute", f"num_outputs={parts}, and it has {len(site.node.output)} outputs", FIX)
@@ -80,6 +82,8 @@ def _reverse_sequence(site: Site, table: Table) -> Iterator[Finding]:
     data, lengths = shapes(site, 0, 1)
     axis = site.attribute("batch_axis")
     axis = 1 if axis is None else axis
+    if axis == (site.attribute("time_axis") or 0):
+        yield site.error("attribute", f"batch_axis and time_axis are both {axis}", "Name two axes")
     if data and lengths and 0 <= axis < len(data) and differ(data[axis], lengths[0]):
         yield site.error("size", f"{lengths[0]} lengths for a batch of {data[axis]}", FIX)
 
@@ -90,6 +94,8 @@ def _rotary(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("size", f"a batch of {data[0]} with positions for {places[0]} (-1: free)", FIX)
     steps = data[-2] if data and len(data) > 2 else -1
     for cache in shapes(site, 1, 2):
+        if cache is not None and len(cache) != (2 if site.input(3) else 3):
+            yield site.error("size", f"a cache of {len(cache)} axes: 2 with positions, 3 without", FIX)
         if not site.input(3) and cache and len(cache) == 3 and differ(cache[1], steps):
             yield site.error("size", f"a cache of {cache[1]} places for {steps} steps", FIX)
     if (site.attribute("rotary_embedding_dim") or 0) % 2:
@@ -99,6 +105,35 @@ def _rotary(site: Site, table: Table) -> Iterator[Finding]:
 def _stft(site: Site, table: Table) -> Iterator[Finding]:
     if not site.input(2) and not site.input(3):
         yield site.error("input", "it has neither a window nor a frame_length", "Give it one of them")
+    (data, window), frame = shapes(site, 0, 2), site.scope.value_of(site.input(3))
+    long = window[0] if window else int(frame.ravel()[0]) if frame is not None and frame.size else 0
+    if data and len(data) > 1 and 0 <= data[1] < long:
+        yield site.error("size", f"frames of {long} samples of a signal of {data[1]}", FIX)
+
+
+def _transpose(site: Site, table: Table) -> Iterator[Finding]:
+    (data,), order = shapes(site, 0), site.attribute("perm")
+    if data is not None and order is not None and sorted(order) != list(range(len(data))):
+        yield site.error("attribute", f"perm={order} is no order of {len(data)} axes", "Name each axis once")
+
+
+def _tile(site: Site, table: Table) -> Iterator[Finding]:
+    data, repeats = shapes(site, 0, 1)
+    if data is not None and repeats and differ(repeats[0], len(data)):
+        yield site.error("size", f"{repeats[0]} repeats for data of {len(data)} axes", FIX)
+
+
+def _empty(site: Site, table: Table) -> Iterator[Finding]:
+    (data,) = shapes(site, 0)
+    if data is not None and 0 in data:
+        what = f"it reduces {list(data)}, without elements, of which TensorRT and ONNX Runtime make different things"
+        yield site.error("empty-reduction", what, "Leave it out")
+
+
+def _mean_variance(site: Site, table: Table) -> Iterator[Finding]:
+    (data,) = shapes(site, 0)
+    if data is not None and not site.has("axes") and len(data) < 4:
+        yield site.error("size", f"data of {len(data)} axes, and the mean is over axes 0, 2 and 3", "Give it axes")
 
 
 def _reshape(site: Site, table: Table) -> Iterator[Finding]:
@@ -139,6 +174,8 @@ def _quantised_axis(site: Site, table: Table) -> Iterator[Finding]:
         return
     if zero is not None and differ(math.prod(scale), math.prod(zero)) and -1 not in (*scale, *zero):
         yield site.error("size", f"scales {list(scale)} and zero points {list(zero)}", FIX)
+    if len(scale) not in (0, 1, len(data)):
+        yield site.error("size", f"scales of {len(scale)} axes for data of {len(data)}", FIX)
     axis = site.attribute("axis")
     axis = 1 if axis is None else axis
     if len(scale) != 1 or scale[0] == 1:
@@ -200,14 +237,21 @@ _ELEMENTWISE = (
 
 
 def broadcasts(shape: Sequence[int], wanted: Sequence[int]) -> bool:
-    """Whether a tensor of this shape broadcasts to the wanted one, as far as sizes are known."""
+    """Whether a tensor of this shape broadcasts to the wanted one, as far as sizes are known.
+
+    Args:
+        shape: The sizes of its axes; negative ones are unknown.
+        wanted: Likewise.
+    """
     if len(shape) > len(wanted):
         return False
     pairs = zip(reversed(shape), reversed(wanted), strict=False)
     return all(size == 1 or not differ(size, want) for size, want in pairs)
 
 
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
+    **{f"Reduce{name}": (_empty,) for name in _REDUCTIONS},
     **dict.fromkeys(_ELEMENTWISE, (_frozen,)),
     **WINDOW_RULES,
     "DepthToSpace": (_blocks,),
@@ -217,6 +261,7 @@ SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
     "GroupNormalization": (_group_scales, _normalised),
     "InstanceNormalization": (_normalised,),
     "MatMul": (_vector_product,),
+    "MeanVarianceNormalization": (_mean_variance,),
     "Pad": (_pad,),
     "QuantizeLinear": (_quantised_axis,),
     "Reshape": (_reshape,),
@@ -229,4 +274,6 @@ SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
     "Slice": (_slice,),
     "SpaceToDepth": (_blocks,),
     "Split": (_split,),
+    "Tile": (_tile,),
+    "Transpose": (_transpose,),
 }

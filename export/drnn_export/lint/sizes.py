@@ -25,7 +25,12 @@ class _Axis:
 
 
 def size_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """Inputs of other sizes than the operator asks for, and a size that is fixed here and free there."""
+    """Inputs of other sizes than the operator asks for, and a size that is fixed here and free there.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     rule = table.sizes.get(site.node.op_type)
     if rule is None:
         return

@@ -28,7 +28,9 @@ def _conv(site: Site, table: Table) -> Iterator[Finding]:
     if groups < 1 or min(filters[:2]) < 0:
         return  # `tables.toml` has the least number of groups
     channels, outputs = (filters[0], filters[1] * groups) if transposed else (filters[1] * groups, filters[0])
-    if differ(channels, data[1]) or filters[0] % groups:
+    if 0 in filters:
+        yield site.error("size", f"filters {list(filters)} have no elements", FIX)
+    elif differ(channels, data[1]) or filters[0] % groups:
         what = f"filters {list(filters)} with {groups} group(s) do not fit data of {data[1]} channels"
         yield site.error("size", what, FIX)
     if bias is not None and (len(bias) != 1 or differ(bias[0], outputs)):

@@ -17,6 +17,7 @@ from drnn_core.types import PRECISIONS, Precision
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
+from drnn_deploy.parity.golden import known_answer
 from drnn_export.emitter.range import largest_input
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -28,10 +29,11 @@ SPEC = ModelSpec("gru", (8, 6), (1, 2), Continuous(3), Head("sequence", 2))
 CPU = ("onnxruntime-cpu",)
 
 
-@given(specs(), st.sampled_from(get_args(Precision)), st.integers(1, 30))
+@given(specs(), st.sampled_from(get_args(Precision)), st.integers(1, 30), st.sampled_from([0.01, 1, 100]))
 @settings(max_examples=15)
-def test_every_feature_reaches_both_ends_alone(spec: ModelSpec, precision: Precision, steps: int) -> None:
+def test_every_feature_reaches_both_ends_alone(spec: ModelSpec, precision: Precision, steps: int, scale: float) -> None:
     weights = random_weights(spec, 0)
+    weights["layers.0.weight_ih_l0"] *= np.float32(scale)
     case = edge_case(spec, weights, precision, steps)
     if isinstance(spec.input, Tokens):
         assert case is None
@@ -41,6 +43,7 @@ def test_every_feature_reaches_both_ends_alone(spec: ModelSpec, precision: Preci
         return
     most = largest_input(spec, weights, precision)
     assert most is not None
+    assert np.isfinite(known_answer(spec, weights, case, [precision]).judged_as(precision).noise).all()
     upper, lower, mixed, peaks = case.inputs
     assert np.abs(case.inputs).max() == upper.max() == -lower.min()
     assert upper.max() == most or spec.activation == "relu"

@@ -292,7 +292,11 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "iteration that is text": lambda contents: {**contents, "iteration": "many"},
     "log of numbers": lambda contents: {**contents, "log": [1]},
     "losses that are no tensor": lambda contents: {**contents, "losses": [1.0]},
-    "losses without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**6)},
+    "losses without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**13)},
+    "losses of two axes without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**7, 10**7)},
+    "a moment that is one number seen as many": lambda contents: changed(
+        contents, ("state", 0, "exp_avg"), torch.zeros(1).expand(contents["optimizer"]["state"][0]["exp_avg"].shape)
+    ),
     "iteration below 0": lambda contents: {**contents, "iteration": -1},
     "iteration that is true": lambda contents: {**contents, "iteration": True},
     "iteration beyond the end": lambda contents: {**contents, "iteration": 10**9},

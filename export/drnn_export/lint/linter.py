@@ -42,8 +42,8 @@ __all__ = [
 UNBUILDABLE = frozenset({"compute-capability", "endless"})  # refused in words that do not help, or never
 MISREAD = frozenset(  # accepted in silence, computed differently
     (
-        *("activation-value", "attribute-value", "clip", "domain", "float64", "layout", "pad-wrap", "slice-end"),
-        "uint8-quantisation",
+        *("activation-value", "attribute-value", "clip", "domain", "empty-reduction", "empty-sequence", "float64"),
+        *("layout", "pad-wrap", "slice-end", "uint8-quantisation"),
     )
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from drnn_export.lint.contract_rules import contract_findings
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.operator_rules import OPERATOR_RULES
+from drnn_export.lint.recurrent_rules import layout
 from drnn_export.lint.shape_rules import SHAPE_RULES, broadcasts
 from drnn_export.lint.tables import Finding, Severity, Table
 
@@ -224,6 +225,8 @@ def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
         return True
     if must_be == "static":
         return not any(scope.is_free(name, axis) for axis in range(len(shape)))
+    if must_be == "not empty":
+        return 0 not in shape
     if must_be == "one element":
         return -1 in shape or math.prod(shape) == 1
     if must_be == "broadcast":
@@ -249,5 +252,5 @@ def _outputs(site: Site, table: Table) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Site, Table], Iterator[Finding]], ...] = (
-    *(_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs, _outputs),
+    *(_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs, _outputs, layout),
 )

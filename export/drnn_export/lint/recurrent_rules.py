@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.tables import Finding, Recurrent, Table
 
-_DATA, _LENGTHS = 0, 4  # inputs
+_DATA, _LENGTHS, _STATES = 0, 4, (5, 6)  # inputs
 
 
 def layout(site: Site, table: Table) -> Iterator[Finding]:
@@ -56,7 +56,10 @@ def lengths(site: Site, table: Table) -> Iterator[Finding]:
     odd = [length for length in value.ravel().tolist() if not 0 <= length <= shape[0]]
     if odd:
         what = f"sequence_lens ({site.input(_LENGTHS)!r}) has {odd[0]}, and the sequences have {shape[0]} steps"
-        yield site.error("size", what, "Give lengths from 0 to the number of steps")
+        yield site.error("size", what, "Give lengths from 1 to the number of steps")
+    elif not value.all() and any(site.input(index) for index in _STATES):
+        what = "sequence_lens has 0, after which TensorRT has the initial state and ONNX Runtime zeros"
+        yield site.error("empty-sequence", what, "Leave empty sequences out of the batch")
 
 
 def activations(site: Site, table: Table) -> Iterator[Finding]:
@@ -136,4 +139,4 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 
 
-RECURRENT_RULES = (layout, clip, lengths, activations, endless)
+RECURRENT_RULES = (clip, lengths, activations, endless)

@@ -117,6 +117,19 @@ def _transpose(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("attribute", f"perm={order} is no order of {len(data)} axes", "Name each axis once")
 
 
+def _tile(site: Site, table: Table) -> Iterator[Finding]:
+    data, repeats = shapes(site, 0, 1)
+    if data is not None and repeats and differ(repeats[0], len(data)):
+        yield site.error("size", f"{repeats[0]} repeats for data of {len(data)} axes", FIX)
+
+
+def _empty(site: Site, table: Table) -> Iterator[Finding]:
+    (data,) = shapes(site, 0)
+    if data is not None and 0 in data:
+        what = f"it reduces {list(data)}, without elements, of which TensorRT and ONNX Runtime make different things"
+        yield site.error("empty-reduction", what, "Leave it out")
+
+
 def _mean_variance(site: Site, table: Table) -> Iterator[Finding]:
     (data,) = shapes(site, 0)
     if data is not None and not site.has("axes") and len(data) < 4:
@@ -236,7 +249,9 @@ def broadcasts(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     return all(size == 1 or not differ(size, want) for size, want in pairs)
 
 
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
+    **{f"Reduce{name}": (_empty,) for name in _REDUCTIONS},
     **dict.fromkeys(_ELEMENTWISE, (_frozen,)),
     **WINDOW_RULES,
     "DepthToSpace": (_blocks,),
@@ -259,5 +274,6 @@ SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
     "Slice": (_slice,),
     "SpaceToDepth": (_blocks,),
     "Split": (_split,),
+    "Tile": (_tile,),
     "Transpose": (_transpose,),
 }

@@ -227,6 +227,8 @@ MISTAKEN: dict[str, tuple[str, onnx.ModelProto]] = {
     **{f"{cell}, batch first": ("layout", recurrent(cell, layout=1)) for cell in ("RNN", "GRU", "LSTM")},
     "Trilu without upper": ("attribute-value", one("Trilu")),
     "ReduceMax, keepdims 2": ("attribute-value", one("ReduceMax", keepdims=2)),
+    "an empty sequence": ("empty-sequence", graphs.lasting(0)),
+    "a sum of nothing": ("empty-reduction", one("ReduceSum", kind=(FLOAT, [0, 2]))),
     "LSTM, clip": ("clip", recurrent("LSTM", clip=1.0)),
     **{
         f"RNN, {name} without its parameters": ("activation-value", recurrent("RNN", activations=[name]))

@@ -84,10 +84,20 @@ def recurrent(
         "R": weights(directions, gates * hidden, hidden),
         "lengths": np.full(B, 4, np.int32),
         "P": weights(directions, 3 * hidden),
+        "h0": weights(directions, B, hidden),
     }
     node = helper.make_node(operator, ["x", "W", "R", *extra], ["y"], "n", hidden_size=hidden, **attributes)
     used = {name: value for name, value in known.items() if name in node.input}
     return model([node], {"x": (FLOAT, [T, batch, C])}, {"y": UNKNOWN}, used)
+
+
+def lasting(steps: int) -> onnx.ModelProto:
+    """A GRU with an initial state, of which one sequence lasts so long."""
+    made = recurrent("GRU", extra=["", "lengths", "h0"])
+    for tensor in made.graph.initializer:
+        if tensor.name == "lengths":
+            tensor.CopyFrom(numpy_helper.from_array(np.array([steps, 4], np.int32), "lengths"))
+    return made
 
 
 def cast_from(value: NDArray[Any] | onnx.TensorProto) -> onnx.ModelProto:

@@ -1,8 +1,8 @@
 """What each precision does to the zoo's networks: error against float64, and the task's metric, on real data.
 
-Unrolled graphs through ONNX Runtime's CPU, and where that has no kernels (bfloat16) through the network that NVIDIA's
-parser makes of the graph, evaluated in NumPy. A task whose data is not on the machine is left out, and named. Writes
-benchmarks/results/precision.json and docs/precision.md.
+Unrolled graphs through ONNX Runtime's CPU, and where that has no kernels (bfloat16) or computes in wider types
+(float16) through the network that NVIDIA's parser makes of the graph, evaluated in NumPy. A task whose data is not on
+the machine is left out, and named. Writes benchmarks/results/precision.json and docs/precision.md.
 
 python -m benchmarks.precision [--limit 200] [--tables]
 """
@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import narrower
 from benchmarks.measure import RESULTS, write_result
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Precision
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.evaluation import evaluate_bundle
+from drnn_deploy.parity.edges import edge_precision
 from drnn_models.checkpoint import load_checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
@@ -37,11 +40,50 @@ TASKS = {  # task -> its main metric
 }
 NODES = 40_000  # the copy memory network over its 520 steps
 Row = dict[str, Any]
+_RANGE = """
+## Range
+
+A product reads numbers of its own type. Float16 ends at 65,504: what is larger becomes infinite, and in a stream
+every later output NaN (`tests/runtimes/streaming/test_range.py`). So a graph's range is in its manifest
+(`largest_input`), and streams and sessions refuse samples beyond it, with nothing taken in:
+
+- fp16: 65,504. fp32, bf16, int8: as far as no sum of the first layer's product exceeds float32, some 1e37.
+- relu cells: the largest power of a quarter of that with which all numbers inside stay finite, on the golden data's
+  edges.
+- weights, and sums of biases, beyond a precision's numbers are named at export, as are matrices that vanish in it.
+
+Parity checks both ends of the range, one side at a time, in all sizes, and as single peaks
+(`drnn_deploy/parity/edges.py`).
+
+## What a runtime does with the types
+
+- **ONNX Runtime's CPU, float16**: it takes the casts out and computes products in float32, within float32's noise
+  of the network of rounded weights. It shows neither float16's rounding nor its range; reports say so.
+  `tensorrt-network` does.
+- **ONNX Runtime's CPU, int8**: DequantizeLinear and a MatMul with a matrix become MatMulNBits, which rounds the
+  other factor to int8 as well (thousands of noises). The graphs keep the matrix from it by a leading axis, and sessions
+  dequantise once, when they open (`session.disable_quant_qdq`), which also takes the conversion out of every run.
+- **ONNX Runtime's CPU, float32**: no other optimisation moves outputs by more than its order of summation does. Its
+  tanh and sigmoid are within 3 spacings of 1; the sigmoid is 0 below -18, so very small gates are off by all of
+  their size.
+- **torch**: TF32, bfloat16 on the CPU and autocast are off, whatever the program has allowed.
+""".strip().splitlines()
 
 
 def runtime_of(precision: Precision) -> str:
     """Where a precision is run."""
-    return "tensorrt-network" if "cpu" in PRECISIONS[precision].not_in_onnxruntime else "onnxruntime-cpu"
+    info = PRECISIONS[precision]
+    return "tensorrt-network" if "cpu" in {*info.not_in_onnxruntime, *info.widened} else "onnxruntime-cpu"
+
+
+def weight_effect(bundle: Bundle, precision: Precision) -> float:
+    """What rounding the weights alone changes, as a share of the largest output, over the golden data but its edges."""
+    shares = [
+        np.abs(case.narrow_outputs[precision] - case.outputs).max() / np.abs(case.outputs).max()
+        for case in bundle.golden
+        if precision in case.narrow_outputs and edge_precision(case.name) is None
+    ]
+    return float(max(shares, default=0.0))
 
 
 def measure(task: str, limit: int) -> list[Row]:
@@ -74,6 +116,8 @@ def measure(task: str, limit: int) -> list[Row]:
                     "error": row.worst.absolute,
                     "relative": row.worst.relative,
                     "in_noise": row.worst.in_noise,
+                    "weights": weight_effect(result.bundle, precision),
+                    "largest_input": result.bundle.graphs[0].largest_input,
                     "onnx_bytes": result.bundle.path("model.onnx").stat().st_size,
                     "predictions": found.predictions,
                     "changed": found.changed,
@@ -92,23 +136,28 @@ def page(result: dict[str, Any]) -> str:
         "Written by `python -m benchmarks.precision`; do not edit it. `--precision` of `drnn-export` types the graph:",
         "matrix products in float16 or bfloat16, or with int8 weights; biases, gates, the LSTM's cell state and all",
         "states that go in and out stay float32, for every cell (`export/drnn_export/emitter/precision.py`). The zoo's",
-        f"networks, unrolled, on the first {result['limit']} sequences of each test split; bfloat16 through the",
-        "network that NVIDIA's parser makes of the graph, in NumPy, because ONNX Runtime's CPU has no kernels for it;",
-        "the others through ONNX Runtime. No GPU was measured.",
+        f"networks, unrolled, on the first {result['limit']} sequences of each test split; float16 and bfloat16",
+        "through the network that NVIDIA's parser makes of the graph, in NumPy: ONNX Runtime's CPU computes the",
+        "one in float32, and has no kernels for the other. The rest is ONNX Runtime's. No GPU was measured.",
         "",
-        "*Error*: the largest against float64, over the golden data, which has inputs thirty times too large.",
-        "*In noise*: the same in units of what the precision's roundings do to the network; up to 8 passes.",
+        "*Weights*: what rounding the weights alone changes, as a share of the largest output, over the golden data,",
+        "which has inputs thirty times too large. *Error*: the largest against float64 with the weights that the graph",
+        "holds.",
+        "*In noise*: the same in units of what the precision's other roundings do to the network; up to 8 passes.",
         "",
-        "| task | cell | precision | error | relative | in noise | metric | ONNX file |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | cell | precision | weights | error | relative | in noise | metric | ONNX file |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         metric = TASKS[row["task"]]
         value = f"{metric.replace('_', ' ')} {row['metrics'][metric]:.4f}"
         name = f"{row['task']} | {row['cell'].upper()} | {row['precision']}"
-        errors = f"{row['error']:.1e} | {row['relative']:.1e} | {row['in_noise']:.2f}"
+        effect = f"{row['weights']:.1e}" if row.get("weights") else "-"
+        errors = f"{effect} | {row['error']:.1e} | {row['relative']:.1e} | {row['in_noise']:.2f}"
         lines.append(f"| {name} | {errors} | {value} | {row['onnx_bytes'] / 1e3:,.0f} kB |")
     lines += [
+        "",
+        *_RANGE,
         "",
         "## Why only the products",
         "",

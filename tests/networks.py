@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drnn_core.types import Precision
+from drnn_deploy.parity.cases import sequence_cases
+from drnn_deploy.parity.golden import known_answer
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.baseline_specs import ConvSpec, SkipSpec
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
+from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference.loop import Reference, run_reference
 from drnn_runtimes.reference.noise import answer
 
@@ -55,6 +58,12 @@ class Case:
     def limit(self, precision: Precision = "fp32") -> NDArray[np.float64]:
         """The largest error that parity lets pass, of each output of a sequence."""
         return NOISE_MULTIPLE * answer(self.spec, self.weights, self.inputs, [precision]).noises[precision]
+
+
+def golden_cases(checkpoint: Checkpoint, length: int) -> list[GoldenCase]:
+    """What is right for the standard cases of whole sequences."""
+    spec, weights = checkpoint.dilated, checkpoint.weights
+    return [known_answer(spec, weights, case, ()) for case in sequence_cases(spec, length)]
 
 
 def random_weights(spec: ModelSpec, seed: int) -> Weights:

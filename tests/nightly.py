@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +24,14 @@ def combinations(*axes: Sequence[Any], by_day: int) -> list[Any]:
     return [
         pytest.param(*each, marks=() if each in taken else pytest.mark.nightly, id="-".join(map(_shown, each)))
         for each in every
+    ]
+
+
+def some_by_day(names: Collection[str], by_day: int) -> list[Any]:
+    """Parameters of a test: the names, of which the ordinary run takes every `by_day`-th."""
+    return [
+        pytest.param(name, marks=pytest.mark.nightly if place % by_day else (), id=name)
+        for place, name in enumerate(names)
     ]
 
 

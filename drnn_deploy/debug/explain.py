@@ -31,6 +31,7 @@ from drnn_deploy.parity.compare import comparable, judge
 from drnn_deploy.parity.inference import answered_case
 from drnn_deploy.parity.results import ParityReport, ParityRow
 from drnn_deploy.parity.rows import batch_sizes
+from drnn_deploy.parity.seeded_states import SEEDED
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.parity.trace_noises import trace_noises
 from drnn_export.emitter.emit import emit
@@ -106,7 +107,7 @@ def explain(bundle: Bundle, runtime: Runtime, row: ParityRow, cases: Sequence[Go
     evidence = Evidence(row.runtime, row.graph, error=row.error)
     if runtime.reads_graph:
         evidence = with_differences(bundle, graph, evidence)
-    if not cases and (only := row.worst) is not None and not only.passed:  # from states that no stream has
+    if not cases and (only := row.worst) is not None and only.case == SEEDED and not only.passed:
         what = f"{only.where or 'the output'} is off on {only.case} inputs; no other inputs show it"
         evidence = dataclasses.replace(evidence, case=only.case, note=evidence.note or what)
     worst: Evidence | None = None

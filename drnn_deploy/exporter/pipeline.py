@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
@@ -14,6 +16,7 @@ from drnn_core.plain_data import read_json
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.edges import edge_precision, is_for
 from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
@@ -108,7 +111,9 @@ def export(
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
         notify("computing the float64 reference")
         answers = known_answers(checkpoint, requests)
-        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden_cases(answers, requests))
+        cases = golden_cases(answers, requests)
+        graphs = [_with_range(checkpoint, graph, cases) for graph in graphs]
+        write_golden(draft / GOLDEN, checkpoint.dilated, graphs, cases)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -157,6 +162,7 @@ def write_bundle(
     """
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
+        graphs = [_with_range(checkpoint, graph, golden) for graph in graphs]
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, golden)
         _write_manifest(draft, checkpoint, graphs)
     return Bundle.open(folder, verify=False)
@@ -212,6 +218,14 @@ def golden_cases(answers: ComputedAnswers, requests: Sequence[GraphRequest]) -> 
     """
     every = {case.name: case for request in requests for case in answers.cases(request)}
     return [case for case in every.values() if not case.stream] + [case for case in every.values() if case.stream]
+
+
+def _with_range(checkpoint: Checkpoint, graph: GraphInfo, cases: Sequence[GoldenCase]) -> GraphInfo:
+    """The graph with the range of relu cells, whose numbers nothing else bounds: that of its own cases."""
+    own = [case for case in cases if case.stream == bool(graph.states) and is_for(case.name, graph.precision)]
+    if checkpoint.dilated.activation != "relu" or not any(edge_precision(case.name) for case in own):
+        return graph
+    return dataclasses.replace(graph, largest_input=float(max(np.abs(case.inputs).max() for case in own)))
 
 
 def _write_manifest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from drnn_core.npz import StoredArrays
 from drnn_models.spec import ModelSpec, Tokens
 
 _MOST_BYTES = 1 << 28  # of all arrays in a file, unpacked
-_MOST_STEPS = 100_000  # of all layers together: the reference takes about a millisecond for ten
+_MOST = {
+    "steps of all layers": 20_000,  # each is a step of Python in every computation that is compared
+    "values of all gates": 10_000_000,
+    "multiplications": 1_000_000_000,
+}
 _SNIPPET_STEPS = 16  # or twice the largest dilation
 
 
@@ -36,7 +41,7 @@ class Recorded:
 
 def snippet(spec: ModelSpec) -> str:
     """The code that saves what an original computes, for where its module `model` is."""
-    steps = max(_SNIPPET_STEPS, 2 * max(spec.dilations)) + 1
+    steps = _steps(spec)
     if isinstance(spec.input, Tokens):
         made = f"torch.randint({spec.input.vocabulary}, (2, {steps}))  # sequences, steps"
         if spec.input.embedding is None:
@@ -80,12 +85,35 @@ def read_recorded(path: Path, spec: ModelSpec) -> list[Recorded]:
         pairs = [_pair(name, arrays[f"inputs{name}"], arrays[f"outputs{name}"], spec) for name in names]
     except InputError as error:
         raise InputError(f"{path}: {error.message}", fix) from error
-    steps = spec.layers * sum(pair.inputs.shape[1] for pair in pairs)
-    if steps > _MOST_STEPS:
-        raise InputError(
-            f"{path}: {steps:,} steps of all layers together are too many to compare; at most {_MOST_STEPS:,}", fix
-        )
+    _refuse_long(path, pairs, spec, fix)
     return pairs
+
+
+def _refuse_long(path: Path, pairs: list[Recorded], spec: ModelSpec, fix: str) -> None:
+    """Refuse what would take minutes or gigabytes to compute, and more than what `snippet` saves."""
+    steps = sum(pair.inputs.shape[1] for pair in pairs)
+    rows = sum(pair.inputs.shape[0] * pair.inputs.shape[1] for pair in pairs)
+    asked, advised = _costs(spec, steps, rows), _costs(spec, _steps(spec), 2 * _steps(spec))
+    for what, most in _MOST.items():
+        if asked[what] > max(most, advised[what]):
+            raise InputError(
+                f"{path}: {asked[what]:,} {what} are too many to compare (at most {most:,}). A few short sequences do.",
+                fix,
+            )
+
+
+def _costs(spec: ModelSpec, steps: int, rows: int) -> dict[str, int]:
+    """What sequences cost: `steps` one after the other, of which there are `rows` in all sequences."""
+    return {
+        "steps of all layers": spec.layers * steps,
+        "values of all gates": rows * (spec.input.width + spec.gates * sum(spec.hidden)),
+        "multiplications": rows * sum(math.prod(shape) for shape in spec.weight_shapes().values()),
+    }
+
+
+def _steps(spec: ModelSpec) -> int:
+    """Enough for every layer to read its past."""
+    return max(_SNIPPET_STEPS, 2 * max(spec.dilations)) + 1
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,8 @@
   goes through the whole vocabulary.
 - `stream`: what graphs with state are fed from the zero state on, chunk after chunk, with every token, too.
 
+- `edge PRECISION`, `edge stream PRECISION`: the ends of its range (`drnn_deploy.parity.edges`).
+
 Beside them, `drnn_deploy.parity.seeded_states` checks graphs with state from states that are not zero.
 """
 

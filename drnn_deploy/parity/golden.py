@@ -48,7 +48,7 @@ def known_answer(spec: ModelSpec, weights: Weights, case: CaseInputs, precisions
     if case.stream:
         spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
     found, told = answer(spec, weights, case.inputs, precisions), f"{case.name} inputs of {case.inputs.shape[1]} steps"
-    if not found.magnitude <= _FLOAT32_MAX:
+    if not (found.magnitude <= _FLOAT32_MAX and np.isfinite(found.noises["fp32"]).all()):
         raise InputError(
             f"the network's outputs grow beyond float32 on {told}",
             "Its recurrence is unstable: train it with a smaller gain (relu cells need small recurrent weights).",

@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from drnn_core.files import cache_folder
-from drnn_core.types import NamedGraph
+from drnn_core.types import NamedGraph, Precision
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases, stream_case, stream_length
+from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
 from drnn_deploy.parity.golden import known_answer
 from drnn_deploy.parity.reference_cache import answer_key, cached_answer, weights_digest
 from drnn_models.spec import ModelSpec
@@ -41,7 +42,8 @@ class StoredAnswers:
 
     def cases(self, graph: NamedGraph) -> list[GoldenCase]:
         """See `Answers`."""
-        return [case for case in self._bundle.golden if case.stream == has_state(graph)]
+        every = [case for case in self._bundle.golden if case.stream == has_state(graph)]
+        return [case for case in every if is_for(case.name, graph.precision)]
 
 
 class ComputedAnswers:
@@ -72,12 +74,16 @@ class ComputedAnswers:
         self._cache = cache_folder(REFERENCES) if cache is None else cache
         self._digest = ""
         self._known: dict[str, GoldenCase] = {}
-        self._by_length: dict[int, list[GoldenCase]] = {}  # 0: the stream's
+        self._by_kind: dict[tuple[int, Precision], list[GoldenCase]] = {}  # 0 steps: the stream's
 
     @classmethod
     def of(cls, bundle: Bundle) -> ComputedAnswers:
         """The answers of a bundle. Of its golden data only the inputs are taken that are no standard case's."""
-        standard = {case.name for graph in bundle.graphs for case in standard_inputs(bundle.spec, graph, bundle.graphs)}
+        standard = {
+            case.name
+            for graph in bundle.graphs
+            for case in standard_inputs(bundle.spec, bundle.weights, graph, bundle.graphs)
+        }
         more = [as_inputs(case) for case in bundle.golden if case.name not in standard]
         return cls(bundle.spec, bundle.weights, bundle.graphs, more)
 
@@ -87,22 +93,24 @@ class ComputedAnswers:
 
     def cases(self, graph: NamedGraph) -> list[GoldenCase]:
         """See `Answers`."""
-        kind = 0 if has_state(graph) else graph.steps
-        if kind not in self._by_length:
-            self._by_length[kind] = [self.answer(case) for case in self._inputs(graph)]
-        return self._by_length[kind]
+        kind = 0 if has_state(graph) else graph.steps, graph.precision
+        if kind not in self._by_kind:
+            self._by_kind[kind] = [self.answer(case) for case in self._inputs(graph)]
+        return self._by_kind[kind]
 
     def answer(self, case: CaseInputs) -> GoldenCase:
         """What is right for any inputs."""
         self._digest = self._digest or weights_digest(self._weights)
-        key = answer_key(self._spec, self._digest, case, self._precisions)
+        alone = edge_precision(case.name)
+        precisions = self._precisions if alone is None else sorted({alone} - {"fp32"})
+        key = answer_key(self._spec, self._digest, case, precisions)
         if key not in self._known:
             self._known[key] = cached_answer(
                 self._cache,
                 key,
                 self._spec,
                 case,
-                lambda: known_answer(self._spec, self._weights, case, self._precisions),
+                lambda: known_answer(self._spec, self._weights, case, precisions),
             )
         return self._known[key]
 
@@ -111,22 +119,28 @@ class ComputedAnswers:
         fitting = [case for case in self._more if case.stream == stream]
         if not stream:
             fitting = [case for case in fitting if case.inputs.shape[1] == graph.steps]
-        return [*standard_inputs(self._spec, graph, self._streamed), *fitting]
+        fitting = [case for case in fitting if is_for(case.name, graph.precision)]
+        return [*standard_inputs(self._spec, self._weights, graph, self._streamed), *fitting]
 
 
-def standard_inputs(spec: ModelSpec, graph: NamedGraph, graphs: Sequence[NamedGraph]) -> list[CaseInputs]:
+def standard_inputs(
+    spec: ModelSpec, weights: Weights, graph: NamedGraph, graphs: Sequence[NamedGraph]
+) -> list[CaseInputs]:
     """The standard cases of a graph.
 
     Args:
         spec: The network.
+        weights: Its weights.
         graph: The graph.
         graphs: All graphs of its bundle: those with state have one stream in common.
     """
     if not has_state(graph):
-        return sequence_cases(spec, graph.steps)
+        edge = edge_case(spec, weights, graph.precision, graph.steps)
+        return [*sequence_cases(spec, graph.steps), *([edge] if edge else [])]
     streamed = [other for other in graphs if has_state(other)]
     chunk = max(other.steps for other in streamed)
-    return [stream_case(spec, stream_length(spec, streamed), chunk)]
+    edge = edge_case(spec, weights, graph.precision, 2 * chunk, stream=True)
+    return [stream_case(spec, stream_length(spec, streamed), chunk), *([edge] if edge else [])]
 
 
 def as_inputs(case: GoldenCase) -> CaseInputs:

@@ -57,7 +57,7 @@ def check_memory(spec: ModelSpec, form: str, steps: int, batch: int) -> None:
         InputError: It takes more than is free, or makes a file that is not read. The message says how much, and what
             the most is for.
     """
-    if (golden := _golden_bytes(spec, form, steps)) > bounds.UNPACKED:
+    if (golden := _golden_bytes(spec, form, steps)) > bounds.UNPACKED - 4 * bounds.TEXT:
         raise InputError(
             f"the golden data of form {form} with {steps:,} steps would take about {bounds.shown_bytes(golden)}, and "
             f"at most {bounds.shown_bytes(bounds.UNPACKED)} are read",

@@ -26,7 +26,7 @@ from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import Checkpoint, load_plain, save_plain
-from drnn_models.memory import training_needs
+from drnn_models.memory import evaluation_needs, training_needs
 from drnn_runtimes.torch import float32_products
 
 _SAVE_SECONDS = 30.0
@@ -69,8 +69,9 @@ class TrainingRun:
             recipe: Network, task, optimiser and seed.
             device: "cpu" or "cuda".
         """
-        needs = training_needs(recipe.spec, recipe.training.batch, recipe.make_task().length)
-        require_memory("a training step", needs if device == "cpu" else needs[1:2])
+        steps, here = recipe.make_task().length, slice(None) if device == "cpu" else slice(1, 2)  # the inputs alone
+        require_memory("a training step", training_needs(recipe.spec, recipe.training.batch, steps)[here])
+        require_memory("a validation", evaluation_needs(recipe.spec, SEQUENCES_AT_ONCE, steps)[here])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
         rate = recipe.training.learning_rate

@@ -38,7 +38,7 @@ def check_state(
     _require(_are_tensors(data.get("model"), shapes), "model")
     _require(_are_lines(data.get("log"), recipe.training.iterations), "log")
     losses = data.get("losses", torch.zeros(0))
-    _require(_is_tensor(losses) and losses.ndim == 1 and len(losses) <= recipe.training.iterations, "losses")
+    _require(_is_tensor(losses, 1) and len(losses) <= recipe.training.iterations, "losses")
     saved: Any = data.get("optimizer")
     _require(isinstance(saved, dict) and set(saved) == {"state", "param_groups"}, "optimizer")
     _require(_are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"]), "optimizer's groups")
@@ -63,16 +63,21 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
 
 
-def _is_tensor(value: object) -> bool:
+def _is_tensor(value: object, axes: int) -> bool:
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or not value.is_floating_point():
         return False
-    return not value.is_meta and bool(torch.isfinite(value).all())
+    if value.ndim != axes or value.is_meta or value.untyped_storage().nbytes() < value.nbytes:  # few bytes seen as many
+        return False
+    return bool(torch.isfinite(value).all())
 
 
 def _are_tensors(values: object, shapes: Mapping[str, torch.Size]) -> bool:
     if not isinstance(values, dict) or set(values) != set(shapes):
         return False
-    return all(_is_tensor(values[name]) and values[name].shape == shape for name, shape in shapes.items())
+    return all(
+        isinstance(values[name], torch.Tensor) and values[name].shape == shape and _is_tensor(values[name], len(shape))
+        for name, shape in shapes.items()
+    )
 
 
 def _are_lines(lines: object, iterations: int) -> bool:

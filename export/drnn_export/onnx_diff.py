@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.types import TensorInfo
+from drnn_export.lint.graph_view import attribute_value
 from drnn_export.onnx_surgery import tensor_info
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
+_LONGEST = 300  # characters of what a file says
 _STAGES = (
     (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
     (re.compile(r"head/|output$|output/"), "head"),
@@ -264,20 +266,16 @@ def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
     for name in sorted({*values[0], *values[1]}):
         got, should = (side.get(name, "not there") for side in values)
         if got != should:
-            return f"has the attribute {name} {got}, should be {should}"
+            return f"has the attribute {name:.{_LONGEST}} {got:.{_LONGEST}}, should be {should}"
     for what, sides in (("input", (have.input, want.input)), ("output", (have.output, want.output))):
         got_names, names = (list(side) for side in sides)
         for index in range(max(len(got_names), len(names))):
             got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
             if got != should:
-                return f"has the {what} {index} {got or 'left out'}, should be {should or 'left out'}"
+                return f"has the {what} {index} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
     return ""
 
 
 def _attribute(attribute: onnx.AttributeProto) -> str:
-    value = helper.get_attribute_value(attribute)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, list | tuple) and value and isinstance(value[0], bytes):
-        return str([entry.decode(errors="replace") for entry in value])
-    return str(list(value)) if not isinstance(value, int | float | str) else str(value)
+    value = attribute_value(attribute)
+    return "of another kind" if value is None else str(value)

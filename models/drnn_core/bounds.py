@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 TEXT = 16 << 20  # bytes of a text file, unless the reader says otherwise; the product's own have at most 1 MB
 TOML = 1 << 20  # bytes of a TOML file: its parser is plain Python, and slow
-UNPACKED = 1 << 30  # bytes of the arrays in an archive, likewise: memory for one network and its data
+UNPACKED = 3 << 28  # bytes of the arrays in a file, likewise; with copies on the way they stay below 2 GB of memory
 _DIRECTORY = 16 << 20  # bytes of an archive's list of members: a hundred thousand of them
 _HEADER = 16 << 20  # bytes of a safetensors header, likewise
 _UNITS = ("kB", "MB", "GB", "TB", "PB")

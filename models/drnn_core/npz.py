@@ -41,8 +41,12 @@ def write_npz(
         compress: Whether to take the time for a smaller file.
 
     Raises:
-        InputError: The folder cannot be written to or the disk is full.
+        InputError: The folder cannot be written to, the disk is full, or `reading_npz` would refuse the file.
     """
+    if (size := sum(array.nbytes for array in arrays.values())) > bounds.UNPACKED - 4 * bounds.TEXT:
+        raise InputError(f"the arrays of {path} take {bounds.shown_bytes(size)}, more than would be read")
+    if odd := [name for name, array in arrays.items() if array.dtype.kind not in _KINDS or array.dtype.itemsize == 0]:
+        raise InputError(f"{odd[0]!r:.80} of {path} is neither numbers nor text")
     save: Any = np.savez_compressed if compress else np.savez
     with writing(path) as buffer:
         save(buffer, **{key: np.array(json.dumps(document))}, **arrays)

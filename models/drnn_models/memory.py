@@ -103,3 +103,20 @@ def training_needs(spec: NetworkSpec, batch: int, steps: int) -> list[Need]:
         Need(f"one-hot vectors of {batch:,} sequences", one_hot_bytes(spec, batch, steps), smaller),
         Need(f"what layers keep of {batch:,} sequences", layer_bytes(spec, batch, steps, kept=True), smaller),
     ]
+
+
+def evaluation_needs(spec: NetworkSpec, batch: int, steps: int) -> list[Need]:
+    """What running a batch takes at the same time.
+
+    Args:
+        spec: The network.
+        batch: Sequences.
+        steps: Time steps of each.
+    """
+    shorter = "Use shorter sequences, or fewer units."
+    return [
+        Need("weights", weight_bytes(spec), shorter),
+        Need(f"{batch:,} sequences", input_bytes(spec, batch, steps), shorter),
+        Need(f"one-hot vectors of {batch:,} sequences", one_hot_bytes(spec, batch, steps), shorter),
+        Need(f"layers over {batch:,} sequences", layer_bytes(spec, batch, steps), shorter),
+    ]

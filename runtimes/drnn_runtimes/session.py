@@ -81,7 +81,7 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) ->
                 f"got {value.dtype} of shape {value.shape}"
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
-            raise beyond_range(graph, "a sample", value, graph.range)
+            raise beyond_range(graph, "samples", value, graph.range)
 
 
 def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:
@@ -89,13 +89,13 @@ def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], larges
 
     Args:
         graph: The graph.
-        name: What the array is.
+        name: What the numbers are.
         value: (B, k, ...), float32.
         largest: The largest |number| that the graph takes.
     """
     place = np.unravel_index(np.argmax(np.abs(value)), value.shape)
     return InputError(
-        f"{name} is {value[place]:.8g} at {[int(index) for index in place]}, and {graph.name} takes numbers up to "
+        f"{name} reach {value[place]:.8g} at {[int(index) for index in place]}, and {graph.name} takes numbers up to "
         f"{largest:.8g}: beyond it they become infinite, and with a state all later outputs NaN",
         "Scale the inputs as in training, or use a graph of another precision (fp32 and bf16 reach further).",
     )

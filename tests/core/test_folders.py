@@ -153,24 +153,25 @@ def exchanges(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("exchanges")
-def test_there_is_no_moment_without_a_folder(tmp_path: Path) -> None:
-    place, missing, done = tmp_path / "bundle", [], threading.Event()
-    with replacing_folder(place) as draft:
-        (draft / "file").touch()
+def test_there_is_no_moment_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is moved away, and each look after any call of the system finds the old file or the new one."""
+    place, seen = tmp_path / "bundle", list[bytes]()
+    place.mkdir()
+    (place / "file").write_text("old", encoding="utf-8")
 
-    def watch() -> None:
-        while not done.is_set():
-            if not (place / "file").exists():
-                missing.append(place)
+    def look(frame: object, event: str, argument: object) -> None:
+        if event == "c_return":
+            seen.append((place / "file").read_bytes())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for _ in range(60):
+    try:
         with replacing_folder(place) as draft:
-            (draft / "file").touch()
-    done.set()
-    watcher.join()
-    assert not missing
+            (draft / "file").write_text("new", encoding="utf-8")
+            monkeypatch.setattr(Path, "rename", no_space)
+            sys.setprofile(look)
+    finally:
+        sys.setprofile(None)
+    assert set(seen) == {b"old", b"new"}
+    assert seen == sorted(seen, reverse=True)
 
 
 def test_a_second_writer_is_told_of_the_first(tmp_path: Path, way: str) -> None:

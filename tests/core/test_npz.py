@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
 
@@ -67,3 +68,14 @@ def test_a_pickle_is_not_unpickled(tmp_path: Path) -> None:
     np.savez(path, about=np.array("{}"), a=np.array([Bomb(tmp_path / "marker")], dtype=object))
     refused(path, "Object arrays cannot be loaded")
     assert not (tmp_path / "marker").exists()
+
+
+def test_arrays_that_would_not_be_read_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for array in (np.array([None]), np.zeros(3, [("x", "<f8")]), np.zeros(2, "M8[s]")):
+        with pytest.raises(InputError, match=r"'a' of .* is neither numbers nor text"):
+            write_npz(tmp_path / "a.npz", {}, {"a": array})
+    monkeypatch.setattr(bounds, "UNPACKED", (64 << 20) + 1000)
+    write_npz(tmp_path / "b.npz", {}, {"a": np.zeros(125)})
+    with pytest.raises(InputError, match=r"take 1\.01 kB, more than would be read"):
+        write_npz(tmp_path / "a.npz", {}, {"a": np.zeros(126)})
+    assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]

@@ -78,6 +78,11 @@ def head_bias(value: Any = None, **fields: Any) -> Callable[[onnx.ModelProto], N
     return change
 
 
+def odd(value: Any) -> Callable[[onnx.ModelProto], None]:
+    """An attribute that the first node's operator does not have."""
+    return lambda model: model.graph.node[0].attribute.append(helper.make_attribute("odd", value))
+
+
 MORE = helper.make_tensor_value_info("more", 1, [1])
 CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
 
@@ -96,6 +101,8 @@ CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
     (head_bias(raw_data=b"1"), "head", "initializer head/B holds nothing that can be read"),
     (head_bias(np.zeros(5, np.float32)), "head", "initializer head/B has the shape [5], should be [2]"),
     (head_bias(np.zeros(2)), "head", "initializer head/B is float64, should be float32"),
+    (odd(helper.make_graph([], "g", [], [])), "input", "has the attribute odd of another kind, should be not there"),
+    (odd("x" * 10_000), "input", f"has the attribute odd {'x' * 300}, should be not there"),
 ])  # fmt: skip
 def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], stage: str | None, text: str) -> None:
     found = made()

@@ -107,12 +107,12 @@ def _changed_array(value: NDArray[Any], draw: random.Random, marker: Path) -> ND
     changes: tuple[Callable[[], NDArray[Any] | None], ...] = (
         lambda: None,
         lambda: value[:0],
-        lambda: value[:, :0],
+        lambda: value[..., :0],
         lambda: value[:1],
-        lambda: value[:, :3],
+        lambda: value[..., :3],
         lambda: value[..., None],
         lambda: value.reshape(-1),
-        lambda: np.repeat(value, 3, axis=1),
+        lambda: np.repeat(value, 3, axis=-1),
         lambda: value.astype(np.float32),
         lambda: value.astype(np.complex128),
         lambda: value.astype(">f8"),
@@ -172,7 +172,8 @@ def _attribute(model: onnx.ModelProto, draw: random.Random) -> None:
     name = draw.choice(("axis", "hidden_size", "direction", "layout", "to", "perm", "transB", "axes", "odd"))
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     value: Any = draw.choice(INTEGERS)
-    value = draw.choice((value, [value, draw.choice(INTEGERS)], float(value), "reverse", "x" * 1_000))
+    graph = onnx.helper.make_graph([], "g", [], [])
+    value = draw.choice((value, [value, draw.choice(INTEGERS)], float(value), "reverse", "x" * 1_000, graph))
     del node.attribute[:]
     node.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
 

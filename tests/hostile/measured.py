@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -93,14 +95,14 @@ def _tree(folder: Path) -> list[tuple[str, int]]:
 
 def main() -> None:
     """Fork for every line of standard input, a command."""
-    import onnx
-    import onnxruntime
-    import torch
-
+    for name in ("drnn_core", "drnn_models", "drnn_runtimes", "drnn_export", "drnn_deploy", "onnxruntime", "torch"):
+        package = importlib.import_module(name)
+        if name.startswith("drnn_"):
+            for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+                if not module.name.endswith("__main__"):
+                    importlib.import_module(module.name)
     from drnn_deploy.cli import main as command
-    from drnn_runtimes.registry import RUNTIMES
 
-    assert onnx and onnxruntime and torch and RUNTIMES, "what a command would import"
     replies = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         print(json.dumps(_measured(command, **json.loads(line))), file=replies, flush=True)

@@ -22,7 +22,7 @@ from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 
-_HALF = 0.5  # of float32's range, for the first layer's product; the rest is for biases and the recurrent product
+_HALF = 0.5  # of float32's range, for samples and the first layer's product; the rest is for what is added to it
 _OTHER = "Ask for another precision (fp32 and bf16 reach further), or scale the network's weights."
 
 
@@ -57,14 +57,15 @@ def largest_input(spec: ModelSpec, weights: Weights, precision: Precision) -> fl
         precision: The graph's.
 
     Returns:
-        A number of float32, at most the largest of the graph's precision.
+        A number of the graph's precision.
     """
     if isinstance(spec.input, Tokens):
         return None
     row = np.abs(weights["layers.0.weight_ih_l0"].astype(np.float64)).sum(axis=1).max()
-    most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, _HALF))
-    rounded = np.float32(most)
-    return float(rounded if rounded <= most else np.nextafter(rounded, np.float32(0)))
+    most = min(PRECISIONS[precision].largest, _HALF * PRECISIONS["fp32"].largest / max(row, 1.0))
+    info = PRECISIONS[precision]
+    kind = np.float32 if info.weights_only else info.numpy.type
+    return float(kind(most) if float(kind(most)) <= most else kind(most * (1 - info.spacing)))
 
 
 def _check_matrix(name: str, value: NDArray[np.float32], request: GraphRequest) -> None:

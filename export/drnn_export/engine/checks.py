@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from drnn_core.bounds import TooLargeError, read_bytes
 from drnn_core.errors import EngineError, InputError
 from drnn_core.types import PRECISIONS, Precision, TensorInfo
 from drnn_export.engine.kernels import Kernels
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import onnx as onnx_module
 
     from drnn_export.lint.tables import LintTarget
+
+
+_MOST_BYTES = 2**31 - 1  # of one protobuf message
 
 
 def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
@@ -35,9 +39,11 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
 
     fix = f"Export it again: {EXPORT}"
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, _MOST_BYTES)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
+    except TooLargeError as error:
+        raise InputError(f"{path} is no ONNX file: {error}", fix) from error
     return parse_graph(data, str(path), fix), hashlib.sha256(data).hexdigest()
 
 
@@ -75,9 +81,10 @@ def check_graph(path: Path, model: onnx_module.ModelProto, target: LintTarget, c
     Raises:
         EngineError: NVIDIA's parser would misread the graph in silence, or a GPU generation lacks what it needs.
     """
+    from drnn_export.lint.graph_view import without_large_weights
     from drnn_export.lint.linter import MISREAD, UNBUILDABLE, lint_model
 
-    for finding in lint_model(model, target, path.parent, capabilities):
+    for finding in lint_model(without_large_weights(model), target, path.parent, capabilities):
         if finding.rule in MISREAD | UNBUILDABLE:
             where = f"node {finding.node!r} ({finding.operator}) " if finding.node else ""
             raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {EXPORT}")

@@ -10,20 +10,37 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from drnn_export.lint.graph_view import Site, shape_of, type_name
+from drnn_export.lint.graph_view import Site
+from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.sizes import size_findings
 from drnn_export.lint.tables import Finding, Table
 
 if TYPE_CHECKING:
     import onnx
 
+_WITH_BODY = ("Loop", "Scan")  # of which an input may be left out
 _SMALL = 1024  # elements
 _OF_ANOTHER_OPSET = "unsupported type"  # which a later opset may take; the parsers do not look at the opset for it
 
 
 def contract_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """What of a node contradicts ONNX's definition of its operator."""
-    problem, outputs = _inferred(site)
+    """What of a node contradicts ONNX's definition of its operator.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
+    if site.node.domain:
+        return
+    schema, newest = (_schema(site.node.op_type, opset) for opset in (site.scope.opset, onnx_opset()))
+    if newest is None or (schema or newest).deprecated:
+        return
+    if newest.deprecated:
+        newest = schema or newest
+    if schema is None:
+        what = f"opset {site.scope.opset} has no {site.node.op_type}, which the parsers do not mind"
+        yield site.finding("warning", "opset", what, f"Export it with opset {newest.since_version}")
+    problem, outputs = _inferred(site, schema or newest, newest)
     if problem:
         what = f"is no {site.node.op_type} that ONNX defines: {problem} (its inputs: {_shown(site)})"
         yield site.error("contract", what, "Make inputs and attributes fit, or export the graph again")
@@ -51,16 +68,21 @@ def _declared(site: Site, outputs: Mapping[str, onnx.TypeProto]) -> Iterator[Fin
             yield site.finding("error" if site.scope.is_inner else "warning", "declared", what, "Declare what it makes")
 
 
-def _inferred(site: Site) -> tuple[str, Mapping[str, onnx.TypeProto]]:
-    """What ONNX's checker and its inference of shapes object to, "" if nothing, and the outputs' types."""
-    schema = _schema(site.node.op_type, site.scope.opset)
-    if schema is None or schema.deprecated:
-        return "", {}
+def _inferred(
+    site: Site, schema: onnx.defs.OpSchema, newest: onnx.defs.OpSchema
+) -> tuple[str, Mapping[str, onnx.TypeProto]]:
+    """What ONNX's checker and its inference of shapes object to, "" if nothing, and the outputs' types.
+
+    Later versions of an operator take more types, and their inference finds more.
+    """
     problem, outputs = _inference(site, schema)
-    newest = _schema(site.node.op_type, onnx_opset())
-    if _OF_ANOTHER_OPSET in problem and newest is not None:
-        later, outputs = _inference(site, newest)
-        problem = later and problem
+    if schema.since_version == newest.since_version:
+        return problem, outputs
+    later, of_later = _inference(site, newest)
+    if _OF_ANOTHER_OPSET in problem:
+        return later and problem, of_later
+    if not problem and schema.attributes.keys() == newest.attributes.keys():
+        problem = later
     return problem, outputs
 
 
@@ -86,6 +108,9 @@ def _inference(site: Site, schema: onnx.defs.OpSchema) -> tuple[str, Mapping[str
     import onnx
 
     names = [name for name in site.node.input if name]
+    variadic = schema.inputs and schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if variadic and not all(site.node.input[len(schema.inputs) - 1 :]) and site.node.op_type not in _WITH_BODY:
+        return "one of its inputs has no name", {}
     kinds = {name: site.scope.proto_of(name) or onnx.TypeProto() for name in names}
     values = {name: tensor for name in names if _is_small(site, name) and (tensor := site.scope.tensor_of(name))}
     opsets = [onnx.helper.make_opsetid("", site.scope.opset)]

@@ -17,18 +17,10 @@ from typing import TYPE_CHECKING
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
-from drnn_export.lint.graph_view import (
-    Site,
-    load_graph,
-    shape_of,
-    sites,
-    subgraphs,
-    type_name,
-    with_inferred_types,
-    without_large_weights,
-)
+from drnn_export.lint.graph_view import Site, load_graph, sites, subgraphs, with_inferred_types, without_large_weights
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
 from drnn_export.lint.process import ask_lint, check_size
+from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
 from drnn_export.lint.weight_rules import weight_findings
 
@@ -49,7 +41,10 @@ __all__ = [
 
 UNBUILDABLE = frozenset({"compute-capability", "endless"})  # refused in words that do not help, or never
 MISREAD = frozenset(  # accepted in silence, computed differently
-    {"activation-value", "clip", "domain", "float64", "layout", "pad-wrap", "slice-end", "uint8-quantisation"}
+    (
+        *("activation-value", "attribute-value", "clip", "domain", "empty-reduction", "empty-sequence", "float64"),
+        *("layout", "pad-wrap", "slice-end", "uint8-quantisation"),
+    )
 )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from drnn_export.lint.contract_rules import contract_findings
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.operator_rules import OPERATOR_RULES
+from drnn_export.lint.recurrent_rules import layout
 from drnn_export.lint.shape_rules import SHAPE_RULES, broadcasts
 from drnn_export.lint.tables import Finding, Severity, Table
 
@@ -39,10 +40,13 @@ def node_findings(site: Site, table: Table) -> Iterator[Finding]:
     """
     known = list(_unknown(site, table))
     yield from known
-    if not any(finding.rule == "operator" for finding in known):
-        operator = site.node.op_type
-        for rule in (*_RULES, *OPERATOR_RULES.get(operator, ()), *SHAPE_RULES.get(operator, ())):
-            yield from rule(site, table)
+    if any(finding.rule == "operator" for finding in known):
+        return
+    contract, operator = list(contract_findings(site, table)), site.node.op_type
+    yield from contract
+    is_sound = not any(finding.rule == "contract" for finding in contract)  # else its attributes may be of any kind
+    for rule in (*_RULES, *((*OPERATOR_RULES.get(operator, ()), *SHAPE_RULES.get(operator, ())) if is_sound else ())):
+        yield from rule(site, table)
 
 
 def _unknown(site: Site, table: Table) -> Iterator[Finding]:
@@ -127,21 +131,21 @@ def _quantised_weights(site: Site, table: Table) -> Iterator[Finding]:
 
 def _attributes(site: Site, table: Table) -> Iterator[Finding]:
     for rule in table.attributes.get(site.node.op_type, ()):
+        name, values = rule.attribute, _values(site, rule.attribute)
         if rule.required:
-            if not site.has(rule.attribute):
-                what = f"the attribute {rule.attribute} is missing, which the parser does not find out by itself"
-                yield site.error("attribute", what, f"Give it {rule.attribute}")
+            if not site.has(name):
+                what = f"the attribute {name} is missing, which the parser reads otherwise than ONNX, or not at all"
+                yield site.error(rule.name, what, f"Give it {name}")
         elif rule.bounds:
-            if any(not rule.least <= value <= rule.most for value in _numbers(site, rule.attribute)):
-                what = f"{rule.attribute} is not from {rule.least:g} to {rule.most:g}"
-                yield site.error("attribute", what, "Use another value")
-        elif not rule.allowed and site.has(rule.attribute):
-            what = f"the attribute {rule.attribute} is not taken"
-            yield site.error("attribute", what, "Leave it out")
-        elif rule.allowed and (odd := [value for value in _values(site, rule.attribute) if value not in rule.allowed]):
+            if any(not rule.least <= number <= rule.most for number in _numbers(site, name)):
+                what = f"{name}={values[0]} is not from {rule.least:g} to {rule.most:g}"
+                yield site.error(rule.name, what, "Use another value")
+        elif not rule.allowed and site.has(name):
+            yield site.error(rule.name, f"the attribute {name} is not taken", "Leave it out")
+        elif rule.allowed and (odd := [value for value in values if value not in rule.allowed]):
             allowed = ", ".join(str(value) for value in rule.allowed)
-            what = f"{rule.attribute}={odd[0]} is not among what is taken: {allowed}"
-            yield site.error("attribute", what, f"Use {rule.attribute}={rule.allowed[0]}")
+            what = f"{name}={odd[0]} is not among what is taken: {allowed}"
+            yield site.error(rule.name, what, f"Use {name}={rule.allowed[0]}")
 
 
 def _values(site: Site, attribute: str) -> list[int | float | str]:
@@ -154,9 +158,9 @@ def _numbers(site: Site, attribute: str) -> list[int | float]:
 
 
 def _axes(site: Site, table: Table) -> Iterator[Finding]:
-    """Attributes that name axes."""
+    """Attributes that name axes of the first input."""
     shape = site.scope.shape_of(site.input(0))
-    if shape is None:
+    if shape is None or site.node.op_type in table.unchecked_axis:
         return
     most = len(shape) - (site.node.op_type not in table.one_more_axis)
     for name in ("axis", "batch_axis", "time_axis"):
@@ -164,6 +168,11 @@ def _axes(site: Site, table: Table) -> Iterator[Finding]:
             if not -most - 1 <= axis <= most:
                 what = f"{name}={axis}, and the first input has {len(shape)} axes"
                 yield site.error("attribute", what, "Name an axis that is there")
+    axes = [int(axis) for axis in _numbers(site, "axes")]
+    rank = len(shape) + (len(axes) if site.node.op_type == "Unsqueeze" else 0)
+    named_twice = len({axis % max(rank, 1) for axis in axes}) < len(axes)
+    if any(not -rank <= axis < rank for axis in axes) or (named_twice and "queeze" in site.node.op_type):
+        yield site.error("attribute", f"axes={axes} of {rank}: not there, or named twice", "Name each axis once")
 
 
 def _inputs(site: Site, table: Table) -> Iterator[Finding]:
@@ -215,7 +224,9 @@ def _is_as_asked(site: Site, name: str, must_be: str) -> bool:
     if shape is None:
         return True
     if must_be == "static":
-        return -1 not in shape
+        return not any(scope.is_free(name, axis) for axis in range(len(shape)))
+    if must_be == "not empty":
+        return 0 not in shape
     if must_be == "one element":
         return -1 in shape or math.prod(shape) == 1
     if must_be == "broadcast":
@@ -240,7 +251,6 @@ def _outputs(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("output", what, "Remove the others, or compute them with other operators")
 
 
-_RULES = (
-    *(contract_findings, _types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs),
-    _outputs,
+_RULES: tuple[Callable[[Site, Table], Iterator[Finding]], ...] = (
+    *(_types, _unknown_type, _float64, _uint8, _quantised_weights, _attributes, _axes, _inputs, _outputs, layout),
 )

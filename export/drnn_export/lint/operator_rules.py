@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from drnn_export.lint.graph_view import Site, shape_of
+from drnn_export.lint.graph_view import Site
 from drnn_export.lint.recurrent_rules import RECURRENT_RULES
+from drnn_export.lint.scope import shape_of
 from drnn_export.lint.tables import Finding, Table
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]
@@ -54,6 +55,9 @@ def _resize(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("attribute", f"nearest_mode={mode[1]} is not taken with {mode[0]}", "Use round_prefer_floor")
 
 
+_PADDED_KEYS = 6  # input
+
+
 def _attention(site: Site, table: Table) -> Iterator[Finding]:
     if site.input(3) and site.attribute("is_causal"):
         yield site.error("attribute", "is_causal=1 is not taken with a mask", "Put the causal part into the mask")
@@ -69,20 +73,24 @@ def _attention(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def _no_kernel(site: Site, queries: tuple[int, ...], keys: tuple[int, ...]) -> str:
-    """Why TensorRT-RTX 1.7.1 does not compile an Attention; measured."""
+    """Why TensorRT-RTX 1.7.1 does not compile an Attention, "" if it does; measured."""
     kind, mask = site.scope.type_of(site.input(0)), site.input(3) and site.scope.type_of(site.input(3))
+    batch, steps, is_flat = queries[0], queries[-2], len(queries) == 3
+    heads, of_keys = (
+        (site.attribute("q_num_heads"), site.attribute("kv_num_heads")) if is_flat else (queries[1], keys[1])
+    )
+    if not heads or not of_keys:
+        return "an unknown number of heads"
+    if min(heads, of_keys) > 0 and heads % of_keys:
+        return f"{heads} heads of queries with {of_keys} of keys"
+    is_plain = is_flat and heads == of_keys and steps != 1 and not site.attribute("is_causal")
+    if not mask and (is_plain or site.input(_PADDED_KEYS)):
+        return ""
     if kind == "FLOAT":
         return "FLOAT"
     if mask and mask not in ("BOOL", kind):
         return f"a mask of {mask} with data of {kind}"
-    batch, steps = queries[0], queries[-2]
-    heads = queries[1] if len(queries) == 4 else site.attribute("q_num_heads")
-    of_keys = keys[1] if len(keys) == 4 else site.attribute("kv_num_heads")
-    if not isinstance(heads, int) or not isinstance(of_keys, int) or heads == 0 or of_keys == 0:
-        return "an unknown number of heads"
-    if min(heads, of_keys) > 0 and heads % of_keys:
-        return f"{heads} heads of queries with {of_keys} of keys"
-    width = queries[-1] if len(queries) == 4 else queries[-1] // heads
+    width = queries[-1] // heads if is_flat else queries[-1]
     if 0 <= width <= 8 or width > 256:
         return f"heads of {width} values: 9 to 256 are taken"
     if batch == 1 and (heads == 1 or (steps == 1 and keys[-2] != 1)):

@@ -11,18 +11,28 @@ from collections.abc import Iterator, Sequence
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.tables import Finding, Recurrent, Table
 
-_DATA, _LENGTHS = 0, 4  # inputs
+_DATA, _LENGTHS, _STATES = 0, 4, (5, 6)  # inputs
 
 
 def layout(site: Site, table: Table) -> Iterator[Finding]:
-    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says."""
+    """Batch-first recurrence: the parsers read the first axis as time whatever the attribute says.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     if site.attribute("layout") == 1:
         what = "has layout=1, which TensorRT reads as time-major"
         yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
 
 
 def clip(site: Site, table: Table) -> Iterator[Finding]:
-    """A bound that is none, and the LSTM's, of which the parsers leave a part out."""
+    """A bound that is none, and the LSTM's, of which the parsers leave a part out.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     bound = site.attribute("clip")
     if not isinstance(bound, float) or site.node.op_type == "RNN":
         return
@@ -34,24 +44,38 @@ def clip(site: Site, table: Table) -> Iterator[Finding]:
 
 
 def lengths(site: Site, table: Table) -> Iterator[Finding]:
-    """Lengths outside the sequence: the parsers take them, and read past its end or nothing."""
+    """Lengths outside the sequence: the parsers take them, and read past its end or nothing.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     value, shape = site.scope.value_of(site.input(_LENGTHS)), site.scope.shape_of(site.input(_DATA))
     if value is None or value.dtype.kind != "i" or not value.size or not shape or shape[0] < 0:
         return
     odd = [length for length in value.ravel().tolist() if not 0 <= length <= shape[0]]
     if odd:
         what = f"sequence_lens ({site.input(_LENGTHS)!r}) has {odd[0]}, and the sequences have {shape[0]} steps"
-        yield site.error("size", what, "Give lengths from 0 to the number of steps")
+        yield site.error("size", what, "Give lengths from 1 to the number of steps")
+    elif not value.all() and any(site.input(index) for index in _STATES):
+        what = "sequence_lens has 0, after which TensorRT has the initial state and ONNX Runtime zeros"
+        yield site.error("empty-sequence", what, "Leave empty sequences out of the batch")
 
 
 def activations(site: Site, table: Table) -> Iterator[Finding]:
-    """Activation functions that the parsers do not know, mix up, or compute without their parameters."""
+    """Activation functions that the parsers do not know, mix up, or compute without their parameters.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     names = site.attribute("activations")
     if not isinstance(names, list):
         return
     known = table.recurrent
     directions = 2 if site.attribute("direction") == "bidirectional" else 1
-    count = known.per_direction[site.node.op_type]
+    applied = known.per_direction[site.node.op_type]
+    count = len(applied)
     if unknown := [name for name in names if name not in known.activations]:
         of = ", ".join(sorted(known.activations))
         yield site.error("activation", f"activation {unknown[0]!r} is unknown to TensorRT", f"Use one of: {of}")
@@ -71,9 +95,10 @@ def activations(site: Site, table: Table) -> Iterator[Finding]:
             fix = f"Give it {' and '.join(needs)}" if needs else "Write the cell out with other operators"
             yield site.error("activation-value", f"TensorRT computes {name}{without} as something else", fix)
             return
-    if names[0] in known.uncompiled_gates.get(site.node.op_type, ()):
-        what = f"the compiler does not take {names[0]} as the function of the gates"
-        yield site.error("activation", what, "Use another, or write the cell out")
+    for name in known.once:
+        if sum(times for times, other in zip(applied, names, strict=False) if other == name) > 1:
+            what = f"the compiler does not take {name} for more than one function of a step"
+            yield site.error("activation", what, "Use another, or write the cell out")
 
 
 _PARAMETERS = ("activation_alpha", "activation_beta")
@@ -95,7 +120,12 @@ def _with_parameters(
 
 
 def endless(site: Site, table: Table) -> Iterator[Finding]:
-    """A recurrence of one row that the compiler unrolls without end."""
+    """A recurrence of one row that the compiler unrolls without end.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     shape, hidden = site.scope.shape_of(site.input(_DATA)), site.attribute("hidden_size")
     if table.target != "tensorrt-rtx" or not shape or len(shape) != 3 or not isinstance(hidden, int):
         return
@@ -103,9 +133,10 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
     least, most = known.endless_hidden
     is_small = shape[1] == 1 and not 0 <= shape[0] < known.endless_steps and least <= hidden <= most
     resets_first = operator == "GRU" and not site.attribute("linear_before_reset")
-    if is_small and (resets_first or (operator != "RNN" and site.has("activations"))):
+    is_odd = operator != "RNN" and (site.has("activations") or bool(site.input(_LENGTHS)))  # of which some do not end
+    if is_small and (resets_first or is_odd):
         what = f"with one row, {hidden} hidden units and {known.endless_steps} steps or more, the compiler does not end"
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 
 
-RECURRENT_RULES = (layout, clip, lengths, activations, endless)
+RECURRENT_RULES = (clip, lengths, activations, endless)

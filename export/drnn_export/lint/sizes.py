@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from drnn_export.lint.graph_view import Site
 from drnn_export.lint.tables import Finding, SizeRule, Table
 
-_FIX = "Give it the size that the operator asks for"
+FIX = "Give it the size that the operator asks for"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +25,19 @@ class _Axis:
 
 
 def size_findings(site: Site, table: Table) -> Iterator[Finding]:
-    """Inputs of other sizes than the operator asks for, and a size that is fixed here and free there."""
+    """Inputs of other sizes than the operator asks for, and a size that is fixed here and free there.
+
+    Args:
+        site: The node, and what is known of its tensors.
+        table: What the target takes.
+    """
     rule = table.sizes.get(site.node.op_type)
     if rule is None:
         return
     known = _from_attributes(site, rule)
     for axis in known.values():
         if axis.size < 1:
-            yield site.error("attribute", f"{axis.where} is {axis.size}, which is no size", _FIX)
+            yield site.error("attribute", f"{axis.where} is {axis.size}, which is no size", FIX)
             return
     for index, axes in enumerate(rule.inputs):
         name = site.input(index)
@@ -45,7 +50,7 @@ def size_findings(site: Site, table: Table) -> Iterator[Finding]:
             yield site.error("size", what, "Reshape it")
             continue
         for number, (size, want) in enumerate(zip(shape, wanted, strict=True)):
-            if want:
+            if want and (size >= 0 or site.scope.is_free(name, number)):
                 axis = _Axis(size, f"axis {number} of input {index} ({name!r})", of_data=index == 0)
                 yield from _compared(site, axis, want, known, rule)
 
@@ -55,8 +60,8 @@ def _compared(site: Site, axis: _Axis, want: str, known: dict[str, _Axis], rule:
     number, _, symbol = want.rpartition("*")
     factor = int(number or 1)
     other = _Axis(int(symbol), "the operator") if symbol.isdigit() else known.get(symbol)
-    if axis.size >= 0 and axis.size % factor:
-        yield site.error("size", f"{axis.where} is {axis.size}, which is no multiple of {factor}", _FIX)
+    if other is None and axis.size >= 0 and axis.size % factor:
+        yield site.error("size", f"{axis.where} is {axis.size}, which is no multiple of {factor}", FIX)
     elif other is None:
         known[symbol] = _Axis(axis.size if axis.size < 0 else axis.size // factor, axis.where, axis.of_data)
     elif (axis.size < 0) != (other.size < 0):
@@ -66,7 +71,7 @@ def _compared(site: Site, axis: _Axis, want: str, known: dict[str, _Axis], rule:
         yield site.finding("error" if symbol == rule.batch and free.of_data else "warning", "frozen", what, fix)
     elif axis.size >= 0 and axis.size != factor * other.size:
         times = f"{factor} x {other.size}" if factor > 1 else str(other.size)
-        yield site.error("size", f"{axis.where} is {axis.size}, and {times} is asked for, by {other.where}", _FIX)
+        yield site.error("size", f"{axis.where} is {axis.size}, and {times} is asked for, by {other.where}", FIX)
 
 
 def _from_attributes(site: Site, rule: SizeRule) -> dict[str, _Axis]:
@@ -87,3 +92,13 @@ def _aligned(axes: Sequence[str], rank: int) -> Sequence[str] | None:
     place = axes.index("...")
     more = rank - len(axes) + 1
     return None if more < 0 else [*axes[:place], *[""] * more, *axes[place + 1 :]]
+
+
+def differ(*sizes: int) -> bool:
+    """Whether sizes that are known contradict each other."""
+    return len({size for size in sizes if size >= 0}) > 1
+
+
+def shapes(site: Site, *inputs: int) -> list[tuple[int, ...] | None]:
+    """The shapes of some inputs; None for one that is left out or unknown."""
+    return [site.scope.shape_of(site.input(index)) if site.input(index) else None for index in inputs]

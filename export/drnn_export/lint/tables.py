@@ -48,6 +48,7 @@ class AttributeRule:
         required: Whether it must be there; then the others say nothing.
         least: The least that each element may be; where there is a least or a most, `allowed` says nothing.
         most: The most that it may be.
+        misread: Whether the target computes something else otherwise, in silence.
     """
 
     attribute: str
@@ -55,6 +56,12 @@ class AttributeRule:
     required: bool
     least: float
     most: float
+    misread: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the rule in findings."""
+        return "attribute-value" if self.misread else "attribute"
 
     @property
     def bounds(self) -> bool:
@@ -65,7 +72,12 @@ class AttributeRule:
     def of(cls, row: Mapping[str, Any]) -> AttributeRule:
         """A row of the data file."""
         least, most = row.get("least", -math.inf), row.get("most", math.inf)
-        return cls(row["attribute"], tuple(row.get("allowed", ())), row.get("required", False), least, most)
+        allowed, required, misread = (
+            tuple(row.get("allowed", ())),
+            row.get("required", False),
+            row.get("misread", False),
+        )
+        return cls(row["attribute"], allowed, required, least, most, misread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,20 +124,20 @@ class Recurrent:
     Attributes:
         activations: The activations that it knows.
         misread: Those that it computes as something else.
-        uncompiled_gates: Operator -> activations that the compiler does not take for the gates.
+        once: Those that the compiler takes once in a step.
         endless_steps: Steps from which the compiler does not end for one row.
         endless_hidden: The fewest and the most hidden units of which that is so.
-        per_direction: Operator -> activations of one direction.
+        per_direction: Operator -> how often a step applies each activation of one direction.
         parameters: Attribute -> the activations that take a value of it.
         no_default: Activation -> attributes that it needs.
     """
 
     activations: frozenset[str]
     misread: frozenset[str]
-    uncompiled_gates: Mapping[str, Sequence[str]]
+    once: frozenset[str]
     endless_steps: int
     endless_hidden: tuple[int, int]
-    per_direction: Mapping[str, int]
+    per_direction: Mapping[str, Sequence[int]]
     parameters: Mapping[str, frozenset[str]]
     no_default: Mapping[str, Sequence[str]]
 
@@ -165,6 +177,7 @@ class Table:
         operators: Operator -> types of its data, None where they are unknown.
         attributes: Operator -> rules for its attributes.
         one_more_axis: Operators whose `axis` may be the number of axes, too.
+        unchecked_axis: Operators whose `axis` may say nothing.
         inputs: Operator -> rules for its inputs.
         outputs: Operator -> the most outputs.
         sizes: Operator -> the sizes of its inputs.
@@ -184,6 +197,7 @@ class Table:
     operators: Mapping[str, frozenset[str] | None]
     attributes: Mapping[str, tuple[AttributeRule, ...]]
     one_more_axis: frozenset[str]
+    unchecked_axis: frozenset[str]
     inputs: Mapping[str, tuple[InputRule, ...]]
     outputs: Mapping[str, int]
     sizes: Mapping[str, SizeRule]
@@ -209,6 +223,7 @@ def load_table(target: LintTarget) -> Table:
         operators=_operators(data, target),
         attributes=_by_operator([(row, AttributeRule.of(row)) for row in data["attributes"]], target),
         one_more_axis=frozenset(data["axes"]["one_more"]),
+        unchecked_axis=frozenset(data["axes"]["not_checked"]),
         inputs=_by_operator([(row, InputRule.of(row)) for row in data["inputs"]], target),
         outputs={name: row["most"] for row in data["outputs"] for name in row["operators"]},
         sizes={name: _sizes(row) for row in data["sizes"] for name in row["operators"]},
@@ -242,7 +257,7 @@ def _recurrent(data: Mapping[str, Any]) -> Recurrent:
     return Recurrent(
         activations=frozenset(data["activations"]),
         misread=frozenset(data["misread"]),
-        uncompiled_gates=data["uncompiled_gates"],
+        once=frozenset(data["once"]),
         endless_steps=data["endless_steps"],
         endless_hidden=(least, most),
         per_direction=data["per_direction"],

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from drnn_export.lint.graph_view import type_name
+from drnn_export.lint.scope import type_name
 from drnn_export.lint.tables import Finding, Table
 
 if TYPE_CHECKING:

@@ -119,5 +119,7 @@ def _ask(choices: Choices, cell: Cell, layers: int) -> None:
         raise InputError(
             "the weights are those of this project's DilatedRNN, and its spec is not in the file",
             f"Type what network.spec says, the dilations bottom first: --layout drnn {' '.join(missing)}\n"
+            "If they are a list of your own, run one after the other over every step, type: "
+            f"--layout drnn --dilations {','.join('1' * layers)} {PROVE}\n"
             f"Or save a checkpoint, which needs no import: {SAVE_CHECKPOINT}",
         )

@@ -30,7 +30,8 @@ Origins = dict[str, str | None]
 
 UNSEEN = (
     "not compared with the original: what has no weights is not in the file (softmax, ReLU and other activations, "
-    "pooling, residual connections, scaling, reversed time), so the original may compute more than this network"
+    "pooling, residual connections, scaling, reversed time, which state is read), so the original may compute more "
+    "than this network"
 )
 
 _CELLS: dict[int, Cell] = {len(info.torch): name for name, info in CELLS.items() if info.module}

@@ -23,7 +23,7 @@ from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.cost import most_graph_bytes, most_weight_bytes
 from drnn_runtimes.bundle.golden import GoldenCase, read_golden
 from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
-from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, read_manifest
+from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
 _MOST_ENGINE, _MOST_OTHER = 4 << 30, 64 << 20  # bytes of a file
 GOLDEN, WEIGHTS, PARITY = "golden.npz", "weights.safetensors", "parity.json"
@@ -42,6 +42,7 @@ class Bundle:
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
         emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
+        checked: Whether its graphs are pieces of one that was found fit to run, and need not be asked again.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Bundle:
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
     emitter: int = 0
+    checked: bool = False
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
@@ -130,13 +132,11 @@ class Bundle:
         named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
         if unlisted := sorted(named - set(self.files)):
             raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", REBUILD)
-        inside = self.folder.resolve()
         for name, expected in self.files.items():
             path, damaged = self.path(name), EngineError if name in of_engines else InputError
             if not path.is_file():
                 raise damaged(f"{path} is missing from the bundle", REBUILD)
-            if not path.resolve().is_relative_to(inside):
-                raise InputError(f"{path} is a link to a file outside the bundle", REBUILD)
+            check_inside(self.folder, path)
             if (size := path.stat().st_size) > (most := self._most_bytes(name)):
                 raise damaged(f"{path} has {shown_bytes(size)}, more than {shown_bytes(most)}", REBUILD)
             if verify and sha256(path) != expected:

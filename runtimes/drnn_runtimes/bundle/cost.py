@@ -1,24 +1,23 @@
 """What one run of a graph may take, from its kind and the spec alone: an upper bound that every emission stays under.
 
-A manifest whose graphs would not fit into this machine is refused by it, and so is a graph file that would take more
-than its manifest accounts for. The bounds are generous: they tell a network from what only poses as one.
+A graph file that would take more than its manifest accounts for is refused. The bounds are generous: they tell a
+network from what only poses as one. A manifest whose graphs would not fit into this machine is refused by
+`least_memory`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
 
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.bundle.graph_kind import GraphKind
+from drnn_runtimes.bundle.graph_kind import GraphKind, edges
 
 MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 _BYTES, _PRODUCTS, _NODES = 64 << 20, 1 << 30, 256  # that any graph may take, however small its network
 _NODE_BYTES = 512  # of a node with its names and its outputs' shapes; the emitter's take 125
 _PROTOBUF_LIMIT = 2**31 - 1
 _SLACK = 4  # times what the formulas count
-_SHARE = 2  # of the machine's memory, the part that one run may take
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +88,15 @@ def most_graph_bytes(spec: ModelSpec, graph: GraphKind) -> int:
     return min(cost.constants + _NODE_BYTES * cost.nodes, _PROTOBUF_LIMIT)
 
 
-def memory_for_a_run() -> int:
-    """The bytes that one run may take on this machine."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _SHARE
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 8 << 30
+def least_memory(spec: ModelSpec, graph: GraphKind, batch: int) -> int:
+    """The bytes that a run takes at least: what goes in and comes out, and what one layer reads and gives.
+
+    Args:
+        spec: The network.
+        graph: The kind of the graph.
+        batch: Sequences of the run.
+    """
+    tensors = [tensor for side in edges(spec, graph) for tensor in side]
+    values = sum(math.prod(tensor.shape[1:]) for tensor in tensors)
+    layer = 0 if graph.form != "sequence" else graph.steps * max(spec.hidden)  # which a chunk's states outweigh
+    return 4 * batch * (values + layer)

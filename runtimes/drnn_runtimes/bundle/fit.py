@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from drnn_core.bounds import shown_bytes
 from drnn_core.errors import InputError
+from drnn_core.memory import available_memory
 from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec, Tokens
-from drnn_runtimes.bundle.cost import MOST_STEPS, cost_of, memory_for_a_run
+from drnn_runtimes.bundle.cost import MOST_STEPS, cost_of, least_memory
 from drnn_runtimes.bundle.graph_kind import check_kind, delay_of, edges, state_pairs
 from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
 
@@ -174,12 +175,12 @@ def _contradictions(spec: ModelSpec, graph: GraphInfo) -> Iterator[tuple[str, st
             yield side, f"they are {_shown(found)}, and the network's are {_shown(wanted)}"
     if graph.states != (pairs := state_pairs(spec, graph)):
         yield "states", f"they are {list(graph.states)!r:.200}, and the network's are {list(pairs)!r:.200}"
-    batch = graph.batch or (graph.profile[2] if graph.profile else 1)
-    cost, memory = cost_of(spec, graph, batch), memory_for_a_run()
-    if cost.bytes > memory:
-        yield "batch", f"a run of {batch:,} sequences takes up to {shown_bytes(cost.bytes)} of memory"
-    if graph.nodes > cost.nodes:
-        yield "nodes", f"{graph.nodes:,} are more than the {cost.nodes:,} that the network can take"
+    batch, available = graph.largest_batch, available_memory()
+    if (least := least_memory(spec, graph, batch)) > available:
+        taken = f"a run of {batch:,} sequences takes at least {shown_bytes(least)} of memory"
+        yield "batch", f"{taken}; this machine has {shown_bytes(available)} free"
+    if graph.nodes > (most := cost_of(spec, graph, batch).nodes):
+        yield "nodes", f"{graph.nodes:,} are more than the {most:,} that the network can take"
 
 
 def _shown(tensors: Sequence[TensorInfo]) -> str:

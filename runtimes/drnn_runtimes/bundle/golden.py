@@ -194,7 +194,8 @@ def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCa
         if f"{case.name}.noise.{precision}" not in arrays:
             return largest
         noise = arrays[f"{case.name}.noise.{precision}"]
-        return noise * (largest / noise.max()) if noise.max() > 0 else np.full(noise.shape, largest)
+        with np.errstate(all="ignore"):  # what is not finite is refused by `is_whole`
+            return noise * (largest / noise.max()) if noise.max() > 0 else np.full(noise.shape, largest)
 
     outputs = {precision: f"{case.name}.outputs.{precision}" for precision in case.narrow_noise}
     return dataclasses.replace(

@@ -93,6 +93,9 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
     """
     try:
         model = _parsed(read_bytes(path, most_graph_bytes(spec, graph)))
+        nodes, most = len(model.graph.node), cost_of(spec, graph, graph.largest_batch).nodes
+        if nodes > most:
+            raise _RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
         if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
             raise _RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
     except OSError as error:
@@ -128,13 +131,20 @@ def _parsed(data: bytes) -> onnx.ModelProto:
         raise _RefusedError("it is not an ONNX model, or was cut short") from error
     if not model.graph.output:  # which come last in a file
         raise _RefusedError("it holds no graph: the file is empty or was cut short")
+    if any(isinstance(name, bytes) for name in _names(model.graph)):  # protobuf hands over what is no UTF-8 as bytes
+        raise _RefusedError("it has names that are not UTF-8: it is damaged")
     return model
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
+        yield from (attribute.name for attribute in node.attribute)
+    yield from (named.name for side in (graph.initializer, graph.input, graph.output) for named in side)
 
 
 def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     cost = cost_of(spec, graph, graph.largest_batch)
-    if len(model.graph.node) > cost.nodes:
-        raise _RefusedError(f"it has {len(model.graph.node):,} nodes, and the network takes at most {cost.nodes:,}")
     if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
         raise _RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
     sizes = _Sizes(model, graph.largest_batch)

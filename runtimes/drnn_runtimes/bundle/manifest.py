@@ -65,9 +65,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
         )
+    check_inside(folder, path)
     try:
         data = read_json(path, _MOST_BYTES, parse_constant=_refuse_constant)
         check_plain(data, _MOST_VALUES)
+        json.dumps(data, allow_nan=False)  # as 1e999, which JSON allows and no reader of a report does
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", REBUILD) from error
     if wrong := schema_error(data, *_SCHEMA):
@@ -78,6 +80,20 @@ def read_manifest(folder: Path) -> Manifest:
         return _parsed(data)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", REBUILD) from error
+
+
+def check_inside(folder: Path, path: Path) -> None:
+    """Check that a file of a bundle is in its folder, and no link to elsewhere.
+
+    Args:
+        folder: The bundle.
+        path: The file.
+
+    Raises:
+        InputError: It is elsewhere.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{path} is a link to a file outside the bundle", REBUILD)
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -79,6 +79,7 @@ def run_reference(
     window = deque(before["fusion"].swapaxes(0, 1) if spec.window > 1 else (), spec.window)
     cells = [_cell(spec, wide, layer, product, rounded) for layer in range(len(spec.dilations))]
     answered = length - spec.head.output_steps(length)
+    sizes = np.abs(wide["head.weight"]).T, np.abs(wide["head.bias"])
     outputs, magnitudes, trace = [], [], _Trace(traced)
     for t in range(length):
         x = rounded(_embed(spec, wide, inputs[:, t], precision))
@@ -92,7 +93,7 @@ def run_reference(
         if t >= answered:
             seen = np.concatenate(window, axis=1)  # times t - window + 1 .. t, oldest first
             outputs.append(rounded(product(seen, wide["head.weight"].T) + wide["head.bias"]))
-            magnitudes.append(np.abs(seen) @ np.abs(wide["head.weight"]).T + np.abs(wide["head.bias"]))
+            magnitudes.append(np.abs(seen) @ sizes[0] + sizes[1])
     after: State = {
         f"l{layer}_{part}": np.stack([parts[index] for parts in line], axis=1)
         for layer, line in enumerate(lines)

@@ -1,7 +1,7 @@
 """What an arithmetic's own rounding does to a network: how far results spread when every operation rounds at random.
 
 One computation in float32 is one sample of the rounding error, and may be lucky. So the reference's loop runs several
-times at once in float64, and every product, sum and activation is off by a random share of the arithmetic's spacing
+times at once, and every product, sum and activation is off by a random share of the arithmetic's spacing
 (Monte Carlo arithmetic). A part of each error is new at every operation, as rounding is. The other parts stay the same
 for the whole sequence, one for each unit and one for all of them: a runtime's tanh may give small values 0.8 spacings
 too small on the mean, which adds up where independent errors would cancel.
@@ -10,8 +10,10 @@ too small on the mean, which adds up where independent errors would cancel.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +24,12 @@ from drnn_models.weights import Weights
 from drnn_runtimes.reference.loop import Array, Product, Reference, Rounding, run_reference
 from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
 
-_SAMPLES = (
-    8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n / k**2)**(n/2)
-)
-_FEWER, _ROWS = 4, 256  # where many sequences are samples of each other
+_SAMPLES = 8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n/k**2)**(n/2)
+_FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
 _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
-_STRIDE = 10_007  # from the random numbers of one operation to those of the next; a prime, so that all are used
+_FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def estimate_noise(
     *,
     state: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> Noise:
-    """Estimate what the rounding of a precision does to a network on these inputs. The same on every machine.
+    """Estimate what the rounding of a precision does to a network on these inputs.
 
     Args:
         spec: The network.
@@ -148,7 +148,14 @@ def estimate_noise(
     product, rounded = _arithmetic(spec, len(rows), precision)
     with np.errstate(over="ignore", invalid="ignore"):
         found = run_reference(
-            spec, weights, inputs[rows], states, product=product, rounded=rounded, traced=bool(right.trace)
+            spec,
+            weights,
+            inputs[rows],
+            states,
+            precision=np.float64 if precision == FLOAT64 else np.float32,
+            product=product,
+            rounded=rounded,
+            traced=bool(right.trace),
         )
         outputs = _spread(found.outputs, right.outputs[kept], steps=right.outputs.ndim == 3)
         trace = {name: _spread(found.trace[name], exact[kept], steps=True) for name, exact in right.trace.items()}
@@ -163,36 +170,47 @@ def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
 def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64"]) -> tuple[Product, Rounding]:
     """Products, and all other operations, of an arithmetic that rounds at random."""
     if precision == FLOAT64:
-        rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps))
+        rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps), kind=np.float64)
         return np.matmul, rounded
-    rounded = _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
     info = PRECISIONS[precision]
     if precision == "fp32" or info.weights_only:
-        return np.matmul, rounded
-    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4)
-    inside = dithered if "fused" not in info.refused else rounded  # an operator is narrow inside, too
-    return (lambda x, w: narrow(dithered(x), w).astype(np.float64)), inside
+        return np.matmul, _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
+    narrow, dithered = rounding_product(info.numpy), _Jitter(spec, rows, info.spacing / 4, info.largest)
+    in_operators = "fused" not in info.refused  # which are narrow inside, too
+    inside = dithered if in_operators else _Jitter(spec, rows, PRECISIONS["fp32"].spacing, info.largest)
+    return (lambda x, w: narrow(dithered(x), w)), inside
 
 
 class _Jitter:
     """Makes every value wrong by at most three spacings, each row in its own way.
 
-    One is the same for the whole row: up or down. One belongs to the unit. One is new every time.
+    One is the same for the whole row: up or down. One belongs to the unit. One is new every time. What a type holds,
+    up to `largest`, stays something that it holds.
     """
 
-    def __init__(self, spec: ModelSpec, rows: int, spacing: float) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        rows: int,
+        spacing: float,
+        largest: float = math.inf,
+        kind: type[np.floating[Any]] = np.float32,
+    ) -> None:
         random = np.random.default_rng(0)  # the same network has the same golden data
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
         every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
-        self._kept = 1.0 + spacing * (every + random.uniform(-1.0, 1.0, (rows, widest)))
-        self._new = spacing * random.uniform(-1.0, 1.0, 2 * rows * widest + _STRIDE)
-        self._place = 0
+        kept = every + random.uniform(-1.0, 1.0, (rows, widest))
+        factors = [
+            (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, widest)))).astype(kind) for _ in range(_FACTORS)
+        ]
+        self._turns, self._largest = itertools.cycle(factors), largest
 
     def __call__(self, value: Array) -> Array:
-        self._place = (self._place + _STRIDE) % (len(self._new) - value.size)
-        new = self._new[self._place : self._place + value.size].reshape(value.shape)
-        jittered: Array = value * (self._kept[:, : value.shape[1]] + new)
-        return jittered
+        jittered: Array = value * next(self._turns)[:, : value.shape[1]]
+        if self._largest == math.inf:
+            return jittered
+        within = np.abs(value) <= self._largest
+        return np.where(within, np.clip(jittered, -self._largest, self._largest), jittered)
 
 
 def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
 
 FORMAT = "drnn-deploy-stream/1"
+_STARTED = "started"  # of emission skewed, see `drnn_export.emitter.skew`: 1 for layers that are reached, else 0
 _AGAIN = "Start anew, or save it again."
 
 
@@ -46,6 +47,8 @@ class StreamState:
             what = f"the state's waiting samples must be float32 (B, k, C) or int64 (B, k), got {_shown(self.waiting)}"
             raise InputError(what, _AGAIN)
         for name, line in self.lines.items():
+            if name == _STARTED and not np.isin(line, (0, 1)).all():
+                raise InputError("the state says of a layer that it has started by halves", _AGAIN)
             if not _is_array(line, np.float32, 3):
                 what = f"the state's delay line {name!r:.80} must be float32 with three axes, got {_shown(line)}"
                 raise InputError(what, _AGAIN)

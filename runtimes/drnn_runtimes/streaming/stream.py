@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.session import Session, beyond_range
@@ -233,6 +234,10 @@ class Stream:
             self._check(state.waiting, None)
         except InputError as error:
             raise InputError(f"the state's waiting {error.message}", error.fix) from error
+        largest = PRECISIONS[self._graph.precision].largest
+        for name, line in state.lines.items():
+            if line.size and np.abs(line).max() > largest:
+                raise beyond_range(self._graph, f"the values of the state's {name}", line, largest)
         if state.waiting.shape[1] >= self._graph.steps:
             what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
             raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
@@ -255,7 +260,7 @@ class Stream:
         elif not self._within_range(samples):
             if not np.isfinite(samples).all():
                 raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
-            raise beyond_range(self._graph, "a sample", samples, self._graph.range)
+            raise beyond_range(self._graph, "samples", samples, self._graph.range)
 
     def _within_range(self, samples: NDArray[np.generic]) -> bool:
         """Whether all are numbers that the graph takes: one pass also finds NaN, which is not below anything."""

@@ -50,6 +50,26 @@ def engine_problem(sidecar: Sidecar, machine: Machine, *, engine_sha256: str, on
     return sidecar.mismatch(**dataclasses.asdict(machine))
 
 
+def edges_problem(sidecar: Sidecar, graph: GraphInfo) -> str:
+    """Why an engine is none of a graph.
+
+    Args:
+        sidecar: What the engine is.
+        graph: What the manifest says of the graph.
+
+    Returns:
+        One sentence, or "".
+    """
+    for side, built, wanted in (
+        ("takes", sidecar.inputs, graph.inputs),
+        ("gives", sidecar.outputs, graph.outputs),
+        ("is for the batches", sidecar.batch, graph.profile),
+    ):
+        if built != wanted:
+            return f"the engine {side} {built!s:.200}, the manifest says {wanted!s:.200}"
+    return ""
+
+
 class TensorRTRuntime(StreamingRuntime):
     """See `drnn_runtimes.runtime.Runtime`.
 
@@ -114,7 +134,7 @@ class TensorRTRuntime(StreamingRuntime):
             data = path.read_bytes()
         except OSError as error:
             raise EngineError(f"cannot read the engine {path}: {error.strerror or error}", REBUILD) from error
-        problem = engine_problem(
+        problem = edges_problem(sidecar, graph) or engine_problem(
             sidecar,
             Machine(self.name, module.version, this_platform(), device.compute_capability),
             engine_sha256=hashlib.sha256(data).hexdigest(),

@@ -72,7 +72,7 @@ def test_bundle_holds_what_a_device_needs_and_nothing_else(model: Path) -> None:
     assert [(graph.name, graph.steps, graph.batch, graph.pruned) for graph in opened.graphs] == [
         ("sequence/fused", 8, 1, True)
     ]
-    assert [case.name for case in opened.golden] == ["zeros", "normal", "large", "ramp", "task"]
+    assert [case.name for case in opened.golden] == ["zeros", "normal", "large", "ramp", "edge fp32", "task"]
     assert names(model.parent) == ["bundle", *(f"bundle/{name}" for name in names(opened.folder)), "model.pt"]
 
 

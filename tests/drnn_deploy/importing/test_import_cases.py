@@ -126,12 +126,24 @@ def test_separate_modules_need_their_dilations(
     assert difference(file) < 1e-6
 
 
+class First(Recurrent):
+    """The last state of the lower layer is read."""
+
+    def __init__(self) -> None:
+        super().__init__(LINEAR)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.fc(self.rnn(inputs)[1][0])
+        return outputs
+
+
 WITHOUT_WEIGHTS: dict[str, tuple[nn.Module, torch.Tensor]] = {
     "softmax": (Recurrent(nn.Sequential(LINEAR, nn.Softmax(-1))), real()),
     "ReLU before the head": (Recurrent(nn.Sequential(nn.ReLU(), LINEAR)), real()),
     "mean over the steps": (Recurrent(LINEAR, summary=lambda inputs, states: states.mean(1)), real()),
     "residual": (Recurrent(LINEAR, HIDDEN, lambda inputs, states: (inputs + states)[:, -1]), real(HIDDEN)),
     "reversed time": (Recurrent(LINEAR, summary=lambda inputs, states: states[:, 0]), real()),
+    "state of the lower layer": (First(), real()),
     "scaling": (Recurrent(LINEAR, summary=lambda inputs, states: states[:, -1] * HIDDEN**0.5), real()),
     "layer normalisation": (Recurrent(nn.Sequential(nn.LayerNorm(HIDDEN, elementwise_affine=False), LINEAR)), real()),
 }  # fmt: skip
@@ -203,6 +215,17 @@ def test_own_state_dict_needs_its_dilations(command: Command, tmp_path: Path, op
     ran = imported(command, file, *options)
     assert ran.code == 2
     assert "--layout drnn --dilations D0,D1" in ran.err
+    assert follow(command, file, ran.err, *options) == []  # its dilations are not 1,1
     assert imported(command, file, *options, "--dilations", "1,2").code == 0
     assert load_checkpoint(tmp_path / "model.pt").spec == OWN
     assert difference(file) < 1e-6
+
+
+def test_list_of_ones_own_under_our_names_is_imported_by_the_advice(command: Command, tmp_path: Path) -> None:
+    file = save(tmp_path, Separate(), real(), ("rnns.", "layers."))
+    state = torch.load(file)
+    torch.save({name.replace("fc.", "head."): value for name, value in state.items()}, file)
+    ran = imported(command, file)
+    assert ran.code == 2
+    (error,) = follow(command, file, ran.err)
+    assert error < 1e-6

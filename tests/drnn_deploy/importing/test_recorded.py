@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
-from drnn_deploy.importing.recorded import read_recorded
+from drnn_deploy.importing.recorded import read_recorded, snippet
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 
 REAL = ModelSpec("gru", (4,), (1,), Continuous(2), Head("last", 3))
 WORDS = ModelSpec("gru", (4,), (1,), Tokens(7), Head("last", 3))
+WIDE = ModelSpec("lstm", (512,), (1,), Continuous(2), Head("last", 3))
 X, Y = np.ones((2, 5, 2), np.float32), np.ones((2, 3), np.float32)
 T = np.ones((2, 5), np.int64)
 
@@ -54,7 +55,9 @@ def npz(path: Path, **arrays: Any) -> Path:
     (REAL, {"inputs": X, "outputs": Y.astype(np.int64)}, "are int64"),
     (REAL, {"inputs": X * np.nan, "outputs": Y}, "NaN or infinity"),
     (REAL, {"inputs": X, "outputs": Y * np.inf}, "NaN or infinity"),
-    (REAL, {"inputs": np.ones((1, 100_001, 2), np.float32), "outputs": Y}, "100,001 steps of all layers together"),
+    (REAL, {"inputs": np.ones((1, 20_001, 2), np.float32), "outputs": Y}, "20,001 steps of all layers are too many"),
+    (REAL, {"inputs": np.ones((80_000, 10, 2), np.float32), "outputs": Y}, "11,200,000 values of all gates are too"),
+    (WIDE, {"inputs": np.ones((9, 200, 2), np.float32), "outputs": Y}, "multiplications are too many to compare"),
     (WORDS, {"inputs": X, "outputs": Y}, "takes (sequences, steps) of whole numbers"),
     (WORDS, {"inputs": T.astype(float), "outputs": Y}, "is float64"),
     (WORDS, {"inputs": T * 7, "outputs": Y}, "tokens outside 0 to 6"),
@@ -114,3 +117,12 @@ def test_any_bytes_are_an_input_error(noise: bytes, where: int, cut: bool) -> No
             read_recorded(path, REAL)
         except InputError as error:
             assert error.fix
+
+
+@pytest.mark.parametrize("spec", [
+    ModelSpec("lstm", (2048,) * 2, (1, 2), Continuous(2), Head("last", 3)),
+    ModelSpec("rnn", (2,) * 13, tuple(2**layer for layer in range(13)), Continuous(2), Head("last", 3)),
+], ids=["wide", "deep"])  # fmt: skip
+def test_what_the_code_saves_is_never_too_long(spec: ModelSpec, tmp_path: Path) -> None:
+    shape = [int(size) for size in snippet(spec).partition("torch.randn(")[2].partition(")")[0].split(",")]
+    read_recorded(npz(tmp_path / "o.npz", inputs=np.ones(shape, np.float32), outputs=Y), spec)

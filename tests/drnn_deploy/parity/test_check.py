@@ -99,7 +99,7 @@ def test_right_runtime_passes_and_is_closed(steps_bundle: Bundle) -> None:
     assert (report.passed, report.exit_code, fake.closed) == (True, 0, 1)
     (row,) = report.rows
     assert (row.runtime, row.graph, row.precision) == ("fake", "sequence/fused", "fp32")
-    assert [case.case for case in row.cases] == ["zeros", "normal", "large", "ramp"]
+    assert [case.case for case in row.cases] == ["zeros", "normal", "large", "ramp", "edge fp32"]
     assert row.milliseconds is not None and row.milliseconds > 0
 
 

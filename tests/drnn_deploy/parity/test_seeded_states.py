@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.pipeline import write_bundle
 from drnn_deploy.parity import seeded_states
@@ -26,6 +27,7 @@ from drnn_runtimes.bundle.graph_kind import edges, state_pairs
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.session import Arrays, Session
 from tests.networks import random_weights, specs
+from tests.nightly import NIGHTLY
 
 Array = NDArray[Any]
 Change = Callable[[Arrays], Arrays]
@@ -82,16 +84,35 @@ def scaled_row(name: str, row: int) -> Change:
     return change
 
 
-@settings(max_examples=20)
-@given(specs(), st.integers(1, 9), st.sampled_from([1, 2, None]), st.booleans(), st.booleans())
+@settings(max_examples=100 if NIGHTLY else 8)
+@given(
+    specs(),
+    st.integers(1, 9),
+    st.sampled_from([1, 2, None]),
+    st.booleans(),
+    st.sampled_from(["fused", "unrolled", "mixed", "skewed"]),
+    st.sampled_from(["fp32", "fp16", "int8"]),
+)
 def test_right_graphs_pass(
-    tmp_path_factory: pytest.TempPathFactory, spec: ModelSpec, steps: int, batch: int | None, ring: bool, skewed: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    spec: ModelSpec,
+    steps: int,
+    batch: int | None,
+    ring: bool,
+    emission: Any,
+    precision: Any,
 ) -> None:
-    request = GraphRequest(steps, batch, form="chunk", ring=ring)
-    if skewed:
-        request = GraphRequest(1, batch, "skewed", form="step")
+    form: Any = "chunk"
+    if emission == "skewed":
+        form, steps, ring = "step", 1, False
+    try:
+        request = GraphRequest(steps, batch, emission, form=form, ring=ring, precision=precision)
+    except InputError:  # there is no such graph
+        return
     bundle = bundle_of(spec, request, tmp_path_factory.mktemp("right"))
     (graph,) = bundle.graphs
+    if HERE.unsupported(bundle, graph):
+        return
     with HERE.load(bundle, graph) as session:
         result = check_states(session, graph, seeded(spec, bundle.weights, graph))
     assert result.passed, result

@@ -26,6 +26,7 @@ from drnn_runtimes.registry import require
 from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants.mutant import HERE, Change, before, behind, both, constant, weights
 from tests.networks import random_weights
+from tests.nightly import some_by_day
 
 _made = helper.make_node
 LAST, EVERY = Head("last", 3), Head("sequence", 3)
@@ -183,7 +184,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", some_by_day(MUTANTS, 4))
 def test_mistake_shows_in_the_numbers(name: str, bases: Callable[[str], Path], tmp_path: Path) -> None:
     base, change = MUTANTS[name]
     folder = Path(shutil.copytree(bases(base), tmp_path / "bundle"))

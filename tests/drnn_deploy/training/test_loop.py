@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import drnn_deploy
+from drnn_core import memory
 from drnn_core.errors import InputError
 from drnn_deploy import datasets
 from drnn_deploy.tasks import pixel_mnist
@@ -291,7 +292,11 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "iteration that is text": lambda contents: {**contents, "iteration": "many"},
     "log of numbers": lambda contents: {**contents, "log": [1]},
     "losses that are no tensor": lambda contents: {**contents, "losses": [1.0]},
-    "losses without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**6)},
+    "losses without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**13)},
+    "losses of two axes without end": lambda contents: {**contents, "losses": torch.zeros(1).expand(10**7, 10**7)},
+    "a moment that is one number seen as many": lambda contents: changed(
+        contents, ("state", 0, "exp_avg"), torch.zeros(1).expand(contents["optimizer"]["state"][0]["exp_avg"].shape)
+    ),
     "iteration below 0": lambda contents: {**contents, "iteration": -1},
     "iteration that is true": lambda contents: {**contents, "iteration": True},
     "iteration beyond the end": lambda contents: {**contents, "iteration": 10**9},
@@ -631,3 +636,17 @@ def test_progress_counts_the_seconds_of_all_runs(state: Path) -> None:
     run.seconds = 1000.0
     first: Progress = next(train(run, state))
     assert 1000.0 < first.seconds < 1060.0
+
+
+# requests that no machine has the memory for
+
+
+@pytest.mark.parametrize("change", ["training.batch=1000000000000", "model.hidden=[1000000]", "data.delay=1000000"])
+def test_step_that_this_machine_has_no_memory_for_is_not_begun(
+    change: str, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    with pytest.raises(InputError, match=r"would take about .*B of memory.*has 1\.07 GB free") as refusal:
+        TrainingRun.start(recipe_of(change))
+    assert refusal.value.fix
+    assert not state.exists()

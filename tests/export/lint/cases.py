@@ -35,7 +35,7 @@ TAKEN: dict[str, onnx.ModelProto] = {
         for kind in (FLOAT, HALF, BF16, INT8, INT32, INT64)
     },
     "Identity of UINT8": one("Identity", kind=(UINT8, [3])),
-    "Equal of UINT8": one("Equal", inputs={"z": (UINT8, [3])}, kind=(UINT8, [3])),
+    "Equal of UINT8": one("Equal", inputs={"z": (UINT8, [3])}, kind=(UINT8, [3]), made=BOOL),
     "UINT8 in": model([helper.make_node("Cast", ["x"], ["y"], to=FLOAT)], {"x": (UINT8, [3])}),
     "UINT8 out": graphs.chain(UINT8),
     "INT32 in the middle": graphs.chain(INT32, FLOAT),
@@ -165,6 +165,27 @@ REFUSED: dict[str, onnx.ModelProto] = {
         constants={"a": np.array(0, np.float32), "c": np.array(1, np.float32)},
     ),
     "zero point that is not zero": graphs.quantised(np.array(3, np.int8)),
+    **{f"{name} of one axis": one(name, kind=(FLOAT, [3])) for name in ("Softmax", "LogSoftmax", "Hardmax")},
+    "ArgMax of one axis": one("ArgMax", kind=(FLOAT, [3]), made=INT64),
+    "LRN of three axes": one("LRN", kind=(FLOAT, [1, 2, 4]), size=3),
+    "Expand to a negative size": one("Expand", {"s": np.array([-2, 3, 3])}),
+    "Squeeze, an axis twice": one("Squeeze", {"a": np.array([0, 0])}, (FLOAT, [1, 3])),
+    "Gelu, approximate in capitals": one("Gelu", approximate="TANH", opset=20),
+    "DepthToSpace, half a block": one("DepthToSpace", kind=(FLOAT, [1, 3, 4, 4]), blocksize=2),
+    "Split, an axis that is too short": one(
+        "Split", kind=(FLOAT, [1]), num_outputs=3, outputs=["y", "b", "c"], opset=18
+    ),
+    "Reshape to more elements": one("Reshape", {"s": np.array([4, 4])}),
+    "vector times a stack": one("MatMul", {"m": graphs.weights(2, 3, 4)}, (FLOAT, [3])),
+    "Conv, bias of another size": one(
+        "Conv", {"w": graphs.weights(2, 1, 1, 1), "b": graphs.weights(3)}, IMAGE, kernel_shape=[1, 1]
+    ),
+    "Conv, pads beside auto_pad": one(
+        "Conv", {"w": graphs.weights(1, 1, 1, 1)}, IMAGE, auto_pad="SAME_UPPER", pads=[0, 0, 0, 0]
+    ),
+    "QuantizeLinear, scales of another axis": one(
+        "QuantizeLinear", {"s": np.ones(2, np.float32), "z": np.zeros(2, np.int8)}, made=INT8, axis=0
+    ),
     "If, a branch with Det": graphs.conditional("Tanh", "Det"),
     "Loop, no condition but read": graphs.loop(condition=False, reads=True),
     "Scan, a body with Det": graphs.scan("Det"),
@@ -183,6 +204,16 @@ NOT_COMPILED: dict[str, onnx.ModelProto] = {
     "Cast to FLOAT8E4M3FN": graphs.chain(TensorProto.FLOAT8E4M3FN),
     "weights of INT8 that are cast": graphs.cast_from(np.ones(3, np.int8)),
     "TopK of 4000": one("TopK", {"k": np.array([4000])}, (FLOAT, [5000]), outputs=["y", "i"]),
+    "ReverseSequence, lengths of another batch": one(
+        "ReverseSequence", {"l": np.array([1, 2])}, batch_axis=0, time_axis=1
+    ),
+    "CumSum along an axis that is not there": one("CumSum", {"a": np.array(2)}),
+    "InstanceNormalization of one element": one(
+        "InstanceNormalization", {"s": graphs.weights(3), "b": graphs.weights(3)}, (FLOAT, [2, 3, 1])
+    ),
+    "Attention of FLOAT": one(
+        "Attention", {name: graphs.weights(2, 2, 4, 16) for name in "kv"}, (FLOAT, [2, 2, 4, 16]), opset=23
+    ),
     "If, branches of unequal rank": graphs.unequal_branches(),
     "NonMaxSuppression": model(
         [helper.make_node("NonMaxSuppression", ["x", "s"], ["y"])],
@@ -194,6 +225,10 @@ NOT_COMPILED: dict[str, onnx.ModelProto] = {
 # Graphs that it takes in silence and computes as something else; `test_what_the_parser_misreads` shows what.
 MISTAKEN: dict[str, tuple[str, onnx.ModelProto]] = {
     **{f"{cell}, batch first": ("layout", recurrent(cell, layout=1)) for cell in ("RNN", "GRU", "LSTM")},
+    "Trilu without upper": ("attribute-value", one("Trilu")),
+    "ReduceMax, keepdims 2": ("attribute-value", one("ReduceMax", keepdims=2)),
+    "an empty sequence": ("empty-sequence", graphs.lasting(0)),
+    "a sum of nothing": ("empty-reduction", one("ReduceSum", kind=(FLOAT, [0, 2]))),
     "LSTM, clip": ("clip", recurrent("LSTM", clip=1.0)),
     **{
         f"RNN, {name} without its parameters": ("activation-value", recurrent("RNN", activations=[name]))

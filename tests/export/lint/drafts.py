@@ -44,6 +44,16 @@ class Draft:
     change: str = ""
 
 
+def floats(rng: random.Random, *shape: int) -> Array:
+    """Numbers that a runtime may not confuse, away from zero and from each other."""
+    return np.random.default_rng(rng.randrange(2**32)).uniform(-1.5, 1.5, shape).astype(np.float32)
+
+
+def shape(rng: random.Random, *ranks: int) -> list[int]:
+    """Sizes of a small tensor of one of these ranks."""
+    return [rng.choice([1, 2, 3, 4]) for _ in range(rng.choice(ranks))]
+
+
 def model(draft: Draft) -> onnx.ModelProto:
     """The draft as a graph of one node."""
     names = ["" if value is None else f"i{index}" for index, value in enumerate(draft.inputs)]
@@ -142,7 +152,8 @@ def kind(draft: Draft, rng: random.Random) -> Draft | None:
 
 
 def _as(value: Array, new: Any) -> Array:
-    return np.nan_to_num(value.astype(np.float32)).astype(np.int32).astype(new) if value.dtype != new else value
+    whole = np.clip(np.nan_to_num(value.astype(np.float32)), -100, 100).astype(np.int32)
+    return whole.astype(new) if value.dtype != new else value
 
 
 def gone(draft: Draft, rng: random.Random) -> Draft | None:

@@ -55,12 +55,16 @@ def _named(value: Weight, name: str) -> onnx.TensorProto:
 def one(
     operator: str, constants: Mapping[str, Weight] | None = None, kind: Kind = MATRIX, **more: Any
 ) -> onnx.ModelProto:
-    """One node with the input `x` and then `constants`. `more`: attributes, and `model`'s own options."""
+    """One node with the input `x` and then `constants`.
+
+    more: attributes, `model`'s own options, and `made`, the type of `y` where that is not `x`'s.
+    """
+    made = more.pop("made", kind[0])
     options = {name: more.pop(name) for name in ("opset", "ir") if name in more}
     extra = more.pop("inputs", {})
     outputs = more.pop("outputs", ["y"])
     node = helper.make_node(operator, ["x", *(constants or {}), *extra], outputs, "n", **more)
-    return model([node], {"x": kind, **extra}, {"y": (kind[0], None)}, constants, **options)
+    return model([node], {"x": kind, **extra}, {"y": (made, None)}, constants, **options)
 
 
 def resize(*, opset: int = 17, **attributes: Any) -> onnx.ModelProto:
@@ -80,10 +84,20 @@ def recurrent(
         "R": weights(directions, gates * hidden, hidden),
         "lengths": np.full(B, 4, np.int32),
         "P": weights(directions, 3 * hidden),
+        "h0": weights(directions, B, hidden),
     }
     node = helper.make_node(operator, ["x", "W", "R", *extra], ["y"], "n", hidden_size=hidden, **attributes)
     used = {name: value for name, value in known.items() if name in node.input}
     return model([node], {"x": (FLOAT, [T, batch, C])}, {"y": UNKNOWN}, used)
+
+
+def lasting(steps: int) -> onnx.ModelProto:
+    """A GRU with an initial state, of which one sequence lasts so long."""
+    made = recurrent("GRU", extra=["", "lengths", "h0"])
+    for tensor in made.graph.initializer:
+        if tensor.name == "lengths":
+            tensor.CopyFrom(numpy_helper.from_array(np.array([steps, 4], np.int32), "lengths"))
+    return made
 
 
 def cast_from(value: NDArray[Any] | onnx.TensorProto) -> onnx.ModelProto:

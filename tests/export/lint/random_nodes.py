@@ -8,88 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tests.export.lint.drafts import Draft
-
-Array = NDArray[Any]
-
-
-def floats(rng: random.Random, *shape: int) -> Array:
-    """Numbers that a runtime may not confuse, away from zero and from each other."""
-    return np.random.default_rng(rng.randrange(2**32)).uniform(-1.5, 1.5, shape).astype(np.float32)
-
-
-def recurrent(rng: random.Random, cell: str) -> Draft:
-    """Any use of a recurrent operator that ONNX defines, time-major."""
-    steps, batch, features, hidden = (rng.choice(sizes) for sizes in ((1, 3, 6), (1, 2, 3), (1, 2, 4), (1, 3, 4)))
-    gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[cell]
-    direction = rng.choice(["forward", "reverse", "bidirectional"])
-    ways = 2 if direction == "bidirectional" else 1
-    states = (ways, batch, hidden)
-    optional: list[Array] = [
-        floats(rng, ways, 2 * gates * hidden),
-        np.array([rng.randrange(1, steps + 1) for _ in range(batch)], np.int32),
-        floats(rng, *states),
-        *([floats(rng, *states), floats(rng, ways, 3 * hidden)] if cell == "LSTM" else []),
-    ]
-    inputs: list[Array | None] = [
-        floats(rng, steps, batch, features),
-        floats(rng, ways, gates * hidden, features),
-        floats(rng, ways, gates * hidden, hidden),
-        *(value if rng.random() < 0.5 else None for value in optional),
-    ]
-    while inputs[-1] is None:
-        inputs.pop()
-    fixed = {1, 2, 3, 7} | {index for index in (4, 5, 6) if rng.random() < 0.5}
-    attributes: dict[str, Any] = {"hidden_size": hidden}
-    if direction != "forward" or rng.random() < 0.5:
-        attributes["direction"] = direction
-    if rng.random() < 0.2:
-        attributes["clip"] = rng.choice([0.2, 1.0])
-    if cell == "GRU" and rng.random() < 0.5:
-        attributes["linear_before_reset"] = rng.choice([0, 1])
-    if rng.random() < 0.3:
-        attributes |= activations(rng, {"RNN": 1, "GRU": 2, "LSTM": 3}[cell], ways)
-    free = frozenset((i, 1) for i in (0, 5, 6) if i < len(inputs) and i not in fixed and inputs[i] is not None)
-    frees_all = not {4, 5, 6} & fixed & {i for i, value in enumerate(inputs) if value is not None}
-    return Draft(
-        cell,
-        tuple(inputs),
-        frozenset(index for index in fixed if index < len(inputs) and inputs[index] is not None),
-        attributes,
-        rng.choice([1, 2, 3] if cell == "LSTM" else [1, 2]),
-        rng.choice([9, 14, 17, 22]),
-        _with_lengths(free, inputs) if frees_all and batch > 1 and rng.random() < 0.2 else frozenset(),
-    )
-
-
-def _with_lengths(free: frozenset[tuple[int, int]], inputs: list[Array | None]) -> frozenset[tuple[int, int]]:
-    return free | {(4, 0)} if len(inputs) > 4 and inputs[4] is not None else free
-
-
-ACTIVATIONS = (  # of ONNX's prose, with what each takes
-    *("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh"),
-    *("HardSigmoid", "Elu"),
-)
-
-
-def activations(rng: random.Random, count: int, ways: int) -> dict[str, Any]:
-    """Activations for each gate, with some of their parameters."""
-    same = rng.random() < 0.8
-    names = [rng.choice(ACTIVATIONS) for _ in range(count)]
-    made: dict[str, Any] = {
-        "activations": names * ways if same else [rng.choice(ACTIVATIONS) for _ in range(count * ways)]
-    }
-    for parameter in ("activation_alpha", "activation_beta"):
-        if rng.random() < 0.4:
-            made[parameter] = [rng.choice([0.1, 0.5, 0.9]) for _ in range(count * ways)]
-    return made
-
-
-def shape(rng: random.Random, *ranks: int) -> list[int]:
-    """Sizes of a small tensor of one of these ranks."""
-    return [rng.choice([1, 2, 3, 4]) for _ in range(rng.choice(ranks))]
+from tests.export.lint.drafts import Array, Draft, floats, shape
+from tests.export.lint.random_layers import conv, norm, pool, quantise
+from tests.export.lint.random_recurrent import recurrent
 
 
 def subset(rng: random.Random, rank: int, least: int = 1) -> list[int]:
@@ -195,45 +117,6 @@ def gather(rng: random.Random) -> Draft:
     return Draft(operator, (floats(rng, *sizes), index), fixed, attributes, opset=13)
 
 
-def conv(rng: random.Random) -> Draft:
-    operator, axes = rng.choice(["Conv", "ConvTranspose"]), rng.choice([1, 2])
-    group, per_in, per_out = rng.choice([1, 1, 2]), rng.choice([1, 2]), rng.choice([1, 2])
-    kernel = [rng.choice([1, 2, 3]) for _ in range(axes)]
-    filters = (group * per_out, per_in, *kernel) if operator == "Conv" else (group * per_in, per_out, *kernel)
-    inputs = [floats(rng, rng.choice([1, 2]), group * per_in, *[5] * axes), floats(rng, *filters)]
-    if rng.random() < 0.5:
-        inputs.append(floats(rng, group * per_out))
-    attributes: dict[str, Any] = {"group": group} if group > 1 or rng.random() < 0.5 else {}
-    attributes |= windows(rng, axes, kernel, dilated=True)
-    return Draft(operator, tuple(inputs), frozenset(range(1, len(inputs))), attributes, opset=rng.choice([11, 22]))
-
-
-def windows(rng: random.Random, axes: int, kernel: list[int], *, dilated: bool) -> dict[str, Any]:
-    """How a window moves."""
-    made: dict[str, Any] = {"kernel_shape": kernel} if not dilated or rng.random() < 0.6 else {}
-    if rng.random() < 0.5:
-        made["strides"] = [rng.choice([1, 2]) for _ in range(axes)]
-    if rng.random() < 0.4:
-        made["pads"] = [rng.choice([0, 1]) if min(kernel) > 1 else 0 for _ in range(2 * axes)]
-    elif rng.random() < 0.3:
-        made["auto_pad"] = rng.choice(["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"])
-    if dilated and rng.random() < 0.3:
-        made["dilations"] = [rng.choice([1, 2]) for _ in range(axes)]
-    return made
-
-
-def pool(rng: random.Random) -> Draft:
-    axes = rng.choice([1, 2])
-    operator = rng.choice(["MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool"])
-    kernel = [rng.choice([1, 2, 3]) for _ in range(axes)]
-    attributes = {} if operator.startswith("Global") else windows(rng, axes, kernel, dilated=False)
-    if operator == "AveragePool" and rng.random() < 0.5:
-        attributes["count_include_pad"] = rng.choice([0, 1])
-    if operator in ("MaxPool", "AveragePool") and rng.random() < 0.4:
-        attributes["ceil_mode"] = rng.choice([0, 1])
-    return Draft(operator, (floats(rng, 1, 2, *[5] * axes),), attributes=attributes, opset=rng.choice([11, 18]))
-
-
 def reshape(rng: random.Random) -> Draft:
     sizes = shape(rng, 1, 2, 3)
     wanted = [int(np.prod(sizes))] if rng.random() < 0.4 else rng.sample(sizes, len(sizes))
@@ -319,49 +202,6 @@ def axes_of(rng: random.Random) -> Draft:
     if rng.random() < 0.5:
         return Draft(operator, (floats(rng, *sizes),), attributes={"axes": axes}, opset=11)
     return Draft(operator, (floats(rng, *sizes), np.array(axes)), frozenset({1}), opset=13)
-
-
-def norm(rng: random.Random) -> Draft:
-    operator = rng.choice(
-        ["BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "LRN", "PRelu"]
-    )
-    batch, channels = rng.choice([1, 2]), rng.choice([2, 4])
-    data = floats(rng, batch, channels, *shape(rng, 1, 2))
-    attributes: dict[str, Any] = {} if operator == "PRelu" else {"epsilon": 0.01} if rng.random() < 0.5 else {}
-    if operator == "LayerNormalization":
-        axis = rng.choice([-1, 1, -2])
-        scale = data.shape[axis:]
-        inputs = (data, floats(rng, *scale), *([floats(rng, *scale)] if rng.random() < 0.6 else []))
-        return Draft(operator, inputs, frozenset(range(1, len(inputs))), {**attributes, "axis": axis}, opset=17)
-    if operator == "LRN":
-        return Draft(operator, (data,), attributes={"size": rng.choice([1, 3, 5])}, opset=13)
-    if operator == "PRelu":
-        slope = rng.choice([(), (channels, *[1] * (data.ndim - 2)), data.shape[1:], (1,)])
-        return Draft(operator, (data, floats(rng, *slope)), frozenset({1}), opset=16)
-    if operator == "GroupNormalization":
-        attributes["num_groups"] = rng.choice([1, 2])
-    count = {"BatchNormalization": 4, "InstanceNormalization": 2, "GroupNormalization": 2}[operator]
-    inputs = (data, *(np.abs(floats(rng, channels)) + 0.5 for _ in range(count)))
-    return Draft(operator, inputs, frozenset(range(1, count + 1)), attributes, opset=21)
-
-
-def quantise(rng: random.Random) -> Draft:
-    sizes, operator = shape(rng, 1, 2, 3), rng.choice(["QuantizeLinear", "DequantizeLinear"])
-    axis = rng.randrange(len(sizes))
-    per_axis = rng.random() < 0.5
-    scale = np.abs(floats(rng, *([sizes[axis]] if per_axis else []))) + np.float32(0.1)
-    data = floats(rng, *sizes)
-    if operator == "DequantizeLinear":
-        data = (data * 50).astype(np.int8)
-    zero = np.zeros(scale.shape, np.int8)
-    inputs = (data, scale, zero) if operator == "QuantizeLinear" or rng.random() < 0.7 else (data, scale)
-    return Draft(
-        operator,
-        inputs,
-        frozenset(range(1, len(inputs))),
-        {"axis": axis} if per_axis else {},
-        opset=rng.choice([13, 21]),
-    )
 
 
 def pick(rng: random.Random) -> Draft:

@@ -17,21 +17,22 @@ from drnn_core.errors import InputError
 from drnn_core.types import Emission, Form, Precision
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
-from drnn_export.lint.linter import MISREAD, Finding, lint_file, load_table
+from drnn_export.lint.linter import MISREAD, Finding, LintTarget, lint_file, lint_model, load_table
 from drnn_models.cells import Cell
+from drnn_models.checkpoint import load_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_zoo import zoo_checkpoint, zoo_tasks
 from tests.export.lint import graphs
 from tests.export.lint.cases import MISTAKEN, NOT_COMPILED, REFUSED, TAKEN
 from tests.export.lint.rtx_verdicts import Verdict, verdicts
 from tests.networks import random_weights
+from tests.nightly import combinations
 
 pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 
 Saved = dict[str, Path]
 Verdicts = dict[str, Verdict]
 NOT_SEEN = {  # onnx's own examples that the parser refuses for what no static check of ours knows
-    "test_attention_4d_padded_kv_bf16": "a mask longer than the keys that count",
-    "test_matmul_1d_3d": "a vector times a stack of matrices, which it reshapes wrongly",
     "test_range_bfloat16_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",
     "test_range_float16_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",
     "test_range_float_type_positive_delta_expanded": "a Loop whose trip count is computed in floating point",
@@ -96,6 +97,15 @@ def test_what_the_compiler_refuses(name: str, saved: Saved, parsed: Verdicts, bu
     assert parsed[f"late: {name}"].accepted
     assert not built[f"late: {name}"].accepted
     assert says_refused(saved[f"late: {name}"])
+
+
+def test_an_output_without_a_type_is_refused(tmp_path: Path) -> None:
+    graph = TAKEN["IR version 99"]
+    bare = onnx.ModelProto.FromString(graph.SerializeToString())
+    bare.graph.output[0].ClearField("type")
+    onnx.save(bare, tmp_path / "bare.onnx")
+    assert not verdicts([tmp_path / "bare.onnx"])[tmp_path / "bare.onnx"].accepted
+    assert says_refused(tmp_path / "bare.onnx")
 
 
 @pytest.mark.parametrize("name", MISTAKEN)
@@ -163,6 +173,17 @@ def test_own_graphs_are_taken(cell: Cell, tmp_path: Path) -> None:
             assert errors(findings) == [], (path.name, target)
             rules = {finding.rule for finding in findings}
             assert ("free-axis" in rules) == ("None" in path.name)
+
+
+@pytest.mark.parametrize(("task", "target"), combinations(zoo_tasks(), get_args(LintTarget), by_day=2))
+def test_graphs_of_the_zoo_are_clean(task: str, target: LintTarget) -> None:
+    spec = load_checkpoint(zoo_checkpoint(task)[1]).spec
+    weights = random_weights(spec, 0)
+    for form, steps in (("sequence", 600), ("chunk", 4), ("step", 1)):
+        for emission in get_args(Emission) if form != "sequence" else ("fused",):
+            with contextlib.suppress(InputError):
+                graph = emit(spec, weights, GraphRequest(steps, 2, emission, form=form))
+                assert lint_model(graph, target, Path()) == (), (form, emission)
 
 
 WRITE_EXAMPLES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import onnx
@@ -80,3 +81,12 @@ def test_a_file_too_large_to_check_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 400 MB, more than the 400 MB that are read") as refused:
         lint_file(tmp_path / "model.onnx")
     assert "external data" in refused.value.fix
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited where the system can")
+def test_the_process_has_no_more_memory_than_its_limit(file: Path, kept: process._KeptChild) -> None:
+    lint_file(file)
+    limits = Path(f"/proc/{child(kept)._process.pid}/limits").read_text(encoding="utf-8").splitlines()
+    (data,) = (line.split() for line in limits if line.startswith("Max data size"))
+    assert data[3] == str(process.MEMORY)
+    kept.close()

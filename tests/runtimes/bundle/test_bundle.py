@@ -249,6 +249,25 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "unknown precision": (change_graph(precision="fp4"), "$.graphs[0].precision"),
     "steps 0": (change_graph(steps=0), "$.graphs[0].steps"),
     "steps that are text": (change_graph(steps="8"), "$.graphs[0].steps"),
+    "steps that are a float": (change_graph(steps=8.0), "$.graphs[0].steps: 8.0 is not of type 'integer'"),
+    "steps beyond the reference": (change_graph(steps=10**9), "graphs[0].steps: 1,000,000,000 steps and the dilations"),
+    "batch of a billion": (change_graph(batch=10**9), "graphs[0].inputs: they are input float32 [1, 8, 2], and"),
+    "delay of 10^30": (
+        change_graph(delay=10**30),
+        "graphs[0].delay: it says 1,000,000,000,000,000,000,000,000,000,000",
+    ),
+    "output without axes": (
+        change_graph(outputs=[{"name": "output", "dtype": "float32", "shape": []}]),
+        "graphs[0].outputs: they are output float32 [], and the network's are output float32 [1, 3]",
+    ),
+    "states that there are not": (
+        change_graph(states=[["state_a", "next_state_a"]]),
+        "graphs[0].states: they are [('state_a', 'next_state_a')], and the network's are []",
+    ),
+    "two graphs of one name": (
+        lambda found: {"graphs": [found["graphs"][0]] * 2},
+        "graphs: two have the file 'model.onnx'",
+    ),
     "batch 0": (change_graph(batch=0), "$.graphs[0].batch"),
     "input without a shape": (change_graph(inputs=[{"name": "input", "dtype": "float32"}]), "$.graphs[0].inputs[0]"),
     "graph outside": (change_graph(file="../model.onnx"), "'../model.onnx' but lists no sha256"),
@@ -299,6 +318,60 @@ def test_manifest_edited_by_hand(bundle: Path, refused: Callable[..., None], nam
     change, says = EDITS[name]
     edit(bundle, **change(manifest(bundle)))
     refused(says)
+
+
+@pytest.mark.parametrize("text", ["[/red]", "[bold]x", "\x1b[2J", "a" * 10_000])
+def test_text_of_a_manifest_is_shown_as_the_text_that_it_is(
+    bundle: Path, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(bundle, versions={"x": text}, task={"name": text})
+    monkeypatch.setattr(sys, "argv", ["drnn-deploy", "inspect", str(bundle)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    out, err = capsys.readouterr()
+    assert (exit_.value.code, err) == (0, "")
+    assert "\x1b" not in out
+    assert text.replace("\x1b", "") in out.replace("\n", "") or "\x1b" in text
+
+
+def test_manifest_with_a_number_beyond_float(bundle: Path, refused: Callable[..., None]) -> None:
+    path = bundle / "manifest.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"task": {}', '"task": {"length": 1e999}'), encoding="utf-8")
+    refused("manifest.json is not valid JSON: Out of range float values")
+
+
+@pytest.mark.parametrize("size", [5_000_000, 10_000_000_000])
+def test_manifest_too_large_to_be_one_is_not_read(bundle: Path, refused: Callable[..., None], size: int) -> None:
+    with (bundle / "manifest.json").open("r+b") as file:
+        file.truncate(size)
+    refused("manifest.json is not valid JSON: it is larger than 4.19 MB")
+
+
+def test_manifest_of_very_many_values(bundle: Path, refused: Callable[..., None]) -> None:
+    (bundle / "manifest.json").write_text("[" + "{}," * 200_000 + "{}]", encoding="utf-8")
+    refused("it holds more than 100,000 values")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_too_large_to_be_what_they_are_are_not_read(
+    bundle: Path, refused: Callable[..., None], name: str
+) -> None:
+    with (bundle / name).open("r+b") as file:
+        file.truncate(3_000_000_000)
+    refused(name, "has 3 GB, more than")
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_link_to_a_file_outside(bundle: Path, refused: Callable[..., None], name: str, tmp_path: Path) -> None:
+    (bundle / name).rename(tmp_path / "outside")
+    (bundle / name).symlink_to(tmp_path / "outside")
+    refused(name, "is a link to a file outside the bundle")
+
+
+def test_bundle_in_a_linked_folder_is_opened(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(bundle)
+    assert Bundle.open(tmp_path / "link").spec == SPEC
 
 
 def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..., None]) -> None:
@@ -406,6 +479,15 @@ def test_golden_data_cut_short(bundle: Path, refused: Callable[..., None], share
     (bundle / "golden.npz").write_bytes(whole[: int(share * len(whole))])
     vouch_for(bundle, "golden.npz")
     refused("golden.npz")
+
+
+def test_golden_data_that_would_unpack_to_more_than_memory(bundle: Path, refused: Callable[..., None]) -> None:
+    """By what the archive's directory says: nothing is unpacked."""
+    with zipfile.ZipFile(bundle / "golden.npz", "a") as archive:
+        archive.writestr("more.npy", bytes(1 << 10))
+        archive.getinfo("more.npy").file_size = 1 << 32
+    vouch_for(bundle, "golden.npz")
+    refused("golden.npz: it unpacks to 4.29 GB, more than")
 
 
 def test_golden_data_with_a_wrong_checksum(bundle: Path, refused: Callable[..., None]) -> None:

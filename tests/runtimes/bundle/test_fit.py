@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 
 from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
@@ -16,7 +16,6 @@ from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import EngineInfo, GoldenCase, GraphInfo
-from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
 from drnn_runtimes.bundle.fit import check_manifest
 from drnn_runtimes.bundle.golden import read_golden, write_golden
 from drnn_runtimes.bundle.writer import write_manifest
@@ -31,15 +30,6 @@ WHOLE, CHUNK = GraphRequest(8, 1), GraphRequest(4, 1, form="chunk", ring=True)
 def graph(request: GraphRequest = WHOLE, spec: ModelSpec = SPEC, **changes: Any) -> GraphInfo:
     model = emit(spec, random_weights(spec, 0), request)
     return dataclasses.replace(info_of(spec, request, model), **changes)
-
-
-@given(specs(), requests())
-def test_every_emission_fits_and_stays_within_its_cost(spec: ModelSpec, request: GraphRequest) -> None:
-    model = emit(spec, random_weights(spec, 0), request)
-    info = info_of(spec, request, model)
-    check_manifest(spec, [info], [])
-    assert len(model.graph.node) <= cost_of(spec, info, 1).nodes
-    assert len(model.SerializeToString()) <= most_graph_bytes(spec, info)
 
 
 ODD: dict[str, tuple[GraphRequest, dict[str, Any], str]] = {
@@ -110,6 +100,7 @@ def case(spec: ModelSpec, steps: int, *, stream: bool = False, **changes: Any) -
 
 
 @given(specs(), requests())
+@settings(max_examples=settings().max_examples // 2)
 def test_golden_cases_of_the_right_sizes_are_written_and_read(spec: ModelSpec, request: GraphRequest) -> None:
     import tempfile
 

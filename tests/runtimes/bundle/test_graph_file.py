@@ -17,6 +17,8 @@ from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
+from drnn_runtimes.bundle.fit import check_manifest
 from drnn_runtimes.bundle.graph_file import read_graph, refusal
 from tests.networks import random_weights, specs
 from tests.runtimes.bundle.graphs import BOMBS, behind, constant, info_of
@@ -44,9 +46,13 @@ def requests(draw: st.DrawFn) -> GraphRequest:
 
 
 @given(specs(), requests())
-def test_every_emission_is_taken(spec: ModelSpec, request: GraphRequest) -> None:
+def test_every_emission_is_taken_and_what_its_manifest_says_fits(spec: ModelSpec, request: GraphRequest) -> None:
     model = emit(spec, random_weights(spec, 0), request)
-    assert refusal(model, spec, info_of(spec, request, model)) == ""
+    info = info_of(spec, request, model)
+    assert refusal(model, spec, info) == ""
+    check_manifest(spec, [info], [])
+    assert len(model.graph.node) <= cost_of(spec, info, 1).nodes
+    assert len(model.SerializeToString()) <= most_graph_bytes(spec, info)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +93,12 @@ def test_what_no_graph_of_the_network_holds_is_refused_at_once(
 def test_what_is_no_model_is_refused(content: bytes, words: str, info: GraphInfo, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(InputError, match=words):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+def test_names_are_utf_8(model: onnx.ModelProto, info: GraphInfo, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(b"head/linear", b"head/\xff\xfenear"))
+    with pytest.raises(InputError, match="names that are not UTF-8"):
         read_graph(tmp_path / "model.onnx", SPEC, info)
 
 

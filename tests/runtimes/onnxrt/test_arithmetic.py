@@ -11,19 +11,23 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from drnn_core.types import PRECISIONS, Emission
+from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt import runtime as onnxrt
-from drnn_runtimes.reference.low_precision import dequantised
+from drnn_runtimes.reference.low_precision import dequantised, graph_weights
 from drnn_runtimes.registry import find_runtime
-from tests.networks import Case, random_weights
+from tests.networks import TINY, Case, cases, random_weights
 
 SPEC = ModelSpec("gru", (32, 32), (1, 2), Continuous(3), Head("sequence", 5))
 STEPS = 40
@@ -116,3 +120,22 @@ def test_activations_are_within_three_spacings(operator: str, exact: Callable[[A
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {"x": x})
     assert np.abs(y - exact(x.astype(np.float64))).max() <= 3 * PRECISIONS["fp32"].spacing
+
+
+@given(cases(), st.sampled_from(["fp32", "fp16", "int8"]), st.sampled_from(["fused", "unrolled"]))
+@settings(max_examples=15)
+def test_optimisations_change_no_more_than_an_order_of_summation(
+    case: Case, precision: Precision, emission: Emission
+) -> None:
+    """At every level, in default settings; also of a narrow precision, whose own limit is much wider."""
+    model = emit(case.spec, case.weights, GraphRequest(case.length, len(case.inputs), emission, precision=precision))
+    outputs = []
+    for level in ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL"):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        outputs.append(session.run(["output"], {"input": case.inputs})[0])
+    held = dataclasses.replace(case, weights=graph_weights(case.weights, precision))
+    for optimised in outputs[1:]:
+        assert np.all(np.abs(optimised - outputs[0]) <= held.limit() + TINY)

@@ -53,7 +53,9 @@ def test_a_raw_sample_is_refused_with_nothing_taken_in(bundle: Bundle) -> None:
     for runtime in runtimes():
         with find_runtime(runtime).stream(bundle, "chunk8/fused/fp16") as stream:
             first = stream.push(USUAL[:, : CHUNK + 2])
-            with pytest.raises(InputError, match=r"a sample is -100000 at \[0, 3, 1\].* up to 65504: .*NaN") as refused:
+            with pytest.raises(
+                InputError, match=r"samples reach -100000 at \[0, 3, 1\].* up to 65504: .*NaN"
+            ) as refused:
                 stream.push(raw[:, CHUNK : 2 * CHUNK])
             assert "Scale the inputs" in refused.value.fix
             assert (stream.waiting, stream.steps) == (2, CHUNK)
@@ -87,7 +89,7 @@ def test_the_next_number_beyond_either_end_is_refused_by_streams_and_sessions(
     samples[0, step, feature] = np.nextafter(np.float32(graph.range), np.float32(np.inf)) * (-1 if negative else 1)
     session = _Zeros()
     stream = Stream(session, bundle, graph)
-    with pytest.raises(InputError, match=r"a sample is|NaN or infinity"):
+    with pytest.raises(InputError, match=r"samples reach|NaN or infinity"):
         stream.push(samples)
     assert (stream.waiting, session.runs) == (0, 0)
     samples[0, step, feature] = np.float32(graph.range) * (-1 if negative else 1)
@@ -103,6 +105,30 @@ def test_a_session_refuses_what_is_beyond_its_range(bundle: Bundle) -> None:
         with find_runtime(runtime).load(bundle, graph) as session, pytest.raises(InputError, match="up to 65504"):
             session.run({"input": samples, **{name: np.zeros((1, 2**i, 8), np.float32) for i, (name, _) in
                         enumerate(graph.states)}})  # fmt: skip
+
+
+def test_a_state_beyond_the_range_is_refused_and_changes_nothing(bundle: Bundle) -> None:
+    """A relu network's, from a graph of a wider precision, or samples that wait in it."""
+    with CPU.stream(bundle, "chunk8/fused") as wide, CPU.stream(bundle, "chunk8/fused/fp16") as narrow:
+        narrow.push(USUAL[:, :13])
+        before = narrow.state()
+        wide.push(USUAL[:, :9])
+        waiting, line = wide.state(), wide.state()
+        waiting.waiting[0, 0, 1] = RAW
+        line.lines["l1_h"][0, 1, 2] = -RAW
+        wide.restore(waiting)
+        wide.restore(line)
+        for state, told in (
+            (waiting, "the state's waiting samples reach 100000"),
+            (line, "the state's l1_h reach -100000"),
+        ):
+            with pytest.raises(InputError, match=told):
+                narrow.restore(state)
+            after = narrow.state()
+            assert after.steps == before.steps
+            np.testing.assert_array_equal(after.waiting, before.waiting)
+            for name, value in before.lines.items():
+                np.testing.assert_array_equal(after.lines[name], value)
 
 
 def test_older_bundles_have_the_range_of_their_precision(bundle: Bundle) -> None:

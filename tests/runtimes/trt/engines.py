@@ -32,11 +32,12 @@ def graph_info(batch: int) -> GraphInfo:
         pruned=False,
         steps=1,
         batch=None if batch == -1 else batch,
-        precision="float32",
+        precision="fp32",
         opset=13,
         nodes=2,
         inputs=(TensorInfo("input", "float32", (batch, FEATURES)),),
         outputs=(TensorInfo("output", "float32", (batch, FEATURES)),),
+        profile=(1, 2, 8) if batch == -1 else None,
     )
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from drnn_core import gpu
 from drnn_core.errors import EngineError, RuntimeUnavailableError
+from drnn_core.types import TensorInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.trt.bindings import Flavour, tensorrt_module
-from drnn_runtimes.trt.runtime import Machine, TensorRTRuntime, engine_problem
+from drnn_runtimes.trt.runtime import Machine, TensorRTRuntime, edges_problem, engine_problem
 from drnn_runtimes.trt.session import TensorRTSession
 from drnn_runtimes.trt.sidecar import Sidecar, this_platform
 from tests.runtimes.trt.engines import ENGINE, ONNX, SIDECAR, bundle_of, digest, graph_info, need_gpu_for_rtx
@@ -198,3 +199,14 @@ def test_bytes_that_are_no_engine_are_refused_by_nvidia(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path, graph, sidecar)
     with pytest.raises(EngineError, match="makes no engine"), TensorRTRuntime("tensorrt-rtx").load(bundle, graph):
         pass
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"inputs": (TensorInfo("input", "float32", (2, 10**30)),)}, "the engine takes "),
+    ({"outputs": ()}, "the engine gives "),
+    ({"batch": (1, 2, 10**9)}, "the engine is for the batches "),
+])  # fmt: skip
+def test_an_engine_of_other_tensors_or_batches_is_none_of_the_graph(changes: dict[str, Any], words: str) -> None:
+    graph = graph_info(2)
+    assert edges_problem(SIDECAR, graph) == ""
+    assert edges_problem(dataclasses.replace(SIDECAR, **changes), graph).startswith(words)

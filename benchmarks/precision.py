@@ -152,7 +152,7 @@ def page(result: dict[str, Any]) -> str:
         metric = TASKS[row["task"]]
         value = f"{metric.replace('_', ' ')} {row['metrics'][metric]:.4f}"
         name = f"{row['task']} | {row['cell'].upper()} | {row['precision']}"
-        effect = f"{row['weights']:.1e}" if row.get("weights") else "-"
+        effect = f"{row['weights']:.1e}" if row["weights"] else "-"
         errors = f"{effect} | {row['error']:.1e} | {row['relative']:.1e} | {row['in_noise']:.2f}"
         lines.append(f"| {name} | {errors} | {value} | {row['onnx_bytes'] / 1e3:,.0f} kB |")
     lines += [

@@ -66,7 +66,8 @@ def session_of(runtime: Runtime, bundle: Bundle, graph: GraphInfo, model: onnx.M
         (folder / graph.file).write_bytes(model.SerializeToString())
         inputs, outputs = tensor_infos(model.graph.input), tensor_infos(model.graph.output)
         changed = dataclasses.replace(graph, inputs=inputs, outputs=outputs)
-        with runtime.load(dataclasses.replace(bundle, folder=folder), changed) as session:
+        # a piece of a graph that was checked has axes of sizes that no whole graph of the network has
+        with runtime.load(dataclasses.replace(bundle, folder=folder, checked=True), changed) as session:
             yield session
 
 

@@ -27,7 +27,7 @@ pytest_plugins = ["pytester"]
 MODULE = "drnn_deploy.pytest_plugin"
 INSTALLED = any(entry.value == MODULE for entry in entry_points(group="pytest11"))
 PLUGIN = () if INSTALLED else ("-p", MODULE)  # pluggy refuses to take one module in twice
-CASES = ("zeros", "normal", "large", "ramp", "task")
+CASES = ("zeros", "normal", "large", "ramp", "edge fp32", "task")
 FILES = ("model.onnx", "golden.npz")
 OTHERS = 1 + len(FILES) + (len(RUNTIMES) - 1) * len(CASES)  # tests that are not of one runtime
 QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # in the process of these tests all is imported
@@ -66,7 +66,7 @@ def test_verdicts_are_those_of_the_command(pytester: pytest.Pytester, pristine: 
     result = run(pytester, "--drnn-bundle", pristine, "-rs")
     assert {row.runtime for row in report.rows} >= {"reference", "torch", "onnxruntime-cpu"}
     result.assert_outcomes(
-        passed=1 + len(FILES) + sum(len(row.cases) for row in report.rows), skipped=5 * len(report.missing)
+        passed=1 + len(FILES) + sum(len(row.cases) for row in report.rows), skipped=len(CASES) * len(report.missing)
     )
     assert result.ret == 0
     for entry in report.missing:
@@ -169,7 +169,9 @@ def test_golden_is_read_once_and_each_answer_and_graph_too(
 
     monkeypatch.setattr(OnnxRuntime, "load", counted)
     monkeypatch.setattr(golden, "reading_npz", counted_read)
-    run(pytester, "--drnn-bundle", pristine, "-k", "onnxruntime-cpu").assert_outcomes(passed=5, deselected=OTHERS)
+    run(pytester, "--drnn-bundle", pristine, "-k", "onnxruntime-cpu").assert_outcomes(
+        passed=len(CASES), deselected=OTHERS
+    )
     assert events == {"read": 1 + len(CASES), "loaded": 1, "closed": 1}  # golden.npz, and answers of the export
 
 
@@ -179,7 +181,7 @@ def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: P
     words = ("--drnn-bundle", pristine, "--drnn-bundle", "other", "-n", "2")
     result = pytester.runpytest_subprocess(*PLUGIN, *map(str, words))
     passed = 2 * (1 + len(FILES) + sum(len(row.cases) for row in report.rows))
-    result.assert_outcomes(passed=passed, skipped=2 * 5 * len(report.missing))
+    result.assert_outcomes(passed=passed, skipped=2 * len(CASES) * len(report.missing))
     assert result.ret == 0
 
 

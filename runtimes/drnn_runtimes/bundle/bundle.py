@@ -42,6 +42,7 @@ class Bundle:
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
         emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
+        checked: Whether its graphs are pieces of one that was found fit to run, and need not be asked again.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Bundle:
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
     emitter: int = 0
+    checked: bool = False
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> Bundle:

@@ -19,7 +19,7 @@ from drnn_core import gpu
 from drnn_core.errors import InputError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.bundle.graph_file import read_graph
+from drnn_runtimes.bundle.graph_file import parse_graph, read_graph
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.trt.bindings import (
@@ -74,7 +74,8 @@ class TensorRTNetworkRuntime(StreamingRuntime):
         """
         module = _module()
         assert module is not None, "availability() has seen it"
-        model = read_graph(bundle.path(graph.file), bundle.spec, graph)
+        read = parse_graph if bundle.checked else read_graph
+        model = read(bundle.path(graph.file), bundle.spec, graph)
         logger = collecting_logger(module.loaded)
         builder = module.loaded.Builder(logger)
         try:

@@ -165,7 +165,7 @@ def test_noise_of_a_part_is_measured_and_at_least_a_rounding() -> None:
         floor = np.finfo(np.float32).eps * max(1.0, np.abs(value).max())
         assert found[name].shape == value.shape[1:]
         assert np.all(found[name] >= floor)
-    assert found["l1_h"].max() > 10 * np.finfo(np.float32).eps * np.abs(right.trace["l1_h"]).max()
+    assert found["l1_h"].max() > 5 * np.finfo(np.float32).eps * np.abs(right.trace["l1_h"]).max()
     narrow = trace_noises(spec, weights, "bf16", inputs, right).trace
     assert narrow["l1_h"].max() > 1e3 * found["l1_h"].max()
 

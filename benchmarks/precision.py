@@ -143,7 +143,8 @@ def page(result: dict[str, Any]) -> str:
         "*Weights*: what rounding the weights alone changes, as a share of the largest output, over the golden data,",
         "which has inputs thirty times too large. *Error*: the largest against float64 with the weights that the graph",
         "holds.",
-        "*In noise*: the same in units of what the precision's other roundings do to the network; up to 8 passes.",
+        "*In noise*: the same in units of what the precision's other roundings do to the network; up to 8 passes. A",
+        "star: 8 noises are more than a quarter of the outputs, so parity compares nothing, and the row is no pass.",
         "",
         "| task | cell | precision | weights | error | relative | in noise | metric | ONNX file |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -152,8 +153,9 @@ def page(result: dict[str, Any]) -> str:
         metric = TASKS[row["task"]]
         value = f"{metric.replace('_', ' ')} {row['metrics'][metric]:.4f}"
         name = f"{row['task']} | {row['cell'].upper()} | {row['precision']}"
-        effect = f"{row['weights']:.1e}" if row.get("weights") else "-"
-        errors = f"{effect} | {row['error']:.1e} | {row['relative']:.1e} | {row['in_noise']:.2f}"
+        effect = f"{row['weights']:.1e}" if row["weights"] else "-"
+        noise = f"{row['in_noise']:.2f}" + ("" if row["passed"] else "*")
+        errors = f"{effect} | {row['error']:.1e} | {row['relative']:.1e} | {noise}"
         lines.append(f"| {name} | {errors} | {value} | {row['onnx_bytes'] / 1e3:,.0f} kB |")
     lines += [
         "",

@@ -5,11 +5,10 @@ By day some dozens of them, at night many hundreds.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -53,21 +52,6 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_manifest(bundle.folder, bundle.spec, bundle.task, bundle.graphs, [engine])
     assert digest(ENGINE) == Bundle.open(bundle.folder).files["engines/x.engine"]
     return {name: folder / name for name in SPECS}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Commands]:
-    with contextlib.closing(Commands()) as commands:
-        yield commands
-
-
-@pytest.fixture
-def commands(
-    forks: Commands, request: pytest.FixtureRequest, record_property: Callable[[str, str], None]
-) -> Iterator[Commands]:
-    forks.outcomes.clear()
-    yield forks
-    record_property(f"hostile {request.node.name.removeprefix('test_').replace('_', ' ')}", forks.figures)
 
 
 def copies(

@@ -10,7 +10,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,21 +42,6 @@ SET = ("data.delay=3", "training.batch=2", "training.iterations=2", "training.ev
        "model.dilations=[2]")  # fmt: skip
 TINY = [word for change in SET for word in ("--set", change)]
 ANY = (0, 1, 2, 3, 4)  # exit codes: what was changed may be right still
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Commands]:
-    with contextlib.closing(Commands()) as commands:
-        yield commands
-
-
-@pytest.fixture
-def commands(
-    forks: Commands, request: pytest.FixtureRequest, record_property: Callable[[str, str], None]
-) -> Iterator[Commands]:
-    forks.outcomes.clear()
-    yield forks
-    record_property(f"hostile {request.node.name.removeprefix('test_').replace('_', ' ')}", forks.figures)
 
 
 def draws(by_day: int, at_night: int) -> Iterator[random.Random]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import importlib.util
 import os
@@ -14,7 +15,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from drnn_core.errors import DeployError, RuntimeUnavailableError
+from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder, replacing
 from drnn_core.types import Availability
 
@@ -62,17 +63,14 @@ def load_library(header: str) -> ctypes.CDLL:
         name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("drnn.h", "library.c")
     }
     sources["network.h"] = header
-    version = _run([*command, "--version"]).stdout
-    key = "\0".join([*sources.values(), *command, version, *_FLAGS, platform.machine()])
-    library = cache_folder().parent / "native" / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
+    key = "\0".join([*sources.values(), *command, _version(*command), *_FLAGS, platform.machine()])
+    library = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
     if not library.is_file():
         try:
             with replacing(library) as file:
                 _compile(command, sources, file)
-        except DeployError as error:
-            if isinstance(error, RuntimeUnavailableError):
-                raise
-            with tempfile.TemporaryDirectory() as folder:  # the cache cannot be written to
+        except InputError:  # the cache cannot be written to
+            with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "network.so"
                 _compile(command, sources, file)
                 return ctypes.CDLL(str(file))
@@ -87,6 +85,11 @@ def _compile(command: list[str], sources: dict[str, str], library: Path) -> None
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
         raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the network: {reason}", _FIX)
+
+
+@functools.cache
+def _version(*command: str) -> str:
+    return _run([*command, "--version"]).stdout
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

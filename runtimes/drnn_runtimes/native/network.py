@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +98,7 @@ def _header(spec: ModelSpec, name: str, starts: list[int]) -> str:
         "STATE": lines + window,
         "HEAD_WEIGHTS": starts[spec.layers],
         "TABLE": starts[spec.layers + 1],
-        "SHAPES(X)": _joined(f"X({n}, {inputs}, {hidden})" for n, (inputs, hidden) in enumerate(shapes)),
+        "SHAPES(X)": " ".join(f"X({n}, {inputs}, {hidden})" for n, (inputs, hidden) in enumerate(shapes)),
     }
     layers = zip(spec.layer_inputs(), spec.hidden, spec.dilations, starts, strict=False)
     table = ", ".join(f"{{{shapes.index((i, h))}, {h}, {d}, {start}}}" for i, h, d, start in layers)
@@ -111,10 +110,6 @@ def _header(spec: ModelSpec, name: str, starts: list[int]) -> str:
             "",
         ]
     )
-
-
-def _joined(texts: Iterable[str]) -> str:
-    return " ".join(texts)
 
 
 def _cell(spec: ModelSpec) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
+from drnn_runtimes.openvino import OpenVinoRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.torch import TorchRuntime
+from drnn_runtimes.tract import TractRuntime
 from drnn_runtimes.trt.runtime import TensorRTRuntime
 from drnn_runtimes.trt_numpy.runtime import TensorRTNetworkRuntime
 
@@ -21,6 +23,8 @@ _ALL: tuple[Runtime, ...] = (
     OnnxRuntime("cuda"),
     OnnxRuntime("tensorrt"),
     NativeRuntime(),
+    OpenVinoRuntime(),
+    TractRuntime(),
     TensorRTNetworkRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),

@@ -18,13 +18,18 @@ from drnn_runtimes.native.sizes import MemorySizes
 _TEMPLATES = {  # file -> its template
     "@NAME@.h": "network.h",
     "@NAME@.c": "network.c",
+    "@NAME@_network.h": "network_data.h",
     "@NAME@.hpp": "network.hpp",
     "example.c": "example.c",
     "selftest.c": "selftest.c",
     "CMakeLists.txt": "CMakeLists.txt",
 }
 _README = "README.md"
+_TOKEN_CHECK = """    for (long i = 0; i < steps; i++)
+        if (x[i] < 0 || x[i] >= {}) return 0;
+"""
 _NUMBERS_A_LINE = 8
+_MOST_SHAPES = 4  # of layers that get code of their own, which takes a compiler up to a second each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,15 +97,11 @@ def native_package(
         cases: What the self-test compares with, at least one.
         noise_multiple: The largest error that passes, in noises.
     """
-    packed = pack_network(spec, weights, name)
-    sizes = MemorySizes.of(spec, packed.header)
-    words = {
-        **_words(name, spec, sizes),
-        "UNDEF": "\n".join(f"#undef {macro}" for macro in re.findall(r"^#define (\w+)", packed.header, re.MULTILINE)),
-    }
+    packed = pack_network(spec, weights)
+    sizes = MemorySizes.of(spec, packed)
+    words = _words(name, spec, sizes) | _data_words(name, packed)
     sources = {file.replace("@NAME@", name): _filled(template, words) for file, template in _TEMPLATES.items()}
     sources["drnn.h"] = (resources.files(__package__) / "drnn.h").read_text(encoding="utf-8")
-    sources[f"{name}_network.h"] = _network(name, packed)
     sources["golden.h"] = _golden(name, cases, noise_multiple)
     return NativePackage(name, sources, packed.weights.nbytes, sizes)
 
@@ -120,6 +121,7 @@ def _words(name: str, spec: ModelSpec, sizes: MemorySizes) -> dict[str, str]:
         "OUTPUTS": str(spec.head.outputs),
         "ANSWERS": "(n)" if spec.head.kind == "sequence" else f"((n) < {last} ? (n) : {last})" if last > 1 else "1",
         "REFUSES": refuses,
+        "CHECK": _TOKEN_CHECK.format(spec.input.vocabulary) if isinstance(spec.input, Tokens) else "",
         **sizes.macros(macro),
     }
 
@@ -129,15 +131,21 @@ def _filled(template: str, words: dict[str, str]) -> str:
     return re.sub(r"@(\w+)@", lambda match: words[match[1]], text)
 
 
-def _network(name: str, packed: PackedNetwork) -> str:
-    """NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
-    bits = packed.weights.view(np.uint32)
-    return (
-        f"/* Sizes and weights of {name}, for {name}.c. The weights are written as the bits of their floats. */\n"
-        "#include <stdint.h>\n\n"
-        f"static const union {{\n    uint32_t bits[{len(bits)}];\n    float values[{len(bits)}];\n"
-        f"}} {name}_weights = {{{{\n{_listed([hex(value) for value in bits.tolist()])}\n}}}};\n\n{packed.header}"
-    )
+def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
+    """What stands in NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
+    shapes = sorted({(layer.inputs, layer.hidden) for layer in packed.layers})
+    listed = " ".join(f"X({inputs}, {hidden})" for inputs, hidden in shapes)
+    layers = (f"{at.inputs}, {at.hidden}, {at.dilation}, {name}_weights.values + {at.weights}" for at in packed.layers)
+    return {
+        "CELL": packed.cell,
+        "SHAPES": f"#define DRNN_SHAPES(X) {listed}\n" if len(shapes) <= _MOST_SHAPES else "",
+        "COUNT": str(packed.weights.size),
+        "BITS": _listed([hex(bits) for bits in packed.weights.view(np.uint32).tolist()]),
+        "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),
+        "SIZES": "\n".join(f"    .{field} = {size}," for field, size in packed.sizes.items()),
+        "HEAD": str(packed.head),
+        "TABLE": str(packed.table),
+    }
 
 
 def _golden(name: str, cases: Sequence[SelfTestCase], noise_multiple: float) -> str:

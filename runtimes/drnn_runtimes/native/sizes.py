@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.native.network import padded
+from drnn_runtimes.native.network import PackedNetwork, padded
 
 _BLOCK, _ROWS, _RUN_VALUES, _RUN_SEQUENCES = 256, 16, 1 << 16, 4  # as in drnn.h; the self-test compares
 
@@ -34,22 +33,23 @@ class MemorySizes:
     answers: int
 
     @classmethod
-    def of(cls, spec: ModelSpec, header: str) -> MemorySizes:
+    def of(cls, spec: ModelSpec, packed: PackedNetwork) -> MemorySizes:
         """The sizes for a network.
 
         Args:
             spec: The network.
-            header: `PackedNetwork.header` of it.
+            packed: It as `drnn.h` describes it.
         """
-        macros = {name: int(value) for name, value in re.findall(r"^#define DRNN_(\w+) (\d+)$", header, re.MULTILINE)}
+        widest, window, top = packed.sizes["widest"], spec.window, spec.hidden[-1]
+        lines = sum(d * padded(h) for d, h in zip(spec.dilations, spec.hidden, strict=True)) * len(spec.cell_states)
         return cls(
-            header=-(-4 * (spec.layers + 2) // 32) * 32,
-            state=4 * macros["STATE"],
-            row=4 * macros["WIDEST"],
-            seen=4 * macros["WINDOW"] * macros["TOP"],
-            work=4 * _ROWS * max((spec.gates + 2) * macros["WIDEST"], padded(spec.head.outputs)),
+            header=4 * padded(spec.layers + 2),
+            state=4 * (lines + (window * padded(top) if window > 1 else 0)),
+            row=4 * widest,
+            seen=4 * window * top,
+            work=4 * _ROWS * max((spec.gates + 2) * widest, padded(spec.head.outputs)),
             layers=spec.layers,
-            answers=macros["LAST"],
+            answers=packed.sizes["last"],
         )
 
     def stream(self, batch: int) -> int:
@@ -69,9 +69,10 @@ class MemorySizes:
         """
         if not self.answers:
             return self.stream(batch) + self.push(batch)
-        together = min(batch, max(_RUN_SEQUENCES, _RUN_VALUES * 4 // (length * self.row)))
-        per_step = together * 3 * self.row + 4 * (self.layers + 2)
-        return length * per_step + batch * self.answers * self.seen + self.work + self.row
+        together = min(batch, max(_RUN_SEQUENCES, _RUN_VALUES * 4 // self.row // length))
+        plan = 4 * (length + 3) * (self.layers + 2)
+        seen = batch * min(self.answers, length) * self.seen
+        return (together * length * 3 + 1) * self.row + seen + self.work + plan
 
     def macros(self, prefix: str) -> dict[str, str]:
         """C expressions of the three, that are constants where their arguments are.
@@ -80,17 +81,18 @@ class MemorySizes:
             prefix: What the names of the macros begin with.
         """
         rows = f"((batch) > {_BLOCK} ? (size_t)(batch) : {_BLOCK})"
-        at_least = f"{_RUN_VALUES * 4} / {self.row} / (length)"
-        at_least = f"({at_least} > {_RUN_SEQUENCES} ? {at_least} : {_RUN_SEQUENCES})"
-        together = f"(size_t)((batch) < {at_least} ? (batch) : {at_least})"
-        fixed = self.work + self.row
+        most = f"{_RUN_VALUES * 4 // self.row} / (length)"
+        most = f"({most} > {_RUN_SEQUENCES} ? {most} : {_RUN_SEQUENCES})"
+        together = f"(size_t)((batch) < {most} ? (batch) : {most})"
+        answers = f"((length) < {self.answers} ? (size_t)(length) : {self.answers})"
+        step, plan = 3 * self.row, 4 * (self.layers + 2)
         run = (
-            f"((size_t)(length) * ({together} * {3 * self.row} + {4 * (self.layers + 2)}) + "
-            f"(size_t)(batch) * {self.answers * self.seen} + {fixed})"
+            f"({together} * (size_t)(length) * {step} + (size_t)(length) * {plan} + "
+            f"(size_t)(batch) * {answers} * {self.seen} + {self.work + self.row + 3 * plan})"
         )
         both = f"({prefix}_STREAM_BYTES(batch) + {prefix}_PUSH_BYTES(batch))"
         return {
             "STREAM_BYTES": f"({self.header} + (size_t)(batch) * {self.state})",
-            "PUSH_BYTES": f"({rows} * {3 * self.row} + (size_t)(batch) * {self.seen} + {self.work})",
+            "PUSH_BYTES": f"({rows} * {step} + (size_t)(batch) * {self.seen} + {self.work})",
             "RUN_BYTES": run if self.answers else both,
         }

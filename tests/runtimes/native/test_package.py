@@ -20,6 +20,7 @@ from tests.runtimes.native.packages import ONE_KERNEL, WARNINGS, built, ran, sel
 pytestmark = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[2] / "docs" / "native.md"
 PLAIN = ModelSpec("rnn", (9,), (3,), Continuous(2), Head("last", 3))  # with a window
 TOKENS = ModelSpec("gru", (5,), (1,), Tokens(6), Head("last_k", 2, 4))
 NETWORKS = [
@@ -113,6 +114,21 @@ def test_wrapper_of_cplusplus(plain: tuple[Case, Path], tmp_path: Path) -> None:
     for line in lines[:2]:
         case.assert_within_noise(np.array(line.split(), np.float32).reshape(3, 3))
     assert lines[2:] == ["0 0 0 0 1"]
+
+
+@pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
+def test_nothing_of_the_c_library_is_called_but_memcpy_and_memset(plain: tuple[Case, Path]) -> None:
+    said = subprocess.run(["nm", "-u", "plain.o"], cwd=plain[1], capture_output=True, text=True, check=True).stdout
+    assert set(said.split()) - {"U", "_GLOBAL_OFFSET_TABLE_", "__cpu_model"} <= {"memcpy", "memset"}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("language", "flags"), [("c", ["-std=c11"]), ("cpp", ["-std=c++17", "-xc++"])])
+def test_programs_of_the_page_compile(language: str, flags: list[str], tmp_path: Path) -> None:
+    (program,) = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    write_package(tmp_path, "mnist", make_case(PLAIN, 1, 5))
+    (tmp_path / "program.c").write_text(program, encoding="utf-8")
+    built(tmp_path, "program.c", "program.o", *flags, "-c", *ONE_KERNEL, *WARNINGS)
 
 
 @pytest.mark.nightly

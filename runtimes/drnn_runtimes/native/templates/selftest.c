@@ -74,8 +74,9 @@ static void run_streamed(const struct golden_case *golden, float *y, struct erro
 }
 
 static int sizes_are_right(int batch, int length) {
-    return @MACRO@_STREAM_BYTES(batch) == @NAME@_stream_size(batch) && @MACRO@_PUSH_BYTES(batch) == @NAME@_push_size(batch) &&
-           @MACRO@_RUN_BYTES(batch, length) == @NAME@_run_size(batch, length);
+    return @MACRO@_STREAM_BYTES(batch) == drnn_stream_size(&@NAME@_network, batch) &&
+           @MACRO@_PUSH_BYTES(batch) == drnn_push_size(&@NAME@_network, batch) &&
+           @MACRO@_RUN_BYTES(batch, length) == drnn_run_size(&@NAME@_network, batch, length);
 }
 
 int main(void) {

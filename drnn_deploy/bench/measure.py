@@ -211,7 +211,12 @@ class Runner:
         return reply
 
     def end(self, status: Status, reason: str) -> None:
-        """Give up."""
+        """Give up.
+
+        Args:
+            status: How it ended.
+            reason: Why.
+        """
         self.measured = dataclasses.replace(self.measured, status=status, reason=reason)
         self.close()
 

@@ -83,5 +83,8 @@ def draw_throughput(axes: Axes, rows: Sequence[Row]) -> None:
     for name, points in lines.items():
         axes.plot([batch for batch, _ in points], [speed for _, speed in points], marker="o", label=name)
     axes.set(title=rows[0].setting.name.rpartition(",")[0], xscale="log", yscale="log", xlabel="batch")
+    batches = sorted({row.setting.batch for row in rows})
+    axes.set_xticks(batches, labels=map(str, batches))
+    axes.set_xticks([], minor=True)
     axes.set_ylabel("time steps a second")
     axes.legend(fontsize="small")

@@ -20,7 +20,7 @@ from drnn_core.types import PRECISIONS
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.session import Session, beyond_range
-from drnn_runtimes.streaming.buffers import Lines, Rings
+from drnn_runtimes.streaming.buffers import delay_lines
 from drnn_runtimes.streaming.state import StreamState
 
 _BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
@@ -60,7 +60,7 @@ class Stream:
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
         self._closed = False
-        self._memory = (Rings if graph.ring else Lines)(session, bundle.spec, graph, self._input)
+        self._memory = delay_lines(session, bundle.spec, graph, self._input)
 
     @property
     def steps(self) -> int:

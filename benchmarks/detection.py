@@ -16,7 +16,7 @@ import torch
 
 from drnn_deploy.parity.cases import sequence_cases
 from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.golden import known_answer
+from drnn_deploy.parity.golden import known_answers
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -74,7 +74,7 @@ def measure() -> dict[str, list[float]]:
     counts: dict[str, list[int]] = {}
     for number, checkpoint in enumerate(networks()):
         spec = checkpoint.dilated
-        golden = [known_answer(spec, checkpoint.weights, case, ()) for case in sequence_cases(spec, _LENGTH)]
+        golden = known_answers(spec, checkpoint.weights, sequence_cases(spec, _LENGTH), ())
         for place, size in enumerate(SIZES):
             random = np.random.default_rng(number)  # the same place for every size
             for what, weights in changes(checkpoint.weights, size, random).items():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drnn_core.types import Precision
 from drnn_deploy.parity.cases import sequence_cases
-from drnn_deploy.parity.golden import known_answer
+from drnn_deploy.parity.golden import known_answers
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.baseline_specs import ConvSpec, SkipSpec
 from drnn_models.checkpoint import Checkpoint
@@ -63,7 +63,7 @@ class Case:
 def golden_cases(checkpoint: Checkpoint, length: int) -> list[GoldenCase]:
     """What is right for the standard cases of whole sequences."""
     spec, weights = checkpoint.dilated, checkpoint.weights
-    return [known_answer(spec, weights, case, ()) for case in sequence_cases(spec, length)]
+    return known_answers(spec, weights, sequence_cases(spec, length), ())
 
 
 def random_weights(spec: ModelSpec, seed: int) -> Weights:

@@ -13,7 +13,7 @@ import pytest
 
 from drnn_core.types import Availability
 
-OPTIONAL = frozenset({"openvino", "tract"})
+OPTIONAL = frozenset({"native", "openvino", "tract"})
 HIDDEN = Availability(False, "left out of this test", "see tests/optional_runtimes.py")
 
 

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path),
-    help="An earlier report of --json: what got worse by more than noise fails too.",
+    help="An earlier report of --json, or parity.json of a bundle: what got worse by more than noise fails too.",
 )
 @click.option(
     "--max-slowdown",

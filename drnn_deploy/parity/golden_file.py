@@ -40,7 +40,8 @@ def check_golden_file(bundle: Bundle, answers: Answers) -> FileResult:
     findings = [*(_missing(bundle, standard) if same or believed else ())]
     findings += [*(_other_inputs(bundle, standard) if same else ())]
     if isinstance(answers, ComputedAnswers):
-        findings += [finding for case in bundle.golden for finding in _wrong(case, answers.answer(as_inputs(case)))]
+        known = answers.answers(list(map(as_inputs, bundle.golden)))
+        findings += [finding for pair in zip(bundle.golden, known, strict=True) for finding in _wrong(*pair)]
     return FileResult(GOLDEN, not findings, tuple(findings))
 
 

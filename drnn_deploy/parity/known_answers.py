@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from drnn_core.files import cache_folder
 from drnn_core.types import NamedGraph, Precision
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
-from drnn_deploy.parity.golden import known_answer
-from drnn_deploy.parity.reference_cache import answer_key, cached_answer, weights_digest
+from drnn_deploy.parity.golden import known_answers
+from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_answer, weights_digest
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GoldenCase
@@ -95,24 +95,36 @@ class ComputedAnswers:
         """See `Answers`."""
         kind = 0 if has_state(graph) else graph.steps, graph.precision
         if kind not in self._by_kind:
-            self._by_kind[kind] = [self.answer(case) for case in self._inputs(graph)]
+            self._by_kind[kind] = self.answers(self._inputs(graph))
         return self._by_kind[kind]
 
     def answer(self, case: CaseInputs) -> GoldenCase:
         """What is right for any inputs."""
+        return self.answers([case])[0]
+
+    def answers(self, cases: Sequence[CaseInputs]) -> list[GoldenCase]:
+        """What is right for any inputs; those of one length are computed together."""
         self._digest = self._digest or weights_digest(self._weights)
+        keys = [answer_key(self._spec, self._digest, case, self._noises(case)) for case in cases]
+        missing: dict[tuple[Any, ...], dict[str, CaseInputs]] = {}
+        for key, case in zip(keys, cases, strict=True):
+            if key not in self._known:
+                if (kept := kept_answer(self._cache, key, self._spec, case)) is not None:
+                    self._known[key] = kept
+                else:
+                    alike = case.stream, case.inputs.shape[1:], self._noises(case)
+                    missing.setdefault(alike, {})[key] = case
+        for (_, _, precisions), several in missing.items():
+            computed = known_answers(self._spec, self._weights, list(several.values()), precisions)
+            for key, answer in zip(several, computed, strict=True):
+                self._known[key] = answer
+                keep_answer(self._cache, key, self._spec, answer)
+        return [self._known[key] for key in keys]
+
+    def _noises(self, case: CaseInputs) -> tuple[Precision, ...]:
+        """The precisions, besides fp32, whose noise a case needs."""
         alone = edge_precision(case.name)
-        precisions = self._precisions if alone is None else sorted({alone} - {"fp32"})
-        key = answer_key(self._spec, self._digest, case, precisions)
-        if key not in self._known:
-            self._known[key] = cached_answer(
-                self._cache,
-                key,
-                self._spec,
-                case,
-                lambda: known_answer(self._spec, self._weights, case, precisions),
-            )
-        return self._known[key]
+        return tuple(self._precisions) if alone is None else tuple({alone} - {"fp32"})
 
     def _inputs(self, graph: NamedGraph) -> list[CaseInputs]:
         stream = has_state(graph)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -62,29 +62,21 @@ def answer_key(spec: ModelSpec, weights: str, case: CaseInputs, precisions: Sequ
     return digest.hexdigest()
 
 
-def cached_answer(
-    cache: Path, key: str, spec: ModelSpec, case: CaseInputs, compute: Callable[[], GoldenCase]
-) -> GoldenCase:
-    """Take an answer out of the cache, or compute and keep it.
+def kept_answer(cache: Path, key: str, spec: ModelSpec, case: CaseInputs) -> GoldenCase | None:
+    """Take an answer out of the cache.
 
     Args:
-        cache: The cache's folder. One that cannot be written to is left alone.
+        cache: The cache's folder.
         key: What `answer_key` gives.
         spec: The network.
         case: The inputs.
-        compute: Computes the answer.
+
+    Returns:
+        The answer; None where none is there, or one that is damaged or of other inputs.
     """
     entry = cache / f"{key}.npz"
-    if entry.is_file() and (known := _read(entry, spec, case)) is not None:
-        return known
-    answer = compute()
-    with contextlib.suppress(InputError, OSError):
-        write_golden(entry, spec, (), [answer])
-        _shrink(cache)
-    return answer
-
-
-def _read(entry: Path, spec: ModelSpec, case: CaseInputs) -> GoldenCase | None:
+    if not entry.is_file():
+        return None
     try:
         (answer,) = read_golden(entry, spec, ())
     except (InputError, ValueError):
@@ -93,6 +85,20 @@ def _read(entry: Path, spec: ModelSpec, case: CaseInputs) -> GoldenCase | None:
     with contextlib.suppress(OSError):
         os.utime(entry)
     return answer if same else None
+
+
+def keep_answer(cache: Path, key: str, spec: ModelSpec, answer: GoldenCase) -> None:
+    """Put an answer into the cache. A folder that cannot be written to is left alone.
+
+    Args:
+        cache: The cache's folder.
+        key: What `answer_key` gives.
+        spec: The network.
+        answer: The answer.
+    """
+    with contextlib.suppress(InputError, OSError):
+        write_golden(cache / f"{key}.npz", spec, (), [answer])
+        _shrink(cache)
 
 
 def _shrink(cache: Path) -> None:

@@ -41,20 +41,36 @@ def parity_schema() -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
-    """Read an earlier report of `drnn-parity --json`.
+    """Read an earlier report: of `drnn-parity --json`, or a bundle's own `parity.json`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A report as `drnn-parity --json` writes it.
 
     Raises:
         InputError: The file is anything else.
     """
     try:
-        report: dict[str, Any] = read_json(path, _MOST_BYTES)
+        report = read_json(path, _MOST_BYTES)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
+    if isinstance(report, dict) and "rows" in report:
+        report = _as_check(path.parent, report)
     if wrong := schema_error(report, *_SCHEMA):
         raise InputError(f"{path} is no report of drnn-parity: {wrong.json_path}: {wrong.message:.200}", _FIX)
     if "error" in report:
         raise InputError(f"{path} is of a check that did not get as far as numbers: {report['error']['message']}", _FIX)
-    return report
+    checked: dict[str, Any] = report
+    return checked
+
+
+def _as_check(bundle: Path, report: dict[str, Any]) -> dict[str, Any]:
+    """The report that an export left in a bundle, as a check of that bundle alone would have written it."""
+    passed = report.get("passed")
+    entry = {"path": str(bundle), **report}
+    return {"passed": passed, "exit_code": int(passed is not True), "environment": {}, "reports": [entry]}
 
 
 def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:

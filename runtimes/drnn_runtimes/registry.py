@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
@@ -21,6 +22,7 @@ _ALL: tuple[Runtime, ...] = (
     OnnxRuntime("cpu"),
     OnnxRuntime("cuda"),
     OnnxRuntime("tensorrt"),
+    NativeRuntime(),
     OpenVinoRuntime(),
     TractRuntime(),
     TensorRTNetworkRuntime(),

@@ -21,7 +21,8 @@ from tests.networks import Case, make_case
 from tests.optional_runtimes import OPTIONAL
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
-EVERYWHERE = ("reference", "torch", "onnxruntime-cpu")
+pytestmark = pytest.mark.optional_runtimes("native")
+EVERYWHERE = ("reference", "torch", "onnxruntime-cpu", "native")
 WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
 
 

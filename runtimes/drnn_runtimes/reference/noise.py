@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ _FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
 _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
+_SHARED = 1 << 22  # outputs of all steps: cases with more of them are large enough to be computed one by one
 _FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 
@@ -87,26 +88,63 @@ def answer(
     Returns:
         The answer; its noise is infinite where numbers are beyond what a precision holds.
     """
-    every = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
-    with np.errstate(over="ignore", invalid="ignore"):
-        right = run_reference(every, weights, inputs)
-    steps: slice | int = -1 if spec.head.kind == "last" else slice(-spec.head.output_steps(inputs.shape[1]), None)
-    outputs = right.outputs[:, steps].astype(np.float64)
-    noise = estimate_noise(every, weights, inputs, right).outputs
-    signal = _signal(outputs, noise[steps], weights["head.bias"])
-    noises = {"fp32": noise[steps], FLOAT64: noise[steps] * _FINER}
-    if np.any(noise[steps] > _LINEAR * signal):  # so large that it is no measure of what smaller roundings do
-        noises[FLOAT64] = estimate_noise(every, weights, inputs, right, FLOAT64).outputs[steps]
-    narrow_outputs: dict[str, NDArray[np.float64]] = {}
+    return answers(spec, weights, [inputs], precisions)[0]
+
+
+def answers(
+    spec: ModelSpec, weights: Weights, cases: Sequence[NDArray[np.generic]], precisions: Collection[Precision] = ()
+) -> list[Answer]:
+    """Compute the answers of several cases, each as `answer` does: they share its loops, of which each costs time.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        cases: The inputs of each, all of as many steps.
+        precisions: Precisions of graphs, besides fp32.
+    """
+    if sum(map(len, cases)) * cases[0].shape[1] * spec.head.outputs > _SHARED and len(cases) > 1:
+        return [answer(spec, weights, inputs, precisions) for inputs in cases]
+    every, bias = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)), weights["head.bias"]
+    steps: slice | int = -1 if spec.head.kind == "last" else slice(-spec.head.output_steps(cases[0].shape[1]), None)
+    right, noise = _with_noise(every, weights, cases)
+    outputs = [exact.outputs[:, steps].astype(np.float64) for exact in right]
+    signals = [_signal(values, spread[steps], bias) for values, spread in zip(outputs, noise, strict=True)]
+    noises = [{"fp32": spread[steps], FLOAT64: spread[steps] * _FINER} for spread in noise]
+    # noise so large that it is no measure of what smaller roundings do
+    coarse = [i for i, signal in enumerate(signals) if np.any(noises[i]["fp32"] > _LINEAR * signal)]
+    finer = _noises(every, weights, [cases[i] for i in coarse], [right[i] for i in coarse], FLOAT64)
+    for i, own in zip(coarse, finer, strict=True):
+        noises[i][FLOAT64] = own.outputs[steps]
+    narrow_outputs: list[dict[str, NDArray[np.float64]]] = [{} for _ in cases]
     for precision in sorted({*precisions} - {"fp32"}):
-        held = graph_weights(weights, precision)
-        with np.errstate(over="ignore", invalid="ignore"):
-            rounded = run_reference(every, held, inputs)
-        narrow_outputs[precision] = rounded.outputs[:, steps].astype(np.float64)
-        narrow = estimate_noise(every, held, inputs, rounded, precision).outputs
-        noises[precision] = np.maximum(noise, narrow)[steps]
-    every_signal = _signal(right.outputs, noise, weights["head.bias"])
-    return Answer(outputs, float(right.magnitude.max()), noises, signal, noise, every_signal, narrow_outputs)
+        held, narrow = _with_noise(every, graph_weights(weights, precision), cases, precision)
+        for i in range(len(cases)):
+            narrow_outputs[i][precision] = held[i].outputs[:, steps].astype(np.float64)
+            noises[i][precision] = np.maximum(noise[i], narrow[i])[steps]
+    return [
+        Answer(
+            outputs[i],
+            float(right[i].magnitude.max()),
+            noises[i],
+            signals[i],
+            noise[i],
+            _signal(right[i].outputs, noise[i], bias),
+            narrow_outputs[i],
+        )
+        for i in range(len(cases))
+    ]
+
+
+def _with_noise(
+    spec: ModelSpec, weights: Weights, cases: Sequence[NDArray[np.generic]], precision: Precision = "fp32"
+) -> tuple[list[Reference], list[NDArray[np.float64]]]:
+    """What float64 makes of cases, and the noise of their outputs."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        joint = run_reference(spec, weights, np.concatenate(cases))
+    ends = np.cumsum([len(inputs) for inputs in cases])[:-1]
+    pairs = zip(np.split(joint.outputs, ends), np.split(joint.magnitude, ends), strict=True)
+    right = [Reference(outputs, {}, magnitude) for outputs, magnitude in pairs]
+    return right, [noise.outputs for noise in _noises(spec, weights, cases, right, precision)]
 
 
 def _signal(outputs: Array, noise: NDArray[np.float64], bias: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -141,25 +179,41 @@ def estimate_noise(
     Returns:
         The noise; infinite where numbers are beyond what the precision holds.
     """
-    kept = _different(inputs) if state is None else np.arange(len(inputs))
-    samples = min(_SAMPLES, max(_FEWER, _ROWS // len(kept)))
-    rows = np.tile(kept, samples)
-    states = None if state is None else {name: line[rows] for name, line in state.items()}
-    product, rounded = _arithmetic(spec, len(rows), precision)
+    return _noises(spec, weights, [inputs], [right], precision, state)[0]
+
+
+def _noises(
+    spec: ModelSpec,
+    weights: Weights,
+    cases: Sequence[NDArray[np.generic]],
+    right: Sequence[Reference],
+    precision: Precision | Literal["fp64"],
+    state: Mapping[str, NDArray[np.generic]] | None = None,
+) -> list[Noise]:
+    """The noise of each of several cases, from one loop: see `estimate_noise`. A state is that of a case alone."""
+    if not cases:
+        return []
+    kept = [_different(inputs) if state is None else np.arange(len(inputs)) for inputs in cases]
+    sampled = [np.tile(rows, min(_SAMPLES, max(_FEWER, _ROWS // len(rows)))) for rows in kept]
+    product, rounded = _arithmetic(spec, list(map(len, sampled)), precision)
     with np.errstate(over="ignore", invalid="ignore"):
         found = run_reference(
             spec,
             weights,
-            inputs[rows],
-            states,
+            np.concatenate([inputs[rows] for inputs, rows in zip(cases, sampled, strict=True)]),
+            None if state is None else {name: line[sampled[0]] for name, line in state.items()},
             precision=np.float64 if precision == FLOAT64 else np.float32,
             product=product,
             rounded=rounded,
-            traced=bool(right.trace),
+            traced=bool(right[0].trace),
         )
-        outputs = _spread(found.outputs, right.outputs[kept], steps=right.outputs.ndim == 3)
-        trace = {name: _spread(found.trace[name], exact[kept], steps=True) for name, exact in right.trace.items()}
-    return Noise(outputs, trace)
+        ends, noises = np.cumsum(list(map(len, sampled))), []
+        for end, own, rows, exact in zip(ends, sampled, kept, right, strict=True):
+            part = slice(end - len(own), end)
+            outputs = _spread(found.outputs[part], exact.outputs[rows], steps=exact.outputs.ndim == 3)
+            trace = {name: _spread(found.trace[name][part], x[rows], steps=True) for name, x in exact.trace.items()}
+            noises.append(Noise(outputs, trace))
+    return noises
 
 
 def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
@@ -167,8 +221,10 @@ def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.sort(np.unique(inputs, axis=0, return_index=True)[1])
 
 
-def _arithmetic(spec: ModelSpec, rows: int, precision: Precision | Literal["fp64"]) -> tuple[Product, Rounding]:
-    """Products, and all other operations, of an arithmetic that rounds at random."""
+def _arithmetic(
+    spec: ModelSpec, rows: Sequence[int], precision: Precision | Literal["fp64"]
+) -> tuple[Product, Rounding]:
+    """Products, and all other operations, of an arithmetic that rounds at random; rows: of each case."""
     if precision == FLOAT64:
         rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps), kind=np.float64)
         return np.matmul, rounded
@@ -185,24 +241,20 @@ class _Jitter:
     """Makes every value wrong by at most three spacings, each row in its own way.
 
     One is the same for the whole row: up or down. One belongs to the unit. One is new every time. What a type holds,
-    up to `largest`, stays something that it holds.
+    up to `largest`, stays something that it holds. The rows of each case are those that it would have alone.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
-        rows: int,
+        rows: Sequence[int],
         spacing: float,
         largest: float = math.inf,
         kind: type[np.floating[Any]] = np.float32,
     ) -> None:
-        random = np.random.default_rng(0)  # the same network has the same golden data
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
-        every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
-        kept = every + random.uniform(-1.0, 1.0, (rows, widest))
-        factors = [
-            (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, widest)))).astype(kind) for _ in range(_FACTORS)
-        ]
+        of_cases = [_factors(count, widest, spacing, kind) for count in rows]
+        factors = [np.concatenate(turn) for turn in zip(*of_cases, strict=True)]
         self._turns, self._largest = itertools.cycle(factors), largest
 
     def __call__(self, value: Array) -> Array:
@@ -211,6 +263,13 @@ class _Jitter:
             return jittered
         within = np.abs(value) <= self._largest
         return np.where(within, np.clip(jittered, -self._largest, self._largest), jittered)
+
+
+def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]) -> list[Array]:
+    random = np.random.default_rng(0)  # the same network has the same golden data
+    every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
+    kept = every + random.uniform(-1.0, 1.0, (rows, width))
+    return [(1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, width)))).astype(kind) for _ in range(_FACTORS)]
 
 
 def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:

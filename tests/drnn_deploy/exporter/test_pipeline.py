@@ -23,6 +23,7 @@ from drnn_core.types import Availability
 from drnn_deploy import ExportOptions
 from drnn_deploy.cli import main
 from drnn_deploy.exporter import pipeline
+from drnn_deploy.reports.regressions import read_baseline
 from drnn_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -67,6 +68,7 @@ def test_bundle_holds_what_a_device_needs_and_nothing_else(model: Path) -> None:
     ]  # fmt: skip
     modes = {path.stat().st_mode for path in (model.parent.parent / "new", *result.bundle.folder.iterdir())}
     assert len(modes) == 1
+    assert read_baseline(result.bundle.folder / "parity.json")["passed"]
     opened = Bundle.open(model.parent / "bundle")
     assert opened.spec == load_checkpoint(model).spec
     assert [(graph.name, graph.steps, graph.batch, graph.pruned) for graph in opened.graphs] == [
@@ -158,6 +160,7 @@ def test_no_path_is_in_the_report_of_a_runtime_that_failed(model: Path, monkeypa
     result = drnn_deploy.export(model, model.parent / "bundle", ExportOptions(engines=()))
     assert result.exit_code == 2
     assert [row.error for row in result.parity.rows if not row.passed] == ["model.onnx cannot be loaded"]
+    assert not read_baseline(result.bundle.folder / "parity.json")["passed"]
     assert_no_paths(result.bundle.folder)
 
 
@@ -407,6 +410,7 @@ def test_parity_failure_is_exit_code_1_with_the_bundle_and_the_report(command: C
         ("reference", True), ("torch", False), ("onnxruntime-cpu", False),
     ]  # fmt: skip
     assert Bundle.open(out).files.keys() >= {"parity.json", "golden.npz"}
+    assert not read_baseline(out / "parity.json")["passed"]
 
 
 def test_reference_alone_proves_nothing(command: Command, model: Path) -> None:

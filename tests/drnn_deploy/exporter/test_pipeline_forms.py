@@ -8,6 +8,7 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.reports.regressions import read_baseline
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
@@ -46,6 +47,7 @@ def test_all_forms_and_emissions_in_one_bundle_pass_on_every_runtime(cell: str, 
     )
     result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
     assert result.exit_code == 0
+    assert read_baseline(tmp_path / "bundle" / "parity.json")["passed"]
     kinds = ["sequence", "chunk5", "step"]
     names = [f"{kind}/{emission}" for kind in kinds for emission in ("fused", "unrolled")]
     assert [graph.name for graph in result.bundle.graphs] == names

@@ -118,7 +118,7 @@ def test_golden_data_is_believed_and_not_computed_on_demand(pristine: Path, monk
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("float64 was computed")
 
-    monkeypatch.setattr(golden, "answer", forbidden)
+    monkeypatch.setattr(golden, "answers", forbidden)
     report = check_bundle(Bundle.open(pristine), MatrixOptions(golden=True, required=("onnxruntime-cpu",)))
     assert report.passed
     assert "reference" not in {row.runtime for row in report.rows}

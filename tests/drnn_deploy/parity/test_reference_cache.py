@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from drnn_deploy.parity import reference_cache
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases
 from drnn_deploy.parity.golden import known_answer
-from drnn_deploy.parity.known_answers import ComputedAnswers
-from drnn_deploy.parity.reference_cache import answer_key, cached_answer, weights_digest
+from drnn_deploy.parity.known_answers import ComputedAnswers, as_inputs
+from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_answer, weights_digest
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import GoldenCase
@@ -27,26 +28,20 @@ NORMAL = sequence_cases(SPEC, 6)[1]
 RIGHT = known_answer(SPEC, WEIGHTS, NORMAL, ())
 
 
-class Counted:
-    """Computes the right answer and counts how often."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self) -> GoldenCase:
-        self.times += 1
-        return RIGHT
-
-
 def same(one: GoldenCase, other: GoldenCase) -> bool:
     return np.array_equal(one.outputs, other.outputs) and np.array_equal(np.asarray(one.noise), np.asarray(other.noise))
 
 
-def test_answer_is_computed_once_and_comes_back_as_it_was(tmp_path: Path) -> None:
-    compute = Counted()
-    for _ in range(3):
-        assert same(cached_answer(tmp_path, "key", SPEC, NORMAL, compute), RIGHT)
-    assert compute.times == 1
+def kept(cache: Path, key: str) -> GoldenCase | None:
+    return kept_answer(cache, key, SPEC, NORMAL)
+
+
+def test_answer_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert kept(tmp_path, "key") is None
+    keep_answer(tmp_path, "key", SPEC, RIGHT)
+    for _ in range(2):
+        answer = kept(tmp_path, "key")
+        assert answer is not None and same(answer, RIGHT)
     assert [path.name for path in tmp_path.iterdir()] == ["key.npz"]
 
 
@@ -76,28 +71,31 @@ def of_another_network(entry: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [damaged, of_other_inputs, of_another_case, of_two_cases, of_another_network])
 def test_whatever_else_lies_there_is_computed_again(spoil: Callable[[Path], None], tmp_path: Path) -> None:
-    compute = Counted()
-    cached_answer(tmp_path, "key", SPEC, NORMAL, compute)
-    spoil(tmp_path / "key.npz")
-    assert same(cached_answer(tmp_path, "key", SPEC, NORMAL, compute), RIGHT)
-    assert compute.times == 2
-    assert same(read_golden(tmp_path / "key.npz", SPEC, ())[0], RIGHT)
+    answers = [ComputedAnswers(SPEC, WEIGHTS, [GraphRequest(6)], cache=tmp_path).answer(NORMAL)]
+    (entry,) = tmp_path.iterdir()
+    spoil(entry)
+    assert kept(tmp_path, entry.stem) is None
+    answers.append(ComputedAnswers(SPEC, WEIGHTS, [GraphRequest(6)], cache=tmp_path).answer(NORMAL))
+    assert all(same(answer, RIGHT) for answer in answers)
+    assert same(read_golden(entry, SPEC, ())[0], RIGHT)
 
 
 def test_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert same(cached_answer(tmp_path / "file", "key", SPEC, NORMAL, Counted()), RIGHT)
+    keep_answer(tmp_path / "file", "key", SPEC, RIGHT)
+    assert kept(tmp_path / "file", "key") is None
+    assert (tmp_path / "file").read_text(encoding="utf-8") == ""
 
 
 def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached_answer(tmp_path, "first", SPEC, NORMAL, Counted())
+    keep_answer(tmp_path, "first", SPEC, RIGHT)
     size = (tmp_path / "first.npz").stat().st_size
     monkeypatch.setattr(reference_cache, "MOST_BYTES", int(2.5 * size))
-    cached_answer(tmp_path, "second", SPEC, NORMAL, Counted())
+    keep_answer(tmp_path, "second", SPEC, RIGHT)
     for age, name in enumerate(("second", "first")):
         os.utime(tmp_path / f"{name}.npz", (age, age))
-    cached_answer(tmp_path, "second", SPEC, NORMAL, Counted())  # is used
-    cached_answer(tmp_path, "third", SPEC, NORMAL, Counted())
+    assert kept(tmp_path, "second") is not None  # is used
+    keep_answer(tmp_path, "third", SPEC, RIGHT)
     assert {path.stem for path in tmp_path.iterdir()} == {"second", "third"}
 
 
@@ -126,8 +124,29 @@ def test_answers_of_a_network_are_taken_from_the_cache(tmp_path: Path, monkeypat
     graphs = [GraphRequest(6), GraphRequest(2, form="chunk")]
     first = ComputedAnswers(SPEC, WEIGHTS, graphs, cache=tmp_path)
     computed = [first.cases(graph) for graph in graphs]
-    monkeypatch.setattr(known_answers, "known_answer", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(known_answers, "known_answers", lambda *_: pytest.fail("computed again"))
     again = ComputedAnswers(SPEC, WEIGHTS, graphs, cache=tmp_path)
     for graph, cases in zip(graphs, computed, strict=True):
         assert again.names(graph) == [case.name for case in cases]
         assert all(same(*pair) for pair in zip(again.cases(graph), cases, strict=True))
+
+
+def test_cases_of_one_length_are_computed_together_and_each_is_as_if_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drnn_deploy.parity import golden
+
+    loops: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        loops.append(len(arguments[2]))
+        return answers(*arguments, **options)
+
+    answers = golden.answers
+    monkeypatch.setattr(golden, "answers", counted)
+    cases = ComputedAnswers(SPEC, WEIGHTS, [GraphRequest(6)], cache=tmp_path).cases(GraphRequest(6))
+    assert loops == [len(cases)]
+    for case in cases:
+        alone = known_answer(SPEC, WEIGHTS, as_inputs(case), ())
+        np.testing.assert_allclose(case.outputs, alone.outputs, rtol=1e-12)
+        np.testing.assert_allclose(case.noise, alone.noise, rtol=0.5)

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drnn_core import environment
 from drnn_core.errors import InputError
+from drnn_core.plain_data import schema_error
 from drnn_deploy.cli.parity import as_json
 from drnn_deploy.parity.results import ParityReport
-from drnn_deploy.reports.regressions import parity_schema, read_baseline, regressions
+from drnn_deploy.reports.regressions import read_baseline, regressions
 from tests.drnn_deploy.reports.made_up import case, report, row, task
 
+SCHEMA = "drnn_deploy.reports", "parity.schema.json"
 noises = st.floats(0.0, 8.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def machine_that_is_looked_at_once() -> Iterator[None]:
+    here = environment.environment()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "environment", lambda: here)
+        yield
 
 
 def written(*reports: ParityReport) -> dict[str, Any]:
     """As in a file: through JSON and past the schema."""
     found: dict[str, Any] = json.loads(json.dumps(as_json({f"bundle{n}": each for n, each in enumerate(reports)})))
-    jsonschema.validate(found, parity_schema())
+    assert schema_error(found, *SCHEMA) is None
     return found
 
 
@@ -96,6 +107,39 @@ def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path) -> None:
     assert "--json" in caught.value.fix
 
 
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "old.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match="cannot read the baseline"):
+        read_baseline(tmp_path / "old.json")
+
+
+def test_the_report_in_a_bundle_is_a_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "parity.json"
+    path.write_text(json.dumps(one().to_json()), encoding="utf-8")
+    assert regressions(read_baseline(path), written(one()), slowdown=1.0) == []
+    assert regressions(read_baseline(path), written(one(9.0)))
+
+
+@given(data=st.data())
+def test_what_is_no_report_of_a_bundle_is_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Anything in the place of any of its values, which has another type."""
+    path, found = tmp_path_factory.getbasetemp() / "parity.json", json.loads(json.dumps(one().to_json()))
+    holder: Any = found
+    while isinstance(holder, dict | list):
+        places = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+        place = data.draw(st.sampled_from(places))
+        if not holder[place] or not isinstance(holder[place], dict | list) or data.draw(st.booleans()):
+            break
+        holder = holder[place]
+    holder[place] = data.draw(st.sampled_from([b"", {"surprise": 1}, [[]]])) or [None]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(InputError, match=r"parity\.json"):
+        read_baseline(path)
+
+
 def test_a_check_that_never_ran_is_no_baseline(tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     path.write_text(
@@ -111,5 +155,4 @@ def test_schema_allows_nothing_more(data: st.DataObject) -> None:
     holders = [found["reports"][0], found["reports"][0]["rows"][0], found["reports"][0]["rows"][1]["cases"][0]]
     holders += [found["reports"][0]["missing"][0], found["reports"][0]["tasks"][0], found]
     data.draw(st.sampled_from(holders))["surprise"] = 1
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(found, parity_schema())
+    assert schema_error(found, *SCHEMA)

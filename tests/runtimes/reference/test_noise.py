@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from drnn_core.types import FLOAT64
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.reference.loop import run_reference
-from drnn_runtimes.reference.noise import answer, estimate_noise
+from drnn_runtimes.reference.noise import answer, answers, estimate_noise
 from tests.networks import Case, cases, make_case, random_inputs
 
 CASE = make_case(ModelSpec("gru", (6, 5), (1, 2), Continuous(2), Head("sequence", 3)), 3, 40)
@@ -31,6 +31,21 @@ def test_noise_has_the_shape_of_outputs_and_never_falls(case: Case) -> None:
 def test_noise_is_the_same_every_time() -> None:
     one, other = (answer(CASE.spec, CASE.weights, CASE.inputs) for _ in range(2))
     np.testing.assert_array_equal(one.noises["fp32"], other.noises["fp32"])
+
+
+@given(cases())
+@settings(max_examples=25)
+def test_each_of_several_cases_has_the_answer_that_it_has_alone(case: Case) -> None:
+    """Up to the order in which a library sums the products of more rows."""
+    several = [case.inputs, np.zeros_like(case.inputs), np.repeat(case.inputs[:1], 3, axis=0)]
+    for inputs, found in zip(several, answers(case.spec, case.weights, several, ["fp16"]), strict=True):
+        alone = answer(case.spec, case.weights, inputs, ["fp16"])
+        np.testing.assert_allclose(found.outputs, alone.outputs, rtol=0, atol=1e-12 * alone.magnitude)
+        assert set(found.noises) == set(alone.noises)
+        for precision, noise in found.noises.items():
+            np.testing.assert_allclose(noise, alone.noises[precision], rtol=0.75)
+        np.testing.assert_allclose(found.every_noise, alone.every_noise, rtol=0.75)
+        np.testing.assert_allclose(found.signal, alone.signal, rtol=1e-9)
 
 
 def test_each_output_has_its_own_noise() -> None:

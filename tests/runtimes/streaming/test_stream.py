@@ -29,7 +29,8 @@ from drnn_runtimes.streaming.stream import Stream
 from tests.networks import Case, cases, make_case
 
 SPEC = ModelSpec("lstm", (4, 5), (3, 4), Continuous(2), Head("sequence", 3))
-RUNTIMES = ("reference", "torch", "onnxruntime-cpu")
+pytestmark = pytest.mark.optional_runtimes("native")
+RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "native")
 cuts = st.lists(st.integers(0, 15), min_size=1, max_size=8).filter(any)
 
 

@@ -25,7 +25,7 @@ def row(batch: int, times: dict[str, float | None], form: str = "sequence") -> R
         for name, time in times.items()
     ]
     setting = Setting(form, 100, batch)  # type: ignore[arg-type]
-    gauges = Gauges(timing(50.0), timing(1000.0), timing(10.0))
+    gauges = Gauges(timing(50.0), timing(1000.0), timing(10.0), "fast")
     return Row(setting, Work(1_000_000 * batch, 100, 20, 10, 12), tuple(measured), gauges)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -55,7 +56,7 @@ def load_library(cell: str) -> ctypes.CDLL:
         The loaded library.
 
     Raises:
-        RuntimeUnavailableError: There is no compiler, or it fails.
+        RuntimeUnavailableError: There is no compiler, it fails, or what it makes cannot be loaded.
     """
     command = compiler()
     if not command:
@@ -65,27 +66,30 @@ def load_library(cell: str) -> ctypes.CDLL:
     }
     command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}"]
     key = "\0".join([*sources.values(), *command, _target(*command)])
-    library = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
-    if not library.is_file():
+    cached = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
+    with contextlib.suppress(OSError):  # it is not there, or damaged
+        return ctypes.CDLL(str(cached))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        made = _compile(command, sources, Path(folder))
         try:
-            with replacing(library) as file:
-                _compile(command, sources, file)
-        except InputError:  # the cache cannot be written to
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "network.so"
-                _compile(command, sources, file)
-                return ctypes.CDLL(str(file))
-    return ctypes.CDLL(str(library))
+            library = ctypes.CDLL(str(made))
+        except OSError as error:
+            raise RuntimeUnavailableError(f"native: what {command[0]} made cannot be loaded: {error}", _FIX) from error
+        with contextlib.suppress(InputError), replacing(cached) as file:  # the next process compiles again
+            shutil.copyfile(made, file)
+    return library
 
 
-def _compile(command: list[str], sources: dict[str, str], library: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in sources.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        done = _run([*command, "-o", str(library), str(Path(folder) / "library.c")])
+def _compile(command: list[str], sources: dict[str, str], folder: Path) -> Path:
+    """Compile sources in an empty folder; the path of the library."""
+    library = folder / "library.so"
+    for name, text in sources.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    done = _run([*command, "-o", str(library), str(folder / "library.c")])
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the network: {reason}", _FIX)
+        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the kernel: {reason}", _FIX)
+    return library
 
 
 @functools.cache

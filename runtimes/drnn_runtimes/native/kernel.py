@@ -13,6 +13,7 @@ from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import load_library
 from drnn_runtimes.native.network import PackedNetwork, pack_network, padded
+from drnn_runtimes.streaming.buffers import TakesBlocks
 
 _SIZES = "stream_size", "push_size", "run_size"
 _ALIGNED = 64  # bytes of a cache line
@@ -59,6 +60,7 @@ class Kernel:
         self._weights[:] = packed.weights
         self._layers = _layers(packed, self._weights.ctypes.data)
         self.network = ctypes.byref(self._network(packed))
+        self.every_step = ctypes.byref(self._network(packed, last=0))
         self._dtype = np.dtype(np.int32 if isinstance(spec.input, Tokens) else np.float32)
 
     def run(self, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -106,13 +108,15 @@ class Kernel:
             raise InputError(f"tokens must be 0 to {spec.vocabulary - 1}")
         return np.ascontiguousarray(inputs, self._dtype)
 
-    def _network(self, packed: PackedNetwork) -> _Network:
+    def _network(self, packed: PackedNetwork, **other: int) -> _Network:
         kernel = ctypes.cast(self.library.native_kernel, ctypes.c_void_p).value
         head, table = (self._weights.ctypes.data + 4 * start for start in (packed.head, packed.table))
-        return _Network(**packed.sizes, layer=ctypes.addressof(self._layers), head=head, table=table, kernel=kernel)
+        return _Network(
+            **packed.sizes | other, layer=ctypes.addressof(self._layers), head=head, table=table, kernel=kernel
+        )
 
 
-class KernelStream:
+class KernelStream(TakesBlocks):
     """`batch` sequences of a network that are fed in step, from the zero state on. Its arrays stay where they are.
 
     Args:
@@ -125,6 +129,7 @@ class KernelStream:
         head, library = kernel.spec.head, kernel.library
         self._kernel, self._samples, self._batch = kernel, samples, batch
         self._fed = kernel.samples(samples)
+        self._copied = self._fed is not samples
         self.outputs = np.zeros((batch, head.output_steps(length), head.outputs), np.float32)
         self._memory = aligned(library.native_stream_size(kernel.network, batch))
         self._scratch = aligned(library.native_push_size(kernel.network, batch))
@@ -148,10 +153,31 @@ class KernelStream:
         Raises:
             InputError: A token is beyond the vocabulary.
         """
-        if self._fed is not self._samples:
+        if self._copied:
             self._fed[...] = self._kernel.samples(self._samples)
         self._push(*self._arguments)
         return self.outputs
+
+    def run_block(self, samples: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Feed samples of which every step is answered; see `TakesBlocks`.
+
+        Raises:
+            InputError: A token is beyond the vocabulary.
+        """
+        if samples.shape[1] == 1 == self._samples.shape[1]:
+            self._samples[...] = samples
+            return self.run().copy()
+        kernel, fed = self._kernel, self._kernel.samples(samples)
+        outputs = np.empty((self._batch, samples.shape[1], kernel.spec.head.outputs), np.float32)
+        self._push(
+            kernel.every_step,
+            pointer(self._memory),
+            pointer(fed),
+            samples.shape[1],
+            pointer(outputs),
+            pointer(self._scratch),
+        )
+        return outputs
 
     def lines(self) -> dict[str, NDArray[np.generic]]:
         """Copies of the delay lines, by the names of `ModelSpec.state_shapes`, (B, d, H) oldest first."""

@@ -58,7 +58,8 @@ class NativeSession(CopyingSession):
         """See `Session.bind`; whole sequences of numbers are read and written in place."""
         check_inputs(self._graph, inputs)
         samples, output = inputs["input"], outputs["output"]
-        if self._graph.states or samples.dtype.kind != "f":
+        contiguous = samples.flags.c_contiguous and output.flags.c_contiguous
+        if self._graph.states or samples.dtype.kind != "f" or not contiguous:
             return super().bind(inputs, outputs)
         return self._kernel.bind(samples, output)
 

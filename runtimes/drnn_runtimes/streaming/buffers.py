@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,6 +30,21 @@ class DelayLines(Protocol):
 
     def set_lines(self, lines: Arrays) -> None:
         """Replace them."""
+
+
+class TakesBlocks(ABC):
+    """Delay lines of chunks of one step that can be run through many steps together."""
+
+    @abstractmethod
+    def run_block(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Compute steps.
+
+        Args:
+            samples: (B, k, ...), of the type of the graph's input, k >= 0.
+
+        Returns:
+            (B, k, outputs), an array of its own.
+        """
 
 
 @runtime_checkable

@@ -97,13 +97,16 @@ def _introduction(groups: Mapping[str, Group]) -> str:
     names = ("onnxruntime-gpu", "onnxruntime", "openvino", "tract", "torch")
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in names if name in machine["versions"])
     noises = sorted(row["noise"] for row in rows if row["noise"] is not None)
-    noise = f"{noises[len(noises) // 2]:.1%}, at most {noises[-1]:.1%}" if noises else "not measured"
+    noise = ""
+    if noises:
+        noise = f" The fastest of a row, measured twice in it, differs from itself by {noises[len(noises) // 2]:.1%}"
+        noise += f" in half of the rows, and by {noises[-1]:.1%} at most."
     others = f" ({len(machines)} machines or sets of versions: see the files.)" if len(machines) > 1 else ""
     return (
         f"{written}\n\nMeasured on {machine['processor']}, {machine['cores']} cores, {first['threads']} thread for "
         f"each contender, without a GPU; Python {machine['python']}, {versions}.{others} The contenders of a row "
-        "take turns in short bursts, each in a process of its own; each is compared with float64 first. Medians. The "
-        f"fastest of a row, measured twice in it, differs from itself by {noise}."
+        "take turns in short bursts, each in a process of its own; each is compared with float64 first. Medians."
+        f"{noise}"
     )
 
 

@@ -58,9 +58,7 @@ class CopyingSession:
         return call
 
 
-def check_inputs(
-    graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], spec: ModelSpec | None = None
-) -> None:
+def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], spec: ModelSpec | None = None) -> None:
     """Check that the inputs are exactly the graph's, and within its range and the network's vocabulary.
 
     Args:

@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 
 from tests.nightly import NIGHTLY
+from tests.optional_runtimes import OPTIONAL, hidden, shown
 
 # Tests run in parallel, and each process keeps to one core, also those that tests start: several with threads for all
 # cores wait for each other most of the time. NumPy reads these when it is imported.
@@ -31,6 +32,21 @@ def speed_does_not_matter() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "_TIMING_SECONDS", 0.01)
         patch.setattr(RUNTIMES["onnxruntime-cpu"], "_threads", 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_optional_runtimes() -> Iterator[None]:
+    """Tests that check with every runtime do it with those that are always there: each further one costs seconds."""
+    with hidden(OPTIONAL):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def with_optional_runtimes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A file's `pytestmark = pytest.mark.optional_runtimes(NAME, ...)` asks for them."""
+    marker = request.node.get_closest_marker("optional_runtimes")
+    with shown(marker.args if marker else ()):
         yield
 
 

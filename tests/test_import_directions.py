@@ -24,6 +24,7 @@ BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that t
     "debug": ("parity",),
     "exporter": ("parity", "planner"),
     "tasks": ("datasets",),
+    "bench": ("exporter", "parity", "planner"),
     "evaluation": ("parity", "tasks"),
     "importing": ("parity",),
     "matrix": ("exporter", "parity", "tasks"),

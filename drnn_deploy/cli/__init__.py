@@ -12,6 +12,7 @@ from drnn_core.environment import package_version
 from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
 
 _COMMANDS = {
+    "bench": "Time every way to run a network here, each checked first, beside the limit.",
     "data": "Fetch and verify the tasks' data sets.",
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",
     "doctor": "Show what is installed here, what will work, and what to install for the rest.",

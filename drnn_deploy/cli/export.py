@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also write a model repository for NVIDIA's Triton server; needs a form with state and --batch dynamic.",
 )
+@click.option("--native", is_flag=True, help="Also write the network as C sources, into native/ of the bundle.")
+@click.option("--native-name", metavar="NAME", help="What its names in C begin with. [default: NAME of NAME.pt]")
 @json_option
 def export(model: Path, output: Path | None, triton: Path | None, json_path: str | None, **options: Any) -> int:
     """Write the bundle of a trained network and check it on every runtime that is here.
@@ -90,6 +92,7 @@ def _options(given: dict[str, Any]) -> Any:
     controls = take_controls(given)
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
+    chosen["native"] = given["native"] or given["native_name"] is not None
     if isinstance(given["batch"], tuple):
         chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):
@@ -112,6 +115,7 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
         "bundle": str(result.bundle.folder),
         "exit_code": result.exit_code,
         "engines": engines,
+        "native": result.bundle.native,
         **result.parity.to_json(),
         "passed": result.exit_code == 0,
     }
@@ -123,6 +127,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.lateness}")
     for engine in result.engines:
         _show_engine(console, engine)
+    if result.native:
+        console.print(f"native  native/{result.native.name}.h: {result.native.summary}")
     show_parity(console, result.parity)
     for note in result.parity.notes:
         console.print(f"note    {note}")

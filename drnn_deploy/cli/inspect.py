@@ -42,6 +42,8 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         )
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
+    if opened.native:
+        console.print(f"native   {', '.join(opened.native)}")
     for case in opened.golden:
         line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.largest_noise:.1e}, {case.source}"
         console.print(line)
@@ -58,6 +60,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "task": bundle.task,
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
+        "native": bundle.native,
         "golden": [{"name": case.name, "noise": case.largest_noise, "source": case.source} for case in bundle.golden],
         "files": bundle.files,
         "versions": bundle.versions,

@@ -47,6 +47,8 @@ class ExportOptions:
         controls: The settings of TensorRT's builder.
         runtimes: The runtimes to check with, each of which must be usable. None: all that are usable here.
         noise_multiple: The largest error that passes, in units of noise.
+        native: Whether the network is also written as C, into the folder `native`.
+        native_name: What its names in C begin with. None: the name of the checkpoint's file.
     """
 
     length: int | None = None
@@ -69,6 +71,8 @@ class ExportOptions:
     controls: BuildControls = dataclasses.field(default_factory=BuildControls)
     runtimes: tuple[str, ...] | None = None
     noise_multiple: float = NOISE_MULTIPLE
+    native: bool = False
+    native_name: str | None = None
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:

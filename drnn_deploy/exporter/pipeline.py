@@ -13,6 +13,7 @@ from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.plain_data import read_json
+from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
@@ -28,10 +29,11 @@ from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
+from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.trt.sidecar import Sidecar
 
@@ -61,11 +63,12 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-    """The bundle with what was found while making it: the parity report and the engines."""
+    """The bundle with what was found while making it: the parity report, the engines, and the network as C."""
 
     bundle: Bundle
     parity: ParityReport
     engines: tuple[EngineResult, ...]
+    native: NativeSources | None = None
 
     @property
     def exit_code(self) -> int:
@@ -101,6 +104,7 @@ def export(
     tolerance = Tolerance(options.noise_multiple)
     checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
+    native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
@@ -114,6 +118,11 @@ def export(
         cases = golden_cases(answers, requests)
         graphs = [_with_range(checkpoint, graph, cases) for graph in graphs]
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, cases)
+        native = None
+        if options.native:
+            notify("writing the network as C")
+            native = native_sources(checkpoint, native_name, cases, tolerance)
+            _write_native(draft, native)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -132,7 +141,7 @@ def export(
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
         _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines))
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native)
 
 
 def write_bundle(
@@ -240,6 +249,12 @@ def _write_networks(
     """The graphs, and the weights that the reference and torch run."""
     write_weights(draft, checkpoint.weights)
     return [_write_graph(draft, checkpoint, request, index, options, notify) for index, request in enumerate(requests)]
+
+
+def _write_native(draft: Path, native: NativeSources) -> None:
+    (draft / NATIVE).mkdir()
+    for name, text in native.files.items():
+        (draft / NATIVE / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def _write_graph(

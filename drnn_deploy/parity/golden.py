@@ -28,7 +28,17 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def known_answer(spec: ModelSpec, weights: Weights, case: CaseInputs, precisions: Sequence[Precision]) -> GoldenCase:
-    """Compute what float64 makes of a case, and the noise of its outputs: `known_answers` of one."""
+    """Compute what float64 makes of a case, and the noise of its outputs.
+
+    Args:
+        spec: The network.
+        weights: Its weights.
+        case: The inputs.
+        precisions: The precisions of graphs, besides fp32.
+
+    Returns:
+        What `known_answers` returns of one case.
+    """
     return known_answers(spec, weights, [case], precisions)[0]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
+from drnn_runtimes.openvino import OpenVinoRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.torch import TorchRuntime
+from drnn_runtimes.tract import TractRuntime
 from drnn_runtimes.trt.runtime import TensorRTRuntime
 from drnn_runtimes.trt_numpy.runtime import TensorRTNetworkRuntime
 
@@ -19,6 +22,9 @@ _ALL: tuple[Runtime, ...] = (
     OnnxRuntime("cpu"),
     OnnxRuntime("cuda"),
     OnnxRuntime("tensorrt"),
+    NativeRuntime(),
+    OpenVinoRuntime(),
+    TractRuntime(),
     TensorRTNetworkRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),

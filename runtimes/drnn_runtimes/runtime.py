@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
@@ -32,6 +33,13 @@ class Runtime(Protocol):
     @property
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
+
+    def with_threads(self, threads: int) -> Self:
+        """The same runtime with so many threads for one run, where it has a setting of its own for that.
+
+        Args:
+            threads: At least 1. Runtimes without a setting follow OMP_NUM_THREADS and its like.
+        """
 
     def availability(self) -> Availability:
         """Whether `load` can work on this machine; never raises."""
@@ -96,6 +104,13 @@ class StreamingRuntime:
 
     name: str
     is_reference = runs_any_graph = False
+    _threads: int | None = None
+
+    def with_threads(self, threads: int) -> Self:
+        """See `Runtime.with_threads`."""
+        made = copy.copy(self)
+        made._threads = threads
+        return made
 
     def caveat(self, graph: GraphInfo) -> str:
         """See `Runtime.caveat`."""

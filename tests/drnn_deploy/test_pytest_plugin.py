@@ -22,6 +22,7 @@ from drnn_runtimes.bundle import Bundle, golden
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
 from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
+from tests.optional_runtimes import OPTIONAL, shown
 
 pytest_plugins = ["pytester"]
 MODULE = "drnn_deploy.pytest_plugin"
@@ -175,7 +176,9 @@ def test_golden_is_read_once_and_each_answer_and_graph_too(
     assert events == {"read": 1 + len(CASES), "loaded": 1, "closed": 1}  # golden.npz, and answers of the export
 
 
-def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: Path, report: ParityReport) -> None:
+def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: Path) -> None:
+    with shown(OPTIONAL):  # other processes see whatever is installed
+        report = check_parity(Bundle.open(pristine), list(RUNTIMES.values()))
     other = pytester.path / "other"
     shutil.copytree(pristine, other)
     words = ("--drnn-bundle", pristine, "--drnn-bundle", "other", "-n", "2")

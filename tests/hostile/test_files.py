@@ -137,7 +137,9 @@ def test_baselines(commands: Commands, place: Path, tmp_path: Path) -> None:
     del report["path"]  # as an export leaves it in a bundle
     (tmp_path / "parity.json").write_text(json.dumps(report), encoding="utf-8")
     for draw in draws(2, 60):
-        text = damaged.damage_text(draw, (tmp_path / draw.choice(("right.json", "parity.json"))).read_text("utf-8"))
+        text = damaged.damage_text(
+            draw, (tmp_path / draw.choice(("right.json", "parity.json"))).read_text(encoding="utf-8")
+        )
         (place / "baseline.json").write_text(text, encoding="utf-8", errors="replace")
         commands.run(place, *words, "--baseline", place / "baseline.json").check("baseline", codes=ANY)
 

@@ -18,9 +18,11 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
 from tests.networks import Case, make_case
+from tests.optional_runtimes import OPTIONAL
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
-EVERYWHERE = ("reference", "torch", "onnxruntime-cpu")
+pytestmark = pytest.mark.optional_runtimes("native")
+EVERYWHERE = ("reference", "torch", "onnxruntime-cpu", "native")
 WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
 
 
@@ -42,7 +44,7 @@ def steps(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_registry_holds_every_runtime_under_its_own_name() -> None:
-    assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU}
+    assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU, *OPTIONAL}
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 

@@ -2,6 +2,7 @@
 
 model.onnx, ...     graphs, one per form and emission
 engines/            TensorRT engines, each with its sidecar
+native/             the network as C sources, for people: nothing here compiles or loads them
 weights.safetensors the weights in torch's gate order, for the reference and torch runtimes
 golden.npz          inputs, float64 outputs and float32 noise of every golden case
 parity.json         what the parity run at export found
@@ -26,7 +27,8 @@ from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
 from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
 _MOST_ENGINE, _MOST_OTHER = 4 << 30, 64 << 20  # bytes of a file
-GOLDEN, WEIGHTS, PARITY = "golden.npz", "weights.safetensors", "parity.json"
+_SOURCE_BYTES = 24  # of C for a byte of weights: 11 for 4 bytes, and at worst eight rows of which seven are padding
+GOLDEN, WEIGHTS, PARITY, NATIVE = "golden.npz", "weights.safetensors", "parity.json", "native"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,11 @@ class Bundle:
     def path(self, name: str) -> Path:
         """The path of a file of the bundle."""
         return self.folder / name
+
+    @property
+    def native(self) -> list[str]:
+        """The C sources, as names of `files`; nothing where the bundle has none."""
+        return [name for name in self.files if name.startswith(f"{NATIVE}/")]
 
     def graph(self, name: str) -> GraphInfo:
         """Find a graph.
@@ -151,4 +158,6 @@ class Bundle:
             return most_weight_bytes(self.spec)
         if name == GOLDEN:
             return UNPACKED
+        if name.startswith(f"{NATIVE}/"):
+            return _MOST_OTHER + _SOURCE_BYTES * most_weight_bytes(self.spec)
         return _MOST_ENGINE if any(name == engine.file for engine in self.engines) else _MOST_OTHER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,7 +20,7 @@ from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder, replacing
 from drnn_core.types import Availability
 
-_FLAGS = ("-std=c11", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+_FLAGS = ("-std=c11", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 _SECONDS = 120.0
 _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME chooses one."
 
@@ -44,17 +45,18 @@ def compiler_availability() -> Availability:
     return Availability(True, f"{' '.join(map(os.path.basename, command))}, {machine}")
 
 
-def load_library(header: str) -> ctypes.CDLL:
-    """Compile `library.c` for a network, or take what the same compiler made of the same sources before.
+@functools.cache
+def load_library(cell: str) -> ctypes.CDLL:
+    """Compile `library.c` for a cell, or take what the same compiler made of the same sources for such a processor.
 
     Args:
-        header: `PackedNetwork.header`.
+        cell: Its name in `drnn.h`.
 
     Returns:
         The loaded library.
 
     Raises:
-        RuntimeUnavailableError: There is no compiler, or it fails.
+        RuntimeUnavailableError: There is no compiler, it fails, or what it makes cannot be loaded.
     """
     command = compiler()
     if not command:
@@ -62,34 +64,38 @@ def load_library(header: str) -> ctypes.CDLL:
     sources = {
         name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("drnn.h", "library.c")
     }
-    sources["network.h"] = header
-    key = "\0".join([*sources.values(), *command, _version(*command), *_FLAGS, platform.machine()])
-    library = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
-    if not library.is_file():
+    command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}"]
+    key = "\0".join([*sources.values(), *command, _target(*command)])
+    cached = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
+    with contextlib.suppress(OSError):  # it is not there, or damaged
+        return ctypes.CDLL(str(cached))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        made = _compile(command, sources, Path(folder))
         try:
-            with replacing(library) as file:
-                _compile(command, sources, file)
-        except InputError:  # the cache cannot be written to
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "network.so"
-                _compile(command, sources, file)
-                return ctypes.CDLL(str(file))
-    return ctypes.CDLL(str(library))
+            library = ctypes.CDLL(str(made))
+        except OSError as error:
+            raise RuntimeUnavailableError(f"native: what {command[0]} made cannot be loaded: {error}", _FIX) from error
+        with contextlib.suppress(InputError), replacing(cached) as file:  # the next process compiles again
+            shutil.copyfile(made, file)
+    return library
 
 
-def _compile(command: list[str], sources: dict[str, str], library: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in sources.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        done = _run([*command, *_FLAGS, "-o", str(library), str(Path(folder) / "library.c")])
+def _compile(command: list[str], sources: dict[str, str], folder: Path) -> Path:
+    """Compile sources in an empty folder; the path of the library."""
+    library = folder / "library.so"
+    for name, text in sources.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    done = _run([*command, "-o", str(library), str(folder / "library.c")])
     if done.returncode:
         reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the network: {reason}", _FIX)
+        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the kernel: {reason}", _FIX)
+    return library
 
 
 @functools.cache
-def _version(*command: str) -> str:
-    return _run([*command, "--version"]).stdout
+def _target(*command: str) -> str:
+    """The compiler's version, and what it may use of the processor: every macro that it defines by itself."""
+    return _run([*command, "-dM", "-E", "-x", "c", os.devnull]).stdout
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -1,14 +1,21 @@
 /* drnn.h: dilated recurrent networks, h_t = cell(x_t, h_{t-d}), in C11 (Chang et al. 2017, equation 2).
  *
- * network.h, which is generated, says what the network is: its name, sizes, layers and weights. It includes this file,
- * whose public functions stand at the end. Another network in the same program does so under another DRNN_NAME.
+ * A network is a `struct drnn_network`: sizes, weights and the kernel of its cell. The functions for it stand first:
+ * drnn_start and drnn_push feed a stream, drnn_run takes whole sequences. They allocate nothing, lock nothing and call no
+ * system: the caller gives them memory of the sizes that drnn_stream_size, drnn_push_size and drnn_run_size tell.
+ *
+ * The kernel of a cell is made by including this file once more, with the cell and a name:
+ *
+ *     #define DRNN_CELL DRNN_LSTM
+ *     #define DRNN_KERNEL lstm_kernel
+ *     #include "drnn.h"
+ *
+ * It is compiled for each instruction set, and chosen when it is called.
  *
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
  * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
- * Weights lie in the order in which they are read: [block][input][gate][8], their biases [block][gate][8].
- *
- * No function allocates, locks or calls the system. Values of h and c below 2^-100 count as 0: denormals would slow
- * a step down. The kernel is compiled once for each instruction set and chosen when it is called.
+ * Weights lie in the order in which they are read: [block][input][gate][8], their biases [block][gate][8]. Values of h
+ * and c below 2^-100 count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -19,33 +26,250 @@
 #define DRNN_GRU_RESET_AFTER 2
 #define DRNN_GRU_RESET_BEFORE 3
 #define DRNN_LSTM 4
-#define DRNN_CONTINUOUS 0 /* inputs */
-#define DRNN_ONE_HOT 1
-#define DRNN_EMBEDDING 2
 
 #define DRNN_PASTE_(a, b, c) a##b##c
 #define DRNN_PASTE(a, b, c) DRNN_PASTE_(a, b, c)
-#define DRNN_PUBLIC(name) DRNN_PASTE(DRNN_NAME, _, name)
-#define DRNN_(name) DRNN_PASTE(DRNN_PUBLIC(name), _, DRNN_PASS) /* of one instruction set */
 #define DRNN_PAD(n) (((n) + 7) / 8 * 8)
 #define DRNN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define DRNN_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DRNN_INLINE static inline __attribute__((always_inline, unused))
+#define DRNN_STATIC static __attribute__((unused))
 #define DRNN_EACH(i, n) _Pragma("GCC unroll 24") for (int i = 0; i < (n); i++) /* n is a constant, and small */
-#define DRNN_ROWS 16                                                          /* whose sums are computed together */
+#define DRNN_ROWS 16   /* whose sums are computed together */
+#define DRNN_BLOCK 256 /* rows that are taken through a layer together, unless a stream's batch is larger */
+
+struct drnn_layer {
+    int inputs, hidden, dilation;
+    const float *weights; /* of the inputs, biases, of the past */
+};
 
 struct drnn_past { /* rows of h and c, `stride` values apart; 0: every row is the same */
     const float *h, *c;
     int rows, stride;
 };
 
+struct drnn_kernel { /* what a cell does, for one instruction set */
+    int gates, states;
+    void (*layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
+                  const struct drnn_past past[2], float *h, float *c, float *work);
+    void (*affine)(int blocks, int inputs, const float *weights, const float *x, int stride, int rows, float *y);
+};
+
+struct drnn_network {
+    int layers, outputs;
+    int features; /* values of a step for the first layer; 1 with one-hot tokens */
+    int tokens;   /* 0: inputs are float32; 1: int32, one-hot; 2: int32, looked up in the table */
+    int last;     /* steps that the head answers, 0 for all */
+    int window;   /* steps of the top layer that the head reads, 1 without a fusion layer */
+    int widest;   /* the most values of a row */
+    const struct drnn_layer *layer;
+    const float *head, *table;
+    const struct drnn_kernel *(*kernel)(void);
+};
+
 DRNN_INLINE void drnn_copy(void *to, const void *from, long count) { /* of values of 4 bytes */
     memcpy(to, from, (size_t)count * 4);
 }
+/* ---- streams and whole sequences ------------------------------------------------------------------------------------
+ *
+ * A stream is: int batch, the oldest slot of the head's window, that of each layer's rings; then the rings, float32. */
+DRNN_INLINE long drnn_stream_head(const struct drnn_network *net) { return (net->layers + 2 + 7) / 8 * 8; }
+
+DRNN_INLINE int drnn_top(const struct drnn_network *net) { return net->layer[net->layers - 1].hidden; }
+
+/* Bytes of a stream of `batch` sequences. */
+DRNN_STATIC size_t drnn_stream_size(const struct drnn_network *net, int batch) {
+    long values = net->window > 1 ? (long)net->window * DRNN_PAD(drnn_top(net)) : 0;
+    for (int i = 0; i < net->layers; i++)
+        values += (long)net->layer[i].dilation * DRNN_PAD(net->layer[i].hidden) * net->kernel()->states;
+    return sizeof(float) * (size_t)(drnn_stream_head(net) + batch * values);
+}
+
+/* Start a stream at the zero state. */
+DRNN_STATIC void drnn_start(const struct drnn_network *net, void *stream, int batch) {
+    memset(stream, 0, drnn_stream_size(net, batch));
+    *(int *)stream = batch;
+}
+
+DRNN_INLINE long drnn_work(const struct drnn_network *net) { /* values */
+    return DRNN_ROWS * (long)DRNN_MAX((net->kernel()->gates + 2) * net->widest, DRNN_PAD(net->outputs));
+}
+
+/* Bytes of scratch memory of `drnn_push`. */
+DRNN_STATIC size_t drnn_push_size(const struct drnn_network *net, int batch) {
+    return sizeof(float) * (size_t)((long)DRNN_MAX(batch, DRNN_BLOCK) * 3 * net->widest +
+                                    (long)batch * net->window * drnn_top(net) + drnn_work(net));
+}
+
+DRNN_INLINE void drnn_keep(float *ring, int size, int slot, const float *rows, int count, long row) {
+    const int first = DRNN_MIN(count, size - slot);
+    drnn_copy(ring + (long)slot * row, rows, (long)first * row);
+    drnn_copy(ring, rows + (long)first * row, (count - first) * row);
+}
+
+/* Rows of the first layer: of `count` steps from `from` on, or from `steps`; tokens where it looks them up itself. */
+DRNN_STATIC const int *drnn_take(const struct drnn_network *net, const void *x, int batch, int length, const int *steps,
+                                 int from, int count, float *rows) {
+    const int n = net->features;
+    for (int i = 0; i < count; i++) {
+        const long t = (steps ? steps[i] : from + i);
+        for (int b = 0; b < batch; b++) {
+            const long to = ((long)i * batch + b) * n, at = (long)b * length + t;
+            if (net->tokens == 2) {
+                drnn_copy(rows + to, net->table + (long)((const int *)x)[at] * n, n);
+            } else {
+                drnn_copy(rows + to, (const float *)x + at * n, n);
+            }
+        }
+    }
+    return net->tokens == 1 ? (const int *)(const void *)rows : 0;
+}
+
+/* Outputs of rows (step, sequence): y[sequence][first + step]. */
+DRNN_STATIC void drnn_head(const struct drnn_network *net, const float *x, int stride, int rows, int batch, float *y,
+                           int answers, int first, float *work) {
+    const int inputs = net->window * drnn_top(net), n = net->outputs, blocks = DRNN_PAD(n) / 8;
+    for (int from = 0; from < rows; from += DRNN_ROWS) {
+        const int count = DRNN_MIN(rows - from, DRNN_ROWS);
+        net->kernel()->affine(blocks, inputs, net->head, x + (long)from * stride, stride, count, work);
+        for (int i = 0; i < count; i++) {
+            const long to = (long)((from + i) % batch) * answers + first + (from + i) / batch;
+            drnn_copy(y + to * n, work + i * blocks * 8, n);
+        }
+    }
+}
+
+/* Feed n steps x[batch][n]. The last k of them have outputs, y[batch][k][outputs]: all n where `last` is 0, else at most
+ * that many. Tokens must be below the size of the vocabulary. */
+DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const void *x, int n, float *y, void *scratch) {
+    const struct drnn_kernel *const kernel = net->kernel();
+    int *const places = stream, batch = places[0], window = net->window, top = drnn_top(net);
+    const int answers = net->last ? DRNN_MIN(net->last, n) : n, unanswered = n - answers, lstm = kernel->states == 2;
+    const long rows = DRNN_MAX(batch, DRNN_BLOCK), most = DRNN_MAX(1, DRNN_BLOCK / batch);
+    float *in = scratch, *out = in + rows * net->widest, *const c = out + rows * net->widest;
+    float *const seen = c + rows * net->widest, *const work = seen + (long)batch * window * top;
+    for (int from = 0, m; from < n; from += m) {
+        m = (int)DRNN_MIN(n - from, most);
+        float *ring = (float *)stream + drnn_stream_head(net);
+        const int *tokens = drnn_take(net, x, batch, n, 0, from, m, in);
+        for (int layer = 0, xs = net->features; layer < net->layers; layer++) {
+            const int d = net->layer[layer].dilation, hs = DRNN_PAD(net->layer[layer].hidden);
+            int *const place = places + 2 + layer;
+            const int at = *place, kept = DRNN_MIN(m, d), slot = (at + m - kept) % d;
+            const long row = (long)batch * hs, last = (long)(m - kept) * row;
+            float *const c_ring = lstm ? ring + row * d : ring;
+            const struct drnn_past past[2] = {{ring + at * row, c_ring + at * row, (d - at) * batch, hs},
+                                              {ring, c_ring, at * batch, hs}};
+            kernel->layer(net->layer + layer, in, xs, tokens, m * batch, d * batch, past, out, c, work);
+            drnn_keep(ring, d, slot, out + last, kept, row);
+            if (lstm) drnn_keep(c_ring, d, slot, c + last, kept, row);
+            *place = (at + m) % d;
+            ring = c_ring + row * d;
+            float *const swap = in;
+            in = out, out = swap, xs = hs, tokens = 0;
+        }
+        const int ts = DRNN_PAD(top);
+        const long row = (long)batch * ts;
+        if (window == 1) {
+            const int first = DRNN_MAX(0, unanswered - from);
+            if (first < m) {
+                drnn_head(net, in + first * row, ts, (m - first) * batch, batch, y, answers, from + first - unanswered, work);
+            }
+            continue;
+        }
+        for (int t = 0; t < m; t++) {
+            int *const at = places + 1;
+            drnn_copy(ring + *at * row, in + t * row, row);
+            *at = (*at + 1) % window;
+            if (from + t < unanswered) continue;
+            for (int b = 0; b < batch; b++)
+                for (int j = 0; j < window; j++)
+                    drnn_copy(seen + ((long)b * window + j) * top, ring + (*at + j) % window * row + (long)b * ts, top);
+            drnn_head(net, seen, window * top, batch, batch, y, answers, from + t - unanswered, work);
+        }
+    }
+}
+
+/* Sequences that `drnn_run` takes through all layers together. */
+DRNN_INLINE int drnn_run_batch(const struct drnn_network *net, int batch, int length) {
+    return DRNN_MIN(batch, DRNN_MAX(4, (int)((1L << 16) / ((long)length * net->widest))));
+}
+
+/* Bytes of scratch memory of `drnn_run`. */
+DRNN_STATIC size_t drnn_run_size(const struct drnn_network *net, int batch, int length) {
+    if (!net->last) return drnn_stream_size(net, batch) + drnn_push_size(net, batch);
+    const long rows = (long)drnn_run_batch(net, batch, length) * length;
+    const long seen = (long)batch * DRNN_MIN(net->last, length) * net->window * drnn_top(net);
+    const long plan = ((long)length + 3) * (net->layers + 2);
+    return sizeof(float) * (size_t)((rows * 3 + 1) * net->widest + seen + drnn_work(net) + plan);
+}
+
+/* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer are
+ * all that have one of `lag` remainders, the step d before stands `lag` places before.
+ *
+ * `plan` gets, for each layer and what is above the top, count, start and lag, then the steps themselves. */
+DRNN_STATIC void drnn_plan(const struct drnn_network *net, int length, int needed, int *plan) {
+    int *const used = plan + (net->layers + 1) * 3, *const steps = used + length, end = needed;
+    plan[net->layers * 3] = needed, plan[net->layers * 3 + 1] = 0;
+    for (int i = 0; i < needed; i++) steps[i] = length - needed + i;
+    for (int layer = net->layers - 1; layer >= 0; layer--) {
+        int *const mine = plan + layer * 3, *const remainders = steps + end, lag = 0, count;
+        const int *const above = steps + mine[4], most = DRNN_MIN(net->layer[layer].dilation, length);
+        memset(used, 0, (size_t)most * sizeof(int));
+        for (int i = 0; i < mine[3]; i++) used[above[i] % net->layer[layer].dilation] = 1;
+        for (int i = 0; i < most; i++)
+            if (used[i]) remainders[lag++] = i;
+        count = 0;
+        for (int base = 0; base < length; base += most)
+            for (int i = 0; i < lag && base + remainders[i] < length; i++) remainders[count++] = base + remainders[i];
+        mine[0] = count, mine[1] = end, mine[2] = lag;
+        end += count;
+    }
+}
+
+/* Whole sequences x[batch][length] from the zero state. Only the steps that reach an output are computed. */
+DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int batch, int length, float *y, void *scratch) {
+    const struct drnn_kernel *const kernel = net->kernel();
+    const int window = net->window, top = drnn_top(net), ts = DRNN_PAD(top);
+    if (!net->last) {
+        drnn_start(net, scratch, batch);
+        drnn_push(net, scratch, x, length, y, (char *)scratch + drnn_stream_size(net, batch));
+        return;
+    }
+    const int answers = DRNN_MIN(net->last, length), needed = DRNN_MIN(length, answers + window - 1);
+    const int most = drnn_run_batch(net, batch, length);
+    const long rows = (long)most * length;
+    float *const zeros = scratch, *in = zeros + net->widest, *out = in + rows * net->widest;
+    float *const c = out + rows * net->widest, *const seen = c + rows * net->widest;
+    float *const work = seen + (long)batch * answers * window * top;
+    int *const plan = (int *)(void *)(work + drnn_work(net)), *const steps = plan + (net->layers + 1) * 3 + length;
+    memset(zeros, 0, (size_t)net->widest * sizeof(float));
+    drnn_plan(net, length, needed, plan);
+    for (int from = 0, some; from < batch; from += some) {
+        some = DRNN_MIN(batch - from, most);
+        const char *const first = (const char *)x + (size_t)from * (size_t)length * (net->tokens ? 4 : (size_t)net->features * 4);
+        const int *tokens = drnn_take(net, first, some, length, steps + plan[1], 0, plan[0], in);
+        for (int layer = 0, xs = net->features; layer < net->layers; layer++) {
+            const int hs = DRNN_PAD(net->layer[layer].hidden), *const mine = plan + layer * 3;
+            const int count = mine[0], lag = mine[2], *const own = steps + mine[1], *const above = steps + mine[4];
+            const struct drnn_past past[2] = {{zeros, zeros, lag * some, 0}, {zeros, zeros, 0, 0}};
+            kernel->layer(net->layer + layer, in, xs, tokens, count * some, lag * some, past, out, c, work);
+            const long row = (long)some * hs;
+            for (int i = 0, j = 0; j < mine[3]; i++)
+                if (own[i] == above[j]) drnn_copy(in + j++ * row, out + i * row, row);
+            xs = hs, tokens = 0;
+        }
+        for (int i = 0; i < answers * some; i++)
+            for (int j = 0; j < window; j++) {
+                const int at = needed - answers - (window - 1) + i / some + j; /* negative: before the start */
+                drnn_copy(seen + ((long)i * window + j) * top, at < 0 ? zeros : in + ((long)at * some + i % some) * ts, top);
+            }
+        drnn_head(net, seen, window * top, answers * some, some, y + (long)from * answers * net->outputs, answers, 0, work);
+    }
+}
 #endif
 
-#if defined(DRNN_PASS) /* ---- the kernel for one instruction set ------------------------------------------------ */
-
+#if defined(DRNN_PASS) /* ---- the kernel of a cell for one instruction set ---------------------------------------- */
 #undef DRNN_LANES
 #undef DRNN_SUMS
 #if defined(__AVX2__) || defined(DRNN_WIDE)
@@ -53,7 +277,7 @@ DRNN_INLINE void drnn_copy(void *to, const void *from, long count) { /* of value
 #else
 #define DRNN_LANES 4
 #endif
-#if defined(__AVX512VL__) || defined(__aarch64__) || defined(DRNN_MANY)
+#if defined(__AVX512VL__) || defined(__aarch64__) || defined(DRNN_MANY_REGISTERS)
 #define DRNN_SUMS 24 /* registers for sums, of 32 */
 #else
 #define DRNN_SUMS 12 /* of 16 */
@@ -147,19 +371,35 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
     DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
 }
 
-/* How many rows and blocks are computed together, so that their sums fit the registers. */
-DRNN_INLINE int DRNN_(rows_of)(const int G) {
-    const int fit = DRNN_SUMS / (G * DRNN_HALVES);
-    return fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
-}
-DRNN_INLINE int DRNN_(blocks_of)(const int rows, const int G, const int blocks) {
-    const int fit = (rows == 1 ? 12 : DRNN_SUMS) / (rows * G * DRNN_HALVES);
-    return DRNN_MIN(DRNN_MAX(fit, 1), blocks);
-}
-DRNN_INLINE int DRNN_(partials_of)(const int rows, const int blocks, const int G) {
+/* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
+#define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
+#define DRNN_MANY(G) (DRNN_FIT(4, G) ? 4 : DRNN_FIT(2, G) ? 2 : 1)
+#define DRNN_MOST(rows, G) DRNN_MAX(1, DRNN_MIN(4, DRNN_FIT(rows, G))) /* blocks */
+
+DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
     const int fit = 12 / (blocks * G * DRNN_HALVES);
     return rows > 1 || fit < 2 ? 1 : fit >= 4 ? 4 : 2;
 }
+
+/* Do `work` for all rows and blocks, some rows R and blocks B at a time, which are constants in it; (row, block) say where.
+ * Rows that wait for each other are `chained`: one after the other, all blocks at once. */
+#define DRNN_TILES(G, rows, blocks, chained, work)                                                                    \
+    do {                                                                                                              \
+        int row = 0, next = 0;                                                                                        \
+        if (DRNN_MANY(G) > 1 && !(chained) && (rows) >= DRNN_MANY(G)) {                                               \
+            next = (rows) / DRNN_MANY(G) * DRNN_MANY(G);                                                              \
+            DRNN_BLOCKS(DRNN_MANY(G), G, 0, next, blocks, work);                                                      \
+        }                                                                                                             \
+        if (next < (rows)) DRNN_BLOCKS(1, G, next, rows, blocks, work);                                               \
+    } while (0)
+#define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                   \
+    for (int block = 0, some_; block < (blocks); block += some_) {                                                    \
+        some_ = DRNN_MIN(DRNN_MOST(R, G), (blocks)-block);                                                            \
+        if (some_ == 1) for (row = first; row < (end); row += R) { work(R, 1) }                                       \
+        if (DRNN_MOST(R, G) > 1 && some_ == 2) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(2, DRNN_MOST(R, G))) } \
+        if (DRNN_MOST(R, G) > 2 && some_ == 3) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(3, DRNN_MOST(R, G))) } \
+        if (DRNN_MOST(R, G) > 3 && some_ == 4) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(4, DRNN_MOST(R, G))) } \
+    }
 
 /* y = bias + x w: a tile of rows and blocks */
 DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const float *w, const float *bias,
@@ -167,40 +407,23 @@ DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int 
     V sums[DRNN_SUMS];
     const int width = blocks * G * DRNN_HALVES;
     DRNN_EACH(row, rows) DRNN_EACH(k, width) sums[row * width + k] = DRNN_(load)(bias + k * DRNN_LANES);
-    DRNN_(products)(rows, blocks, G, DRNN_(partials_of)(rows, blocks, G), sums, x, stride, inputs, w);
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w);
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
 
-/* Do `work` for every tile: (rows, blocks) are constants in it, (row, block) say where. */
-#define DRNN_TILES(G, all_rows, all_blocks, work)                                                                     \
-    do {                                                                                                              \
-        const int R_ = DRNN_(rows_of)(G);                                                                             \
-        int row = 0;                                                                                                  \
-        if (R_ > 1 && (all_rows) >= R_) {                                                                             \
-            const int B_ = DRNN_(blocks_of)(R_, G, all_blocks), L_ = (all_blocks) % B_;                               \
-            const int end_ = (all_rows) / R_ * R_;                                                                    \
-            int block = 0;                                                                                            \
-            for (; block + B_ <= (all_blocks); block += B_)                                                           \
-                for (row = 0; row < end_; row += R_) { work(R_, B_) }                                                 \
-            if (L_) for (row = 0; row < end_; row += R_) { work(R_, L_) }                                             \
-            row = end_;                                                                                               \
-        }                                                                                                             \
-        for (; row < (all_rows); row++) {                                                                             \
-            const int B_ = DRNN_(blocks_of)(1, G, all_blocks), L_ = (all_blocks) % B_;                                \
-            int block = 0;                                                                                            \
-            for (; block + B_ <= (all_blocks); block += B_) { work(1, B_) }                                           \
-            if (L_) { work(1, L_) }                                                                                   \
-        }                                                                                                             \
-    } while (0)
-
-DRNN_INLINE void DRNN_(affine)(const int G, const int blocks, const int inputs, const float *w, const float *bias,
-                               const float *x, const int stride, const int rows, float *y) {
+DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int inputs, const float *w, const float *x,
+                                  const int stride, const int rows, float *y) {
+    const float *const bias = w + (long)blocks * inputs * G * 8;
     const int ys = blocks * G * 8;
-#define DRNN_AFFINE(R, B)                                                                                             \
-    DRNN_(affine_tile)(R, B, G, w + block * inputs * G * 8, bias + block * G * 8, x + row * stride, stride, inputs,   \
-                       y + row * ys + block * G * 8, ys);
-    DRNN_TILES(G, rows, blocks, DRNN_AFFINE);
-#undef DRNN_AFFINE
+#define DRNN_WORK(R, B)                                                                                               \
+    DRNN_(affine_tile)(R, B, G, w + (long)block * inputs * G * 8, bias + block * G * 8, x + (long)row * stride,       \
+                       stride, inputs, y + row * ys + block * G * 8, ys);
+    DRNN_TILES(G, rows, blocks, 0, DRNN_WORK);
+#undef DRNN_WORK
+}
+
+static void DRNN_(affine)(int blocks, int inputs, const float *w, const float *x, int stride, int rows, float *y) {
+    DRNN_(affine_of)(1, blocks, inputs, w, x, stride, rows, y);
 }
 
 #define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
@@ -208,14 +431,14 @@ DRNN_INLINE void DRNN_(affine)(const int G, const int blocks, const int inputs, 
 /* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
 DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *bias,
                                   const float *gx, const int gs, const float *h0, const float *c0, const int ps,
-                                  const int block, float *h, float *c) {
-    const int G = DRNN_GATES, hs = DRNN_PAD(hidden), units = rows * blocks * DRNN_HALVES;
+                                  const int hs, const int block, float *h, float *c) {
+    const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
     V sums[DRNN_SUMS];
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {
         sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] =
             DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8);
     }
-    DRNN_(products)(rows, blocks, G, DRNN_(partials_of)(rows, blocks, G), sums, h0, ps, hidden, w);
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, h0, ps, hidden, w);
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
 #define SUM(gate) sums[((from + u) / DRNN_HALVES * G + gate) * DRNN_HALVES + (from + u) % DRNN_HALVES]
@@ -265,14 +488,14 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 
 /* GRU with reset before the product: reset * h and 1 / update of a tile ... */
 DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *gx,
-                                   const int gs, const float *h0, const int ps, const int block, float *reset,
+                                   const int gs, const float *h0, const int ps, const int hs, const int block, float *reset,
                                    float *update) {
-    const int hs = DRNN_PAD(hidden), units = rows * blocks * DRNN_HALVES;
+    const int units = rows * blocks * DRNN_HALVES;
     V sums[DRNN_SUMS];
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, 2) DRNN_EACH(half, DRNN_HALVES) {
         sums[((row * blocks + b) * 2 + gate) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + gate) * 8);
     }
-    DRNN_(products)(rows, blocks, 2, DRNN_(partials_of)(rows, blocks, 2), sums, h0, ps, hidden, w);
+    DRNN_(products)(rows, blocks, 2, DRNN_(partials)(rows, blocks, 2), sums, h0, ps, hidden, w);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -284,14 +507,14 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
 
 /* ... and its new h. */
 DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *gx,
-                                 const int gs, const float *h0, const int ps, const int block, const float *reset,
+                                 const int gs, const float *h0, const int ps, const int hs, const int block, const float *reset,
                                  const float *update, float *h) {
-    const int hs = DRNN_PAD(hidden), units = rows * blocks * DRNN_HALVES;
+    const int units = rows * blocks * DRNN_HALVES;
     V sums[DRNN_SUMS];
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(half, DRNN_HALVES) {
         sums[(row * blocks + b) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + 2) * 8);
     }
-    DRNN_(products)(rows, blocks, 1, DRNN_(partials_of)(rows, blocks, 1), sums, reset, hs, hidden, w);
+    DRNN_(products)(rows, blocks, 1, DRNN_(partials)(rows, blocks, 1), sums, reset, hs, hidden, w);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -303,13 +526,16 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
 #undef ROW
 
 /* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the first ones `past`. */
-DRNN_INLINE void DRNN_(layer)(const int inputs, const int hidden, const float *w, const float *x, const int xs,
-                              const int *tokens, const int rows, const int lag, const struct drnn_past *past, float *h,
-                              float *c, float *work) {
-    const int blocks = DRNN_PAD(hidden) / 8, G = DRNN_GATES, hs = blocks * 8, gs = blocks * G * 8;
-    const float *const bias = w + blocks * inputs * G * 8, *const u = bias + gs, *const u_bias = u + gs * hidden;
+DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float *w, const float *x, const int xs,
+                                 const int *tokens, const int rows, const int lag, const struct drnn_past past[2],
+                                 float *h, float *c, float *work) {
+    enum { G = DRNN_GATES };
+    const int blocks = DRNN_PAD(hidden) / 8, hs = blocks * 8, gs = hs * G;
+    const float *const bias = w + (long)blocks * inputs * G * 8, *const u = bias + gs;
+    const float *const u_bias = u + (long)gs * hidden;
     float *const gx = work, *const reset = gx + DRNN_ROWS * gs, *const update = reset + DRNN_ROWS * hs;
-    (void)u_bias, (void)reset, (void)update;
+    const int chain = DRNN_CELL != DRNN_GRU_RESET_BEFORE && lag < DRNN_MANY(G) && blocks <= DRNN_MOST(1, G);
+    (void)u_bias, (void)reset, (void)update, (void)c;
     for (int from = 0, count; from < rows; from += count) {
         count = DRNN_MIN(rows - from, DRNN_ROWS);
         if (tokens) { /* a column of w */
@@ -319,98 +545,75 @@ DRNN_INLINE void DRNN_(layer)(const int inputs, const int hidden, const float *w
                         gx[i * gs + b * G * 8 + k] =
                             bias[b * G * 8 + k] + w[((long)b * inputs + tokens[from + i]) * G * 8 + k];
         } else {
-            DRNN_(affine)(G, blocks, inputs, w, bias, x + (long)from * xs, xs, count, gx);
+            DRNN_(affine_of)(G, blocks, inputs, w, x + (long)from * xs, xs, count, gx);
         }
         for (int done = 0, some; done < count; done += some) {
             const int at = from + done;
-            struct drnn_past old = {h + (long)(at - lag) * hs, c + (long)(at - lag) * hs, lag, hs};
+            struct drnn_past old;
             if (at < lag) {
                 const int second = at >= past[0].rows, skipped = at - (second ? past[0].rows : 0);
                 old = past[second];
                 old.h += (long)skipped * old.stride, old.c += (long)skipped * old.stride, old.rows -= skipped;
+            } else {
+                old = (struct drnn_past){h + (long)(at - lag) * hs, c + (long)(at - lag) * hs, chain ? count : lag, hs};
             }
             some = DRNN_MIN(count - done, old.rows);
             const float *const g = gx + done * gs;
             float *const to_h = h + (long)at * hs, *const to_c = c + (long)at * hs;
             (void)to_c;
 #if DRNN_CELL == DRNN_GRU_RESET_BEFORE
-            const float *const u_new = u + blocks * hidden * 16;
+            const float *const u_new = u + (long)blocks * hidden * 16;
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(gates_tile)(R, B, hidden, u + block * hidden * 16, g + row * gs + block * 24, gs, old.h + row * old.stride, \
-                      old.stride, block, reset + row * hs, update + row * hs);
-            DRNN_TILES(2, some, blocks, DRNN_WORK);
+    DRNN_(gates_tile)(R, B, hidden, u + (long)block * hidden * 16, g + row * gs + block * 24, gs,                     \
+                      old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs);
+            DRNN_TILES(2, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(new_tile)(R, B, hidden, u_new + block * hidden * 8, g + row * gs + block * 24, gs,                          \
-                    old.h + row * old.stride, old.stride, block, reset + row * hs, update + row * hs,                 \
+    DRNN_(new_tile)(R, B, hidden, u_new + (long)block * hidden * 8, g + row * gs + block * 24, gs,                    \
+                    old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs,             \
                     to_h + row * hs);
-            DRNN_TILES(1, some, blocks, DRNN_WORK);
+            DRNN_TILES(1, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #else
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(cell_tile)(R, B, hidden, u + block * hidden * G * 8, u_bias + block * 8, g + row * gs + block * G * 8, gs,  \
-                     old.h + row * old.stride, old.c + row * old.stride, old.stride, block, to_h + row * hs,          \
+    DRNN_(cell_tile)(R, B, hidden, u + (long)block * hidden * G * 8, u_bias + block * 8, g + row * gs + block * G * 8,\
+                     gs, old.h + row * old.stride, old.c + row * old.stride, old.stride, hs, block, to_h + row * hs,  \
                      to_c + row * hs);
-            DRNN_TILES(G, some, blocks, DRNN_WORK);
+            DRNN_TILES(G, some, blocks, chain, DRNN_WORK);
 #undef DRNN_WORK
 #endif
         }
     }
 }
 
-/* A function for each shape of layers, so that sizes are constants in it and equal layers share it. */
-#define DRNN_SHAPE(index, inputs, hidden)                                                                             \
-    static void DRNN_(layer_##index)(const float *w, const float *x, int xs, const int *tokens, int rows, int lag,    \
-                                     const struct drnn_past *past, float *h, float *c, float *work) {                 \
-        DRNN_(layer)(inputs, hidden, w, x, xs, tokens, rows, lag, past, h, c, work);                                  \
-    }
-DRNN_SHAPES(DRNN_SHAPE)
+/* Sizes that DRNN_SHAPES lists, X(inputs, hidden) for each, are constants in a copy of the code, which is a fifth faster. */
+static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
+                         const struct drnn_past past[2], float *h, float *c, float *work) {
+    const float *const w = layer->weights;
+#define DRNN_SHAPE(I, H)                                                                                              \
+    if (layer->inputs == I && layer->hidden == H)                                                                     \
+        DRNN_(layer_of)(I, H, w, x, xs, tokens, rows, lag, past, h, c, work);                                         \
+    else
+#ifdef DRNN_SHAPES
+    DRNN_SHAPES(DRNN_SHAPE) {}
+#else
+    DRNN_(layer_of)(layer->inputs, layer->hidden, w, x, xs, tokens, rows, lag, past, h, c, work);
+#endif
 #undef DRNN_SHAPE
-
-static void DRNN_(any_layer)(int layer, const float *weights, const float *x, int xs, const int *tokens, int rows, int lag,
-                             const struct drnn_past *past, float *h, float *c, float *work) {
-    const float *const w = weights + DRNN_PUBLIC(layers)[layer].weights;
-    switch (DRNN_PUBLIC(layers)[layer].shape) {
-#define DRNN_SHAPE(index, inputs, hidden)                                                                             \
-    case index:                                                                                                       \
-        DRNN_(layer_##index)(w, x, xs, tokens, rows, lag, past, h, c, work);                                          \
-        break;
-        DRNN_SHAPES(DRNN_SHAPE)
-#undef DRNN_SHAPE
-    }
 }
 
-/* Outputs of rows (step, sequence): y[sequence][first + step]. */
-static void DRNN_(head)(const float *weights, const float *x, int stride, int rows, int batch, float *y, int answers,
-                        int first, float *work) {
-    enum { INPUTS = DRNN_WINDOW * DRNN_TOP, BLOCKS = DRNN_PAD(DRNN_OUTPUTS) / 8 };
-    const float *const w = weights + DRNN_HEAD_WEIGHTS;
-    for (int from = 0; from < rows; from += DRNN_ROWS) {
-        const int count = DRNN_MIN(rows - from, DRNN_ROWS);
-        DRNN_(affine)(1, BLOCKS, INPUTS, w, w + BLOCKS * INPUTS * 8, x + (long)from * stride, stride, count, work);
-        for (int i = 0; i < count; i++) {
-            const long to = (long)((from + i) % batch) * answers + first + (from + i) / batch;
-            drnn_copy(y + to * DRNN_OUTPUTS, work + i * BLOCKS * 8, DRNN_OUTPUTS);
-        }
-    }
-}
+static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer), DRNN_(affine)};
 #undef V
 #undef M
 #undef HALVES
+#endif
 
-#else /* ---- what network.h includes: the kernel for each instruction set, then the functions of the network ------- */
-
+#if defined(DRNN_CELL) && !defined(DRNN_PASS) /* ---- the kernel of a cell: for each instruction set, and the choice ---- */
 #define DRNN_GATES (DRNN_CELL <= DRNN_RELU ? 1 : DRNN_CELL == DRNN_LSTM ? 4 : 3)
-#define DRNN_BLOCK 256 /* rows that are computed together, unless a stream's batch is larger */
-#define DRNN_WORK_SIZE (DRNN_ROWS * DRNN_MAX((DRNN_GATES + 2) * DRNN_WIDEST, DRNN_PAD(DRNN_OUTPUTS)))
-
-#if defined(__x86_64__) && !defined(__AVX512VL__) /* choose when called, unless the compiler was told the processor */
-#define DRNN_BEST(name)                                                                                               \
-    (__builtin_cpu_supports("avx512vl")                                ? DRNN_PASTE(DRNN_PUBLIC(name), _, avx512)    \
-     : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? DRNN_PASTE(DRNN_PUBLIC(name), _, avx2)      \
-                                                                       : DRNN_PASTE(DRNN_PUBLIC(name), _, plain))
-#else
-#define DRNN_BEST(name) DRNN_PASTE(DRNN_PUBLIC(name), _, plain)
+#define DRNN_(name) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, DRNN_PASS), _, name)
+#define DRNN_OF(set) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, set), _, kernel)
+#if defined(__x86_64__) && !defined(__AVX512VL__) && !defined(DRNN_NATIVE) /* the compiler was not told the processor */
+#define DRNN_CHOICE
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -419,7 +622,7 @@ static void DRNN_(head)(const float *weights, const float *x, int stride, int ro
 #define DRNN_PASS plain
 #include "drnn.h"
 #undef DRNN_PASS
-#if defined(__x86_64__) && !defined(__AVX512VL__)
+#ifdef DRNN_CHOICE
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -427,7 +630,7 @@ static void DRNN_(head)(const float *weights, const float *x, int stride, int ro
 #pragma GCC target("avx2,fma")
 #endif
 #define DRNN_PASS avx2
-#define DRNN_WIDE 8
+#define DRNN_WIDE
 #include "drnn.h"
 #undef DRNN_PASS
 #if defined(__clang__)
@@ -437,11 +640,11 @@ static void DRNN_(head)(const float *weights, const float *x, int stride, int ro
 #pragma GCC target("avx512f,avx512vl")
 #endif
 #define DRNN_PASS avx512
-#define DRNN_MANY 24
+#define DRNN_MANY_REGISTERS
 #include "drnn.h"
 #undef DRNN_PASS
 #undef DRNN_WIDE
-#undef DRNN_MANY
+#undef DRNN_MANY_REGISTERS
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -452,188 +655,17 @@ static void DRNN_(head)(const float *weights, const float *x, int stride, int ro
 #pragma GCC pop_options
 #endif
 
-#if DRNN_INPUT == DRNN_CONTINUOUS
-typedef float DRNN_PUBLIC(sample); /* DRNN_FEATURES of them are a step */
-#else
-typedef int DRNN_PUBLIC(sample); /* a token, 0 to DRNN_VOCABULARY - 1 */
+static const struct drnn_kernel *DRNN_KERNEL(void) {
+#ifdef DRNN_CHOICE
+    if (__builtin_cpu_supports("avx512vl")) return &DRNN_OF(avx512);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &DRNN_OF(avx2);
 #endif
-
-struct DRNN_PUBLIC(stream) { /* in front of the delay lines */
-    int batch, at[DRNN_LAYERS + 1]; /* the oldest step of each ring; the last ring is the head's window */
-};
-
-static float *DRNN_PUBLIC(rings)(void *stream) {
-    return (float *)((char *)stream + (sizeof(struct DRNN_PUBLIC(stream)) + 31) / 32 * 32);
+    return &DRNN_OF(plain);
 }
-
-/* Bytes of a stream of `batch` sequences. */
-size_t DRNN_PUBLIC(stream_size)(int batch) {
-    return (sizeof(struct DRNN_PUBLIC(stream)) + 31) / 32 * 32 + sizeof(float) * (size_t)batch * DRNN_STATE;
-}
-
-/* Start a stream at the zero state. */
-void DRNN_PUBLIC(start)(void *stream, int batch) {
-    memset(stream, 0, DRNN_PUBLIC(stream_size)(batch));
-    ((struct DRNN_PUBLIC(stream) *)stream)->batch = batch;
-}
-
-/* Bytes of scratch memory of `push`. */
-size_t DRNN_PUBLIC(push_size)(int batch) {
-    return sizeof(float) * (size_t)((long)DRNN_MAX(batch, DRNN_BLOCK) * 3 * DRNN_WIDEST +
-                                    (long)batch * DRNN_WINDOW * DRNN_TOP + DRNN_WORK_SIZE);
-}
-
-static void DRNN_PUBLIC(keep)(float *ring, int size, int slot, const float *rows, int count, long row) {
-    const int first = DRNN_MIN(count, size - slot);
-    drnn_copy(ring + (long)slot * row, rows, (long)first * row);
-    drnn_copy(ring, rows + (long)first * row, (count - first) * row);
-}
-
-/* Rows of the first layer: of `count` steps from `from` on, or from `steps`; tokens where it looks them up itself. */
-static const int *DRNN_PUBLIC(take)(const float *weights, const DRNN_PUBLIC(sample) *x, int batch, int length,
-                                    const int *steps, int from, int count, float *rows) {
-    (void)weights;
-    for (int i = 0; i < count; i++) {
-        const long t = (steps ? steps[i] : from + i);
-        for (int b = 0; b < batch; b++) {
-            const long to = (long)i * batch + b, at = (long)b * length + t;
-#if DRNN_INPUT == DRNN_CONTINUOUS
-            drnn_copy(rows + to * DRNN_FEATURES, x + at * DRNN_FEATURES, DRNN_FEATURES);
-#elif DRNN_INPUT == DRNN_ONE_HOT
-            drnn_copy(rows + to, x + at, 1);
-#else
-            drnn_copy(rows + to * DRNN_FEATURES, weights + DRNN_TABLE + (long)x[at] * DRNN_FEATURES,
-                   DRNN_FEATURES);
-#endif
-        }
-    }
-    return DRNN_INPUT == DRNN_ONE_HOT ? (const int *)(const void *)rows : 0;
-}
-
-/* Feed n steps, x[batch][n], with these weights. The last k of them have outputs, y[batch][k][DRNN_OUTPUTS]: all n with
- * head `sequence`, one with `last`, at most DRNN_LAST with `last_k`. */
-static void DRNN_PUBLIC(push_with)(const float *weights, void *stream, const DRNN_PUBLIC(sample) *x, int n, float *y,
-                                   void *scratch) {
-    struct DRNN_PUBLIC(stream) *const s = stream;
-    const int batch = s->batch, most = DRNN_MAX(1, DRNN_BLOCK / batch);
-    const int answers = DRNN_LAST ? DRNN_MIN(DRNN_LAST, n) : n, unanswered = n - answers;
-    const long rows = (long)DRNN_MAX(batch, DRNN_BLOCK);
-    float *in = scratch, *out = in + rows * DRNN_WIDEST, *const c = out + rows * DRNN_WIDEST;
-    float *const seen = c + rows * DRNN_WIDEST, *const work = seen + (long)batch * DRNN_WINDOW * DRNN_TOP;
-    for (int from = 0, m; from < n; from += m) {
-        m = DRNN_MIN(n - from, most);
-        float *ring = DRNN_PUBLIC(rings)(s);
-        const int *tokens = DRNN_PUBLIC(take)(weights, x, batch, n, 0, from, m, in);
-        for (int layer = 0, xs = DRNN_FEATURES; layer < DRNN_LAYERS; layer++) {
-            const int d = DRNN_PUBLIC(layers)[layer].dilation, hs = DRNN_PAD(DRNN_PUBLIC(layers)[layer].hidden);
-            const int at = s->at[layer], kept = DRNN_MIN(m, d), slot = (at + m - kept) % d;
-            const long row = (long)batch * hs, size = row * d, last = (long)(m - kept) * row;
-            float *const c_ring = DRNN_CELL == DRNN_LSTM ? ring + size : ring;
-            const struct drnn_past past[2] = {{ring + at * row, c_ring + at * row, (d - at) * batch, hs},
-                                              {ring, c_ring, at * batch, hs}};
-            DRNN_BEST(any_layer)(layer, weights, in, xs, tokens, m * batch, d * batch, past, out, c, work);
-            DRNN_PUBLIC(keep)(ring, d, slot, out + last, kept, row);
-            if (DRNN_CELL == DRNN_LSTM) DRNN_PUBLIC(keep)(c_ring, d, slot, c + last, kept, row);
-            s->at[layer] = (at + m) % d;
-            ring = c_ring + size;
-            float *const swap = in;
-            in = out, out = swap, xs = hs, tokens = 0;
-        }
-        const long row = (long)batch * DRNN_PAD(DRNN_TOP);
-        if (DRNN_WINDOW == 1) {
-            const int first = DRNN_MAX(0, unanswered - from);
-            if (first < m) {
-                DRNN_BEST(head)(weights, in + first * row, DRNN_PAD(DRNN_TOP), (m - first) * batch, batch, y, answers,
-                                from + first - unanswered, work);
-            }
-            continue;
-        }
-        for (int t = 0; t < m; t++) {
-            int *const at = s->at + DRNN_LAYERS;
-            drnn_copy(ring + *at * row, in + t * row, row);
-            *at = (*at + 1) % DRNN_WINDOW;
-            if (from + t < unanswered) continue;
-            for (int b = 0; b < batch; b++)
-                for (int j = 0; j < DRNN_WINDOW; j++)
-                    drnn_copy(seen + ((long)b * DRNN_WINDOW + j) * DRNN_TOP,
-                           ring + (*at + j) % DRNN_WINDOW * row + (long)b * DRNN_PAD(DRNN_TOP),
-                           DRNN_TOP);
-            DRNN_BEST(head)(weights, seen, DRNN_WINDOW * DRNN_TOP, batch, batch, y, answers, from + t - unanswered, work);
-        }
-    }
-}
-
-/* Sequences that `run` takes through all layers together. */
-static int DRNN_PUBLIC(run_batch)(int batch, int length) {
-    return DRNN_MIN(batch, DRNN_MAX(4, (int)((1L << 16) / ((long)length * DRNN_WIDEST))));
-}
-
-/* Bytes of scratch memory of `run`. */
-size_t DRNN_PUBLIC(run_size)(int batch, int length) {
-    if (!DRNN_LAST) return DRNN_PUBLIC(stream_size)(batch) + DRNN_PUBLIC(push_size)(batch);
-    const long rows = (long)DRNN_PUBLIC(run_batch)(batch, length) * length;
-    return sizeof(float) * (size_t)(rows * 3 * DRNN_WIDEST + (long)batch * DRNN_LAST * DRNN_WINDOW * DRNN_TOP +
-                                    DRNN_WORK_SIZE + DRNN_WIDEST) +
-           sizeof(int) * (size_t)length * (DRNN_LAYERS + 2);
-}
-
-/* Whole sequences x[batch][length] from the zero state. Only the steps that reach an output are computed. */
-static void DRNN_PUBLIC(run_with)(const float *weights, const DRNN_PUBLIC(sample) *x, int batch, int length, float *y,
-                                  void *scratch) {
-    if (!DRNN_LAST) {
-        DRNN_PUBLIC(start)(scratch, batch);
-        DRNN_PUBLIC(push_with)(weights, scratch, x, length, y, (char *)scratch + DRNN_PUBLIC(stream_size)(batch));
-        return;
-    }
-    /* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer
-     * are all that have one of `lag` remainders, the step d before stands `lag` places before. */
-    int *steps[DRNN_LAYERS + 1], count[DRNN_LAYERS + 1], lag[DRNN_LAYERS], *free = scratch;
-    const int answers = DRNN_MIN(DRNN_LAST, length), needed = DRNN_MIN(length, answers + DRNN_WINDOW - 1);
-    int *const used = free;
-    free += length;
-    steps[DRNN_LAYERS] = free, count[DRNN_LAYERS] = needed;
-    for (int i = 0; i < needed; i++) *free++ = length - needed + i;
-    for (int layer = DRNN_LAYERS - 1; layer >= 0; layer--) {
-        const int d = DRNN_PUBLIC(layers)[layer].dilation, most = DRNN_MIN(d, length);
-        int *const remainders = free;
-        memset(used, 0, (size_t)most * sizeof(int));
-        lag[layer] = count[layer] = 0;
-        for (int i = 0; i < count[layer + 1]; i++) used[steps[layer + 1][i] % d] = 1;
-        for (int i = 0; i < most; i++)
-            if (used[i]) remainders[lag[layer]++] = i;
-        for (int base = 0; base < length; base += most)
-            for (int i = 0; i < lag[layer] && base + remainders[i] < length; i++)
-                remainders[count[layer]++] = base + remainders[i];
-        steps[layer] = remainders, free += count[layer];
-    }
-    float *const zeros = (float *)(void *)((int *)scratch + (long)length * (DRNN_LAYERS + 2));
-    const int most = DRNN_PUBLIC(run_batch)(batch, length);
-    const long rows = (long)most * length;
-    float *in = zeros + DRNN_WIDEST, *out = in + rows * DRNN_WIDEST, *const c = out + rows * DRNN_WIDEST;
-    float *const seen = c + rows * DRNN_WIDEST, *const work = seen + (long)answers * DRNN_WINDOW * DRNN_TOP * batch;
-    memset(zeros, 0, DRNN_WIDEST * sizeof(float));
-    for (int from = 0, some; from < batch; from += some) {
-        some = DRNN_MIN(batch - from, most);
-        const int *tokens = DRNN_PUBLIC(take)(weights, x + (long)from * length * DRNN_SAMPLE, some, length, steps[0], 0,
-                                              count[0], in);
-        for (int layer = 0, xs = DRNN_FEATURES; layer < DRNN_LAYERS; layer++) {
-            const int hs = DRNN_PAD(DRNN_PUBLIC(layers)[layer].hidden);
-            const struct drnn_past past[2] = {{zeros, zeros, lag[layer] * some, 0}, {zeros, zeros, 0, 0}};
-            DRNN_BEST(any_layer)(layer, weights, in, xs, tokens, count[layer] * some, lag[layer] * some, past, out, c, work);
-            const int *const above = steps[layer + 1];
-            const long row = (long)some * hs;
-            for (int i = 0, j = 0; j < count[layer + 1]; i++)
-                if (steps[layer][i] == above[j]) drnn_copy(in + j++ * row, out + i * row, row);
-            xs = hs, tokens = 0;
-        }
-        for (int i = 0; i < answers * some; i++)
-            for (int j = 0; j < DRNN_WINDOW; j++) {
-                const int at = needed - answers - (DRNN_WINDOW - 1) + i / some + j; /* negative: before the start */
-                drnn_copy(seen + ((long)i * DRNN_WINDOW + j) * DRNN_TOP,
-                       at < 0 ? zeros : in + ((long)at * some + i % some) * DRNN_PAD(DRNN_TOP), DRNN_TOP);
-            }
-        DRNN_BEST(head)(weights, seen, DRNN_WINDOW * DRNN_TOP, answers * some, some,
-                        y + (long)from * answers * DRNN_OUTPUTS, answers, 0, work);
-    }
-}
+#undef DRNN_CHOICE
+#undef DRNN_GATES
+#undef DRNN_OF
+#undef DRNN_
+#undef DRNN_CELL
+#undef DRNN_KERNEL
 #endif

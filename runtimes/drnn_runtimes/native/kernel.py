@@ -1,9 +1,9 @@
-"""The compiled network of a process: `drnn.h` with weights, over NumPy arrays."""
+"""A network as `drnn.h` runs it: whole sequences and streams over NumPy arrays."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,32 +12,56 @@ from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import load_library
-from drnn_runtimes.native.network import pack_network, padded
+from drnn_runtimes.native.network import PackedNetwork, pack_network, padded
+from drnn_runtimes.streaming.buffers import TakesBlocks
 
 _SIZES = "stream_size", "push_size", "run_size"
 _ALIGNED = 64  # bytes of a cache line
 
 
+class _Layer(ctypes.Structure):
+    """`struct drnn_layer`."""
+
+    _fields_ = (
+        ("inputs", ctypes.c_int),
+        ("hidden", ctypes.c_int),
+        ("dilation", ctypes.c_int),
+        ("weights", ctypes.c_void_p),
+    )
+
+
+class _Network(ctypes.Structure):
+    """`struct drnn_network`."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("layers", "outputs", "features", "tokens", "last", "window", "widest")),
+        *((name, ctypes.c_void_p) for name in ("layer", "head", "table", "kernel")),
+    )
+
+
 class Kernel:
-    """A network, compiled.
+    """A network, with the compiled kernel of its cell.
 
     Args:
         spec: The network.
         weights: Name -> array, in torch's gate order.
 
     Raises:
-        RuntimeUnavailableError: It cannot be compiled here.
+        RuntimeUnavailableError: The kernel cannot be compiled here.
     """
 
     def __init__(self, spec: ModelSpec, weights: Weights) -> None:
         packed = pack_network(spec, weights)
         self.spec = spec
-        self.library = load_library(packed.header)
+        self.library = load_library(packed.cell)
         for name in _SIZES:
-            getattr(self.library, f"drnn_{name}").restype = ctypes.c_size_t
-        self.weights = aligned(packed.weights.nbytes).view(np.float32)
-        self.weights[:] = packed.weights
-        self.dtype = np.dtype(np.int32 if isinstance(spec.input, Tokens) else np.float32)
+            getattr(self.library, f"native_{name}").restype = ctypes.c_size_t
+        self._weights = aligned(packed.weights.nbytes).view(np.float32)
+        self._weights[:] = packed.weights
+        self._layers = _layers(packed, self._weights.ctypes.data)
+        self.network = ctypes.byref(self._network(packed))
+        self.every_step = ctypes.byref(self._network(packed, last=0))
+        self._dtype = np.dtype(np.int32 if isinstance(spec.input, Tokens) else np.float32)
 
     def run(self, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
         """Run whole sequences from the zero state; only what reaches an output is computed.
@@ -51,65 +75,125 @@ class Kernel:
         Raises:
             InputError: A token is beyond the vocabulary.
         """
-        batch, length = inputs.shape[:2]
-        x, y = self._samples(inputs), self._outputs(batch, length)
-        scratch = aligned(self.library.drnn_run_size(batch, length))
-        self.library.drnn_run(pointer(self.weights), pointer(x), batch, length, pointer(y), pointer(scratch))
+        x = self.samples(inputs)
+        y = np.empty((len(inputs), self.spec.head.output_steps(inputs.shape[1]), self.spec.head.outputs), np.float32)
+        self.bind(x, y)()
         return y
 
-    def stream(self, batch: int) -> KernelStream:
-        """A stream of `batch` sequences, at the zero state."""
-        return KernelStream(self, batch)
-
-    def _samples(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
-        spec = self.spec.input
-        if isinstance(spec, Tokens) and inputs.size and not 0 <= inputs.min() <= inputs.max() < spec.vocabulary:
-            raise InputError(f"tokens must be 0 to {spec.vocabulary - 1}")  # the kernel would read beyond its table
-        return np.ascontiguousarray(inputs, self.dtype)
-
-    def _outputs(self, batch: int, length: int) -> NDArray[np.float32]:
-        head = self.spec.head
-        return np.empty((batch, head.output_steps(length), head.outputs), np.float32)
-
-
-class KernelStream:
-    """The rings of a stream; see `Kernel.stream`."""
-
-    def __init__(self, kernel: Kernel, batch: int) -> None:
-        self._kernel, self._batch = kernel, batch
-        self._memory = aligned(kernel.library.drnn_stream_size(batch))
-        self._scratch = aligned(kernel.library.drnn_push_size(batch))
-        kernel.library.drnn_start(pointer(self._memory), batch)
-
-    def push(self, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Feed samples.
+    def bind(self, samples: NDArray[np.generic], outputs: NDArray[np.generic]) -> Callable[[], None]:
+        """Make a call of `run` that reads and writes the same arrays again and again.
 
         Args:
-            inputs: (B, n, C) float32 or tokens (B, n).
+            samples: What `samples` returned.
+            outputs: (B, k, outputs) float32, or without k where it is 1, contiguous.
+        """
+        batch, length = samples.shape[:2]
+        scratch = aligned(self.library.native_run_size(self.network, batch, length))
+        run, network, kept = self.library.native_run, self.network, (samples, outputs, scratch)
+        x, y, memory = map(pointer, kept)
+
+        def call(*_: object, kept: object = kept) -> None:
+            run(network, x, batch, length, y, memory)
+
+        return call
+
+    def samples(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The inputs as the kernel reads them, contiguous.
+
+        Raises:
+            InputError: A token is beyond the vocabulary: the kernel would read beyond its table.
+        """
+        spec = self.spec.input
+        if isinstance(spec, Tokens) and inputs.size and not 0 <= inputs.min() <= inputs.max() < spec.vocabulary:
+            raise InputError(f"tokens must be 0 to {spec.vocabulary - 1}")
+        return np.ascontiguousarray(inputs, self._dtype)
+
+    def _network(self, packed: PackedNetwork, **other: int) -> _Network:
+        kernel = ctypes.cast(self.library.native_kernel, ctypes.c_void_p).value
+        head, table = (self._weights.ctypes.data + 4 * start for start in (packed.head, packed.table))
+        return _Network(
+            **packed.sizes | other, layer=ctypes.addressof(self._layers), head=head, table=table, kernel=kernel
+        )
+
+
+class KernelStream(TakesBlocks):
+    """`batch` sequences of a network that are fed in step, from the zero state on. Its arrays stay where they are.
+
+    Args:
+        kernel: The network.
+        samples: (B, n, C) float32 or tokens (B, n) int64, of each run. Its values at the time of the run count.
+    """
+
+    def __init__(self, kernel: Kernel, samples: NDArray[np.generic]) -> None:
+        batch, length = samples.shape[:2]
+        head, library = kernel.spec.head, kernel.library
+        self._kernel, self._samples, self._batch = kernel, samples, batch
+        self._fed = kernel.samples(samples)
+        self._copied = self._fed is not samples
+        self.outputs = np.zeros((batch, head.output_steps(length), head.outputs), np.float32)
+        self._memory = aligned(library.native_stream_size(kernel.network, batch))
+        self._scratch = aligned(library.native_push_size(kernel.network, batch))
+        self._push, stream = library.native_push, pointer(self._memory)
+        self._arguments = (
+            kernel.network,
+            stream,
+            pointer(self._fed),
+            length,
+            pointer(self.outputs),
+            pointer(self._scratch),
+        )
+        library.native_start(kernel.network, stream, batch)
+
+    def run(self) -> NDArray[np.float32]:
+        """Feed the samples.
 
         Returns:
-            (B, k, outputs) of the last k steps, which the head answers.
+            (B, k, outputs) of the last k steps, which the head answers; the next run overwrites it.
 
         Raises:
             InputError: A token is beyond the vocabulary.
         """
-        kernel, length = self._kernel, inputs.shape[1]
-        x, y = kernel._samples(inputs), kernel._outputs(self._batch, length)
-        kernel.library.drnn_push(
-            pointer(kernel.weights), pointer(self._memory), pointer(x), length, pointer(y), pointer(self._scratch)
-        )
-        return y
+        if self._copied:
+            self._fed[...] = self._kernel.samples(self._samples)
+        self._push(*self._arguments)
+        return self.outputs
 
-    def lines(self) -> dict[str, NDArray[np.float32]]:
+    def run_block(self, samples: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Feed samples of which every step is answered; see `TakesBlocks`.
+
+        Raises:
+            InputError: A token is beyond the vocabulary.
+        """
+        if samples.shape[1] == 1 == self._samples.shape[1]:
+            self._samples[...] = samples
+            return self.run().copy()
+        kernel, fed = self._kernel, self._kernel.samples(samples)
+        outputs = np.empty((self._batch, samples.shape[1], kernel.spec.head.outputs), np.float32)
+        self._push(
+            kernel.every_step,
+            pointer(self._memory),
+            pointer(fed),
+            samples.shape[1],
+            pointer(outputs),
+            pointer(self._scratch),
+        )
+        return outputs
+
+    def lines(self) -> dict[str, NDArray[np.generic]]:
         """Copies of the delay lines, by the names of `ModelSpec.state_shapes`, (B, d, H) oldest first."""
-        shapes, lines = self._kernel.spec.state_shapes(self._batch), {}
+        shapes = self._kernel.spec.state_shapes(self._batch)
+        lines: dict[str, NDArray[np.generic]] = {}
         for (name, (_, kept, hidden)), (ring, oldest) in zip(shapes.items(), self._rings(), strict=True):
             lines[name] = np.roll(ring, -oldest, axis=0)[len(ring) - kept :, :, :hidden].swapaxes(0, 1).copy()
         return lines
 
+    def started(self) -> NDArray[np.bool_]:
+        """True for every sequence (B,): no output comes late."""
+        return np.ones(self._batch, bool)
+
     def set_lines(self, lines: Mapping[str, NDArray[np.generic]]) -> None:
         """Replace the delay lines with what `lines` gives."""
-        self._kernel.library.drnn_start(pointer(self._memory), self._batch)
+        self._kernel.library.native_start(self._kernel.network, pointer(self._memory), self._batch)
         names = self._kernel.spec.state_shapes(self._batch)
         for name, (ring, _) in zip(names, self._rings(), strict=True):
             line = lines[name]
@@ -118,11 +202,11 @@ class KernelStream:
     def _rings(self) -> list[tuple[NDArray[np.float32], int]]:
         """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot of its oldest step."""
         spec = self._kernel.spec
-        numbers = self._memory[: 4 * (spec.layers + 2)].view(np.int32)
-        values = self._memory[-(-numbers.nbytes // 32) * 32 :].view(np.float32)
+        places = self._memory[: 4 * (spec.layers + 2)].view(np.int32)
+        values = self._memory[4 * padded(spec.layers + 2) :].view(np.float32)
         rings, start = [], 0
         for name, (_, kept, hidden) in spec.state_shapes(self._batch).items():
-            slots, oldest = (kept + 1, numbers[-1]) if name == "fusion" else (kept, numbers[1 + int(name[1:-2])])
+            slots, oldest = (kept + 1, places[1]) if name == "fusion" else (kept, places[2 + int(name[1:-2])])
             shape = slots, self._batch, padded(hidden)
             size = int(np.prod(shape))
             rings.append((values[start : start + size].reshape(shape), int(oldest)))
@@ -140,3 +224,8 @@ def aligned(size: int) -> NDArray[np.uint8]:
 def pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     """The address of an array's values."""
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def _layers(packed: PackedNetwork, weights: int) -> ctypes.Array[_Layer]:
+    layers = [_Layer(at.inputs, at.hidden, at.dilation, weights + 4 * at.weights) for at in packed.layers]
+    return (_Layer * len(layers))(*layers)

@@ -1,4 +1,4 @@
-"""What `drnn.h` needs to know of a network: its sizes as C, and its weights in the order of reading."""
+"""What `drnn.h` needs to know of a network: its sizes, and its weights in the order of reading."""
 
 from __future__ import annotations
 
@@ -15,36 +15,72 @@ _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
 
 
 @dataclasses.dataclass(frozen=True)
-class PackedNetwork:
-    """A network for `drnn.h`.
+class PackedLayer:
+    """A `struct drnn_layer`.
 
     Attributes:
-        header: `network.h` without weights: macros and the table of layers.
+        inputs: Values of a row of what it reads.
+        hidden: Its units.
+        dilation: Steps between h and the h that it is computed from.
+        weights: Where its weights begin in `PackedNetwork.weights`.
+    """
+
+    inputs: int
+    hidden: int
+    dilation: int
+    weights: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedNetwork:
+    """A `struct drnn_network`.
+
+    Attributes:
+        cell: The name of its cell in `drnn.h`.
+        sizes: Field -> number, for the fields that are numbers.
+        layers: Its layers, the first one first.
+        head: Where the weights of the head begin in `weights`.
+        table: Where the embedding table begins.
         weights: (n,) float32, all weights: of each layer what reads its input, biases, what reads its past; then those
             of the head and the embedding table.
     """
 
-    header: str
+    cell: str
+    sizes: dict[str, int]
+    layers: tuple[PackedLayer, ...]
+    head: int
+    table: int
     weights: NDArray[np.float32]
 
 
-def pack_network(spec: ModelSpec, weights: Weights, name: str = "network") -> PackedNetwork:
-    """Write a network for `drnn.h`.
+def pack_network(spec: ModelSpec, weights: Weights) -> PackedNetwork:
+    """Describe a network as `drnn.h` does.
 
     Args:
         spec: The network.
         weights: Name -> array, in torch's gate order.
-        name: What its C functions begin with, a C identifier.
     """
-    layers = [_layer(spec, weights, layer) for layer in range(spec.layers)]
+    blocks = [_layer(spec, weights, layer) for layer in range(spec.layers)]
     head = _in_blocks(weights["head.weight"], 1), _in_blocks(weights["head.bias"][:, None], 1)
     table = weights.get("embedding.weight", np.zeros(0, np.float32)).reshape(-1)
-    sizes = [layer.size for layer in layers]
-    starts = np.cumsum([0, *sizes, sum(part.size for part in head)])
+    starts = [
+        int(start) for start in np.cumsum([0, *(block.size for block in blocks), sum(part.size for part in head)])
+    ]
     return PackedNetwork(
-        _header(spec, name, [int(start) for start in starts]),
-        np.concatenate([*layers, *head, table]).astype(np.float32),
+        cell_name(spec),
+        _sizes(spec),
+        tuple(map(PackedLayer, spec.layer_inputs(), spec.hidden, spec.dilations, starts)),
+        starts[spec.layers],
+        starts[spec.layers + 1],
+        np.concatenate([*blocks, *head, table]).astype(np.float32),
     )
+
+
+def cell_name(spec: ModelSpec) -> str:
+    """The name of a network's cell in `drnn.h`."""
+    if spec.cell == "rnn":
+        return f"DRNN_{spec.activation.upper()}"
+    return f"DRNN_GRU_RESET_{spec.reset.upper()}" if spec.cell == "gru" else "DRNN_LSTM"
 
 
 def padded(hidden: int) -> int:
@@ -75,44 +111,15 @@ def _in_blocks(matrix: NDArray[np.float32], gates: int) -> NDArray[np.float32]:
     return rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(1, 3, 0, 2).reshape(-1)
 
 
-def _header(spec: ModelSpec, name: str, starts: list[int]) -> str:
-    shapes = sorted(set(zip(spec.layer_inputs(), spec.hidden, strict=True)))
-    tokens = isinstance(spec.input, Tokens)
+def _sizes(spec: ModelSpec) -> dict[str, int]:
     one_hot = isinstance(spec.input, Tokens) and spec.input.embedding is None
     features = 1 if one_hot else spec.input.width
-    window = spec.window * padded(spec.hidden[-1]) if spec.window > 1 else 0
-    lines = sum(d * padded(h) for d, h in zip(spec.dilations, spec.hidden, strict=True)) * len(spec.cell_states)
-    macros = {
-        "NAME": name,
-        "CELL": _cell(spec),
-        "INPUT": "DRNN_ONE_HOT" if one_hot else "DRNN_EMBEDDING" if tokens else "DRNN_CONTINUOUS",
-        "FEATURES": features,
-        "SAMPLE": 1 if tokens else features,
-        "VOCABULARY": spec.input.vocabulary if isinstance(spec.input, Tokens) else 0,
-        "LAYERS": spec.layers,
-        "OUTPUTS": spec.head.outputs,
-        "LAST": 0 if spec.head.kind == "sequence" else spec.head.steps,
-        "WINDOW": spec.window,
-        "TOP": spec.hidden[-1],
-        "WIDEST": max(features, *map(padded, spec.hidden)),
-        "STATE": lines + window,
-        "HEAD_WEIGHTS": starts[spec.layers],
-        "TABLE": starts[spec.layers + 1],
-        "SHAPES(X)": " ".join(f"X({n}, {inputs}, {hidden})" for n, (inputs, hidden) in enumerate(shapes)),
+    return {
+        "layers": spec.layers,
+        "outputs": spec.head.outputs,
+        "features": features,
+        "tokens": 0 if not isinstance(spec.input, Tokens) else 1 if one_hot else 2,
+        "last": 0 if spec.head.kind == "sequence" else spec.head.steps,
+        "window": spec.window,
+        "widest": max(features, *map(padded, spec.hidden)),
     }
-    layers = zip(spec.layer_inputs(), spec.hidden, spec.dilations, starts, strict=False)
-    table = ", ".join(f"{{{shapes.index((i, h))}, {h}, {d}, {start}}}" for i, h, d, start in layers)
-    return "\n".join(
-        [
-            *(f"#define DRNN_{macro} {value}" for macro, value in macros.items()),
-            f"static const struct {{ int shape, hidden, dilation; long weights; }} {name}_layers[] = {{{table}}};",
-            '#include "drnn.h"',
-            "",
-        ]
-    )
-
-
-def _cell(spec: ModelSpec) -> str:
-    if spec.cell == "rnn":
-        return f"DRNN_{spec.activation.upper()}"
-    return f"DRNN_GRU_RESET_{spec.reset.upper()}" if spec.cell == "gru" else "DRNN_LSTM"

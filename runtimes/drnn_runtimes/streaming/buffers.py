@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,63 @@ from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.streaming.delay_lines import line_name, zero_states
 
 _STARTED = "state_started"  # of emission skewed, see `drnn_export.emitter.skew`
+
+
+class DelayLines(Protocol):
+    """The delay lines of a stream, and the way to compute its next chunk."""
+
+    def run(self) -> NDArray[np.generic]:
+        """Compute one chunk of the samples; the output is overwritten by the next."""
+
+    def lines(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of the delay lines (B, d, H), oldest first."""
+
+    def started(self) -> NDArray[np.bool_]:
+        """Whether the first step of each sequence has come through to the output, (B,)."""
+
+    def set_lines(self, lines: Arrays) -> None:
+        """Replace them."""
+
+
+class TakesBlocks(ABC):
+    """Delay lines of chunks of one step that can be run through many steps together."""
+
+    @abstractmethod
+    def run_block(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Compute steps.
+
+        Args:
+            samples: (B, k, ...), of the type of the graph's input, k >= 0.
+
+        Returns:
+            (B, k, outputs), an array of its own.
+        """
+
+
+@runtime_checkable
+class KeepsLines(Protocol):
+    """A session that keeps the delay lines of its streams itself."""
+
+    def stream(self, samples: NDArray[Any]) -> DelayLines:
+        """Start at the zero state.
+
+        Args:
+            samples: (B, n, ...), of each chunk. Its values at the time of `DelayLines.run` count.
+        """
+
+
+def delay_lines(session: Session, spec: ModelSpec, graph: GraphInfo, samples: NDArray[Any]) -> DelayLines:
+    """Where a stream keeps its delay lines.
+
+    Args:
+        session: The loaded graph.
+        spec: Its network.
+        graph: A graph with state.
+        samples: (B, n, ...), of each chunk. Its values at the time of `DelayLines.run` count.
+    """
+    if isinstance(session, KeepsLines):
+        return session.stream(samples)
+    return (Rings if graph.ring else Lines)(session, spec, graph, samples)
 
 
 class Lines:

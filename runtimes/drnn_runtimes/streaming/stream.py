@@ -20,9 +20,11 @@ from drnn_core.types import PRECISIONS
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.session import Session, beyond_range
-from drnn_runtimes.streaming.buffers import Lines, Rings
+from drnn_runtimes.streaming.buffers import TakesBlocks, delay_lines
 from drnn_runtimes.streaming.state import StreamState
 
+_FEW = 16  # samples that Python checks faster than NumPy
+_CHECKED = 256  # steps that are checked together where a chunk is one
 _BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
 
 
@@ -54,13 +56,16 @@ class Stream:
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
-        self._sizes = np.zeros_like(self._input)
-        self._range = np.float32(graph.range)
+        checked = _CHECKED if graph.steps == 1 else graph.steps
+        self._sizes = np.zeros((batch, checked, *sample.shape[2:]), sample.dtype)
+        self._range = float(np.float32(graph.range))
+        self._vocabulary = bundle.spec.input.vocabulary if isinstance(bundle.spec.input, Tokens) else 0
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
         self._closed = False
-        self._memory = (Rings if graph.ring else Lines)(session, bundle.spec, graph, self._input)
+        self._memory = delay_lines(session, bundle.spec, graph, self._input)
+        self._blocks = self._memory if graph.steps == 1 and isinstance(self._memory, TakesBlocks) else None
 
     @property
     def steps(self) -> int:
@@ -196,6 +201,9 @@ class Stream:
         return _Exclusive(self._in_use)
 
     def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        if self._blocks is not None:
+            self._steps += samples.shape[1]
+            return self._blocks.run_block(samples)
         done, outputs = 0, []
         while done < samples.shape[1]:
             taken = min(self._graph.steps - self._waiting, samples.shape[1] - done)
@@ -244,7 +252,7 @@ class Stream:
 
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input
-        if not (
+        if not (samples.shape == wanted.shape and samples.dtype == wanted.dtype) and not (
             samples.dtype == wanted.dtype
             and samples.ndim == wanted.ndim
             and samples.shape[0] == wanted.shape[0]
@@ -254,9 +262,9 @@ class Stream:
             raise InputError(f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}")
         if rate is not None and self._rate is not None and rate != self._rate:
             raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")
-        if isinstance(self._spec.input, Tokens):
-            if samples.size and not 0 <= samples.min() <= samples.max() < self._spec.input.vocabulary:
-                raise InputError(f"tokens must be 0 to {self._spec.input.vocabulary - 1}")
+        if self._vocabulary:
+            if samples.size and not 0 <= samples.min() <= samples.max() < self._vocabulary:
+                raise InputError(f"tokens must be 0 to {self._vocabulary - 1}")
         elif not self._within_range(samples):
             if not np.isfinite(samples).all():
                 raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
@@ -264,6 +272,8 @@ class Stream:
 
     def _within_range(self, samples: NDArray[np.generic]) -> bool:
         """Whether all are numbers that the graph takes: one pass also finds NaN, which is not below anything."""
+        if samples.size <= _FEW:
+            return all(-self._range <= value <= self._range for value in samples.ravel().tolist())
         steps, count = self._sizes.shape[1], samples.shape[1]
         for start in range(0, count, steps):
             sizes = self._sizes[:, : min(steps, count - start)]

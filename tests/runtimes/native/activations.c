@@ -1,21 +1,23 @@
 /* The activations of drnn.h over every STRIDE-th float32: errors in units in the last place, of float64's results. */
-#include "network.h"
+#define DRNN_CELL DRNN_TANH
+#define DRNN_KERNEL kernel
+#include "drnn.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { LANES = sizeof(network_vector_plain) / sizeof(float) };
+enum { LANES = sizeof(kernel_plain_vector) / sizeof(float) };
 
 static void tanh_of(const float *x, float *y) {
-    network_vector_plain v = network_load_plain(x), d, below;
-    network_tanhs_plain(1, &v, &d, &below);
-    network_store_plain(y, d / below);
+    kernel_plain_vector v = kernel_plain_load(x), d, below;
+    kernel_plain_tanhs(1, &v, &d, &below);
+    kernel_plain_store(y, d / below);
 }
 
 static void sigmoid_of(const float *x, float *y) {
-    network_vector_plain v = network_load_plain(x), below;
-    network_gates_plain(1, &v, &below);
-    network_store_plain(y, 1.0f / below);
+    kernel_plain_vector v = kernel_plain_load(x), below;
+    kernel_plain_gates(1, &v, &below);
+    kernel_plain_store(y, 1.0f / below);
 }
 
 static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }

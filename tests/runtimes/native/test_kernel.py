@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
-from drnn_models.cells import Cell
 from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
-from drnn_runtimes.native.kernel import Kernel, aligned, pointer
-from drnn_runtimes.native.network import pack_network
+from drnn_runtimes.native.kernel import Kernel, KernelStream, aligned, pointer
+from drnn_runtimes.native.network import cell_name
 from drnn_runtimes.reference.loop import run_reference
 from tests.networks import Case, random_inputs, random_weights, specs
 from tests.nightly import NIGHTLY
@@ -48,14 +47,16 @@ def check(spec: ModelSpec, number: int) -> None:
         case = Case(spec, random_weights(spec, number), random_inputs(spec, batch, length, number))
         case.assert_within_noise(shaped(case, kernel.run(case.inputs)))
         every = dataclasses.replace(case, spec=dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)))
-        reference, limit, stream, start = every.reference(), every.limit(), kernel.stream(batch), 0
+        reference, limit, lines, start = every.reference(), every.limit(), {}, 0
         while start < length:
             steps = min(int(random.choice([1, 1, 2, 3, 7, 50])), length - start)
-            outputs, end = stream.push(case.inputs[:, start : start + steps]), start + steps
+            stream = KernelStream(kernel, case.inputs[:, start : start + steps])
+            if lines:
+                stream.set_lines(lines)
+            outputs, end = stream.run(), start + steps
             answered = slice(end - spec.head.output_steps(steps), end)
             assert np.all(np.abs(outputs - reference.outputs[:, answered]) <= limit[answered])
-            lines, stream, start = stream.lines(), kernel.stream(batch), end
-            stream.set_lines(lines)
+            lines, start = stream.lines(), end
         for name, line in run_reference(spec, case.weights, case.inputs).state.items():
             np.testing.assert_allclose(lines[name], line, atol=1e-3)
 
@@ -75,13 +76,14 @@ def test_random_networks_are_the_reference(spec: ModelSpec, number: int) -> None
 def test_only_what_reaches_the_output_is_computed() -> None:
     """The plan of a run lies in its scratch memory: the steps of every layer, one after another."""
     kernel, length = Kernel(MNIST, random_weights(MNIST, 0)), 784
-    scratch = aligned(kernel.library.drnn_run_size(1, length))
-    scratch[:] = 0xFF
+    scratch = aligned(kernel.library.native_run_size(kernel.network, 1, length))
     x, y = np.zeros((1, length, 1), np.float32), np.zeros((1, 1, 10), np.float32)
-    kernel.library.drnn_run(pointer(kernel.weights), pointer(x), 1, length, pointer(y), pointer(scratch))
-    plan = scratch[: 4 * length * (MNIST.layers + 2)].view(np.int32)[length:]
-    computed = sum(layer.steps for layer in plan_cone(MNIST, length).layers)
-    assert int(np.count_nonzero(plan != -1)) == computed + 1 == 1569
+    kernel.library.native_run(kernel.network, pointer(x), 1, length, pointer(y), pointer(scratch))
+    ints, counts = scratch.view(np.int32), [layer.steps for layer in plan_cone(MNIST, length).layers]
+    plan = ints[
+        -(length + 3) * (MNIST.layers + 2) :
+    ]  # of each layer: steps, where they begin, rows that are independent
+    assert plan[: 3 * MNIST.layers : 3].tolist() == counts and sum(counts) == 1568
 
 
 def test_tokens_beyond_the_vocabulary_are_refused() -> None:
@@ -90,20 +92,32 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
         with pytest.raises(InputError, match="tokens must be 0 to 5"):
             kernel.run(np.full((1, 3), token))
         with pytest.raises(InputError, match="tokens must be 0 to 5"):
-            kernel.stream(1).push(np.full((1, 3), token))
+            KernelStream(kernel, np.full((1, 3), token))
 
 
 @pytest.mark.parametrize("compiler_name", ["gcc", "clang"] if NIGHTLY else ["gcc"])  # clang takes minutes
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: Cell, tmp_path: Path) -> None:
-    command = written(tmp_path, ModelSpec(cell, (9, 5), (2, 1), Tokens(4), Head("sequence", 3)), compiler_name)
-    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror", "-c", "-o", "library.o"]
+@pytest.mark.parametrize("cell", sorted({cell_name(spec) for spec in BY_DAY}))
+def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, tmp_path: Path) -> None:
+    command = written(tmp_path, compiler_name)
+    flags = [
+        "-std=c11",
+        "-O1",
+        f"-DDRNN_CELL={cell}",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-pedantic",
+        "-Werror",
+        "-c",
+        "-o",
+        "library.o",
+    ]
     done = subprocess.run([*command, *flags, "library.c"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
 
 
 def test_activations_are_within_four_units_in_the_last_place(tmp_path: Path) -> None:
-    command = written(tmp_path, BY_DAY[0], "")
+    command = written(tmp_path, "")
     source, stride = Path(__file__).with_name("activations.c"), 1 if NIGHTLY else 1009
     subprocess.run(
         [*command, "-std=gnu11", "-O2", "-w", f"-DSTRIDE={stride}", "-I.", "-o", "activations", str(source), "-lm"],
@@ -116,13 +130,11 @@ def test_activations_are_within_four_units_in_the_last_place(tmp_path: Path) -> 
     assert tiny_tanh <= 1.01 * 2.0**-126 and tiny <= 1.01 * np.exp(-60.0)
 
 
-def written(folder: Path, spec: ModelSpec, name: str) -> list[str]:
-    """The command of a compiler, with a network and the kernel's sources in a folder."""
+def written(folder: Path, name: str) -> list[str]:
+    """The command of a compiler, with the kernel's sources in a folder."""
     if name and not shutil.which(name):
         pytest.skip(f"{name} is not installed")
     for file in ("drnn.h", "library.c"):
         text = (resources.files("drnn_runtimes.native") / file).read_text(encoding="utf-8")
         (folder / file).write_text(text, encoding="utf-8")
-    header = pack_network(spec, random_weights(spec, 0)).header
-    (folder / "network.h").write_text(header, encoding="utf-8")
     return [name] if name else compiler()

@@ -30,7 +30,8 @@ from tests.networks import Case, cases, make_case
 from tests.nightly import NIGHTLY
 
 SPEC = ModelSpec("lstm", (4, 5), (3, 4), Continuous(2), Head("sequence", 3))
-RUNTIMES = ("reference", "torch", "onnxruntime-cpu")
+pytestmark = pytest.mark.optional_runtimes("native")
+RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "native")
 cuts = st.lists(st.integers(0, 15), min_size=1, max_size=8).filter(any)
 
 

@@ -1,0 +1,187 @@
+"""What was measured, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from drnn_deploy.bench.gauges import PRODUCT_OPERATIONS
+from drnn_deploy.bench.settings import Setting
+from drnn_deploy.bench.statistics import Timing
+from drnn_deploy.bench.work import Work
+
+Status = Literal["ok", "wrong", "refused", "too slow", "failed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One contender on one setting.
+
+    Attributes:
+        contender: Its name.
+        graph: How the graph was written, of a contender that runs its file; else "".
+        status: `ok`: timed. `wrong`: its outputs are not float64's. `refused`: it does not take the network. `too
+            slow`: it takes longer than the limit. `failed`: its process ended.
+        reason: Why it is not ok.
+        time: The times of a run.
+        in_noise: The largest error in units of float32's noise; up to 8 pass.
+        delay: Steps that its outputs come late.
+        ready_seconds: From nothing to the first output: imports, compilation, loading.
+        load_seconds: Loading once more in the same process; None where getting ready took over ten seconds.
+        file_bytes: What is deployed: graph or weights, and what was compiled of them.
+        memory_bytes: The most memory that its process has used.
+        own_bytes: The same without what the process had before the contender.
+    """
+
+    contender: str
+    graph: str
+    status: Status
+    reason: str = ""
+    time: Timing | None = None
+    in_noise: float | None = None
+    delay: int = 0
+    ready_seconds: float | None = None
+    load_seconds: float | None = None
+    file_bytes: int | None = None
+    memory_bytes: int | None = None
+    own_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in tables: the contender and how the graph was written."""
+        return f"{self.contender} {self.graph}".rstrip()
+
+
+@dataclasses.dataclass(frozen=True)
+class Gauges:
+    """What was measured of the machine, in turn with the contenders.
+
+    Attributes:
+        idle: Of a loop that does nothing.
+        product: Of a product of matrices.
+        again: Of the first contender in another process: how far it is from the first is the noise of the comparison.
+    """
+
+    idle: Timing
+    product: Timing
+    again: Timing | None
+
+    @property
+    def peak(self) -> float:
+        """Operations a second of the product of matrices."""
+        return PRODUCT_OPERATIONS / self.product.quartile1 * 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """All contenders on one setting.
+
+    Attributes:
+        setting: What was run.
+        work: What one run has to do.
+        measured: Each contender.
+        gauges: The machine; None where no contender was timed.
+    """
+
+    setting: Setting
+    work: Work
+    measured: tuple[Measured, ...]
+    gauges: Gauges | None
+
+    @property
+    def limit(self) -> float | None:
+        """Microseconds of a run if its arithmetic alone went as fast as a product of matrices."""
+        return None if self.gauges is None else self.work.operations / self.gauges.peak * 1e6
+
+    @property
+    def noise(self) -> float | None:
+        """By which share two measurements of one contender differ."""
+        first = next((entry.time for entry in self.measured if entry.time), None)
+        if self.gauges is None or self.gauges.again is None or first is None:
+            return None
+        return abs(self.gauges.again.median / first.median - 1)
+
+    def figures(self, entry: Measured) -> dict[str, float]:
+        """What follows from a contender's time.
+
+        Args:
+            entry: Of this row, with a time.
+
+        Returns:
+            Microseconds of a time step of the whole batch, time steps a second of all sequences, operations a second,
+            their share of the machine's peak, and nanoseconds of each cell in the chain.
+        """
+        assert entry.time is not None
+        median = entry.time.median
+        rate = self.work.operations / median * 1e6
+        return {
+            "microseconds_per_step": median / self.setting.steps,
+            "steps_per_second": self.setting.batch * self.setting.steps / median * 1e6,
+            "operations_per_second": rate,
+            "share_of_peak": rate / self.gauges.peak if self.gauges else 0.0,
+            "nanoseconds_per_chained_cell": median / self.work.chain * 1e3,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        entries = []
+        for entry in self.measured:
+            shown = dataclasses.asdict(entry)
+            entries.append(shown | {"figures": self.figures(entry) if entry.time else None})
+        return {
+            "setting": dataclasses.asdict(self.setting),
+            "work": dataclasses.asdict(self.work),
+            "limit_microseconds": self.limit,
+            "peak_operations_per_second": self.gauges.peak if self.gauges else None,
+            "noise": self.noise,
+            "gauges": dataclasses.asdict(self.gauges) if self.gauges else None,
+            "contenders": entries,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Absent:
+    """A contender that cannot run here."""
+
+    contender: str
+    reason: str
+    fix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchReport:
+    """All rows of a network.
+
+    Attributes:
+        network: Its cell and sizes.
+        threads: Threads of each contender.
+        rows: The rows.
+        absent: Who cannot run here.
+    """
+
+    network: str
+    threads: int
+    rows: tuple[Row, ...]
+    absent: tuple[Absent, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 1 a contender computed something else, 3 none was timed."""
+        every = [entry for row in self.rows for entry in row.measured]
+        if any(entry.status == "wrong" for entry in every):
+            return 1
+        return 0 if any(entry.time for entry in every) else 3
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; see bench.schema.json."""
+        from drnn_deploy.bench.machine import machine
+
+        return {
+            "passed": self.exit_code == 0,
+            "exit_code": self.exit_code,
+            "machine": machine(),
+            "network": self.network,
+            "threads": self.threads,
+            "rows": [row.to_json() for row in self.rows],
+            "absent": [dataclasses.asdict(entry) for entry in self.absent],
+        }

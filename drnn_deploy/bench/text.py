@@ -1,0 +1,41 @@
+"""Measurements in words."""
+
+from __future__ import annotations
+
+from drnn_deploy.bench.results import Row
+
+
+def figure(value: float | None, unit: float = 1.0) -> str:
+    """Three significant digits, in full; "-" for None.
+
+    Args:
+        value: A number from 0 up.
+        unit: What it is divided by.
+    """
+    if value is None:
+        return "-"
+    scaled = float(f"{value / unit:.3g}")
+    return f"{scaled:,.0f}" if scaled >= 100 else f"{scaled:.3g}"
+
+
+def describe(row: Row) -> list[str]:
+    """Lines on what a run has to do, and on how quiet the machine was."""
+    work = row.work
+    lines = [
+        f"limit   {work.operations:,} operations, {work.bytes:,} bytes; {work.cells:,} cells a sequence, of which "
+        f"{work.chain:,} wait for each other ({work.layer_chain:,} layer by layer)"
+    ]
+    if row.limit is None or row.gauges is None:
+        return lines
+    near = [(entry.time.median / row.limit, entry.name) for entry in row.measured if entry.time]
+    ratio, nearest = min(near)
+    lines.append(
+        f"limit   as fast as a product of matrices that takes {figure(row.limit)} us; {nearest} takes {figure(ratio)} x"
+    )
+    idle = row.gauges.idle
+    again = "" if row.noise is None else f"the first contender twice: {row.noise:.1%} apart; "
+    lines.append(
+        f"noise   {again}an idle loop's quartiles {idle.quartile1 / idle.median:.3f} to "
+        f"{idle.quartile3 / idle.median:.3f} of its median, p99 {idle.p99 / idle.median:.2f}"
+    )
+    return lines

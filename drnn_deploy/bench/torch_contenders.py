@@ -1,0 +1,157 @@
+"""PyTorch's own ways to run the module: eager without pruning, compiled, and exported by torch itself.
+
+The runtime `torch` is the module as it ships, pruned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drnn_core.types import Availability
+from drnn_deploy.bench.contender import Array, Call
+from drnn_runtimes.bundle import Bundle, GraphInfo
+
+if TYPE_CHECKING:
+    from drnn_models.dilated_rnn import DilatedRNN
+
+_FIX = "pip install 'drnn-deploy[train]'"
+
+
+class TorchEager:
+    """The module as other code would write it: every step of every layer; a stream is `DilatedRNN.advance`."""
+
+    name = "torch-eager"
+    reads_graph = False
+
+    def availability(self) -> Availability:
+        """See `Contender.availability`."""
+        return _torch()
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """See `Contender.unsupported`."""
+        return _float32_in_time(graph)
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
+        """See `Contender.load`."""
+        import torch
+
+        model = _module(bundle, threads)
+        with torch.inference_mode():
+            if graph.states:
+                yield _stream(model.advance, model, batch)
+            else:
+                yield _whole(lambda inputs: model(inputs, prune=False))
+
+
+class TorchCompile:
+    """`torch.compile` of the module, pruned."""
+
+    name = "torch-compile"
+    reads_graph = False
+
+    def availability(self) -> Availability:
+        """See `Contender.availability`."""
+        return _torch()
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """See `Contender.unsupported`."""
+        return _float32_in_time(graph)
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
+        """See `Contender.load`."""
+        import torch
+
+        model = _module(bundle, threads)
+        with torch.no_grad(), warnings.catch_warnings():  # inference_mode breaks guards of torch 2.13
+            warnings.simplefilter("ignore")
+            if graph.states:
+                yield _stream(torch.compile(model.advance), model, batch)
+            else:
+                yield _whole(torch.compile(model))
+
+
+class TorchOnnx:
+    """What `torch.onnx.export` makes of the module, in ONNX Runtime."""
+
+    name = "torch-onnx"
+    reads_graph = False
+
+    def availability(self) -> Availability:
+        """See `Contender.availability`."""
+        if importlib.util.find_spec("onnxscript") is None:
+            return Availability(False, "torch.onnx needs onnxscript, which is not installed", "pip install onnxscript")
+        return _torch()
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """See `Contender.unsupported`."""
+        return "the module is exported without state" if graph.states else _float32_in_time(graph)
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
+        """See `Contender.load`."""
+        import onnxruntime
+        import torch
+
+        if not (path := folder / "torch.onnx").is_file():
+            (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
+            example = torch.zeros((batch, *sample.shape[1:]), dtype=getattr(torch, sample.dtype))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(_module(bundle, threads), (example,), str(path), verbose=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 4
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        yield lambda inputs: session.run(None, {name: inputs})[0]
+
+
+def _torch() -> Availability:
+    if importlib.util.find_spec("torch") is None:
+        return Availability(False, "PyTorch is not installed", _FIX)
+    import torch
+
+    return Availability(True, f"PyTorch {torch.__version__}")
+
+
+def _float32_in_time(graph: GraphInfo) -> str:
+    if graph.delay:
+        return "has all layers at one step"
+    return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
+
+
+def _module(bundle: Bundle, threads: int) -> DilatedRNN:
+    import torch
+
+    from drnn_models.dilated_rnn import DilatedRNN
+
+    torch.set_num_threads(threads)
+    model = DilatedRNN(bundle.spec)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
+    return model.eval()
+
+
+def _whole(run: Callable[[Any], Any]) -> Call:
+    import torch
+
+    return lambda inputs: run(torch.from_numpy(inputs)).numpy()
+
+
+def _stream(advance: Callable[[Any, Any], Any], model: DilatedRNN, batch: int) -> Call:
+    import torch
+
+    state = model.initial_state(batch)
+
+    def push(inputs: Array) -> Array:
+        nonlocal state
+        outputs, state = advance(torch.from_numpy(inputs), state)
+        found: Array = outputs.numpy()
+        return found if found.ndim == 3 else found[:, None]
+
+    return push

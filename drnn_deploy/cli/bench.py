@@ -1,0 +1,176 @@
+"""`drnn-deploy bench BUNDLE|CHECKPOINT`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, styled, verdict, write_json
+from drnn_deploy.cli.options import graph_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drnn_deploy.bench.results import BenchReport, Measured, Row
+
+_TIMES = ("us/run", "quartiles", "p90", "p99", "us/step", "steps/s", "GFLOP/s", "of peak", "ns/cell")
+_COSTS = ("ready, s", "load, s", "memory, MB", "its own, MB", "file, kB")
+_STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too slow": "yellow"}
+
+
+@click.command()
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
+@click.option("--contender", "contenders", multiple=True, help="Only this one; repeat. [default: all that run here]")
+@graph_options(
+    form="Only this form; repeat. [default: all of a bundle; of a checkpoint whole sequences, blocks and steps]",
+    emission="Only graphs written like this; repeat. [default: all of a bundle; of a checkpoint those that are small]",
+)
+@click.option("--length", type=click.IntRange(min=1), help="Of a checkpoint, time steps of whole sequences.")
+@click.option(
+    "--steps",
+    "blocks",
+    multiple=True,
+    type=click.IntRange(min=1),
+    help="Of a checkpoint, time steps that a stream is fed at a time; repeat. [default: 1 and 64]",
+)
+@click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), help="Sequences of a run; repeat.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each contender.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="That each contender is timed for. [default: 3, with --quick 0.2]",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which a contender is too slow for a row. [default: 60]",
+)
+@click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
+@click.option(
+    "--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it: .svg, .png or .pdf."
+)
+@json_option
+def bench(
+    path: Path,
+    picture: Path | None,
+    json_path: str | None,
+    seconds: float | None,
+    limit: float | None,
+    quick: bool,
+    forms: Any,
+    **given: Any,
+) -> None:
+    """Time every way to run a network here: in turn, after a check against float64, beside the limit.
+
+    Exit code 1: a contender computes something else; it is not timed. 3: one that was named cannot run here, or none.
+    """
+    console = make_console(json_path)
+    with json_on_failure(json_path):
+        from drnn_deploy.bench.measure import Effort
+        from drnn_deploy.bench.run import QUICK, BenchOptions
+        from drnn_deploy.bench.run import bench as measured
+
+        usual = QUICK if quick else Effort()
+        effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
+        with progress(console) as notify:
+            report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
+        write_json(json_path, report.to_json())
+        if picture:
+            from drnn_deploy.bench.picture import draw
+
+            draw(report, picture)
+    show(console, report)
+    click.get_current_context().exit(report.exit_code)
+
+
+def show(console: Console, report: BenchReport) -> None:
+    """A table for each row, and who cannot run here.
+
+    Args:
+        console: Where it goes.
+        report: What was measured.
+    """
+    from drnn_deploy.bench.machine import machine
+
+    facts = machine()
+    console.print(f"{report.network}; {facts['processor']}, {facts['cores']} cores; threads: {report.threads} each")
+    for row in report.rows:
+        _show_row(console, row)
+    for entry in report.absent:
+        console.print(styled("not run", "yellow"), f"{entry.contender}: {entry.reason}. {entry.fix}".rstrip())
+    console.print(
+        "us/run: median; p90, p99: a tenth and a hundredth of the runs take longer; steps/s: of all sequences together;"
+        " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
+        " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
+    )
+    console.print(verdict(report.exit_code == 0), f"(exit code {report.exit_code})" if report.exit_code else "")
+
+
+def _show_row(console: Console, row: Row) -> None:
+    from drnn_deploy.bench.text import describe, figure
+
+    ordered = sorted(row.measured, key=lambda entry: entry.time.median if entry.time else float("inf"))
+    times = {entry.name: _times(row, entry) for entry in ordered}
+    if row.limit is not None and row.gauges:
+        limit = [figure(row.limit), "", "", "", figure(row.limit / row.setting.steps), ""]
+        times["limit: arithmetic"] = [*limit, f"{row.gauges.peak / 1e9:.3g}", "100 %", ""]
+    styles = {entry.name: _STYLES[entry.status] for entry in ordered}
+    _print_table(console, row.setting.name, _TIMES, times, styles)
+    _print_table(console, "", _COSTS, {entry.name: _costs(entry) for entry in ordered if entry.time}, styles)
+    for entry in row.measured:
+        if entry.status != "ok":
+            console.print(styled(entry.status, _STYLES[entry.status]), f"{entry.name}: {entry.reason}")
+        elif entry.delay:
+            console.print(f"note    {entry.name}: outputs {entry.delay} steps late")
+    for line in describe(row):
+        console.print(line)
+
+
+def _print_table(
+    console: Console, title: str, columns: Sequence[str], cells: Mapping[str, list[str]], styles: Mapping[str, str]
+) -> None:
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    table.add_column("contender", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, texts in cells.items():
+        table.add_row(name, *texts, style=styles.get(name, "bold"))
+    if cells:
+        console.print(table)
+
+
+def _times(row: Row, entry: Measured) -> list[str]:
+    from drnn_deploy.bench.text import figure
+
+    if entry.time is None:
+        return [entry.status, *[""] * (len(_TIMES) - 1)]
+    time, figures = entry.time, row.figures(entry)
+    return [
+        figure(time.median),
+        f"{figure(time.quartile1)} to {figure(time.quartile3)}",
+        figure(time.p90),
+        figure(time.p99),
+        figure(figures["microseconds_per_step"]),
+        figure(figures["steps_per_second"]),
+        f"{figures['operations_per_second'] / 1e9:.3g}",
+        f"{100 * figures['share_of_peak']:.2g} %",
+        figure(figures["nanoseconds_per_chained_cell"]),
+    ]
+
+
+def _costs(entry: Measured) -> list[str]:
+    from drnn_deploy.bench.text import figure
+
+    return [
+        figure(entry.ready_seconds),
+        figure(entry.load_seconds),
+        figure(entry.memory_bytes, 1e6),
+        figure(entry.own_bytes, 1e6),
+        figure(entry.file_bytes, 1e3),
+    ]

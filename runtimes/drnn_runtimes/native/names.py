@@ -1,0 +1,46 @@
+"""The name of a network in C, which all its functions, files and targets begin with."""
+
+from __future__ import annotations
+
+import re
+
+from drnn_core.errors import InputError
+
+_LONGEST = 40  # characters: C11 tells names apart by 63, and the kernel adds some
+_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{_LONGEST - 1}}}")
+_TAKEN = re.compile(  # as a keyword, macro or namespace of compilers, or as a file or target of the package
+    "asm|auto|bool|break|case|catch|char|class|const|continue|default|delete|do|double|else|enum|errno|explicit|export|"
+    "extern|false|float|for|friend|goto|i386|if|inline|int|linux|long|main|mutable|namespace|new|nullptr|operator|"
+    "private|protected|public|register|restrict|return|short|signed|sizeof|static|std|struct|switch|template|this|throw|"
+    "true|try|typedef|typename|union|unix|unsigned|using|virtual|void|volatile|while|"
+    "all|clean|detail|drnn|edit_cache|example|golden|help|install|native|package|readme|rebuild_cache|selftest|test"
+)
+
+
+def c_name(stem: str) -> str:
+    """Make a name of a file's: "Pixel MNIST v2" becomes "pixel_mnist_v2".
+
+    Args:
+        stem: The name of a checkpoint's file without its ending.
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:_LONGEST].rstrip("_")
+    if not name or name[0].isdigit() or _TAKEN.fullmatch(name):
+        name = f"network_{name}"[:_LONGEST].rstrip("_")
+    return name
+
+
+def check_c_name(name: str) -> str:
+    """Take a name that someone chose as it is.
+
+    Args:
+        name: The name.
+
+    Raises:
+        InputError: It cannot be one.
+    """
+    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name) or "__" in name or name.endswith("_"):
+        raise InputError(
+            f"{name!r:.80} cannot name a network in C",
+            f"Use up to {_LONGEST} letters a-z, digits and single _, a letter first: --native-name {c_name(name)}.",
+        )
+    return name

@@ -1,0 +1,175 @@
+"""The folder `native/` of a bundle: a network as C sources that need a compiler and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.weights import Weights
+from drnn_runtimes.native.network import PackedNetwork, pack_network
+from drnn_runtimes.native.sizes import MemorySizes
+
+_TEMPLATES = {  # file -> its template
+    "@NAME@.h": "network.h",
+    "@NAME@.c": "network.c",
+    "@NAME@_network.h": "network_data.h",
+    "@NAME@.hpp": "network.hpp",
+    "example.c": "example.c",
+    "selftest.c": "selftest.c",
+    "CMakeLists.txt": "CMakeLists.txt",
+}
+_README = "README.md"
+_TOKEN_CHECK = """    for (long i = 0; i < steps; i++)
+        if (x[i] < 0 || x[i] >= {}) return 0;
+"""
+_NUMBERS_A_LINE = 8
+_MOST_SHAPES = 4  # of layers that get code of their own, which takes a compiler up to a second each
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfTestCase:
+    """Inputs with the outputs that the self-test compares with.
+
+    Attributes:
+        name: For example "normal".
+        inputs: (B, T, C) float32 or tokens (B, T).
+        outputs: (B, k, outputs) float64, of the last k steps.
+        noise: (k, outputs), what float32 rounding does to an output; below 0 where that tells nothing.
+    """
+
+    name: str
+    inputs: NDArray[np.generic]
+    outputs: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class NativePackage:
+    """A network as C sources.
+
+    Attributes:
+        name: What all its public names begin with.
+        sources: File name -> text.
+        weight_bytes: Of the weights, in the order of reading and with their padding.
+        sizes: Of the memory that the functions take.
+    """
+
+    name: str
+    sources: dict[str, str]
+    weight_bytes: int
+    sizes: MemorySizes
+
+    def readme(self, spec: ModelSpec, length: int, code: str) -> str:
+        """Write README.md.
+
+        Args:
+            spec: The network.
+            length: The time steps of a usual sequence.
+            code: The size of the compiled code, or why it is not known.
+        """
+        words = {
+            **_words(self.name, spec, self.sizes),
+            "WEIGHTS": f"{self.weight_bytes:,}",
+            "CODE": code,
+            "STREAM_ONE": f"{self.sizes.stream(1):,}",
+            "PUSH_ONE": f"{self.sizes.push(1):,}",
+            "LENGTH": f"{length:,}",
+            "RUN_ONE": f"{self.sizes.run(1, length):,}",
+        }
+        return _filled(_README, words)
+
+
+def native_package(
+    name: str, spec: ModelSpec, weights: Weights, cases: Sequence[SelfTestCase], noise_multiple: float
+) -> NativePackage:
+    """Write a network as C: the kernel, the weights, an API, an example and a self-test.
+
+    Args:
+        name: A C identifier that `c_name` gives.
+        spec: The network.
+        weights: Name -> array, in torch's gate order.
+        cases: What the self-test compares with, at least one.
+        noise_multiple: The largest error that passes, in noises.
+    """
+    packed = pack_network(spec, weights)
+    sizes = MemorySizes.of(spec, packed)
+    words = _words(name, spec, sizes) | _data_words(name, packed)
+    sources = {file.replace("@NAME@", name): _filled(template, words) for file, template in _TEMPLATES.items()}
+    sources["drnn.h"] = (resources.files(__package__) / "drnn.h").read_text(encoding="utf-8")
+    sources["golden.h"] = _golden(name, cases, noise_multiple)
+    return NativePackage(name, sources, packed.weights.nbytes, sizes)
+
+
+def _words(name: str, spec: ModelSpec, sizes: MemorySizes) -> dict[str, str]:
+    """What stands in the templates for @WORD@."""
+    tokens, last = isinstance(spec.input, Tokens), spec.head.steps
+    refuses = "Where x holds a token that is none, it returns 0 and does nothing." if tokens else "It never fails."
+    macro = name.upper()
+    return {
+        "NAME": name,
+        "MACRO": macro,
+        "WHAT": spec.short_name,
+        "TYPE": "int" if tokens else "float",
+        "SAMPLE": "1" if tokens else str(spec.input.width),
+        "SAMPLES": f"int32 tokens, 0 to {spec.input.vocabulary - 1}" if isinstance(spec.input, Tokens) else "float32",
+        "OUTPUTS": str(spec.head.outputs),
+        "ANSWERS": "(n)" if spec.head.kind == "sequence" else f"((n) < {last} ? (n) : {last})" if last > 1 else "1",
+        "REFUSES": refuses,
+        "CHECK": _TOKEN_CHECK.format(spec.input.vocabulary) if isinstance(spec.input, Tokens) else "",
+        **sizes.macros(macro),
+    }
+
+
+def _filled(template: str, words: dict[str, str]) -> str:
+    text = (resources.files(__package__) / "templates" / template).read_text(encoding="utf-8")
+    return re.sub(r"@(\w+)@", lambda match: words[match[1]], text)
+
+
+def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
+    """What stands in NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
+    shapes = sorted({(layer.inputs, layer.hidden) for layer in packed.layers})
+    listed = " ".join(f"X({inputs}, {hidden})" for inputs, hidden in shapes)
+    layers = (f"{at.inputs}, {at.hidden}, {at.dilation}, {name}_weights.values + {at.weights}" for at in packed.layers)
+    return {
+        "CELL": packed.cell,
+        "SHAPES": f"#define DRNN_SHAPES(X) {listed}\n" if len(shapes) <= _MOST_SHAPES else "",
+        "COUNT": str(packed.weights.size),
+        "BITS": _listed([hex(bits) for bits in packed.weights.view(np.uint32).tolist()]),
+        "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),
+        "SIZES": "\n".join(f"    .{field} = {size}," for field, size in packed.sizes.items()),
+        "HEAD": str(packed.head),
+        "TABLE": str(packed.table),
+    }
+
+
+def _golden(name: str, cases: Sequence[SelfTestCase], noise_multiple: float) -> str:
+    """golden.h."""
+    arrays, rows = [], []
+    for index, case in enumerate(cases):
+        (batch, length), answered = case.inputs.shape[:2], case.outputs.shape[1]
+        tokens = case.inputs.dtype.kind == "i"
+        samples = [str(value) if tokens else f"{float(value).hex()}f" for value in case.inputs.reshape(-1).tolist()]
+        for kind, letter, values in (
+            (f"{name}_sample", "x", samples),
+            ("double", "y", [repr(value) for value in case.outputs.reshape(-1).tolist()]),
+            ("double", "noise", [f"{value:.17g}" for value in case.noise.reshape(-1).tolist()]),
+        ):
+            arrays.append(f"static const {kind} golden_{letter}{index}[] = {{\n{_listed(values)}\n}};\n")
+        pointers = f"golden_x{index}, golden_y{index}, golden_noise{index}"
+        rows.append(f'    {{"{case.name}", {batch}, {length}, {answered}, {pointers}}},\n')
+    return (
+        "/* Inputs, and what float64 makes of them: golden data of the bundle, for selftest.c. */\n"
+        f"#define GOLDEN_NOISES {noise_multiple!r} /* up to which an error passes */\n\n"
+        f"{''.join(arrays)}\nstatic const struct golden_case golden_cases[] = {{\n{''.join(rows)}}};\n"
+    )
+
+
+def _listed(values: Sequence[str]) -> str:
+    lines = (values[start : start + _NUMBERS_A_LINE] for start in range(0, len(values), _NUMBERS_A_LINE))
+    return ",\n".join(",".join(line) for line in lines)

@@ -1,0 +1,72 @@
+"""The compiled kernel as a runtime: `drnn.h` over a bundle's weights, on the CPU, in float32."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drnn_core.types import Availability
+from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.native.compiler import compiler_availability
+from drnn_runtimes.native.kernel import Kernel, KernelStream
+from drnn_runtimes.runtime import StreamingRuntime
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
+
+
+class NativeRuntime(StreamingRuntime):
+    """Runs the weights of a bundle through `drnn.h`, compiled once for each cell by the C compiler of this machine."""
+
+    name = "native"
+    reads_graph = False
+
+    def availability(self) -> Availability:
+        """Whether there is a C compiler, and `drnn.h` knows the processor."""
+        return compiler_availability()
+
+    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
+        """The kernel computes every form in float32, but a skewed graph has its layers at different steps."""
+        if graph.delay:
+            return LAYER_BY_LAYER
+        return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
+
+    @contextlib.contextmanager
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[NativeSession]:
+        yield NativeSession(Kernel(bundle.spec, bundle.weights), graph)
+
+
+class NativeSession(CopyingSession):
+    """See `drnn_runtimes.session.Session`."""
+
+    def __init__(self, kernel: Kernel, graph: GraphInfo) -> None:
+        self._kernel, self._graph = kernel, graph
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        """Outputs in float32, states too."""
+        check_inputs(self._graph, inputs)
+        if not self._graph.states:
+            return {"output": self._shaped(self._kernel.run(inputs["input"]))}
+        stream = KernelStream(self._kernel, inputs["input"])
+        stream.set_lines(whole_lines(self._kernel.spec, self._graph, inputs))
+        outputs = self._shaped(stream.run())
+        return {"output": outputs, **next_states(self._graph, stream.lines())}
+
+    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """See `Session.bind`; whole sequences of numbers are read and written in place."""
+        check_inputs(self._graph, inputs)
+        samples, output = inputs["input"], outputs["output"]
+        contiguous = samples.flags.c_contiguous and output.flags.c_contiguous
+        if self._graph.states or samples.dtype.kind != "f" or not contiguous:
+            return super().bind(inputs, outputs)
+        return self._kernel.bind(samples, output)
+
+    def stream(self, samples: NDArray[np.generic]) -> KernelStream:
+        """See `drnn_runtimes.streaming.buffers.KeepsLines`."""
+        return KernelStream(self._kernel, samples)
+
+    def _shaped(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, k, outputs) as the graph gives them: without k with head `last`."""
+        return outputs[:, 0] if self._kernel.spec.head.kind == "last" else outputs

@@ -1,0 +1,27 @@
+/* The functions of @NAME@.h. Compile this file, or #include it in one source of your program. */
+#include "@NAME@.h"
+#include "@NAME@_network.h"
+
+static int @NAME@_taken(const @NAME@_sample *x, long steps) { /* a token of no vocabulary would be read beyond the weights */
+    if (steps < 1) return 0;
+@CHECK@    (void)x;
+    return 1;
+}
+
+void @NAME@_init(void *stream, int batch) { drnn_start(&@NAME@_network, stream, batch); }
+
+int @NAME@_push(void *stream, const @NAME@_sample *x, int n, float *y, void *scratch) {
+    if (!@NAME@_taken(x, (long)*(const int *)stream * n)) return 0; /* a stream begins with its batch */
+    drnn_push(&@NAME@_network, stream, x, n, y, scratch);
+    return @MACRO@_ANSWERS(n);
+}
+
+int @NAME@_step(void *stream, const @NAME@_sample *x, float *y, void *scratch) {
+    return @NAME@_push(stream, x, 1, y, scratch);
+}
+
+int @NAME@_run(const @NAME@_sample *x, int batch, int length, float *y, void *scratch) {
+    if (batch < 1 || !@NAME@_taken(x, (long)batch * length)) return 0;
+    drnn_run(&@NAME@_network, x, batch, length, y, scratch);
+    return @MACRO@_ANSWERS(length);
+}

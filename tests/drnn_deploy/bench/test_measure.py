@@ -1,0 +1,117 @@
+"""Measuring in turn, in child processes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drnn_core.plain_data import schema_error
+from drnn_deploy.bench.measure import Effort, Runner, in_turn, measure_row
+from drnn_deploy.bench.registry import CONTENDERS
+from drnn_deploy.bench.results import Absent, BenchReport, Measured, Row
+from drnn_deploy.bench.settings import Setting, write_row
+from drnn_deploy.bench.statistics import summarise
+from drnn_models.checkpoint import Checkpoint
+from drnn_runtimes.bundle import Bundle
+
+SETTING = Setting("step", 1, 2)
+QUICK = Effort(seconds=0.02, rounds=2)
+ORT = [CONTENDERS["onnxruntime-cpu"]]
+
+
+@pytest.fixture(scope="module")
+def bundle(network: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_row(network, SETTING, ("fused", "skewed"), tmp_path_factory.mktemp("row") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def row(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Row:
+    return measure_row(bundle, SETTING, ORT, tmp_path_factory.mktemp("work"), effort=QUICK)
+
+
+def test_each_contender_is_timed_with_what_it_takes(row: Row) -> None:
+    assert [entry.name for entry in row.measured] == ["onnxruntime-cpu fused", "onnxruntime-cpu skewed"]
+    for entry in row.measured:
+        assert entry.status == "ok" and entry.time is not None and entry.time.rounds == QUICK.rounds, entry
+        assert entry.ready_seconds is not None and entry.load_seconds is not None
+        assert entry.ready_seconds > entry.load_seconds, "the first time imports ONNX Runtime"
+        assert entry.file_bytes and entry.memory_bytes and entry.own_bytes
+        assert entry.memory_bytes > entry.own_bytes > 1 << 20
+        assert entry.in_noise is not None and entry.in_noise <= 8
+    assert [entry.delay for entry in row.measured] == [0, 1]
+
+
+def test_the_machine_is_measured_beside_them(row: Row) -> None:
+    assert row.gauges is not None and row.limit is not None and row.noise is not None
+    assert row.gauges.peak > 1e8
+    for entry in row.measured:
+        figures = row.figures(entry)
+        assert figures["operations_per_second"] == pytest.approx(figures["share_of_peak"] * row.gauges.peak)
+        assert figures["steps_per_second"] * figures["microseconds_per_step"] == pytest.approx(2e6)
+
+
+def test_json_keeps_to_the_schema(row: Row) -> None:
+    refused = dataclasses.replace(row.measured[0], status="refused", reason="no", time=None, file_bytes=None)
+    bare = dataclasses.replace(row, measured=(refused,), gauges=None)
+    report = BenchReport("a network", 1, (row, bare), (Absent("tract", "not installed", ""),))
+    written = report.to_json()
+    assert schema_error(written, "drnn_deploy.bench", "bench.schema.json") is None
+    for part in (written, written["rows"][0], written["rows"][0]["contenders"][0]):
+        part["more"] = 1
+        assert schema_error(written, "drnn_deploy.bench", "bench.schema.json") is not None
+        del part["more"]
+
+
+def test_what_computes_something_else_is_not_timed(bundle: Bundle, tmp_path: Path) -> None:
+    altered = dataclasses.replace(bundle, graphs=bundle.graphs[:1])
+    weights = {name: value.copy() for name, value in bundle.weights.items()}
+    weights["layers.0.weight_hh_l0"][0, 0] += 0.01
+    altered.__dict__["weights"] = weights  # what is right is computed from these, the graph's file has the others
+    row = measure_row(altered, SETTING, ORT, tmp_path, effort=QUICK)
+    (entry,) = row.measured
+    assert (entry.status, entry.time, row.gauges) == ("wrong", None, None)
+    assert entry.reason.startswith("off by ") and "the limit is" in entry.reason
+    assert BenchReport("a network", 1, (row,), ()).exit_code == 1
+
+
+def test_what_takes_too_long_is_given_up(bundle: Bundle, tmp_path: Path) -> None:
+    alone = dataclasses.replace(bundle, graphs=bundle.graphs[:1])
+    row = measure_row(alone, SETTING, ORT, tmp_path, effort=dataclasses.replace(QUICK, limit=0.01))
+    (entry,) = row.measured
+    assert (entry.status, entry.reason, entry.time) == ("too slow", "takes over 0.01 s", None)
+    assert BenchReport("a network", 1, (row,), ()).exit_code == 3
+
+
+def test_a_graph_that_is_refused_says_why(bundle: Bundle, tmp_path: Path) -> None:
+    alone = dataclasses.replace(bundle, graphs=bundle.graphs[1:])
+    (entry,) = measure_row(alone, SETTING, [CONTENDERS["torch-eager"]], tmp_path, effort=QUICK).measured
+    assert (entry.status, entry.reason) == ("refused", "has all layers at one step")
+
+
+class _Recorded(Runner):
+    """A runner without a child."""
+
+    def __init__(self, name: str, log: list[str], *, ends: int = 99) -> None:
+        self.measured, self._name, self._log, self._ends = Measured(name, "", "ok"), name, log, ends
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        if self._log.count(self._name) >= self._ends:
+            return {}
+        if request["do"] == "finish":
+            return dataclasses.asdict(summarise([[1.0]]))
+        self._log.append(self._name)
+        assert request["seconds"] == pytest.approx(0.1)
+        return {"calls": 1}
+
+
+def test_contenders_take_turns_and_one_that_breaks_off_leaves_the_others() -> None:
+    log: list[str] = []
+    runners = [_Recorded("A", log), _Recorded("B", log, ends=1), _Recorded("C", log)]
+    times = in_turn(runners, Effort(seconds=0.3, rounds=3))
+    assert "".join(log) == "ABCACAC"
+    assert [time is not None for time in times] == [True, False, True]
+    assert np.isfinite([time.median for time in times if time]).all()

@@ -1,0 +1,59 @@
+"""`drnn-deploy bench` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drnn_core.plain_data import schema_error
+from tests.drnn_deploy.conftest import LENGTH, Command
+
+FAST = ("--quick", "--seconds", "0.02", "--contender", "onnxruntime-cpu")
+
+
+def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, model: Path, tmp_path: Path) -> None:
+    json_path, picture = tmp_path / "bench.json", tmp_path / "bench.svg"
+    ran = command(
+        "drnn-deploy", "bench", model, *FAST, "--form", "sequence", "--json", json_path,
+        "--picture", picture,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    report = json.loads(json_path.read_text(encoding="utf-8"))
+    assert schema_error(report, "drnn_deploy.bench", "bench.schema.json") is None
+    assert [row["setting"] for row in report["rows"]] == [{"form": "sequence", "steps": LENGTH, "batch": 1}]
+    assert all(entry["status"] == "ok" for row in report["rows"] for entry in row["contenders"])
+    for words in ("threads: 1", "onnxruntime-cpu fused", "limit: arithmetic", "of peak", "twice", "PASSED"):
+        assert words in ran.out
+    assert "arithmetic at the machine" in picture.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--contender", "fast"), 2, "there is no contender 'fast'"),
+        (("--contender", "tensorrt", "--form", "step"), 3, "tensorrt cannot run here"),
+        (("--form", "chunk", "--steps", "1"), 2, "there is nothing to measure"),
+        (("--batch", "0"), 2, "x>=1"),
+    ],
+)
+def test_mistakes_are_told(command: Command, model: Path, words: tuple[str, ...], code: int, said: str) -> None:
+    ran = command("drnn-deploy", "bench", model, *words)
+    assert (ran.code, said in ran.err) == (code, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--length", "9"), "--length is for a checkpoint"),
+        (("--batch", "7"), "has no graph that takes a batch of 7"),
+        (("--form", "step"), "has no graph like that"),
+    ],
+)
+def test_a_bundle_has_the_graphs_that_it_has(
+    command: Command, pristine: Path, words: tuple[str, ...], said: str
+) -> None:
+    ran = command("drnn-deploy", "bench", pristine, *words, "--json", "-")
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert schema_error(json.loads(ran.out), "drnn_deploy.bench", "bench.schema.json") is None

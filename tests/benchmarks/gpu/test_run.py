@@ -93,7 +93,10 @@ def test_one_process_serves_many_parts_and_a_broken_one_is_replaced() -> None:
     assert first == second != third == fourth
 
 
-def test_parts_run_beside_each_other_and_those_that_are_timed_alone_at_the_end() -> None:
+def test_parts_run_beside_each_other_and_those_that_are_timed_alone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEETING", str(tmp_path))
     names = ("kind/during-1", "kind/during-2", "latency/during-3", "graph/during-4")
     found = ran(*(Part(name, 60) for name in reversed(names)), jobs=2)
     times = [found[name]["during"] for name in names]

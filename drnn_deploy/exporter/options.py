@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
@@ -50,6 +50,7 @@ class ExportOptions:
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
         native_targets: The systems to compile that for.
+        native_precision: Of the weights in C, fp32 or int8.
     """
 
     length: int | None = None
@@ -75,6 +76,7 @@ class ExportOptions:
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
+    native_precision: Literal["fp32", "int8"] = "fp32"
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:

@@ -107,6 +107,11 @@ def export(
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
     check_targets(options.native_targets)
+    if options.native and options.native_precision not in ("fp32", *options.precisions):
+        what = (
+            f"the golden data of {' and '.join(options.precisions)} cannot check weights in {options.native_precision}"
+        )
+        raise InputError(what, f"Export those graphs too: --precision fp32 --precision {options.native_precision}")
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
@@ -123,7 +128,15 @@ def export(
         native = None
         if options.native:
             targets = options.native_targets
-            native = native_sources(checkpoint, native_name, cases, tolerance, targets, notify=notify)
+            native = native_sources(
+                checkpoint,
+                native_name,
+                cases,
+                tolerance,
+                targets,
+                precision=options.native_precision,
+                notify=notify,
+            )
             _write_native(draft, native)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [

@@ -298,22 +298,21 @@ DRNN_INLINE V DRNN_(load)(const float *from) { return *(const DRNN_(unaligned) *
 DRNN_INLINE void DRNN_(store)(float *to, V value) { *(DRNN_(unaligned) *)to = value; }
 DRNN_INLINE V DRNN_(all)(float value) { return value - (V){0}; }
 
-/* Weights as floats; sums begin at `bias`, or get it at the end, after the scale. */
 #ifdef DRNN_INT8
 #define W signed char
-#define START(bias) ((V){0})
 #define SCALED(weight, scale) ((weight) * (scale))
-#define END(sum, bias, scale) ((sum) * (scale) + (bias))
 typedef signed char DRNN_(bytes) __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
-DRNN_INLINE V DRNN_(weights)(const W *from) {
-    return __builtin_convertvector(__builtin_convertvector(*(const DRNN_(bytes) *)from, M), V);
+DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
+    const M whole = __builtin_convertvector(*(const DRNN_(bytes) *)from, M);
+    return __builtin_convertvector(whole, V) * DRNN_(load)(scale);
 }
 #else
 #define W float
-#define START(bias) (bias)
 #define SCALED(weight, scale) (weight)
-#define END(sum, bias, scale) (sum)
-DRNN_INLINE V DRNN_(weights)(const W *from) { return DRNN_(load)(from); }
+DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
+    (void)scale;
+    return DRNN_(load)(from);
+}
 #endif
 
 DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
@@ -370,8 +369,10 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 
 /* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const W *w, const int ws) {
+                                 const int stride, const int inputs, const W *w, const int ws, const float *scale) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width;
+#define DRNN_PLACE ((b * width + k) * DRNN_LANES)
+#define DRNN_WEIGHTS(j) DRNN_(weights)(w + (long)(j) * ws + DRNN_PLACE, scale + DRNN_PLACE)
     V partial[DRNN_SUMS];
     int j = 0;
     DRNN_EACH(i, (S - 1) * count) partial[i] = DRNN_(all)(0.0f);
@@ -380,16 +381,18 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
             const V value = DRNN_(all)(x[row * stride + j + s]);
             V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
             DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-                to[b * width + k] += value * DRNN_(weights)(w + (long)(j + s) * ws + b * G * 8 + k * DRNN_LANES);
+                to[b * width + k] += value * DRNN_WEIGHTS(j + s);
             }
         }
     }
     for (; j < inputs; j++) {
         DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-            sums[b * width + k] += x[j] * DRNN_(weights)(w + (long)j * ws + b * G * 8 + k * DRNN_LANES);
+            sums[b * width + k] += x[j] * DRNN_WEIGHTS(j);
         }
     }
     DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
+#undef DRNN_WEIGHTS
+#undef DRNN_PLACE
 }
 
 /* Where the weights of a block lie: the first, and from one input to the next. */
@@ -436,21 +439,16 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
 /* sums[row][block][gate] = BIAS + x w, of a tile; BIAS says it for (row, b, gate, half) */
 #define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, ws)                                              \
     V sums[DRNN_SUMS];                                                                                                \
-    (void)(scale);                                                                                                    \
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                       \
-        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = START(BIAS);                                     \
+        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                            \
     }                                                                                                                 \
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws);               \
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                       \
-        V *const sum = sums + ((row * blocks + b) * G + gate) * DRNN_HALVES + half;                                   \
-        *sum = END(*sum, BIAS, HALVES(scale + (b * G + gate) * 8));                                                   \
-    }
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws, scale)
 
 /* y = bias + x w: a tile of rows and blocks */
 DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const int ws,
                                     const float *bias, const float *scale, const float *x, const int stride,
                                     const int inputs, float *y, const int ys) {
-    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws)
+    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws);
     const int width = blocks * G * DRNN_HALVES;
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
@@ -477,7 +475,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
     const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
 #define BIAS                                                                                                          \
     (DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8))
-    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws)
+    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws);
 #undef BIAS
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
@@ -531,7 +529,7 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
                                    const float *scale, const float *gx, const int gs, const float *h0, const int ps,
                                    const int hs, const int block, float *reset, float *update) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws)
+    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -546,7 +544,7 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
                                  const float *scale, const float *gx, const int gs, const float *h0, const int ps,
                                  const int hs, const int block, const float *reset, const float *update, float *h) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws)
+    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -641,8 +639,6 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #undef V
 #undef M
 #undef W
-#undef START
-#undef END
 #undef SCALED
 #undef HALVES
 #endif

@@ -63,7 +63,9 @@ def test_without_the_package_it_says_what_to_install(name: str, monkeypatch: pyt
 
 
 def test_a_broken_package_is_no_stack_trace(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / f"{name}.py").write_text("raise OSError('libgomp.so.1: cannot open shared object file')")
+    (tmp_path / f"{name}.py").write_text(
+        "raise OSError('libgomp.so.1: cannot open shared object file')", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, name, raising=False)
     available = find_runtime(name).availability()

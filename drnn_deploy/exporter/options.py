@@ -49,6 +49,7 @@ class ExportOptions:
         noise_multiple: The largest error that passes, in units of noise.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
+        native_targets: The systems to compile that for.
     """
 
     length: int | None = None
@@ -73,6 +74,7 @@ class ExportOptions:
     noise_multiple: float = NOISE_MULTIPLE
     native: bool = False
     native_name: str | None = None
+    native_targets: tuple[str, ...] = ()
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
@@ -163,6 +165,6 @@ def _first_emission(precision: str) -> Emission:
 
 
 def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
-    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
+    """Measured per sequence: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie (`drnn-deploy bench` of both)."""
     size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
     return size > _RING_BYTES if options.ring is None else options.ring

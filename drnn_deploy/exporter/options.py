@@ -165,6 +165,6 @@ def _first_emission(precision: str) -> Emission:
 
 
 def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
-    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
+    """Measured per sequence: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie (`drnn-deploy bench` of both)."""
     size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
     return size > _RING_BYTES if options.ring is None else options.ring

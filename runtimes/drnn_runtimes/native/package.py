@@ -30,7 +30,7 @@ _TOKEN_CHECK = """    for (long i = 0; i < steps; i++)
         if (x[i] < 0 || x[i] >= {}) return 0;
 """
 _NUMBERS_A_LINE = 8
-_MOST_SHAPES = 4  # of layers that get code of their own, which takes a compiler up to a second each
+_MOST_WIDTHS = 4  # of layers that get code of their own, which takes a compiler up to a second each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,12 +134,12 @@ def _filled(template: str, words: dict[str, str]) -> str:
 
 def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
     """What stands in NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
-    shapes = sorted({(layer.inputs, layer.hidden) for layer in packed.layers})
-    listed = " ".join(f"X({inputs}, {hidden})" for inputs, hidden in shapes)
+    widths = sorted({layer.hidden for layer in packed.layers})
+    listed = " ".join(f"X({hidden})" for hidden in widths)
     layers = (f"{at.inputs}, {at.hidden}, {at.dilation}, {name}_weights.values + {at.weights}" for at in packed.layers)
     return {
         "CELL": packed.cell,
-        "SHAPES": f"#define DRNN_SHAPES(X) {listed}\n" if len(shapes) <= _MOST_SHAPES else "",
+        "WIDTHS": f"#define DRNN_WIDTHS(X) {listed}\n" if len(widths) <= _MOST_WIDTHS else "",
         "COUNT": str(packed.weights.size),
         "BITS": _listed(packed.weights.view(np.uint32), hex),
         "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),

@@ -14,13 +14,14 @@ from typing import get_args
 from benchmarks.networks import STANDARD, Network
 from drnn_core.errors import InputError
 from drnn_deploy.bench.measure import Effort
-from drnn_deploy.bench.settings import BLOCK, Setting
+from drnn_deploy.bench.settings import Setting
 from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec
 
 EFFORT = Effort(seconds=0.6, rounds=6)
 SMOKE = Effort(seconds=0.02, rounds=2)
 BATCHES = (1, 32, 128)
+CHUNK = 256  # time steps of a piece of a stream
 GROWTH: dict[str, tuple[int, ...]] = {
     "length": (1000, 4000, 16_000, 64_000),
     "layers": (2, 4, 6, 8, 10),
@@ -118,7 +119,7 @@ def _standard(name: str, network: Network, cell: Cell) -> Group:
     for batch in BATCHES:
         more = ("torch-compile",) if batch == 1 else ()
         entries.append(Entry(spec, Setting("step", 1, batch), _STREAM + more, ("fused", "skewed")))
-    entries.append(Entry(spec, Setting("chunk", BLOCK, 1), _STREAM))
+    entries.append(Entry(spec, Setting("chunk", CHUNK, 1), _STREAM))
     return Group(f"{name}-{cell}", network.title, cell, tuple(entries))
 
 

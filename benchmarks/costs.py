@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from benchmarks.cost_tables import write_page
-from benchmarks.measure import RESULTS, machine, write_result
+from benchmarks.measure import RESULTS, write_result
+from drnn_deploy.bench.machine import machine
 from drnn_deploy.planner.cost_model import Costs, Workload, workload
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest

@@ -20,8 +20,8 @@ import onnx
 import onnxruntime
 import torch
 
-from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved, write_result
+from benchmarks.networks import STEPS, paper_network
 from drnn_core.types import Emission
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
@@ -31,7 +31,7 @@ def traced(path: str) -> None:
     """Export with torch.onnx, and leave the seconds it took beside the graph."""
     warnings.simplefilter("ignore")
     started = time.perf_counter()
-    torch.onnx.export(network("gru"), (torch.zeros(1, STEPS, 1),), path, verbose=False)
+    torch.onnx.export(paper_network("gru"), (torch.zeros(1, STEPS, 1),), path, verbose=False)
     Path(f"{path}.seconds").write_text(str(time.perf_counter() - started), encoding="utf-8")
 
 
@@ -51,7 +51,7 @@ def trace_in_child(limit: float) -> dict[str, Any]:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         outputs = session.run(None, {session.get_inputs()[0].name: inputs})[0]
         with torch.inference_mode():
-            expected = network("gru")(torch.from_numpy(inputs)).numpy()
+            expected = paper_network("gru")(torch.from_numpy(inputs)).numpy()
         return {
             "seconds": round(float(Path(f"{path}.seconds").read_text(encoding="utf-8")), 3),
             "nodes": len(onnx.load(path).graph.node),
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for the torch.onnx export")
     arguments = parser.parse_args()
-    model = network("gru")
+    model = paper_network("gru")
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     requests = {name: GraphRequest(STEPS, 1, name) for name in get_args(Emission)}
     timings = interleaved(

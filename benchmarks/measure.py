@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from drnn_core.environment import installed_versions, package_version
+from drnn_deploy.bench.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -56,20 +54,6 @@ def interleaved_times(
     return times
 
 
-def machine() -> dict[str, Any]:
-    """Where a result comes from: processor, and versions of what is installed."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpu": None,
-        "python": platform.python_version(),
-        "versions": {
-            "drnn-deploy": package_version(),
-            **installed_versions(("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch")),
-        },
-    }
-
-
 def write_result(name: str, result: dict[str, Any]) -> Path:
     """Write benchmarks/results/NAME.json with the machine and the versions."""
     RESULTS.mkdir(exist_ok=True)
@@ -81,12 +65,3 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
 def _timing(values: list[float]) -> Timing:
     low, median, high = (round(float(value), 4) for value in np.percentile(values, [10, 50, 90]))
     return Timing(median, low, high, len(values))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor())

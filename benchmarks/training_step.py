@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.latency import STEPS, network
 from benchmarks.measure import Timing, interleaved, write_result
+from benchmarks.networks import STEPS, paper_network
 from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -72,7 +72,7 @@ def main() -> None:
     inputs, targets = torch.rand(BATCH, STEPS, 1), torch.randint(0, 10, (BATCH,))
     cells: dict[str, Any] = {}
     for cell in get_args(Cell):
-        model = network(cell).train()
+        model = paper_network(cell).train()
         steps = {name: functools.partial(step, model, run, inputs, targets) for name, run in ways(model).items()}
         losses = {name: run() for name, run in steps.items()}
         timings = interleaved(steps, seconds=arguments.seconds, warmup=1)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.gpu.plan import SMOKE, Setting
 from benchmarks.gpu.worker import Row
-from benchmarks.latency import STEPS, network
+from benchmarks.networks import STEPS, paper_network
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
@@ -54,7 +54,7 @@ def checkpoint_of(name: str, of: str = "") -> Checkpoint:
     """A network of the zoo, of the paper's with seeded weights by its cell, or a tiny one by its set, for a start."""
     if name not in (SMOKE, *get_args(Cell)):
         return load_checkpoint(ZOO / name / "model.pt")
-    model = network(name) if name != SMOKE else _tiny(of)  # type: ignore[arg-type]
+    model = paper_network(name) if name != SMOKE else _tiny(of)  # type: ignore[arg-type]
     return Checkpoint(model.spec, {key: value.numpy() for key, value in model.state_dict().items()})
 
 

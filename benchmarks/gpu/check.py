@@ -31,11 +31,12 @@ from typing import Any
 from benchmarks.gpu.page import PAGE, page
 from benchmarks.gpu.plan import Part, all_parts, chosen_parts
 from benchmarks.gpu.run import Entry, run_parts
-from benchmarks.measure import RESULTS, machine
+from benchmarks.measure import RESULTS
 from drnn_core.environment import installed_versions
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_core.files import replacing
 from drnn_core.gpu import Gpu, gpu, gpu_reason, gpu_state
+from drnn_deploy.bench.machine import machine
 
 QUICK_SECONDS = 530.0  # and the rest of 540 for the start and the end
 _PACKAGES = (

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from benchmarks.gpu.bundles import CHUNK, checkpoint_of, open_bundle
 from benchmarks.gpu.plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Setting
 from benchmarks.gpu.worker import Row, Rows
-from benchmarks.latency import STEPS, network
 from benchmarks.measure import interleaved_times
+from benchmarks.networks import STEPS, paper_network
 from benchmarks.training_step import by_phase
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_models.dilated_rnn import DilatedRNN
@@ -47,7 +47,7 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 def latency(setting: Setting, cell: str, way: str) -> Rows:
     """Milliseconds of whole sequences (STEPS steps), by batch and precision, beside cuDNN on folded phases."""
     with float32_products(), torch.no_grad():
-        model = network(cell).to(setting.device)  # type: ignore[arg-type]
+        model = paper_network(cell).to(setting.device)  # type: ignore[arg-type]
         for batch in setting.batches:
             baseline = functools.partial(_torch_run, functools.partial(model, prune=False), setting.device)
             for precision, run in _ways(setting, model, cell, batch, way):

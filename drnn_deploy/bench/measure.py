@@ -28,6 +28,7 @@ from drnn_deploy.bench.worker import Job
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 
 WORKER = "drnn_deploy.bench.worker"
+_FEWEST = 3  # rounds of a contender that takes longer for a run than others for all of theirs
 Notify = Callable[[str], None]
 
 
@@ -107,14 +108,15 @@ def measure_row(
         right = [runner for runner in runners if runner.running]
         beside: list[Runner] = []
         if right:
-            first = right[0].contender, right[0].graph
-            for who, graph in (first, (IdleLoop(), bundle.graphs[0]), (MatrixProduct(), bundle.graphs[0])):
-                beside.append(stack.enter_context(contextlib.closing(Runner(task, who, graph, f"beside{len(beside)}"))))
+            fastest = min(right, key=lambda runner: runner.seconds)
+            others = [(gauge, bundle.graphs[0], gauge.name) for gauge in (IdleLoop(), MatrixProduct())]
+            for who, graph, name in ((fastest.contender, fastest.graph, fastest.name), *others):
+                beside.append(stack.enter_context(contextlib.closing(Runner(task, who, graph, name))))
                 beside[-1].open()
         notify(f"{setting.name}: timing {len(right)} contenders")
         times = in_turn([*right, *beside], task.effort)
         again, idle, product = times[len(right) :] or (None, None, None)
-    gauges = Gauges(idle, product, again) if idle and product else None
+    gauges = Gauges(idle, product, again, fastest.measured.name) if idle and product else None
     work = work_of(bundle.spec, setting.form, setting.steps, setting.batch)
     return Row(setting, work, tuple(runner.measured for runner in runners), gauges)
 
@@ -141,11 +143,14 @@ class Runner:
         contender: Who.
         graph: On what.
         measured: What came of it so far.
+        rounds: In how many rounds it takes part.
+        seconds: Of a run, before it was timed.
+        name: Of its files. Two runners of one contender that have one name share what it has made to run.
     """
 
     def __init__(self, task: Task, contender: Contender, graph: GraphInfo, name: str) -> None:
-        self.contender, self.graph = contender, graph
-        self._task, self._name = task, name
+        self.contender, self.graph, self.rounds = contender, graph, task.effort.rounds
+        self._task, self.name, self.seconds = task, name, 0.0
         self.measured = Measured(contender.name, _graph_name(contender, graph), "ok", delay=graph.delay)
         self._child: Child | None = None
         if reason := contender.unsupported(task.bundle, graph):
@@ -160,10 +165,10 @@ class Runner:
         """Start the child and let it run the inputs once."""
         if self.measured.status != "ok":
             return
-        folder = self._task.folder / self._name
-        folder.mkdir()
+        folder = self._task.folder / self.name
+        folder.mkdir(exist_ok=True)
         variables = thread_variables(self._task.threads) | {"DRNN_CACHE": str(folder)}
-        variables |= {"TORCHINDUCTOR_CACHE_DIR": str(self._task.folder / f"{self._name}-inductor")}
+        variables |= {"TORCHINDUCTOR_CACHE_DIR": str(self._task.folder / f"{self.name}-inductor")}
         self._child = Child(WORKER, os.environ | variables)
         job = Job(
             contender=self.contender.name,
@@ -176,11 +181,12 @@ class Runner:
             outputs=str(self._outputs),
         )
         reply = self.ask(do="open", job=dataclasses.asdict(job))
-        seconds = reply.pop("call_seconds", 0.0)
+        self.seconds = seconds = reply.pop("call_seconds", 0.0)
         self.measured = dataclasses.replace(self.measured, **reply)
         effort = self._task.effort
-        if seconds * effort.rounds > effort.limit:
-            self.end("too slow", f"{seconds:.1f} s a run, and {effort.rounds} runs may take {effort.limit:g} s")
+        self.rounds = effort.rounds if seconds <= effort.seconds else min(_FEWEST, effort.rounds)
+        if seconds * self.rounds > effort.limit:
+            self.end("too slow", f"{seconds:.1f} s a run, and {self.rounds} runs may take {effort.limit:g} s")
 
     def check(self) -> None:
         """Do `open`, and give up where the outputs are not what is right."""
@@ -228,7 +234,7 @@ class Runner:
 
     @property
     def _outputs(self) -> Path:
-        return self._task.folder / f"{self._name}.npy"
+        return self._task.folder / f"{self.name}.npy"
 
 
 def in_turn(runners: Sequence[Runner], effort: Effort) -> list[Timing | None]:
@@ -241,9 +247,10 @@ def in_turn(runners: Sequence[Runner], effort: Effort) -> list[Timing | None]:
     Returns:
         The times of each, which are also in its `measured`; None where one has broken off.
     """
-    for _ in range(effort.rounds):
+    for number in range(effort.rounds):
         for runner in runners:
-            runner.ask(do="burst", seconds=effort.seconds / effort.rounds)
+            if number < runner.rounds:
+                runner.ask(do="burst", seconds=effort.seconds / effort.rounds)
     for runner in runners:
         if reply := runner.ask(do="finish"):
             runner.measured = dataclasses.replace(runner.measured, time=Timing(**reply))

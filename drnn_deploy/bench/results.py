@@ -59,12 +59,14 @@ class Gauges:
     Attributes:
         idle: Of a loop that does nothing.
         product: Of a product of matrices.
-        again: Of the first contender in another process: how far it is from the first is the noise of the comparison.
+        again: Of the fastest contender in another process: how far it is from itself is the noise of the comparison.
+        again_of: Its name.
     """
 
     idle: Timing
     product: Timing
     again: Timing | None
+    again_of: str
 
     @property
     def peak(self) -> float:
@@ -96,10 +98,10 @@ class Row:
     @property
     def noise(self) -> float | None:
         """By which share two measurements of one contender differ."""
-        first = next((entry.time for entry in self.measured if entry.time), None)
-        if self.gauges is None or self.gauges.again is None or first is None:
+        if self.gauges is None or self.gauges.again is None:
             return None
-        return abs(self.gauges.again.median / first.median - 1)
+        first = next((entry.time for entry in self.measured if entry.name == self.gauges.again_of), None)
+        return None if first is None else abs(self.gauges.again.median / first.median - 1)
 
     def figures(self, entry: Measured) -> dict[str, float]:
         """What follows from a contender's time.

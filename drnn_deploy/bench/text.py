@@ -33,7 +33,7 @@ def describe(row: Row) -> list[str]:
         f"limit   as fast as a product of matrices that takes {figure(row.limit)} us; {nearest} takes {figure(ratio)} x"
     )
     idle = row.gauges.idle
-    again = "" if row.noise is None else f"the first contender twice: {row.noise:.1%} apart; "
+    again = "" if row.noise is None else f"{row.gauges.again_of} twice: {row.noise:.1%} apart; "
     lines.append(
         f"noise   {again}an idle loop's quartiles {idle.quartile1 / idle.median:.3f} to "
         f"{idle.quartile3 / idle.median:.3f} of its median, p99 {idle.p99 / idle.median:.2f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,15 +156,20 @@ def reply(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if request["do"] == "open":
             job = Job(**request["job"])
-            contender = (CONTENDERS | GAUGES)[job.contender]
-            _open[""] = Measuring(job, contender)
+            _open[""] = Measuring(job, (CONTENDERS | GAUGES)[job.contender])
             return _open[""].open()
         return _open[""].burst(request["seconds"]) if request["do"] == "burst" else _open[""].finish()
     except DeployError as error:
-        return {"refused": error.message}
+        return {"refused": _reason(error.message, request)}
     except Exception as error:  # whatever torch, its compiler or a runtime raise
-        lines = str(error).strip().splitlines() or [""]
-        return {"refused": f"{type(error).__name__}: {lines[0]}"[:_REASON]}
+        return {"refused": _reason(f"{type(error).__name__}: {error}", request)}
+
+
+def _reason(message: str, request: Mapping[str, Any]) -> str:
+    """The first line, without folders of this machine: reports travel."""
+    for name in ("bundle", "folder"):
+        message = message.replace(f"{request.get('job', {}).get(name)}{os.sep}", "")
+    return message.strip().partition("\n")[0][:_REASON]
 
 
 if __name__ == "__main__":

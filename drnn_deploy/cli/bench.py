@@ -138,7 +138,7 @@ def _print_table(
     table = Table(title=title or None, title_justify="left")
     table.add_column("contender", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for name, texts in cells.items():
         table.add_row(name, *texts, style=styles.get(name, "bold"))
     if cells:
@@ -153,7 +153,7 @@ def _times(row: Row, entry: Measured) -> list[str]:
     time, figures = entry.time, row.figures(entry)
     return [
         figure(time.median),
-        f"{figure(time.quartile1)} to {figure(time.quartile3)}",
+        f"{figure(time.quartile1)} - {figure(time.quartile3)}",
         figure(time.p90),
         figure(time.p99),
         figure(figures["microseconds_per_step"]),

@@ -51,6 +51,7 @@ class ExportOptions:
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
+        native_targets: The systems to compile that for.
     """
 
     length: int | None = None
@@ -76,6 +77,7 @@ class ExportOptions:
     reference_minutes: float = REFERENCE_MINUTES
     native: bool = False
     native_name: str | None = None
+    native_targets: tuple[str, ...] = ()
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
@@ -166,6 +168,6 @@ def _first_emission(precision: str) -> Emission:
 
 
 def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
-    """Measured per sequence by `benchmarks.streaming`: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie."""
+    """Measured per sequence: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie (`drnn-deploy bench` of both)."""
     size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
     return size > _RING_BYTES if options.ring is None else options.ring

@@ -14,8 +14,8 @@
  *
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
  * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
- * Weights lie in the order in which they are read: [block][input][gate][8], their biases [block][gate][8]. Values of h
- * and c below 2^-100 count as 0: denormals would slow a step down.
+ * Weights lie in the order in which they are read: [panel][input][block][gate][8], a panel being four blocks or the rest;
+ * then biases, [block][gate][8]. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -278,7 +278,7 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
 #define DRNN_LANES 4
 #endif
 #if defined(__AVX512VL__) || defined(__aarch64__) || defined(DRNN_MANY_REGISTERS)
-#define DRNN_SUMS 24 /* registers for sums, of 32 */
+#define DRNN_SUMS 16 /* registers for sums, of 32 */
 #else
 #define DRNN_SUMS 12 /* of 16 */
 #endif
@@ -349,7 +349,7 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 
 /* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const float *w) {
+                                 const int stride, const int inputs, const float *w, const int ws) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width;
     V partial[DRNN_SUMS];
     int j = 0;
@@ -359,17 +359,21 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
             const V value = DRNN_(all)(x[row * stride + j + s]);
             V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
             DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-                to[b * width + k] += value * DRNN_(load)(w + (b * inputs + j + s) * G * 8 + k * DRNN_LANES);
+                to[b * width + k] += value * DRNN_(load)(w + (long)(j + s) * ws + b * G * 8 + k * DRNN_LANES);
             }
         }
     }
     for (; j < inputs; j++) {
         DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-            sums[b * width + k] += x[j] * DRNN_(load)(w + (b * inputs + j) * G * 8 + k * DRNN_LANES);
+            sums[b * width + k] += x[j] * DRNN_(load)(w + (long)j * ws + b * G * 8 + k * DRNN_LANES);
         }
     }
     DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
 }
+
+/* Where the weights of a block lie: the first, and from one input to the next. */
+#define DRNN_AT(w, block, inputs, G) ((w) + (long)((block) / 4 * 4) * (inputs) * (G) * 8 + (block) % 4 * (G) * 8)
+#define DRNN_STEP(block, blocks, G) (DRNN_MIN(4, (blocks) - (block) / 4 * 4) * (G) * 8)
 
 /* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
@@ -394,20 +398,25 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
     } while (0)
 #define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                   \
     for (int block = 0, some_; block < (blocks); block += some_) {                                                    \
-        some_ = DRNN_MIN(DRNN_MOST(R, G), (blocks)-block);                                                            \
-        if (some_ == 1) for (row = first; row < (end); row += R) { work(R, 1) }                                       \
-        if (DRNN_MOST(R, G) > 1 && some_ == 2) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(2, DRNN_MOST(R, G))) } \
-        if (DRNN_MOST(R, G) > 2 && some_ == 3) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(3, DRNN_MOST(R, G))) } \
-        if (DRNN_MOST(R, G) > 3 && some_ == 4) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(4, DRNN_MOST(R, G))) } \
+        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_MIN(4, (blocks) - block / 4 * 4) - block % 4);                         \
+        DRNN_CASE(1, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(2, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(3, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(4, R, G, first, end, blocks, work)                                                                  \
     }
+#define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                  \
+    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks) && some_ == B)                                                        \
+        for (row = first; row < (end); row += R) { work(R, DRNN_MIN(B, DRNN_MOST(R, G))) }
+#define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                         \
+    ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % 4 % (most) == (B) || ((blocks) > 3 && 4 % (most) == (B))))
 
 /* y = bias + x w: a tile of rows and blocks */
-DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const float *w, const float *bias,
-                                    const float *x, const int stride, const int inputs, float *y, const int ys) {
+DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const float *w, const int ws,
+                                    const float *bias, const float *x, const int stride, const int inputs, float *y, const int ys) {
     V sums[DRNN_SUMS];
     const int width = blocks * G * DRNN_HALVES;
     DRNN_EACH(row, rows) DRNN_EACH(k, width) sums[row * width + k] = DRNN_(load)(bias + k * DRNN_LANES);
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w);
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws);
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
 
@@ -416,8 +425,8 @@ DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int input
     const float *const bias = w + (long)blocks * inputs * G * 8;
     const int ys = blocks * G * 8;
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(affine_tile)(R, B, G, w + (long)block * inputs * G * 8, bias + block * G * 8, x + (long)row * stride,       \
-                       stride, inputs, y + row * ys + block * G * 8, ys);
+    DRNN_(affine_tile)(R, B, G, DRNN_AT(w, block, inputs, G), DRNN_STEP(block, blocks, G), bias + block * G * 8,      \
+                       x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
     DRNN_TILES(G, rows, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 }
@@ -429,8 +438,8 @@ static void DRNN_(affine)(int blocks, int inputs, const float *w, const float *x
 #define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
 
 /* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
-DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *bias,
-                                  const float *gx, const int gs, const float *h0, const float *c0, const int ps,
+DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws,
+                                  const float *bias, const float *gx, const int gs, const float *h0, const float *c0, const int ps,
                                   const int hs, const int block, float *h, float *c) {
     const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
     V sums[DRNN_SUMS];
@@ -438,7 +447,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
         sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] =
             DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8);
     }
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, h0, ps, hidden, w);
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, h0, ps, hidden, w, ws);
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
 #define SUM(gate) sums[((from + u) / DRNN_HALVES * G + gate) * DRNN_HALVES + (from + u) % DRNN_HALVES]
@@ -487,7 +496,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 }
 
 /* GRU with reset before the product: reset * h and 1 / update of a tile ... */
-DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *gx,
+DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws, const float *gx,
                                    const int gs, const float *h0, const int ps, const int hs, const int block, float *reset,
                                    float *update) {
     const int units = rows * blocks * DRNN_HALVES;
@@ -495,7 +504,7 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, 2) DRNN_EACH(half, DRNN_HALVES) {
         sums[((row * blocks + b) * 2 + gate) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + gate) * 8);
     }
-    DRNN_(products)(rows, blocks, 2, DRNN_(partials)(rows, blocks, 2), sums, h0, ps, hidden, w);
+    DRNN_(products)(rows, blocks, 2, DRNN_(partials)(rows, blocks, 2), sums, h0, ps, hidden, w, ws);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -506,7 +515,7 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
 }
 
 /* ... and its new h. */
-DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const float *w, const float *gx,
+DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws, const float *gx,
                                  const int gs, const float *h0, const int ps, const int hs, const int block, const float *reset,
                                  const float *update, float *h) {
     const int units = rows * blocks * DRNN_HALVES;
@@ -514,7 +523,7 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(half, DRNN_HALVES) {
         sums[(row * blocks + b) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + 2) * 8);
     }
-    DRNN_(products)(rows, blocks, 1, DRNN_(partials)(rows, blocks, 1), sums, reset, hs, hidden, w);
+    DRNN_(products)(rows, blocks, 1, DRNN_(partials)(rows, blocks, 1), sums, reset, hs, hidden, w, ws);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -540,10 +549,11 @@ DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float
         count = DRNN_MIN(rows - from, DRNN_ROWS);
         if (tokens) { /* a column of w */
             for (int i = 0; i < count; i++)
-                for (int b = 0; b < blocks; b++)
-                    for (int k = 0; k < G * 8; k++)
-                        gx[i * gs + b * G * 8 + k] =
-                            bias[b * G * 8 + k] + w[((long)b * inputs + tokens[from + i]) * G * 8 + k];
+                for (int b = 0; b < blocks; b++) {
+                    const float *const column =
+                        DRNN_AT(w, b, inputs, G) + (long)tokens[from + i] * DRNN_STEP(b, blocks, G);
+                    for (int k = 0; k < G * 8; k++) gx[i * gs + b * G * 8 + k] = bias[b * G * 8 + k] + column[k];
+                }
         } else {
             DRNN_(affine_of)(G, blocks, inputs, w, x + (long)from * xs, xs, count, gx);
         }
@@ -564,19 +574,19 @@ DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float
 #if DRNN_CELL == DRNN_GRU_RESET_BEFORE
             const float *const u_new = u + (long)blocks * hidden * 16;
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(gates_tile)(R, B, hidden, u + (long)block * hidden * 16, g + row * gs + block * 24, gs,                     \
+    DRNN_(gates_tile)(R, B, hidden, DRNN_AT(u, block, hidden, 2), DRNN_STEP(block, blocks, 2), g + row * gs + block * 24, gs,                     \
                       old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs);
             DRNN_TILES(2, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(new_tile)(R, B, hidden, u_new + (long)block * hidden * 8, g + row * gs + block * 24, gs,                    \
+    DRNN_(new_tile)(R, B, hidden, DRNN_AT(u_new, block, hidden, 1), DRNN_STEP(block, blocks, 1), g + row * gs + block * 24, gs,                    \
                     old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs,             \
                     to_h + row * hs);
             DRNN_TILES(1, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #else
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(cell_tile)(R, B, hidden, u + (long)block * hidden * G * 8, u_bias + block * 8, g + row * gs + block * G * 8,\
+    DRNN_(cell_tile)(R, B, hidden, DRNN_AT(u, block, hidden, G), DRNN_STEP(block, blocks, G), u_bias + block * 8, g + row * gs + block * G * 8,\
                      gs, old.h + row * old.stride, old.c + row * old.stride, old.stride, hs, block, to_h + row * hs,  \
                      to_c + row * hs);
             DRNN_TILES(G, some, blocks, chain, DRNN_WORK);
@@ -586,20 +596,19 @@ DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float
     }
 }
 
-/* Sizes that DRNN_SHAPES lists, X(inputs, hidden) for each, are constants in a copy of the code, which is a fifth faster. */
+/* Numbers of units that DRNN_WIDTHS lists, X(hidden) for each, are constants in a copy of the code, which is faster. */
 static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                          const struct drnn_past past[2], float *h, float *c, float *work) {
-    const float *const w = layer->weights;
-#define DRNN_SHAPE(I, H)                                                                                              \
-    if (layer->inputs == I && layer->hidden == H)                                                                     \
-        DRNN_(layer_of)(I, H, w, x, xs, tokens, rows, lag, past, h, c, work);                                         \
+#define DRNN_WIDTH(H)                                                                                                 \
+    if (layer->hidden == H)                                                                                           \
+        DRNN_(layer_of)(layer->inputs, H, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);                \
     else
-#ifdef DRNN_SHAPES
-    DRNN_SHAPES(DRNN_SHAPE) {}
+#ifdef DRNN_WIDTHS
+    DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
-    DRNN_(layer_of)(layer->inputs, layer->hidden, w, x, xs, tokens, rows, lag, past, h, c, work);
+    DRNN_(layer_of)(layer->inputs, layer->hidden, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);
 #endif
-#undef DRNN_SHAPE
+#undef DRNN_WIDTH
 }
 
 static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer), DRNN_(affine)};

@@ -12,6 +12,7 @@ from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 
 _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
+_PANEL = 4  # blocks whose weights of an input lie side by side: DRNN_AT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +105,12 @@ def _layer(spec: ModelSpec, weights: Weights, layer: int) -> NDArray[np.float32]
 
 
 def _in_blocks(matrix: NDArray[np.float32], gates: int) -> NDArray[np.float32]:
-    """(gates * H, inputs) -> [block of 8 units][input][gate][8], flat; units that fill the last block are zero."""
+    """(gates * H, inputs) -> [panel][input][block][gate][8], flat; units that fill the last block are zero."""
     units = len(matrix) // gates
     rows = np.zeros((gates, padded(units), matrix.shape[1]), np.float32)
     rows[:, :units] = matrix.reshape(gates, units, -1)
-    return rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(1, 3, 0, 2).reshape(-1)
+    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(3, 1, 0, 2)
+    return np.concatenate([blocks[:, at : at + _PANEL].reshape(-1) for at in range(0, blocks.shape[1], _PANEL)])
 
 
 def _sizes(spec: ModelSpec) -> dict[str, int]:

@@ -21,7 +21,7 @@ from benchmarks.gpu.bundles import checkpoint_of, open_bundle, sets_of, write_bu
 from benchmarks.gpu.plan import BASELINE, OVERRIDES, RUNTIMES, SMOKE, SURVEY, TORCH_WAYS, Setting, all_parts, networks
 from benchmarks.gpu.timing import summary
 from benchmarks.gpu.worker import Row, Rows, _verdict, parity, reply, run_part
-from benchmarks.latency import network as paper_network
+from benchmarks.networks import paper_network
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_deploy.exporter.pipeline import EngineResult
 from drnn_models.cells import Cell
@@ -57,7 +57,7 @@ def done(found: Row | Rows) -> Row:
 @pytest.fixture
 def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
     for module in (bundles, timing):
-        monkeypatch.setattr(module, "network", small)
+        monkeypatch.setattr(module, "paper_network", small)
         monkeypatch.setattr(module, "STEPS", LENGTH)
     monkeypatch.setattr(timing, "_QUICK", (0.0, 6))
     return Setting("cpu", True, tmp_path)
@@ -134,7 +134,7 @@ def test_cudnn_is_off_for_the_native_way_alone(setting: Setting, monkeypatch: py
         found.load_state_dict(model.state_dict())
         return found.eval()
 
-    monkeypatch.setattr(timing, "network", watched)
+    monkeypatch.setattr(timing, "paper_network", watched)
     done(timing.latency(setting, "gru", "torch-native"))
     assert seen == {True: {False}, False: {True}}
 

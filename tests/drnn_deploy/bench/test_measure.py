@@ -95,7 +95,8 @@ def test_a_graph_that_is_refused_says_why(bundle: Bundle, tmp_path: Path) -> Non
 class _Recorded(Runner):
     """A runner without a child."""
 
-    def __init__(self, name: str, log: list[str], *, ends: int = 99) -> None:
+    def __init__(self, name: str, log: list[str], *, ends: int = 99, rounds: int = 3) -> None:
+        self.rounds = rounds
         self.measured, self._name, self._log, self._ends = Measured(name, "", "ok"), name, log, ends
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -110,8 +111,8 @@ class _Recorded(Runner):
 
 def test_contenders_take_turns_and_one_that_breaks_off_leaves_the_others() -> None:
     log: list[str] = []
-    runners = [_Recorded("A", log), _Recorded("B", log, ends=1), _Recorded("C", log)]
+    runners = [_Recorded("A", log), _Recorded("B", log, ends=1), _Recorded("C", log), _Recorded("D", log, rounds=2)]
     times = in_turn(runners, Effort(seconds=0.3, rounds=3))
-    assert "".join(log) == "ABCACAC"
-    assert [time is not None for time in times] == [True, False, True]
+    assert "".join(log) == "ABCDACDAC"
+    assert [time is not None for time in times] == [True, False, True, True]
     assert np.isfinite([time.median for time in times if time]).all()

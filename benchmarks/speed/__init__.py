@@ -1,0 +1,1 @@
+"""The standard set of speed measurements: `make bench`."""

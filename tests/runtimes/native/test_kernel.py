@@ -104,7 +104,7 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
             KernelStream(kernel, np.full((1, 3), token))
 
 
-@pytest.mark.parametrize("compiler_name", ["gcc", "clang"] if NIGHTLY else ["gcc"])  # clang takes minutes
+@pytest.mark.parametrize("compiler_name", ["gcc", "clang"] if NIGHTLY else ["gcc"])  # clang takes longer
 @pytest.mark.parametrize("cell", sorted({cell_name(spec) for spec in BY_DAY}))
 @pytest.mark.parametrize("weights", ["-DDRNN_FLOAT", "-DDRNN_INT8"])
 def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, weights: str, tmp_path: Path) -> None:

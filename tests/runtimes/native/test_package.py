@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drnn_core.types import Precision
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.package import SelfTestCase, native_package
@@ -58,18 +59,22 @@ def test_example_prints_what_the_reference_says(plain: tuple[Case, Path], tmp_pa
 @pytest.mark.parametrize(
     "spec", [pytest.param(s, marks=pytest.mark.nightly if s in NETWORKS[1:] else ()) for s in NETWORKS], ids=str
 )
-def test_self_test_passes_and_fails_where_a_weight_is_another(spec: ModelSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_self_test_passes_and_fails_where_a_weight_is_another(
+    spec: ModelSpec, precision: Precision, tmp_path: Path
+) -> None:
     case = make_case(spec, 3, 40)
-    write_package(tmp_path, "net", case)
+    write_package(tmp_path, "net", case, precision)
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all") if NIGHTLY else ("-O0",)
     said = ran(built(tmp_path, "selftest.c", "selftest", *flags, *ONE_KERNEL, *WARNINGS))
     assert said.startswith("random       3 x 40 steps: whole ") and "\nPASSED net: " in said
     assert re.search(r" [1-9]\d* outputs compared, 0 wrong,", said)
     network = tmp_path / "net_network.h"
     bits = network.read_text(encoding="utf-8")
-    position = bits.index("0x", bits.index("_weights = {{"))
-    assert bits[position + 2 : position + 3] in "3b"
-    network.write_text(bits[: position + 2] + "4" + bits[position + 3 :], encoding="utf-8")  # larger by far
+    first = re.search(r"(?<=_weights)(.*?\n)([^,{]+)(?=,)", bits, re.S)
+    assert first
+    other = "0x40a00000" if precision == "fp32" else "-127" if int(first[2]) > 0 else "127"  # another by far
+    network.write_text(bits[: first.start(2)] + other + bits[first.end(2) :], encoding="utf-8")
     assert "\nFAILED net: " in ran(built(tmp_path, "selftest.c", "selftest", "-O0", *ONE_KERNEL), code=1)
 
 

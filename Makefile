@@ -2,6 +2,7 @@
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
 # make quick: of the tests the part that a version of Python can break; in another environment: VENV=.venv-3.13 PYTHON=python3.13
 # make nightly: the same properties over ten times as many random networks, and more combinations, in random order.
+# make cross: networks in C, compiled for other systems; their self-tests run under qemu-user where that is installed.
 # make bench: the standard set of speed measurements, on a machine that does nothing else; see python -m benchmarks.speed --help.
 # make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 
@@ -21,7 +22,7 @@ QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_n
 	tests/drnn_deploy/cli/test_bad_input.py tests/drnn_deploy/exporter/test_pipeline.py tests/drnn_deploy/parity/test_check.py \
 	tests/drnn_deploy/training/test_recipe.py
 
-.PHONY: demo test quick check nightly bench gpu-check clean
+.PHONY: demo test quick check nightly cross bench gpu-check clean
 
 demo: $(VENV)/installed
 	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission unrolled
@@ -40,6 +41,10 @@ check: $(VENV)/installed
 
 nightly: $(VENV)/installed
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly
+
+cross: $(VENV)/installed
+	$(INSTALL) --quiet --constraint constraints.txt --editable '.[native]'
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -rs tests/runtimes/native/test_cross.py
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.speed $(BENCH)

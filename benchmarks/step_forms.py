@@ -43,7 +43,7 @@ def slices(g: GraphBuilder, value: str, sizes: Sequence[int], name: str, labels:
     """`GraphBuilder.split` as one Slice for each part."""
     starts = np.cumsum([0, *sizes])
     bounds = zip(labels, starts[:-1], starts[1:], strict=True)
-    return [g.take(value, int(start), int(stop), 1, f"{name}/{label}", axis=axis) for label, start, stop in bounds]
+    return [g.take(value, int(start), int(stop), f"{name}/{label}", axis=axis) for label, start, stop in bounds]
 
 
 def rnn_of_product_and_sum(cell: cells.RnnCell, layer: Any, project: Any, first: Any, ticks: Any) -> Steps:

@@ -62,6 +62,14 @@ if TYPE_CHECKING:
 )
 @click.option("--native", is_flag=True, help="Also write the network as C sources, into native/ of the bundle.")
 @click.option("--native-name", metavar="NAME", help="What its names in C begin with. [default: NAME of NAME.pt]")
+@click.option(
+    "--native-target",
+    "native_targets",
+    metavar="TARGET",
+    multiple=True,
+    help="Also compile them for aarch64-linux-gnu (Jetson, Raspberry Pi), aarch64-linux-musl, x86_64-linux-gnu or "
+    "x86_64-linux-musl.",
+)
 @json_option
 def export(model: Path, output: Path | None, triton: Path | None, json_path: str | None, **options: Any) -> int:
     """Write the bundle of a trained network and check it on every runtime that is here.
@@ -92,7 +100,7 @@ def _options(given: dict[str, Any]) -> Any:
     controls = take_controls(given)
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
-    chosen["native"] = given["native"] or given["native_name"] is not None
+    chosen["native"] = bool(given["native"] or given["native_name"] is not None or given["native_targets"])
     if isinstance(given["batch"], tuple):
         chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.native.code_size import code_size
+from drnn_runtimes.native.cross import build_for
 from drnn_runtimes.native.package import SelfTestCase, native_package
 
 _MOST_NUMBERS = 1 << 15  # of the self-test's inputs and outputs, which a compiler reads in a second
@@ -25,17 +26,23 @@ class NativeSources:
 
     Attributes:
         name: What all public names begin with.
-        files: File name -> text.
+        files: File name -> content.
         summary: The sizes of weights, code and memory, for people.
     """
 
     name: str
-    files: dict[str, str]
+    files: dict[str, bytes]
     summary: str
 
 
 def native_sources(
-    checkpoint: Checkpoint, name: str, cases: Sequence[GoldenCase], tolerance: Tolerance
+    checkpoint: Checkpoint,
+    name: str,
+    cases: Sequence[GoldenCase],
+    tolerance: Tolerance,
+    targets: Sequence[str] = (),
+    *,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> NativeSources:
     """Write a network as C. No compiler is needed; where there is one, the code is measured.
 
@@ -44,16 +51,25 @@ def native_sources(
         name: What all public names begin with (`drnn_runtimes.native.names`).
         cases: The golden cases of the bundle.
         tolerance: Which errors pass.
+        targets: Systems to compile it for (`drnn_runtimes.native.cross`).
+        notify: Gets a line on what is done at the moment.
+
+    Raises:
+        EngineError: It cannot be compiled for a target.
     """
     spec = checkpoint.dilated
+    notify("writing the network as C")
     chosen = self_test_cases(cases, tolerance)
     package = native_package(name, spec, checkpoint.weights, chosen, tolerance.noise_multiple)
     length = max(case.inputs.shape[1] for case in chosen)
     code = code_size(package.sources, f"{name}.c")
-    files = {**package.sources, "README.md": package.readme(spec, length, code)}
-    return NativeSources(
-        name, files, f"weights {package.weight_bytes:,} bytes, code {code}, {package.sizes.stream(1):,} a stream"
-    )
+    texts = {**package.sources, "README.md": package.readme(spec, length, code)}
+    files = {file: text.encode() for file, text in texts.items()}
+    for target in targets:
+        notify(f"compiling the network for {target}")
+        files |= build_for(target, name, package.sources)
+    summary = f"weights {package.weight_bytes:,} bytes, code {code}, {package.sizes.stream(1):,} a stream"
+    return NativeSources(name, files, summary)
 
 
 def self_test_cases(cases: Sequence[GoldenCase], tolerance: Tolerance) -> list[SelfTestCase]:

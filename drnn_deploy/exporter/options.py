@@ -49,6 +49,7 @@ class ExportOptions:
         noise_multiple: The largest error that passes, in units of noise.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
+        native_targets: The systems to compile that for.
     """
 
     length: int | None = None
@@ -73,6 +74,7 @@ class ExportOptions:
     noise_multiple: float = NOISE_MULTIPLE
     native: bool = False
     native_name: str | None = None
+    native_targets: tuple[str, ...] = ()
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:

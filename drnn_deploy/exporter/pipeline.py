@@ -33,6 +33,7 @@ from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bund
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
+from drnn_runtimes.native.cross import check_targets
 from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.trt.sidecar import Sidecar
@@ -105,6 +106,7 @@ def export(
     checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
+    check_targets(options.native_targets)
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
@@ -120,8 +122,8 @@ def export(
         write_golden(draft / GOLDEN, checkpoint.dilated, graphs, cases)
         native = None
         if options.native:
-            notify("writing the network as C")
-            native = native_sources(checkpoint, native_name, cases, tolerance)
+            targets = options.native_targets
+            native = native_sources(checkpoint, native_name, cases, tolerance, targets, notify=notify)
             _write_native(draft, native)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
@@ -253,8 +255,11 @@ def _write_networks(
 
 def _write_native(draft: Path, native: NativeSources) -> None:
     (draft / NATIVE).mkdir()
-    for name, text in native.files.items():
-        (draft / NATIVE / name).write_text(text, encoding="utf-8", newline="\n")
+    for name, content in native.files.items():
+        (draft / NATIVE / name).parent.mkdir(exist_ok=True)
+        (draft / NATIVE / name).write_bytes(content)
+        if name.endswith("/selftest"):
+            (draft / NATIVE / name).chmod(0o755)
 
 
 def _write_graph(

@@ -17,7 +17,7 @@ def cache_folder(kind: str = "engines") -> Path:
     """The folder for what was made on this machine: in `$DRNN_CACHE`, or in the user's cache.
 
     Args:
-        kind: What it holds: "engines", or "references" or "native", each in a folder of its own.
+        kind: What it holds: "engines", or "references", "native" or "zig", each in a folder of its own.
     """
     import platformdirs
 

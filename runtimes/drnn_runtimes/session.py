@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import GraphInfo
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -57,15 +58,16 @@ class CopyingSession:
         return call
 
 
-def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:
-    """Check that the inputs are exactly the graph's, and within its range.
+def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], spec: ModelSpec | None = None) -> None:
+    """Check that the inputs are exactly the graph's, and within its range and the network's vocabulary.
 
     Args:
         graph: Its shapes may hold -1, for any size from 1.
         inputs: Name -> array.
+        spec: The network, whose vocabulary counts; None to let the runtime itself look at tokens.
 
     Raises:
-        InputError: A name, type or shape is wrong, or a number is too large.
+        InputError: A name, type or shape is wrong, a number is too large, or a token is beyond the vocabulary.
     """
     expected = {tensor.name: tensor for tensor in graph.inputs}
     if set(inputs) != set(expected):
@@ -82,6 +84,9 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) ->
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
+        if name == "input" and spec is not None and isinstance(spec.input, Tokens):
+            if not 0 <= value.min() <= value.max() < spec.input.vocabulary:  # runtimes make zeros of it, or crash
+                raise InputError(f"tokens must be 0 to {spec.input.vocabulary - 1}")
 
 
 def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:

@@ -114,7 +114,7 @@ class TorchSession(CopyingSession):
         """Outputs in float32."""
         import torch
 
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._model.spec)
         x = torch.from_numpy(inputs["input"]).to(self._device)
         with torch.inference_mode():
             if not self._graph.states:

@@ -1,75 +1,154 @@
-"""tract, Sonos's runtime for small devices, on the CPU."""
+"""tract on the CPU as a runtime: a small library in Rust for devices.
+
+It ends the whole process where its code fails (a Rust panic). So a graph is first loaded and run by a child process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.files import sha256
 from drnn_core.types import Availability
+from drnn_core.worker_process import ChildError, answer, ask
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 
-_FIX = "pip install 'drnn-deploy[tract]'"
+if TYPE_CHECKING:
+    import onnx
+
+MOST_NODES = 1000  # its time to load a graph grows with the third power of them: 7 to 16 s at 1,140, 74 s at 2,262
+_SECONDS = 120.0  # that the child process may take
+_LOOP = 4  # steps from which it computes a GRU operator in another way
 
 
 class TractRuntime(StreamingRuntime):
-    """Runs a bundle's ONNX graphs of one batch through tract."""
+    """Runs a bundle's ONNX graphs through tract."""
 
     name = "tract"
     reads_graph = True
 
-    def availability(self) -> Availability:
-        """Whether the package can be imported."""
-        if importlib.util.find_spec("tract") is None:
-            return Availability(False, "tract is not installed", _FIX)
-        import tract
+    def __init__(self) -> None:
+        self._rehearsed: dict[str, str] = {}  # sha256 of a graph's file -> why it does not run
 
+    def availability(self) -> Availability:
+        """Whether the package is here."""
+        if importlib.util.find_spec("tract") is None:
+            return Availability(False, "tract is not installed", "pip install 'drnn-deploy[tract]'")
+        try:
+            import tract
+        except Exception as error:  # its library does not load: an OSError, or whatever the package makes of it
+            return Availability(False, f"tract cannot be imported: {error}", "pip install --force-reinstall tract")
         return Availability(True, f"tract {tract.version()}, CPU")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Whatever has no fixed batch."""
-        return "" if graph.batch else "takes one fixed batch, the graph any"
+        """What tract 0.23 is known to refuse or to compute wrongly, and what its trial run in a child process shows."""
+        if graph.precision == "bf16":
+            return "tract has no bfloat16"
+        if graph.batch is None:
+            return "tract runs graphs of one fixed batch"
+        if graph.nodes > MOST_NODES:
+            return f"it has {graph.nodes:,} nodes, and beyond {MOST_NODES:,} tract takes minutes to load them"
+        try:
+            model = read_graph(bundle.path(graph.file), bundle.spec, graph)
+        except InputError:
+            return ""  # which `load` raises
+        return _refused_operator(model, graph) or self._rehearse(bundle.path(graph.file), graph)
+
+    def _rehearse(self, path: Path, graph: GraphInfo) -> str:
+        digest = sha256(path)
+        if digest not in self._rehearsed:
+            inputs = [(tensor.dtype, tensor.shape) for tensor in graph.inputs]
+            try:
+                reason = ask(__name__, {"path": str(path), "inputs": inputs}, _SECONDS)["reason"]
+            except ChildError as error:
+                reason = f"tract ended the process in which it was tried: {error.how.splitlines()[0]}"
+            self._rehearsed[digest] = reason
+        return self._rehearsed[digest]
 
     @contextlib.contextmanager
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TractSession]:
-        import tract
-
+        """Raises InputError where the graph is damaged."""
         path = bundle.path(graph.file)
         if not bundle.checked:
             read_graph(path, bundle.spec, graph)
-        try:
-            model = tract.onnx().load(str(path)).into_model().into_runnable()
-        except tract.TractError as error:
-            raise InputError(f"{path} cannot be loaded: {_reason(error)}") from error
-        yield TractSession(model, graph)
+        yield TractSession(_load(path), graph, bundle.spec)
 
 
 class TractSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
-    def __init__(self, model: Any, graph: GraphInfo) -> None:
-        self._model, self._graph = model, graph
+    def __init__(self, model: Any, graph: GraphInfo, spec: ModelSpec) -> None:
+        self._model, self._graph, self._spec = model, graph, spec
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32."""
-        import tract
-
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         try:
-            outputs = self._model.run([inputs[tensor.name] for tensor in self._graph.inputs])
-        except tract.TractError as error:
+            outputs = _run(self._model, [inputs[tensor.name] for tensor in self._graph.inputs])
+        except Exception as error:  # tract's, which this module knows only once it is imported
             raise InputError(f"tract cannot run {self._graph.name}: {_reason(error)}") from error
-        return {tensor.name: value.to_numpy() for tensor, value in zip(self._graph.outputs, outputs, strict=True)}
+        return {tensor.name: value for tensor, value in zip(self._graph.outputs, outputs, strict=True)}
+
+
+def _load(path: Path) -> Any:
+    import tract
+
+    try:
+        return tract.onnx().load(str(path)).into_model().into_runnable()
+    except tract.TractError as error:
+        raise InputError(f"{path} cannot be loaded: {_reason(error)}") from error
+
+
+def _run(model: Any, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.generic]]:
+    return [value.to_numpy() for value in model.run(list(inputs))]
 
 
 def _reason(error: Exception) -> str:
-    """Tract's own words in one line, without the stack that it adds where RUST_BACKTRACE is set."""
+    """tract's own words in one line, without the stack that it adds where RUST_BACKTRACE is set."""
     return "; ".join(line.strip() for line in str(error).partition("Stack backtrace")[0].splitlines() if line.strip())
+
+
+def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
+    """Why tract does not run an operator of the graph, or "". Shapes of an operator are known where the file says them."""
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
+    for node in model.graph.node:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if "activations" in attributes and b"Relu" in attributes["activations"].strings:
+            return "tract computes every RNN operator with tanh, and this one has relu"
+        if node.op_type not in ("RNN", "GRU", "LSTM"):
+            continue
+        half = graph.precision == "fp16"
+        if half and len(node.input) < 6:
+            return f"tract begins the {node.op_type} operator of a float16 graph with float32 zeros"
+        steps, _, width = shapes.get(node.input[0], (0, 0, 0))
+        if node.op_type == "GRU" and attributes["linear_before_reset"].i and steps >= _LOOP and (half or width == 1):
+            what = "in float16" if half else "on one feature"
+            return f"tract fails at a GRU operator {what} that resets after the product, from {_LOOP} steps on"
+    return ""
+
+
+def _try(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The child's side: load a graph and run it on zeros."""
+    inputs = [np.zeros(shape, dtype) for dtype, shape in request["inputs"]]
+    try:
+        _run(_load(Path(request["path"])), inputs)
+    except InputError as error:
+        return {"reason": error.message}
+    except Exception as error:
+        return {"reason": f"tract fails: {_reason(error)}"}
+    return {"reason": ""}
+
+
+if __name__ == "__main__":
+    answer(_try)

@@ -151,21 +151,20 @@ class GraphBuilder:
         """The value that a value is a reshape of; the value itself where it is none."""
         return self._reshaped.get(value, value)
 
-    def take(self, value: str, start: int, stop: int, step: int, name: str, *, axis: int = 0) -> str:
-        """Add a Slice node: `value[start:stop:step]` along one axis.
+    def take(self, value: str, start: int, stop: int, name: str, *, axis: int = 0) -> str:
+        """Add a Slice node: `value[start:stop]` along one axis.
 
         Args:
             value: The value's name.
             start: As in a Python slice.
             stop: As in a Python slice.
-            step: As in a Python slice.
             name: The node's name.
             axis: The axis to take from.
 
         Returns:
             The name of the node's output.
         """
-        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, step)]
+        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, 1)]
         return self.node("Slice", [value, *bounds], name)
 
     def gather(

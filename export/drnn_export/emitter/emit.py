@@ -210,7 +210,7 @@ class _NetworkEmitter:
         g, spec, request = self._g, self._spec, self._request
         before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
         joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
-        last = g.take(joined, length - (spec.window - 1), length, 1, "fusion/last")
+        last = g.take(joined, length - (spec.window - 1), length, "fusion/last")
         g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
         return joined
 
@@ -225,7 +225,7 @@ class _NetworkEmitter:
             top = g.gather(top, indices, "head/window")  # (k, window, B, H)
             top = g.node("Transpose", [top], "head/batch_first", perm=[2, 0, 1, 3])  # (B, k, window, H)
         elif first > 0 or stop < length:
-            top = g.take(top, first, stop, 1, "head/select")  # (k, B, H)
+            top = g.take(top, first, stop, "head/select")  # (k, B, H)
         if spec.head.kind == "last":
             rows = g.reshape(top, (-1, window * features), "head/rows")
             g.node("Gemm", [rows, g.constant("head/W", weight), bias], "head/linear", output=OUTPUT, transB=1)

@@ -15,7 +15,7 @@ from drnn_export.emitter.cells import CELL_EMITTERS
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.weights import LayerWeights, stack
 from drnn_models.cells import CELLS
-from drnn_models.cone import LayerPlan, as_slice
+from drnn_models.cone import LayerPlan
 from drnn_models.spec import ModelSpec
 
 
@@ -41,15 +41,13 @@ class LayerEmitter:
         """
         g, name = self._g, self._name
         if layer.select is not None:
-            kept = as_slice(layer.select)
-            selected = f"{name}/select"
-            x = g.take(x, kept.start, kept.stop, kept.step, selected) if kept else g.gather(x, layer.select, selected)
-            length = layer.steps
+            # Also where they are evenly spaced: as quick as a Slice with a step, which tract cannot load.
+            x, length = g.gather(x, layer.select, f"{name}/select"), layer.steps
         full = layer.cells * layer.fold
         if length < full:
             x = g.pad(x, 0, full - length, f"{name}/pad")
         elif length > full:
-            x = g.take(x, 0, full, 1, f"{name}/trim")
+            x = g.take(x, 0, full, f"{name}/trim")
         y, _ = self._run(x, layer.cells, layer.fold, name)
         return y, full
 
@@ -73,17 +71,17 @@ class LayerEmitter:
         if not full:
             return self._within_the_line(dilation, x, states)
         g, name, letters = self._g, self._name, self._spec.cell_states
-        used = g.take(x, 0, full * dilation, 1, f"{name}/whole") if rest else x
+        used = g.take(x, 0, full * dilation, f"{name}/whole") if rest else x
         initial = [self._time_major(before, dilation) for before, _ in states]
         y, cell = self._run(used, full, dilation, name, initial)
-        last = g.take(y, (full - 1) * dilation, full * dilation, 1, f"{name}/last") if full > 1 else y
+        last = g.take(y, (full - 1) * dilation, full * dilation, f"{name}/last") if full > 1 else y
         lines = [last, cell][: len(states)]  # (d, B, H)
         if rest:
-            x = g.take(x, full * dilation, self._request.steps, 1, f"{name}/rest_of_input")
-            initial = [g.take(line, 0, rest, 1, f"{name}/oldest_{s}") for s, line in zip(letters, lines, strict=True)]
+            x = g.take(x, full * dilation, self._request.steps, f"{name}/rest_of_input")
+            initial = [g.take(line, 0, rest, f"{name}/oldest_{s}") for s, line in zip(letters, lines, strict=True)]
             more, cell = self._run(x, 1, rest, f"{name}/rest", initial)
             for index, new in enumerate([more, cell][: len(states)]):
-                kept = g.take(lines[index], rest, dilation, 1, f"{name}/kept_{letters[index]}")
+                kept = g.take(lines[index], rest, dilation, f"{name}/kept_{letters[index]}")
                 lines[index] = g.node("Concat", [kept, new], f"{name}/line_{letters[index]}", axis=0)
             y = g.node("Concat", [y, more], f"{name}/all", axis=0)
         for line, (_, after) in zip(lines, states, strict=True):
@@ -95,7 +93,7 @@ class LayerEmitter:
         g, name, steps, ring = self._g, self._name, self._request.steps, self._request.ring
         letters = self._spec.cell_states
         oldest = [
-            before if ring else g.take(before, 0, steps, 1, f"{name}/oldest_{letter}", axis=1)
+            before if ring else g.take(before, 0, steps, f"{name}/oldest_{letter}", axis=1)
             for letter, (before, _) in zip(letters, states, strict=True)
         ]
         initial = [self._time_major(line, steps) for line in oldest]
@@ -104,7 +102,7 @@ class LayerEmitter:
             if ring:
                 self._batch_first(new, steps, after)
             else:
-                kept = g.take(before, steps, dilation, 1, f"{name}/kept_{letter}", axis=1)
+                kept = g.take(before, steps, dilation, f"{name}/kept_{letter}", axis=1)
                 new = self._batch_first(new, steps, f"{name}/new_{letter}")
                 g.node("Concat", [kept, new], f"{name}/line_{letter}", output=after, axis=1)
         return y

@@ -5,4 +5,4 @@ A bundle's manifest says which revision made its graphs, so that a file can be h
 and the number does not.
 """
 
-EMITTER_REVISION = 2
+EMITTER_REVISION = 3

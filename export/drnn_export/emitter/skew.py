@@ -57,9 +57,9 @@ class SkewedLayers:
             after[letter] = g.node("Mul", [after[letter], reached], f"skew/new_{letter}")
             both = g.node("Concat", [line, after[letter]], f"skew/both_{letter}", axis=1)
             g.gather(both, _shifted(spec), f"skew/lines_{letter}", axis=1, output=output)
-        top = g.take(after["h"], spec.layers - 1, spec.layers, 1, "skew/top", axis=1)
+        top = g.take(after["h"], spec.layers - 1, spec.layers, "skew/top", axis=1)
         if spec.hidden[-1] < size:
-            top = g.take(top, 0, spec.hidden[-1], 1, "skew/top/narrow", axis=2)
+            top = g.take(top, 0, spec.hidden[-1], "skew/top/narrow", axis=2)
         return g.reshape(top, (1, rows, spec.hidden[-1]), "skew/top/time_major"), after["h"]
 
     def _reached(self, before: str, after: str) -> str:

@@ -398,12 +398,17 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
     } while (0)
 #define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                   \
     for (int block = 0, some_; block < (blocks); block += some_) {                                                    \
-        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_MIN(4, (blocks) - block / 4 * 4) - block % 4);                                                            \
-        if (some_ == 1) for (row = first; row < (end); row += R) { work(R, 1) }                                       \
-        if (DRNN_MOST(R, G) > 1 && some_ == 2) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(2, DRNN_MOST(R, G))) } \
-        if (DRNN_MOST(R, G) > 2 && some_ == 3) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(3, DRNN_MOST(R, G))) } \
-        if (DRNN_MOST(R, G) > 3 && some_ == 4) for (row = first; row < (end); row += R) { work(R, DRNN_MIN(4, DRNN_MOST(R, G))) } \
+        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_MIN(4, (blocks) - block / 4 * 4) - block % 4);                         \
+        DRNN_CASE(1, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(2, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(3, R, G, first, end, blocks, work)                                                                  \
+        DRNN_CASE(4, R, G, first, end, blocks, work)                                                                  \
     }
+#define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                  \
+    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks) && some_ == B)                                                        \
+        for (row = first; row < (end); row += R) { work(R, DRNN_MIN(B, DRNN_MOST(R, G))) }
+#define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                         \
+    ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % 4 % (most) == (B) || ((blocks) > 3 && 4 % (most) == (B))))
 
 /* y = bias + x w: a tile of rows and blocks */
 DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const float *w, const int ws,
@@ -591,20 +596,19 @@ DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float
     }
 }
 
-/* Sizes that DRNN_SHAPES lists, X(inputs, hidden) for each, are constants in a copy of the code, which is a fifth faster. */
+/* Numbers of units that DRNN_WIDTHS lists, X(hidden) for each, are constants in a copy of the code, which is faster. */
 static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                          const struct drnn_past past[2], float *h, float *c, float *work) {
-    const float *const w = layer->weights;
-#define DRNN_SHAPE(I, H)                                                                                              \
-    if (layer->inputs == I && layer->hidden == H)                                                                     \
-        DRNN_(layer_of)(I, H, w, x, xs, tokens, rows, lag, past, h, c, work);                                         \
+#define DRNN_WIDTH(H)                                                                                                 \
+    if (layer->hidden == H)                                                                                           \
+        DRNN_(layer_of)(layer->inputs, H, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);                \
     else
-#ifdef DRNN_SHAPES
-    DRNN_SHAPES(DRNN_SHAPE) {}
+#ifdef DRNN_WIDTHS
+    DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
-    DRNN_(layer_of)(layer->inputs, layer->hidden, w, x, xs, tokens, rows, lag, past, h, c, work);
+    DRNN_(layer_of)(layer->inputs, layer->hidden, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);
 #endif
-#undef DRNN_SHAPE
+#undef DRNN_WIDTH
 }
 
 static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer), DRNN_(affine)};

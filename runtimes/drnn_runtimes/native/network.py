@@ -105,7 +105,7 @@ def _layer(spec: ModelSpec, weights: Weights, layer: int) -> NDArray[np.float32]
 
 
 def _in_blocks(matrix: NDArray[np.float32], gates: int) -> NDArray[np.float32]:
-    """(gates * H, inputs) -> [panel][input][block of 8 units][gate][8], flat; units that fill the last block are zero."""
+    """(gates * H, inputs) -> [panel][input][block][gate][8], flat; units that fill the last block are zero."""
     units = len(matrix) // gates
     rows = np.zeros((gates, padded(units), matrix.shape[1]), np.float32)
     rows[:, :units] = matrix.reshape(gates, units, -1)

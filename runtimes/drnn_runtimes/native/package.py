@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ _TOKEN_CHECK = """    for (long i = 0; i < steps; i++)
         if (x[i] < 0 || x[i] >= {}) return 0;
 """
 _NUMBERS_A_LINE = 8
-_MOST_SHAPES = 4  # of layers that get code of their own, which takes a compiler up to a second each
+_MOST_WIDTHS = 4  # of layers that get code of their own, which takes a compiler up to a second each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +134,14 @@ def _filled(template: str, words: dict[str, str]) -> str:
 
 def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
     """What stands in NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
-    shapes = sorted({(layer.inputs, layer.hidden) for layer in packed.layers})
-    listed = " ".join(f"X({inputs}, {hidden})" for inputs, hidden in shapes)
+    widths = sorted({layer.hidden for layer in packed.layers})
+    listed = " ".join(f"X({hidden})" for hidden in widths)
     layers = (f"{at.inputs}, {at.hidden}, {at.dilation}, {name}_weights.values + {at.weights}" for at in packed.layers)
     return {
         "CELL": packed.cell,
-        "SHAPES": f"#define DRNN_SHAPES(X) {listed}\n" if len(shapes) <= _MOST_SHAPES else "",
+        "WIDTHS": f"#define DRNN_WIDTHS(X) {listed}\n" if len(widths) <= _MOST_WIDTHS else "",
         "COUNT": str(packed.weights.size),
-        "BITS": _listed([hex(bits) for bits in packed.weights.view(np.uint32).tolist()]),
+        "BITS": _listed(packed.weights.view(np.uint32), hex),
         "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),
         "SIZES": "\n".join(f"    .{field} = {size}," for field, size in packed.sizes.items()),
         "HEAD": str(packed.head),
@@ -153,14 +154,12 @@ def _golden(name: str, cases: Sequence[SelfTestCase], noise_multiple: float) -> 
     arrays, rows = [], []
     for index, case in enumerate(cases):
         (batch, length), answered = case.inputs.shape[:2], case.outputs.shape[1]
-        tokens = case.inputs.dtype.kind == "i"
-        samples = [str(value) if tokens else f"{float(value).hex()}f" for value in case.inputs.reshape(-1).tolist()]
-        for kind, letter, values in (
-            (f"{name}_sample", "x", samples),
-            ("double", "y", [repr(value) for value in case.outputs.reshape(-1).tolist()]),
-            ("double", "noise", [f"{value:.17g}" for value in case.noise.reshape(-1).tolist()]),
+        for kind, letter, values, shown in (
+            (f"{name}_sample", "x", case.inputs, str if case.inputs.dtype.kind == "i" else _float),
+            ("double", "y", case.outputs, repr),
+            ("double", "noise", case.noise, repr),
         ):
-            arrays.append(f"static const {kind} golden_{letter}{index}[] = {{\n{_listed(values)}\n}};\n")
+            arrays.append(f"static const {kind} golden_{letter}{index}[] = {{\n{_listed(values, shown)}\n}};\n")
         pointers = f"golden_x{index}, golden_y{index}, golden_noise{index}"
         rows.append(f'    {{"{case.name}", {batch}, {length}, {answered}, {pointers}}},\n')
     return (
@@ -170,6 +169,11 @@ def _golden(name: str, cases: Sequence[SelfTestCase], noise_multiple: float) -> 
     )
 
 
-def _listed(values: Sequence[str]) -> str:
-    lines = (values[start : start + _NUMBERS_A_LINE] for start in range(0, len(values), _NUMBERS_A_LINE))
-    return ",\n".join(",".join(line) for line in lines)
+def _float(value: float) -> str:
+    return f"{value.hex()}f"
+
+
+def _listed(values: NDArray[Any], shown: Callable[[Any], str]) -> str:
+    flat = values.reshape(-1)
+    lines = (flat[start : start + _NUMBERS_A_LINE].tolist() for start in range(0, flat.size, _NUMBERS_A_LINE))
+    return ",\n".join(",".join(map(shown, line)) for line in lines)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import PRECISIONS, Availability
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.onnxrt.cuda_libraries import FIX as LIBRARIES_FIX
@@ -102,7 +103,7 @@ class OnnxRuntime(StreamingRuntime):
         if not bundle.checked:
             read_graph(bundle.path(graph.file), bundle.spec, graph)
         with prepared(self._device):
-            yield OnnxRuntimeSession(self._placed_session(bundle, graph), graph)
+            yield OnnxRuntimeSession(self._placed_session(bundle, graph), graph, bundle.spec)
 
     def _placed_session(self, bundle: Bundle, graph: GraphInfo) -> Any:
         path, provider = bundle.path(graph.file), PROVIDERS[self._device]
@@ -151,13 +152,13 @@ class OnnxRuntime(StreamingRuntime):
 class OnnxRuntimeSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
-    def __init__(self, session: Any, graph: GraphInfo) -> None:
-        self._session, self._graph = session, graph
+    def __init__(self, session: Any, graph: GraphInfo, spec: ModelSpec | None = None) -> None:
+        self._session, self._graph, self._spec = session, graph, spec
         self._names = [tensor.name for tensor in graph.outputs]
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the graph's precision."""
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         try:
             outputs = self._session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
@@ -168,7 +169,7 @@ class OnnxRuntimeSession(CopyingSession):
         """On the CPU the arrays themselves are bound; a GPU copies from and to them."""
         if self._session.get_providers()[0] != PROVIDERS["cpu"]:
             return super().bind(inputs, outputs)
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)

@@ -145,41 +145,41 @@ def _cell(
     spec: ModelSpec, weights: Mapping[str, Array], layer: int, product: Product, rounded: Rounding
 ) -> Callable[[Array, Parts], Parts]:
     """The cell of one layer: (x (B, C), past) -> new (h,) or (h, c)."""
-    order = CELLS[spec.cell].torch
+    order, size = CELLS[spec.cell].torch, spec.hidden[layer]
+    rows = {gate: slice(place * size, (place + 1) * size) for place, gate in enumerate(order)}
+    w, r, bw, br = (weights[f"layers.{layer}.{name}_l0"].T for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
-    def gates(name: str) -> dict[str, Array]:
-        return dict(zip(order, np.split(weights[f"layers.{layer}.{name}_l0"], len(order)), strict=True))
+    def fed(x: Array) -> Array:  # what x adds to every gate, side by side
+        return product(x, w) + bw
 
-    w, r, bw, br = gates("weight_ih"), gates("weight_hh"), gates("bias_ih"), gates("bias_hh")
-
-    def fed(gate: str, x: Array) -> Array:
-        return product(x, w[gate].T) + bw[gate]
-
-    def recalled(gate: str, h: Array) -> Array:
-        return product(h, r[gate].T) + br[gate]
+    def recalled(h: Array) -> Array:
+        return product(h, r) + br
 
     def tanh(x: Array) -> Array:
         return rounded(np.tanh(x))
 
-    def gate(name: str, x: Array, h: Array) -> Array:
-        opened: Array = 0.5 * (1.0 + tanh(0.5 * rounded(fed(name, x) + recalled(name, h))))  # no overflow at either end
+    def sigmoid(total: Array) -> Array:
+        opened: Array = 0.5 * (1.0 + tanh(0.5 * rounded(total)))  # no overflow at either end
         return opened
 
     def rnn(x: Array, past: Parts) -> Parts:
-        total = rounded(fed("h", x) + recalled("h", past[0]))
+        total = rounded(fed(x) + recalled(past[0]))
         return (tanh(total) if spec.activation == "tanh" else np.maximum(total, 0.0),)
 
     def gru(x: Array, past: Parts) -> Parts:
         (h,) = past
-        reset, update = gate("r", x, h), gate("z", x, h)
-        kept = reset * recalled("n", h) if spec.reset == "after" else recalled("n", reset * h)
-        new = tanh(rounded(fed("n", x) + kept))
-        return (rounded((1.0 - update) * new + update * h),)
+        new, old = fed(x), recalled(h)
+        reset, update = (sigmoid(new[:, rows[gate]] + old[:, rows[gate]]) for gate in "rz")
+        n = rows["n"]
+        kept = reset * old[:, n] if spec.reset == "after" else product(reset * h, r[:, n]) + br[n]
+        proposed = tanh(rounded(new[:, n] + kept))
+        return (rounded((1.0 - update) * proposed + update * h),)
 
     def lstm(x: Array, past: Parts) -> Parts:
         h, c = past
-        i, f, o = (gate(name, x, h) for name in "ifo")
-        c = rounded(f * c + i * tanh(rounded(fed("g", x) + recalled("g", h))))
+        total = fed(x) + recalled(h)
+        i, f, o = (sigmoid(total[:, rows[gate]]) for gate in "ifo")
+        c = rounded(f * c + i * tanh(rounded(total[:, rows["g"]])))
         return o * tanh(c), c
 
     cells: dict[Cell, Callable[[Array, Parts], Parts]] = {"rnn": rnn, "gru": gru, "lstm": lstm}

@@ -44,7 +44,7 @@ class ReferenceSession(CopyingSession):
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float64, states too."""
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         lines = whole_lines(self._spec, self._graph, inputs) if self._graph.states else None
         reference = run_reference(self._spec, self._weights, inputs["input"], lines)
         return {"output": reference.outputs, **next_states(self._graph, reference.state)}

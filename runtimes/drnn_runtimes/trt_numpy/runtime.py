@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from drnn_core import gpu
 from drnn_core.errors import InputError
 from drnn_core.types import Availability
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import parse_graph, read_graph
 from drnn_runtimes.runtime import StreamingRuntime
@@ -85,18 +86,18 @@ class TensorRTNetworkRuntime(StreamingRuntime):
             raise InputError(f"{module.title} {module.version} on {graph.file}: {error}: {details}") from error
         program = NetworkProgram(module.loaded, network, functools.cache(lambda: _constants(model)))
         _check_edges(program, graph)
-        yield TensorRTNetworkSession(program, graph)
+        yield TensorRTNetworkSession(program, graph, bundle.spec)
 
 
 class TensorRTNetworkSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
-    def __init__(self, program: NetworkProgram, graph: GraphInfo) -> None:
-        self._program, self._graph = program, graph
+    def __init__(self, program: NetworkProgram, graph: GraphInfo, spec: ModelSpec) -> None:
+        self._program, self._graph, self._spec = program, graph, spec
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the types that TensorRT's network declares."""
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         outputs: Arrays = self._program.run(inputs)
         return outputs
 

@@ -93,7 +93,10 @@ def test_one_process_serves_many_parts_and_a_broken_one_is_replaced() -> None:
     assert first == second != third == fourth
 
 
-def test_parts_run_beside_each_other_and_those_that_are_timed_alone_at_the_end() -> None:
+def test_parts_run_beside_each_other_and_those_that_are_timed_alone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEETING", str(tmp_path))
     names = ("kind/during-1", "kind/during-2", "latency/during-3", "graph/during-4")
     found = ran(*(Part(name, 60) for name in reversed(names)), jobs=2)
     times = [found[name]["during"] for name in names]
@@ -163,16 +166,23 @@ def test_file_is_written_after_each_part_with_the_machine(tmp_path: Path, capsys
     assert load_results(output.parent) == []
 
 
-def test_real_parts_run_in_real_children(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "rows", "left_out"),
+    [
+        ("smoke", "smoke", 3, set()),
+        pytest.param("parity", "copy-memory", 9, {"bf16"}, marks=pytest.mark.nightly),
+    ],
+)
+def test_real_parts_run_in_real_children(kind: str, name: str, rows: int, left_out: set[str], tmp_path: Path) -> None:
     output = tmp_path / "result.json"
-    words = ["--device", "cpu", "--quick", "--output", str(output), "--parts", "parity/copy-memory/onnxruntime-cpu"]
-    assert main(words) == 0
+    part = "/".join(dict.fromkeys((kind, name, "onnxruntime-cpu")))
+    assert main(["--device", "cpu", "--quick", "--output", str(output), "--parts", part]) == 0
     survey, exported, parity = json.loads(output.read_text(encoding="utf-8"))["parts"]
     assert survey["runtimes"]["onnxruntime-cpu"]["usable"]
-    assert exported["part"] == "export/copy-memory"
-    assert len(parity["rows"]) == 9
+    assert (exported["part"], parity["part"]) == (f"export/{name}", part)
+    assert len(parity["rows"]) == rows
     assert all(row["passed"] for row in parity["rows"])
-    assert {entry["graph"].rpartition("/")[2] for entry in parity["left_out"]} == {"bf16"}
+    assert {entry["graph"].rpartition("/")[2] for entry in parity["left_out"]} == left_out
 
 
 def test_a_part_that_failed_is_in_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,7 @@ def test_ways_are_compared_and_timed(way: str, exported: Setting) -> None:
     assert torch.backends.cudnn.enabled
 
 
+@pytest.mark.nightly  # it compiles for seconds
 @pytest.mark.skipif(
     shutil.which("g++") is None or not Path(sysconfig.get_path("include"), "Python.h").is_file(),
     reason="torch.compile needs a C++ compiler and Python's headers: apt install g++ python3-dev",

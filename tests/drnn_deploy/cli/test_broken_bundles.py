@@ -173,7 +173,7 @@ def test_second_check_takes_the_answers_of_the_first(
     assert command(*words).code == 0
     kept = sorted((tmp_path / "cache" / "references").iterdir())
     assert len(kept) == len(Bundle.open(bundle).golden)
-    monkeypatch.setattr(golden, "answer", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(golden, "answers", lambda *_: pytest.fail("computed again"))
     assert command(*words).code == 0
     kept[0].write_bytes(b"PK")
     monkeypatch.undo()

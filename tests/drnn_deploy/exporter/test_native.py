@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_core.files import sha256
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter import native
+from drnn_deploy.exporter import native, pipeline
 from drnn_deploy.exporter.native import self_test_cases
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint
@@ -134,6 +134,27 @@ def test_command_line(command: Command, model: Path, monkeypatch: pytest.MonkeyP
     assert Path("out", "native", "waves.h").is_file()
     refused = command(*flags, "--native-name", "Waves!")
     assert refused.code == 2 and "cannot name a network in C" in refused.err and "--native-name waves" in refused.err
+    assert command(*flags).code == 0 and not Path("out", "native").exists()
+
+
+def test_compiled_for_other_systems(command: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ziglang makes is checked by tests/runtimes/native/test_cross.py."""
+    monkeypatch.chdir(model.parent)
+    flags = (model, "--engine", "none", "--runtime", "onnxruntime-cpu", "--output", "out")
+    refused = command(*flags, "--native-target", "riscv64-linux-gnu")
+    assert refused.code == 2 and "Choose from: aarch64-linux-gnu, " in refused.err and not Path("out").exists()
+    monkeypatch.setattr(pipeline, "check_targets", lambda targets: None)
+    monkeypatch.setattr(
+        native,
+        "build_for",
+        lambda target, name, sources: {f"{target}/lib{name}.a": b"\0", f"{target}/selftest": b"\xff"},
+    )
+    targets = ("aarch64-linux-gnu", "x86_64-linux-musl")
+    assert command(*flags, *(word for target in targets for word in ("--native-target", target))).code == 0
+    bundle = Bundle.open(Path("out"))
+    for target in targets:
+        assert {f"native/{target}/libmodel.a", f"native/{target}/selftest"} <= set(bundle.native)
+        assert bundle.path(f"native/{target}/selftest").stat().st_mode & 0o100
     assert command(*flags).code == 0 and not Path("out", "native").exists()
 
 

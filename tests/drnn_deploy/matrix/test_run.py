@@ -162,10 +162,11 @@ def count_float64(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Counter[tupl
     found: Counter[tuple[str, bytes]] = Counter()
 
     def count(name: str, right: Callable[..., Any], *words: Any, **options: Any) -> Any:
-        found[name, words[2].tobytes()] += 1
+        for inputs in words[2] if isinstance(words[2], list) else [words[2]]:
+            found[name, inputs.tobytes()] += 1
         return right(*words, **options)
 
-    for module, function in ((golden, "answer"), (task_metrics, "answer"), (reference_runtime, "run_reference")):
+    for module, function in ((golden, "answers"), (task_metrics, "answer"), (reference_runtime, "run_reference")):
         counted = functools.partial(count, module.__name__, getattr(module, function))
         monkeypatch.setattr(module, function, counted)
     return found

@@ -50,7 +50,7 @@ def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
     return build_engine(graph, folder / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6",), batch=batch)
 
 
-@pytest.mark.parametrize(("cell", "what"), combinations(CELLS, list(WHOLE), by_day=2))
+@pytest.mark.parametrize(("cell", "what"), combinations(CELLS, list(WHOLE), by_day=4))
 def test_paper_network_compiles(
     tmp_path: Path, cell: Cell, what: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -67,7 +67,7 @@ def test_paper_network_compiles(
 
 @pytest.mark.parametrize(
     ("network", "cell", "steps", "ring"),
-    combinations(["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"], CELLS, (1, 32), (False, True), by_day=5),
+    combinations(["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"], CELLS, (1, 32), (False, True), by_day=7),
 )
 def test_unrolled_chunks_compile(
     tmp_path: Path, network: str, cell: Cell, steps: int, ring: bool, record_property: Callable[[str, object], None]
@@ -90,7 +90,7 @@ def test_gru_that_resets_before_the_product_compiles(tmp_path: Path, emission: E
 
 
 @pytest.mark.parametrize(
-    ("cell", "network", "emission"), combinations(CELLS, list(NETWORKS), get_args(Emission), by_day=5)
+    ("cell", "network", "emission"), combinations(CELLS, list(NETWORKS), get_args(Emission), by_day=7)
 )
 def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str, emission: Emission) -> None:
     hidden, dilations, inputs, head = NETWORKS[network]

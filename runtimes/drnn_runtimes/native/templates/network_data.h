@@ -3,8 +3,8 @@
 
 #define DRNN_CELL @CELL@
 #define DRNN_KERNEL @NAME@_kernel
-@SHAPES@#include "drnn.h"
-#undef DRNN_SHAPES
+@WIDTHS@#include "drnn.h"
+#undef DRNN_WIDTHS
 
 static const _Alignas(64) union {
     uint32_t bits[@COUNT@];

@@ -58,7 +58,7 @@ class TractRuntime(StreamingRuntime):
         if graph.batch is None and not graph.states:
             return "tract begins a sequence from zeros only where the graph says how many there are: a fixed batch"
         if graph.nodes > MOST_NODES:
-            return f"it has {graph.nodes:,} nodes, and beyond {MOST_NODES:,} tract takes minutes to load them"
+            return f"{graph.nodes:,} nodes are more than the {MOST_NODES:,} that it loads in reasonable time"
         try:
             model = read_graph(bundle.path(graph.file), bundle.spec, graph)
         except InputError:

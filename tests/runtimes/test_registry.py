@@ -18,7 +18,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
 from tests.networks import Case, make_case
-from tests.optional_runtimes import OPTIONAL
+from tests.optional_runtimes import HIDDEN, OPTIONAL
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
 pytestmark = pytest.mark.optional_runtimes("native")
@@ -46,6 +46,11 @@ def steps(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_registry_holds_every_runtime_under_its_own_name() -> None:
     assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU, *OPTIONAL}
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
+
+
+def test_optional_runtimes_are_missing_where_a_file_does_not_ask_for_them() -> None:
+    missing = {name for name in OPTIONAL if find_runtime(name).availability() == HIDDEN}
+    assert missing == OPTIONAL - set(pytestmark.args)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -89,7 +89,7 @@ class OpenVinoRuntime(StreamingRuntime):
             manager.register_pass(ConstantFolding())
             manager.run_passes(model)
         # Without the first, a CPU with units for bfloat16 would round every product to that.
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY", "PERFORMANCE_HINT": "LATENCY"}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         threads = {} if self._threads is None else {"INFERENCE_NUM_THREADS": self._threads}
         return core.compile_model(model, "CPU", settings | threads)
 

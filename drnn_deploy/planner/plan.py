@@ -1,9 +1,10 @@
 """Which graph of a network suits a target: candidates with their cost, and one recommendation.
 
 The cost of a run is an estimated time: of the graph on ONNX Runtime's CPU (`drnn_deploy.planner.cost_model`), or of the
-compiled kernel, which runs the weights however the graph is written (`drnn_deploy.planner.native_cost`). No GPU has been
-measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that are
-launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists them.
+compiled kernel, which runs the weights however the graph is written (`drnn_deploy.planner.native_cost`). No GPU has
+been measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that
+are launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
+them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,14 @@ from drnn_deploy.cli.console import (
     verdict,
     write_json,
 )
-from drnn_deploy.cli.options import BatchSize, engine_options, goal_options, graph_options, take_controls
+from drnn_deploy.cli.options import (
+    BatchSize,
+    engine_options,
+    goal_options,
+    graph_options,
+    reference_minutes_option,
+    take_controls,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
+@reference_minutes_option
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option(
     "--triton",
@@ -69,6 +77,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Also compile them for aarch64-linux-gnu (Jetson, Raspberry Pi), aarch64-linux-musl, x86_64-linux-gnu or "
     "x86_64-linux-musl.",
+)
+@click.option(
+    "--native-precision",
+    type=click.Choice(["fp32", "int8"]),
+    help="Their weights: int8 takes a quarter of the memory, and --precision int8. [default: fp32]",
 )
 @json_option
 def export(model: Path, output: Path | None, triton: Path | None, json_path: str | None, **options: Any) -> int:
@@ -100,7 +113,9 @@ def _options(given: dict[str, Any]) -> Any:
     controls = take_controls(given)
     chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
-    chosen["native"] = bool(given["native"] or given["native_name"] is not None or given["native_targets"])
+    chosen["native"] = bool(
+        given["native"] or given["native_name"] is not None or given["native_targets"] or given["native_precision"]
+    )
     if isinstance(given["batch"], tuple):
         chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):

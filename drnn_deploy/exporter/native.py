@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from drnn_core.types import Precision
 from drnn_deploy.parity.compare import comparable
 from drnn_deploy.parity.edges import is_for
 from drnn_deploy.parity.tolerance import Tolerance
@@ -42,6 +43,7 @@ def native_sources(
     tolerance: Tolerance,
     targets: Sequence[str] = (),
     *,
+    precision: Precision = "fp32",
     notify: Callable[[str], None] = lambda _: None,
 ) -> NativeSources:
     """Write a network as C. No compiler is needed; where there is one, the code is measured.
@@ -52,6 +54,7 @@ def native_sources(
         cases: The golden cases of the bundle.
         tolerance: Which errors pass.
         targets: Systems to compile it for (`drnn_runtimes.native.cross`).
+        precision: Of the weights, fp32 or int8; the cases know it.
         notify: Gets a line on what is done at the moment.
 
     Raises:
@@ -59,8 +62,9 @@ def native_sources(
     """
     spec = checkpoint.dilated
     notify("writing the network as C")
-    chosen = self_test_cases(cases, tolerance)
-    package = native_package(name, spec, checkpoint.weights, chosen, tolerance.noise_multiple)
+    chosen = self_test_cases(cases, tolerance, precision)
+    narrow, noises = precision == "int8", tolerance.noise_multiple
+    package = native_package(name, spec, checkpoint.weights, chosen, noises, narrow=narrow)
     length = max(case.inputs.shape[1] for case in chosen)
     code = code_size(package.sources, f"{name}.c")
     texts = {**package.sources, "README.md": package.readme(spec, length, code)}
@@ -72,19 +76,22 @@ def native_sources(
     return NativeSources(name, files, summary)
 
 
-def self_test_cases(cases: Sequence[GoldenCase], tolerance: Tolerance) -> list[SelfTestCase]:
+def self_test_cases(
+    cases: Sequence[GoldenCase], tolerance: Tolerance, precision: Precision = "fp32"
+) -> list[SelfTestCase]:
     """Choose sequences of golden cases, of each kind some, so that the self-test stays small.
 
     Args:
-        cases: The golden cases of a bundle, at least one for float32.
+        cases: The golden cases of a bundle, at least one for the precision.
         tolerance: Which errors pass.
+        precision: Of the weights.
 
     Returns:
         At least one sequence; more as long as there are no more than 32,768 numbers.
     """
     chosen: list[SelfTestCase] = []
     left = _MOST_NUMBERS
-    own = [case for case in cases if is_for(case.name, "fp32")]
+    own = [case.judged_as(precision) for case in cases if is_for(case.name, precision)]
     own.sort(key=lambda case: _FIRST.index(case.name) if case.name in _FIRST else len(_FIRST))
     for place, case in enumerate(own):
         numbers = case.inputs[0].size + 2 * case.outputs[0].size

@@ -18,7 +18,7 @@ from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
-from drnn_deploy.parity.known_answers import ComputedAnswers
+from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
@@ -107,11 +107,18 @@ def export(
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
     check_targets(options.native_targets)
+    if options.native and options.native_precision not in ("fp32", *options.precisions):
+        what = (
+            f"the golden data of {' and '.join(options.precisions)} cannot check weights in {options.native_precision}"
+        )
+        raise InputError(what, f"Export those graphs too: --precision fp32 --precision {options.native_precision}")
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
     requests = graph_requests(checkpoint, options)
+    shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
+    require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
@@ -123,7 +130,15 @@ def export(
         native = None
         if options.native:
             targets = options.native_targets
-            native = native_sources(checkpoint, native_name, cases, tolerance, targets, notify=notify)
+            native = native_sources(
+                checkpoint,
+                native_name,
+                cases,
+                tolerance,
+                targets,
+                precision=options.native_precision,
+                notify=notify,
+            )
             _write_native(draft, native)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [

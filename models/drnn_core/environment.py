@@ -12,7 +12,8 @@ from pathlib import Path
 
 _DISTRIBUTION = "drnn-deploy"
 _COMPUTING = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx-cu13")
-PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check computes
+_OPTIONAL = ("openvino", "tract")
+PACKAGES = (_DISTRIBUTION, *_COMPUTING, *_OPTIONAL)  # whose versions decide what a check computes
 
 
 def package_version() -> str:

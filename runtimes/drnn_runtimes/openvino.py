@@ -113,10 +113,10 @@ class OpenVinoSession:
         check_inputs(self._graph, inputs, self._spec)
         with self._refusing():
             request = self._compiled.create_infer_request()
-            for name, value in (inputs | outputs).items():
-                request.set_tensor(name, openvino.Tensor(value, shared_memory=True))
+            bound = {name: openvino.Tensor(value, shared_memory=True) for name, value in (inputs | outputs).items()}
+            request.set_tensors(bound)
 
-        def call() -> None:
+        def call(held: Any = bound) -> None:
             with self._refusing():
                 request.infer()
 
@@ -126,7 +126,7 @@ class OpenVinoSession:
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # of a wrong graph; of an array that cannot be bound
             raise InputError(f"OpenVINO cannot run {self._graph.name}: {_reason(error)}") from error
 
 

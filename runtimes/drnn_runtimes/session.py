@@ -84,9 +84,10 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
-        if name == "input" and spec is not None and isinstance(spec.input, Tokens):
-            if not 0 <= value.min() <= value.max() < spec.input.vocabulary:  # runtimes make zeros of it, or crash
-                raise InputError(f"tokens must be 0 to {spec.input.vocabulary - 1}")
+    if spec is not None and isinstance(spec.input, Tokens):  # of others, runtimes make zeros, or they crash
+        tokens = inputs["input"]
+        if not 0 <= tokens.min() <= tokens.max() < spec.input.vocabulary:
+            raise InputError(f"tokens must be 0 to {spec.input.vocabulary - 1}")
 
 
 def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:

@@ -55,8 +55,8 @@ class TractRuntime(StreamingRuntime):
         """What tract 0.23 is known to refuse or to compute wrongly, and what its trial run in a child process shows."""
         if graph.precision == "bf16":
             return "tract has no bfloat16"
-        if graph.batch is None:
-            return "tract runs graphs of one fixed batch"
+        if graph.batch is None and not graph.states:
+            return "tract begins a sequence from zeros only where the graph says how many there are: a fixed batch"
         if graph.nodes > MOST_NODES:
             return f"it has {graph.nodes:,} nodes, and beyond {MOST_NODES:,} tract takes minutes to load them"
         try:
@@ -68,9 +68,10 @@ class TractRuntime(StreamingRuntime):
     def _rehearse(self, path: Path, graph: GraphInfo) -> str:
         digest = sha256(path)
         if digest not in self._rehearsed:
-            inputs = [(tensor.dtype, tensor.shape) for tensor in graph.inputs]
+            sizes = [graph.batch] if graph.batch else [1, 2]
+            feeds = [[(t.dtype, (size, *t.shape[1:])) for t in graph.inputs] for size in sizes]
             try:
-                reason = ask(__name__, {"path": str(path), "inputs": inputs}, _SECONDS)["reason"]
+                reason = ask(__name__, {"path": str(path), "feeds": feeds}, _SECONDS)["reason"]
             except ChildError as error:
                 reason = f"tract ended the process in which it was tried: {error.how.splitlines()[0]}"
             self._rehearsed[digest] = reason
@@ -115,12 +116,12 @@ def _run(model: Any, inputs: Sequence[NDArray[np.generic]]) -> list[NDArray[np.g
 
 
 def _reason(error: Exception) -> str:
-    """tract's own words in one line, without the stack that it adds where RUST_BACKTRACE is set."""
+    """Tract's own words in one line, without the stack that it adds where RUST_BACKTRACE is set."""
     return "; ".join(line.strip() for line in str(error).partition("Stack backtrace")[0].splitlines() if line.strip())
 
 
 def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
-    """Why tract does not run an operator of the graph, or "". Shapes of an operator are known where the file says them."""
+    """Why tract does not run an operator of the graph, or ""; the file says the shapes that count."""
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
     for node in model.graph.node:
         attributes = {attribute.name: attribute for attribute in node.attribute}
@@ -139,10 +140,11 @@ def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
 
 
 def _try(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The child's side: load a graph and run it on zeros."""
-    inputs = [np.zeros(shape, dtype) for dtype, shape in request["inputs"]]
+    """The child's side: load a graph and run it on zeros of each size."""
     try:
-        _run(_load(Path(request["path"])), inputs)
+        model = _load(Path(request["path"]))
+        for feed in request["feeds"]:
+            _run(model, [np.zeros(shape, dtype) for dtype, shape in feed])
     except InputError as error:
         return {"reason": error.message}
     except Exception as error:

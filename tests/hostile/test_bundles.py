@@ -9,6 +9,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
@@ -34,6 +35,7 @@ SPECS = {
     "tokens": (ModelSpec("rnn", (4,), (2,), Tokens(9, 3), Head("last_k", 2, 3)), {"length": 7, "batch": None}),
 }
 BY_DAY = ("Loop of 10^9", "Expand to 16 GB", "function that calls itself", "constants of /etc/passwd")  # of `BOMBS`
+OPTIONAL = ("openvino", "tract")  # which parse ONNX themselves
 ANY = (0, 1, 2, 3, 4)  # exit codes: what was changed may be right, or only wrong in its numbers
 
 
@@ -98,6 +100,7 @@ def test_graphs_that_were_changed(originals: dict[str, Path], commands: Commands
     for folder, draw in copies(originals, tmp_path, 4, 200):
         forged.forge_graph(folder, draw)
         ways = [("parity", folder, *way) for way in (quick, (*quick, "--explain"), parsed)]
+        ways += [("parity", folder, "--runtime", name) for name in OPTIONAL if find_spec(name)]
         ways.append(("lint", folder / "model.onnx"))
         commands.run(tmp_path, *draw.choice(ways)).check(folder.name, codes=ANY)
 

@@ -46,11 +46,12 @@ def compiler_availability() -> Availability:
 
 
 @functools.cache
-def load_library(cell: str) -> ctypes.CDLL:
+def load_library(cell: str, *, narrow: bool = False) -> ctypes.CDLL:
     """Compile `library.c` for a cell, or take what the same compiler made of the same sources for such a processor.
 
     Args:
         cell: Its name in `drnn.h`.
+        narrow: Whether its weights are int8.
 
     Returns:
         The loaded library.
@@ -64,7 +65,7 @@ def load_library(cell: str) -> ctypes.CDLL:
     sources = {
         name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("drnn.h", "library.c")
     }
-    command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}"]
+    command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}", *(["-DDRNN_INT8"] if narrow else [])]
     key = "\0".join([*sources.values(), *command, _target(*command)])
     cached = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
     with contextlib.suppress(OSError):  # it is not there, or damaged

@@ -15,7 +15,7 @@
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
  * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
  * Weights lie in the order in which they are read: [panel][input][block][gate][8], a panel being four blocks or the rest;
- * then biases, [block][gate][8]. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
+ * biases and scales are [block][gate][8]. With DRNN_INT8, weights are int8, and each output has a scale. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -40,7 +40,8 @@
 
 struct drnn_layer {
     int inputs, hidden, dilation;
-    const float *weights; /* of the inputs, biases, of the past */
+    const void *weights;  /* of the inputs, then of the past */
+    const float *biases; /* of the gates; of a GRU's n, what is added to the past's part; scales, of inputs and past */
 };
 
 struct drnn_past { /* rows of h and c, `stride` values apart; 0: every row is the same */
@@ -52,7 +53,8 @@ struct drnn_kernel { /* what a cell does, for one instruction set */
     int gates, states;
     void (*layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                   const struct drnn_past past[2], float *h, float *c, float *work);
-    void (*affine)(int blocks, int inputs, const float *weights, const float *x, int stride, int rows, float *y);
+    void (*affine)(int blocks, int inputs, const void *weights, const float *biases, const float *x, int stride, int rows,
+                   float *y);
 };
 
 struct drnn_network {
@@ -63,7 +65,8 @@ struct drnn_network {
     int window;   /* steps of the top layer that the head reads, 1 without a fusion layer */
     int widest;   /* the most values of a row */
     const struct drnn_layer *layer;
-    const float *head, *table;
+    const void *head;
+    const float *head_biases, *table; /* biases, scales; the embedding */
     const struct drnn_kernel *(*kernel)(void);
 };
 
@@ -131,7 +134,7 @@ DRNN_STATIC void drnn_head(const struct drnn_network *net, const float *x, int s
     const int inputs = net->window * drnn_top(net), n = net->outputs, blocks = DRNN_PAD(n) / 8;
     for (int from = 0; from < rows; from += DRNN_ROWS) {
         const int count = DRNN_MIN(rows - from, DRNN_ROWS);
-        net->kernel()->affine(blocks, inputs, net->head, x + (long)from * stride, stride, count, work);
+        net->kernel()->affine(blocks, inputs, net->head, net->head_biases, x + (long)from * stride, stride, count, work);
         for (int i = 0; i < count; i++) {
             const long to = (long)((from + i) % batch) * answers + first + (from + i) / batch;
             drnn_copy(y + to * n, work + i * blocks * 8, n);
@@ -295,6 +298,23 @@ DRNN_INLINE V DRNN_(load)(const float *from) { return *(const DRNN_(unaligned) *
 DRNN_INLINE void DRNN_(store)(float *to, V value) { *(DRNN_(unaligned) *)to = value; }
 DRNN_INLINE V DRNN_(all)(float value) { return value - (V){0}; }
 
+#ifdef DRNN_INT8
+#define W signed char
+#define SCALED(weight, scale) ((weight) * (scale))
+typedef signed char DRNN_(bytes) __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
+DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
+    const M whole = __builtin_convertvector(*(const DRNN_(bytes) *)from, M);
+    return __builtin_convertvector(whole, V) * DRNN_(load)(scale);
+}
+#else
+#define W float
+#define SCALED(weight, scale) (weight)
+DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
+    (void)scale;
+    return DRNN_(load)(from);
+}
+#endif
+
 DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
 
 DRNN_INLINE V DRNN_(clamp)(V x, float low, float high) { /* NaN stays */
@@ -349,8 +369,10 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 
 /* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const float *w, const int ws) {
+                                 const int stride, const int inputs, const W *w, const int ws, const float *scale) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width;
+#define DRNN_PLACE ((b * width + k) * DRNN_LANES)
+#define DRNN_WEIGHTS(j) DRNN_(weights)(w + (long)(j) * ws + DRNN_PLACE, scale + DRNN_PLACE)
     V partial[DRNN_SUMS];
     int j = 0;
     DRNN_EACH(i, (S - 1) * count) partial[i] = DRNN_(all)(0.0f);
@@ -359,16 +381,18 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
             const V value = DRNN_(all)(x[row * stride + j + s]);
             V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
             DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-                to[b * width + k] += value * DRNN_(load)(w + (long)(j + s) * ws + b * G * 8 + k * DRNN_LANES);
+                to[b * width + k] += value * DRNN_WEIGHTS(j + s);
             }
         }
     }
     for (; j < inputs; j++) {
         DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-            sums[b * width + k] += x[j] * DRNN_(load)(w + (long)j * ws + b * G * 8 + k * DRNN_LANES);
+            sums[b * width + k] += x[j] * DRNN_WEIGHTS(j);
         }
     }
     DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
+#undef DRNN_WEIGHTS
+#undef DRNN_PLACE
 }
 
 /* Where the weights of a block lie: the first, and from one input to the next. */
@@ -410,44 +434,49 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
 #define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                         \
     ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % 4 % (most) == (B) || ((blocks) > 3 && 4 % (most) == (B))))
 
+#define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
+
+/* sums[row][block][gate] = BIAS + x w, of a tile; BIAS says it for (row, b, gate, half) */
+#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, ws)                                              \
+    V sums[DRNN_SUMS];                                                                                                \
+    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                       \
+        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                            \
+    }                                                                                                                 \
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws, scale)
+
 /* y = bias + x w: a tile of rows and blocks */
-DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const float *w, const int ws,
-                                    const float *bias, const float *x, const int stride, const int inputs, float *y, const int ys) {
-    V sums[DRNN_SUMS];
+DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const int ws,
+                                    const float *bias, const float *scale, const float *x, const int stride,
+                                    const int inputs, float *y, const int ys) {
+    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws);
     const int width = blocks * G * DRNN_HALVES;
-    DRNN_EACH(row, rows) DRNN_EACH(k, width) sums[row * width + k] = DRNN_(load)(bias + k * DRNN_LANES);
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws);
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
 
-DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int inputs, const float *w, const float *x,
-                                  const int stride, const int rows, float *y) {
-    const float *const bias = w + (long)blocks * inputs * G * 8;
+DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int inputs, const W *w, const float *bias,
+                                  const float *scale, const float *x, const int stride, const int rows, float *y) {
     const int ys = blocks * G * 8;
 #define DRNN_WORK(R, B)                                                                                               \
     DRNN_(affine_tile)(R, B, G, DRNN_AT(w, block, inputs, G), DRNN_STEP(block, blocks, G), bias + block * G * 8,      \
-                       x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
+                       scale + block * G * 8, x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
     DRNN_TILES(G, rows, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 }
 
-static void DRNN_(affine)(int blocks, int inputs, const float *w, const float *x, int stride, int rows, float *y) {
-    DRNN_(affine_of)(1, blocks, inputs, w, x, stride, rows, y);
+static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *biases, const float *x, int stride, int rows,
+                          float *y) {
+    DRNN_(affine_of)(1, blocks, inputs, w, biases, biases + blocks * 8, x, stride, rows, y);
 }
 
-#define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
-
 /* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
-DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws,
-                                  const float *bias, const float *gx, const int gs, const float *h0, const float *c0, const int ps,
-                                  const int hs, const int block, float *h, float *c) {
+DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                  const float *bias, const float *scale, const float *gx, const int gs, const float *h0,
+                                  const float *c0, const int ps, const int hs, const int block, float *h, float *c) {
     const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
-    V sums[DRNN_SUMS];
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {
-        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] =
-            DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8);
-    }
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, h0, ps, hidden, w, ws);
+#define BIAS                                                                                                          \
+    (DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8))
+    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws);
+#undef BIAS
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
 #define SUM(gate) sums[((from + u) / DRNN_HALVES * G + gate) * DRNN_HALVES + (from + u) % DRNN_HALVES]
@@ -496,15 +525,11 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 }
 
 /* GRU with reset before the product: reset * h and 1 / update of a tile ... */
-DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws, const float *gx,
-                                   const int gs, const float *h0, const int ps, const int hs, const int block, float *reset,
-                                   float *update) {
+DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                   const float *scale, const float *gx, const int gs, const float *h0, const int ps,
+                                   const int hs, const int block, float *reset, float *update) {
     const int units = rows * blocks * DRNN_HALVES;
-    V sums[DRNN_SUMS];
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, 2) DRNN_EACH(half, DRNN_HALVES) {
-        sums[((row * blocks + b) * 2 + gate) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + gate) * 8);
-    }
-    DRNN_(products)(rows, blocks, 2, DRNN_(partials)(rows, blocks, 2), sums, h0, ps, hidden, w, ws);
+    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -515,15 +540,11 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
 }
 
 /* ... and its new h. */
-DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const float *w, const int ws, const float *gx,
-                                 const int gs, const float *h0, const int ps, const int hs, const int block, const float *reset,
-                                 const float *update, float *h) {
+DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                 const float *scale, const float *gx, const int gs, const float *h0, const int ps,
+                                 const int hs, const int block, const float *reset, const float *update, float *h) {
     const int units = rows * blocks * DRNN_HALVES;
-    V sums[DRNN_SUMS];
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(half, DRNN_HALVES) {
-        sums[(row * blocks + b) * DRNN_HALVES + half] = HALVES(gx + row * gs + (b * 3 + 2) * 8);
-    }
-    DRNN_(products)(rows, blocks, 1, DRNN_(partials)(rows, blocks, 1), sums, reset, hs, hidden, w, ws);
+    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -535,27 +556,29 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
 #undef ROW
 
 /* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the first ones `past`. */
-DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float *w, const float *x, const int xs,
+DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidden, const float *x, const int xs,
                                  const int *tokens, const int rows, const int lag, const struct drnn_past past[2],
                                  float *h, float *c, float *work) {
-    enum { G = DRNN_GATES };
-    const int blocks = DRNN_PAD(hidden) / 8, hs = blocks * 8, gs = hs * G;
-    const float *const bias = w + (long)blocks * inputs * G * 8, *const u = bias + gs;
-    const float *const u_bias = u + (long)gs * hidden;
+    enum { G = DRNN_GATES, APART = DRNN_CELL == DRNN_GRU_RESET_AFTER };
+    const int inputs = layer->inputs, blocks = DRNN_PAD(hidden) / 8, hs = blocks * 8, gs = hs * G;
+    const W *const w = layer->weights, *const u = w + (long)gs * inputs;
+    const float *const bias = layer->biases, *const u_bias = bias + gs, *const scale = u_bias + APART * hs;
+    const float *const u_scale = scale + gs;
     float *const gx = work, *const reset = gx + DRNN_ROWS * gs, *const update = reset + DRNN_ROWS * hs;
     const int chain = DRNN_CELL != DRNN_GRU_RESET_BEFORE && lag < DRNN_MANY(G) && blocks <= DRNN_MOST(1, G);
-    (void)u_bias, (void)reset, (void)update, (void)c;
+    (void)u_bias, (void)u_scale, (void)reset, (void)update, (void)c;
     for (int from = 0, count; from < rows; from += count) {
         count = DRNN_MIN(rows - from, DRNN_ROWS);
         if (tokens) { /* a column of w */
             for (int i = 0; i < count; i++)
                 for (int b = 0; b < blocks; b++) {
-                    const float *const column =
-                        DRNN_AT(w, b, inputs, G) + (long)tokens[from + i] * DRNN_STEP(b, blocks, G);
-                    for (int k = 0; k < G * 8; k++) gx[i * gs + b * G * 8 + k] = bias[b * G * 8 + k] + column[k];
+                    const int step = DRNN_STEP(b, blocks, G);
+                    const W *const column = DRNN_AT(w, b, inputs, G) + (long)tokens[from + i] * step;
+                    for (int k = b * G * 8; k < (b + 1) * G * 8; k++)
+                        gx[i * gs + k] = bias[k] + SCALED((float)column[k - b * G * 8], scale[k]);
                 }
         } else {
-            DRNN_(affine_of)(G, blocks, inputs, w, x + (long)from * xs, xs, count, gx);
+            DRNN_(affine_of)(G, blocks, inputs, w, bias, scale, x + (long)from * xs, xs, count, gx);
         }
         for (int done = 0, some; done < count; done += some) {
             const int at = from + done;
@@ -572,23 +595,24 @@ DRNN_INLINE void DRNN_(layer_of)(const int inputs, const int hidden, const float
             float *const to_h = h + (long)at * hs, *const to_c = c + (long)at * hs;
             (void)to_c;
 #if DRNN_CELL == DRNN_GRU_RESET_BEFORE
-            const float *const u_new = u + (long)blocks * hidden * 16;
+            const W *const u_new = u + (long)blocks * hidden * 16;
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(gates_tile)(R, B, hidden, DRNN_AT(u, block, hidden, 2), DRNN_STEP(block, blocks, 2), g + row * gs + block * 24, gs,                     \
-                      old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs);
+    DRNN_(gates_tile)(R, B, hidden, DRNN_AT(u, block, hidden, 2), DRNN_STEP(block, blocks, 2), u_scale + block * 16,  \
+                      g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block,                 \
+                      reset + row * hs, update + row * hs);
             DRNN_TILES(2, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(new_tile)(R, B, hidden, DRNN_AT(u_new, block, hidden, 1), DRNN_STEP(block, blocks, 1), g + row * gs + block * 24, gs,                    \
-                    old.h + row * old.stride, old.stride, hs, block, reset + row * hs, update + row * hs,             \
-                    to_h + row * hs);
+    DRNN_(new_tile)(R, B, hidden, DRNN_AT(u_new, block, hidden, 1), DRNN_STEP(block, blocks, 1),                      \
+                    u_scale + hs * 2 + block * 8, g + row * gs + block * 24, gs, old.h + row * old.stride,            \
+                    old.stride, hs, block, reset + row * hs, update + row * hs, to_h + row * hs);
             DRNN_TILES(1, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #else
 #define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(cell_tile)(R, B, hidden, DRNN_AT(u, block, hidden, G), DRNN_STEP(block, blocks, G), u_bias + block * 8, g + row * gs + block * G * 8,\
-                     gs, old.h + row * old.stride, old.c + row * old.stride, old.stride, hs, block, to_h + row * hs,  \
-                     to_c + row * hs);
+    DRNN_(cell_tile)(R, B, hidden, DRNN_AT(u, block, hidden, G), DRNN_STEP(block, blocks, G), u_bias + block * 8,     \
+                     u_scale + block * G * 8, g + row * gs + block * G * 8, gs, old.h + row * old.stride,             \
+                     old.c + row * old.stride, old.stride, hs, block, to_h + row * hs, to_c + row * hs);
             DRNN_TILES(G, some, blocks, chain, DRNN_WORK);
 #undef DRNN_WORK
 #endif
@@ -601,12 +625,12 @@ static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs,
                          const struct drnn_past past[2], float *h, float *c, float *work) {
 #define DRNN_WIDTH(H)                                                                                                 \
     if (layer->hidden == H)                                                                                           \
-        DRNN_(layer_of)(layer->inputs, H, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);                \
+        DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                \
     else
 #ifdef DRNN_WIDTHS
     DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
-    DRNN_(layer_of)(layer->inputs, layer->hidden, layer->weights, x, xs, tokens, rows, lag, past, h, c, work);
+    DRNN_(layer_of)(layer, layer->hidden, x, xs, tokens, rows, lag, past, h, c, work);
 #endif
 #undef DRNN_WIDTH
 }
@@ -614,6 +638,8 @@ static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs,
 static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer), DRNN_(affine)};
 #undef V
 #undef M
+#undef W
+#undef SCALED
 #undef HALVES
 #endif
 

@@ -12,7 +12,7 @@ from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import load_library
-from drnn_runtimes.native.network import PackedNetwork, pack_network, padded
+from drnn_runtimes.native.network import PackedLayer, PackedNetwork, pack_network, padded
 from drnn_runtimes.streaming.buffers import TakesBlocks
 
 _SIZES = "stream_size", "push_size", "run_size"
@@ -27,6 +27,7 @@ class _Layer(ctypes.Structure):
         ("hidden", ctypes.c_int),
         ("dilation", ctypes.c_int),
         ("weights", ctypes.c_void_p),
+        ("biases", ctypes.c_void_p),
     )
 
 
@@ -35,7 +36,7 @@ class _Network(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("layers", "outputs", "features", "tokens", "last", "window", "widest")),
-        *((name, ctypes.c_void_p) for name in ("layer", "head", "table", "kernel")),
+        *((name, ctypes.c_void_p) for name in ("layer", "head", "head_biases", "table", "kernel")),
     )
 
 
@@ -45,20 +46,20 @@ class Kernel:
     Args:
         spec: The network.
         weights: Name -> array, in torch's gate order.
+        narrow: Whether to compute with int8 weights.
 
     Raises:
         RuntimeUnavailableError: The kernel cannot be compiled here.
     """
 
-    def __init__(self, spec: ModelSpec, weights: Weights) -> None:
-        packed = pack_network(spec, weights)
+    def __init__(self, spec: ModelSpec, weights: Weights, *, narrow: bool = False) -> None:
+        packed = pack_network(spec, weights, narrow=narrow)
         self.spec = spec
-        self.library = load_library(packed.cell)
+        self.library = load_library(packed.cell, narrow=narrow)
         for name in _SIZES:
             getattr(self.library, f"native_{name}").restype = ctypes.c_size_t
-        self._weights = aligned(packed.weights.nbytes).view(np.float32)
-        self._weights[:] = packed.weights
-        self._layers = _layers(packed, self._weights.ctypes.data)
+        self._weights, self._biases = (_copied(array) for array in (packed.weights, packed.biases))
+        self._layers = (_Layer * len(packed.layers))(*map(self._layer, packed.layers))
         self.network = ctypes.byref(self._network(packed))
         self.every_step = ctypes.byref(self._network(packed, last=0))
         self._dtype = np.dtype(np.int32 if isinstance(spec.input, Tokens) else np.float32)
@@ -108,11 +109,17 @@ class Kernel:
             raise InputError(f"tokens must be 0 to {spec.vocabulary - 1}")
         return np.ascontiguousarray(inputs, self._dtype)
 
+    def _layer(self, at: PackedLayer) -> _Layer:
+        return _Layer(at.inputs, at.hidden, at.dilation, _at(self._weights, at.weights), _at(self._biases, at.biases))
+
     def _network(self, packed: PackedNetwork, **other: int) -> _Network:
-        kernel = ctypes.cast(self.library.native_kernel, ctypes.c_void_p).value
-        head, table = (self._weights.ctypes.data + 4 * start for start in (packed.head, packed.table))
         return _Network(
-            **packed.sizes | other, layer=ctypes.addressof(self._layers), head=head, table=table, kernel=kernel
+            **packed.sizes | other,
+            layer=ctypes.addressof(self._layers),
+            head=_at(self._weights, packed.head[0]),
+            head_biases=_at(self._biases, packed.head[1]),
+            table=_at(self._biases, packed.table),
+            kernel=ctypes.cast(self.library.native_kernel, ctypes.c_void_p).value,
         )
 
 
@@ -226,6 +233,12 @@ def pointer(array: NDArray[np.generic]) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _layers(packed: PackedNetwork, weights: int) -> ctypes.Array[_Layer]:
-    layers = [_Layer(at.inputs, at.hidden, at.dilation, weights + 4 * at.weights) for at in packed.layers]
-    return (_Layer * len(layers))(*layers)
+def _copied(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    copy = aligned(array.nbytes).view(array.dtype)
+    copy[:] = array
+    return copy
+
+
+def _at(array: NDArray[np.generic], index: int) -> int:
+    """The address of a value, or of the end."""
+    return array.ctypes.data + index * array.itemsize

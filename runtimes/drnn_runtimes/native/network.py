@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,9 @@ from numpy.typing import NDArray
 from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
+from drnn_runtimes.reference.low_precision import quantised
 
+Kind = TypeVar("Kind", bound=np.generic)
 _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
 _PANEL = 4  # blocks whose weights of an input lie side by side: DRNN_AT
 
@@ -24,12 +28,14 @@ class PackedLayer:
         hidden: Its units.
         dilation: Steps between h and the h that it is computed from.
         weights: Where its weights begin in `PackedNetwork.weights`.
+        biases: Where its biases begin in `PackedNetwork.biases`.
     """
 
     inputs: int
     hidden: int
     dilation: int
     weights: int
+    biases: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,40 +46,54 @@ class PackedNetwork:
         cell: The name of its cell in `drnn.h`.
         sizes: Field -> number, for the fields that are numbers.
         layers: Its layers, the first one first.
-        head: Where the weights of the head begin in `weights`.
-        table: Where the embedding table begins.
-        weights: (n,) float32, all weights: of each layer what reads its input, biases, what reads its past; then those
-            of the head and the embedding table.
+        weights: (n,) float32 or int8: of each layer what reads its input, then what reads its past; of the head.
+        biases: (m,) float32: of each layer and of the head, with the scales of int8 weights; the embedding table.
+        head: Where the head's begin in `weights` and in `biases`.
+        table: Where the embedding table begins in `biases`.
     """
 
     cell: str
     sizes: dict[str, int]
     layers: tuple[PackedLayer, ...]
-    head: int
+    weights: NDArray[np.float32] | NDArray[np.int8]
+    biases: NDArray[np.float32]
+    head: tuple[int, int]
     table: int
-    weights: NDArray[np.float32]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the weights are int8."""
+        return self.weights.dtype == np.int8
 
 
-def pack_network(spec: ModelSpec, weights: Weights) -> PackedNetwork:
+def pack_network(spec: ModelSpec, weights: Weights, *, narrow: bool = False) -> PackedNetwork:
     """Describe a network as `drnn.h` does.
 
     Args:
         spec: The network.
         weights: Name -> array, in torch's gate order.
+        narrow: Whether to write matrices as int8 with a scale for each output, as int8 graphs do.
     """
-    blocks = [_layer(spec, weights, layer) for layer in range(spec.layers)]
-    head = _in_blocks(weights["head.weight"], 1), _in_blocks(weights["head.bias"][:, None], 1)
+    parts = [_layer(spec, weights, layer, narrow) for layer in range(spec.layers)]
+    head, scale = _matrix(weights["head.weight"], narrow)
+    parts.append(([_in_blocks(head, 1)], [_in_blocks(weights["head.bias"], 1), *_scales(scale, 1)]))
     table = weights.get("embedding.weight", np.zeros(0, np.float32)).reshape(-1)
-    starts = [
-        int(start) for start in np.cumsum([0, *(block.size for block in blocks), sum(part.size for part in head)])
-    ]
+    matrices, biases = zip(*parts, strict=True)
+    starts, bias_starts = (
+        [0, *np.cumsum([sum(array.size for array in arrays) for arrays in side]).tolist()]
+        for side in (matrices, biases)
+    )
     return PackedNetwork(
         cell_name(spec),
         _sizes(spec),
-        tuple(map(PackedLayer, spec.layer_inputs(), spec.hidden, spec.dilations, starts)),
-        starts[spec.layers],
-        starts[spec.layers + 1],
-        np.concatenate([*blocks, *head, table]).astype(np.float32),
+        tuple(
+            PackedLayer(*numbers)
+            for numbers in zip(spec.layer_inputs(), spec.hidden, spec.dilations, starts, bias_starts, strict=False)
+        ),
+        np.concatenate(list(chain(*matrices))),
+        np.concatenate([*chain(*biases), table]).astype(np.float32),
+        (starts[spec.layers], bias_starts[spec.layers]),
+        bias_starts[-1],
     )
 
 
@@ -89,25 +109,40 @@ def padded(hidden: int) -> int:
     return -(-hidden // _BLOCK) * _BLOCK
 
 
-def _layer(spec: ModelSpec, weights: Weights, layer: int) -> NDArray[np.float32]:
-    """One layer's share. Biases are added where the kernel adds them up: those of the past stay apart in a GRU's n."""
-    inputs, past, input_bias, past_bias = (
+def _layer(
+    spec: ModelSpec, weights: Weights, layer: int, narrow: bool
+) -> tuple[list[NDArray[Any]], list[NDArray[np.float32]]]:
+    """One layer's weights and biases. Biases are added where the kernel adds them up: the past's of a GRU's n apart."""
+    of_inputs, of_past, input_bias, past_bias = (
         weights[f"layers.{layer}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
     gates, new = len(CELLS[spec.cell].torch), 2 * spec.hidden[layer]
-    bias, parts = input_bias + past_bias, [_in_blocks(past, gates)]
-    if spec.cell == "gru" and spec.reset == "after":
+    (inputs, scale), (past, past_scale) = _matrix(of_inputs, narrow), _matrix(of_past, narrow)
+    bias, apart = input_bias + past_bias, spec.cell == "gru" and spec.reset == "after"
+    if apart:
         bias[new:] = input_bias[new:]
-        parts.append(_in_blocks(past_bias[new:, None], 1))
-    elif spec.cell == "gru":
-        parts = [_in_blocks(past[:new], gates - 1), _in_blocks(past[new:], 1)]
-    return np.concatenate([_in_blocks(inputs, gates), _in_blocks(bias[:, None], gates), *parts])
+    biases = [_in_blocks(bias, gates), *([_in_blocks(past_bias[new:], 1)] if apart else []), *_scales(scale, gates)]
+    if spec.cell == "gru" and spec.reset == "before":
+        pasts = [_in_blocks(past[:new], gates - 1), _in_blocks(past[new:], 1)]
+        scales = [*_scales(past_scale[:new], gates - 1), *_scales(past_scale[new:], 1)]
+    else:
+        pasts, scales = [_in_blocks(past, gates)], _scales(past_scale, gates)
+    return [_in_blocks(inputs, gates), *pasts], biases + scales
 
 
-def _in_blocks(matrix: NDArray[np.float32], gates: int) -> NDArray[np.float32]:
-    """(gates * H, inputs) -> [panel][input][block][gate][8], flat; units that fill the last block are zero."""
-    units = len(matrix) // gates
-    rows = np.zeros((gates, padded(units), matrix.shape[1]), np.float32)
+def _matrix(matrix: NDArray[np.float32], narrow: bool) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """A matrix as it is written, and the scales of its outputs: none of float32."""
+    return quantised(matrix, axis=0) if narrow else (matrix, np.zeros(0, np.float32))
+
+
+def _scales(scale: NDArray[np.float32], gates: int) -> list[NDArray[np.float32]]:
+    return [_in_blocks(scale, gates)] if scale.size else []
+
+
+def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
+    """(gates * H, inputs) or (gates * H,) -> [panel][input][block][gate][8], flat; zeros fill the last block."""
+    units, matrix = len(values) // gates, values.reshape(len(values), -1)
+    rows = np.zeros((gates, padded(units), matrix.shape[1]), values.dtype)
     rows[:, :units] = matrix.reshape(gates, units, -1)
     blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(3, 1, 0, 2)
     return np.concatenate([blocks[:, at : at + _PANEL].reshape(-1) for at in range(0, blocks.shape[1], _PANEL)])

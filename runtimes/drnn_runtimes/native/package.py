@@ -87,7 +87,13 @@ class NativePackage:
 
 
 def native_package(
-    name: str, spec: ModelSpec, weights: Weights, cases: Sequence[SelfTestCase], noise_multiple: float
+    name: str,
+    spec: ModelSpec,
+    weights: Weights,
+    cases: Sequence[SelfTestCase],
+    noise_multiple: float,
+    *,
+    narrow: bool = False,
 ) -> NativePackage:
     """Write a network as C: the kernel, the weights, an API, an example and a self-test.
 
@@ -97,14 +103,15 @@ def native_package(
         weights: Name -> array, in torch's gate order.
         cases: What the self-test compares with, at least one.
         noise_multiple: The largest error that passes, in noises.
+        narrow: Whether the weights are int8.
     """
-    packed = pack_network(spec, weights)
+    packed = pack_network(spec, weights, narrow=narrow)
     sizes = MemorySizes.of(spec, packed)
     words = _words(name, spec, sizes) | _data_words(name, packed)
     sources = {file.replace("@NAME@", name): _filled(template, words) for file, template in _TEMPLATES.items()}
     sources["drnn.h"] = (resources.files(__package__) / "drnn.h").read_text(encoding="utf-8")
     sources["golden.h"] = _golden(name, cases, noise_multiple)
-    return NativePackage(name, sources, packed.weights.nbytes, sizes)
+    return NativePackage(name, sources, packed.weights.nbytes + packed.biases.nbytes, sizes)
 
 
 def _words(name: str, spec: ModelSpec, sizes: MemorySizes) -> dict[str, str]:
@@ -136,17 +143,33 @@ def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
     """What stands in NAME_network.h. The bits of floats are half as long as their hexadecimal digits, and as exact."""
     widths = sorted({layer.hidden for layer in packed.layers})
     listed = " ".join(f"X({hidden})" for hidden in widths)
-    layers = (f"{at.inputs}, {at.hidden}, {at.dilation}, {name}_weights.values + {at.weights}" for at in packed.layers)
+    weights, biases = f"{name}_weights{'' if packed.narrow else '.values'}", f"{name}_biases.values"
+    layers = (
+        f"{at.inputs}, {at.hidden}, {at.dilation}, {weights} + {at.weights}, {biases} + {at.biases}"
+        for at in packed.layers
+    )
     return {
         "CELL": packed.cell,
         "WIDTHS": f"#define DRNN_WIDTHS(X) {listed}\n" if len(widths) <= _MOST_WIDTHS else "",
-        "COUNT": str(packed.weights.size),
-        "BITS": _listed(packed.weights.view(np.uint32), hex),
+        "INT8": "#define DRNN_INT8\n" if packed.narrow else "",
+        "ARRAYS": _array(f"{name}_weights", packed.weights) + "\n" + _array(f"{name}_biases", packed.biases),
         "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),
         "SIZES": "\n".join(f"    .{field} = {size}," for field, size in packed.sizes.items()),
-        "HEAD": str(packed.head),
-        "TABLE": str(packed.table),
+        "HEAD": f"{weights} + {packed.head[0]}",
+        "HEAD_BIASES": f"{biases} + {packed.head[1]}",
+        "TABLE": f"{biases} + {packed.table}",
     }
+
+
+def _array(name: str, values: NDArray[np.float32] | NDArray[np.int8]) -> str:
+    """The definition of a constant array."""
+    size = values.size
+    if values.dtype == np.int8:
+        return f"static const _Alignas(64) int8_t {name}[{size}] = {{\n{_listed(values, str)}\n}};\n"
+    union = (
+        f"static const _Alignas(64) union {{\n    uint32_t bits[{size}];\n    float values[{size}];\n}} {name} = {{{{\n"
+    )
+    return f"{union}{_listed(values.view(np.uint32), hex)}\n}}}};\n"
 
 
 def _golden(name: str, cases: Sequence[SelfTestCase], noise_multiple: float) -> str:

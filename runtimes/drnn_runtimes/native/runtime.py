@@ -16,6 +16,8 @@ from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
 
+_PRECISIONS = "fp32", "int8"
+
 
 class NativeRuntime(StreamingRuntime):
     """Runs the weights of a bundle through `drnn.h`, compiled once for each cell by the C compiler of this machine."""
@@ -28,14 +30,14 @@ class NativeRuntime(StreamingRuntime):
         return compiler_availability()
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """The kernel computes every form in float32, but a skewed graph has its layers at different steps."""
+        """The kernel computes every form, with float32 or int8 weights, but no graph whose layers are skewed."""
         if graph.delay:
             return LAYER_BY_LAYER
-        return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
+        return "" if graph.precision in _PRECISIONS else f"computes in fp32 or int8, the graph in {graph.precision}"
 
     @contextlib.contextmanager
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[NativeSession]:
-        yield NativeSession(Kernel(bundle.spec, bundle.weights), graph)
+        yield NativeSession(Kernel(bundle.spec, bundle.weights, narrow=graph.precision == "int8"), graph)
 
 
 class NativeSession(CopyingSession):

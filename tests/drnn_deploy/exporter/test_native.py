@@ -18,7 +18,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter import native, pipeline
 from drnn_deploy.exporter.native import self_test_cases
 from drnn_deploy.parity.tolerance import Tolerance
-from drnn_models.checkpoint import Checkpoint
+from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.bundle.manifest import manifest_checksum
@@ -85,6 +85,22 @@ def test_self_test_of_a_bundle_passes(form: str, exported: Path, tmp_path: Path)
     said = ran(built(folder, "selftest.c", "selftest", "-O0", *ONE_KERNEL)).splitlines()
     assert [re.split(r" +\d+ x ", line)[0] for line in said[:-1]] == names[form]
     assert said[-1].startswith(f"PASSED {'waves' if form == 'sequence' else 'model'}: ")
+
+
+@pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+def test_weights_in_int8_pass_their_self_test_and_take_less(command: Command, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "waves.pt", RNN)
+    words = [tmp_path / "waves.pt", "--length", 12, "--engine", "none", "--runtime", "onnxruntime-cpu"]
+    words += ["--native-precision", "int8", "--output"]
+    refused = command(*words, tmp_path / "refused")
+    assert refused.code == 2 and "--precision fp32 --precision int8" in refused.err
+    assert not (tmp_path / "refused").exists()
+    ran_ = command(*words, tmp_path / "bundle", "--precision", "int8")
+    assert ran_.code == 0
+    folder = tmp_path / "bundle" / "native"
+    assert "PASSED waves: " in ran(built(folder, "selftest.c", "selftest", "-O0", *ONE_KERNEL))
+    matrices, biases_and_scales = 8 * (2 + 5 + 15), 4 * 8 * (1 + 2 + 2)  # of the layer and of the head
+    assert f"weights {matrices + biases_and_scales} bytes" in ran_.out
 
 
 def test_same_model_gives_same_sources(exported: Path, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from drnn_core.types import Precision
 from drnn_models.spec import Head
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.package import NativePackage, SelfTestCase, native_package
+from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.reference.noise import answer
 from tests.networks import Case
 
@@ -26,12 +28,11 @@ def self_test_case(case: Case) -> SelfTestCase:
     return SelfTestCase("random", case.inputs, outputs, noise)
 
 
-def write_package(folder: Path, name: str, case: Case) -> NativePackage:
+def write_package(folder: Path, name: str, case: Case, precision: Precision = "fp32") -> NativePackage:
     """Write the sources; the self-test knows every step's outputs."""
-    every = dataclasses.replace(
-        case, spec=dataclasses.replace(case.spec, head=Head("sequence", case.spec.head.outputs))
-    )
-    package = native_package(name, case.spec, case.weights, [self_test_case(every)], 8.0)
+    spec = dataclasses.replace(case.spec, head=Head("sequence", case.spec.head.outputs))
+    tests = [self_test_case(Case(spec, graph_weights(case.weights, precision), case.inputs))]
+    package = native_package(name, case.spec, case.weights, tests, 8.0, narrow=precision == "int8")
     for file, text in package.sources.items():
         (folder / file).write_text(text, encoding="utf-8")
     return package

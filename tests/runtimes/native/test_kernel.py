@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
+from drnn_core.types import Precision
 from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.kernel import Kernel, KernelStream, aligned, pointer
 from drnn_runtimes.native.network import cell_name
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.low_precision import graph_weights
 from tests.networks import Case, random_inputs, random_weights, specs
 from tests.nightly import NIGHTLY
 
@@ -40,11 +42,12 @@ def shaped(case: Case, outputs: np.ndarray) -> np.ndarray:
     return outputs[:, 0] if case.spec.head.kind == "last" else outputs
 
 
-def check(spec: ModelSpec, number: int) -> None:
+def check(spec: ModelSpec, number: int, precision: Precision = "fp32") -> None:
     random = np.random.default_rng(number)
-    kernel = Kernel(spec, random_weights(spec, number))
+    weights = graph_weights(random_weights(spec, number), precision)
+    kernel = Kernel(spec, random_weights(spec, number), narrow=precision == "int8")
     for batch, length in ((1, int(random.integers(1, 40))), (int(random.integers(2, 9)), 30), (3, 270)):
-        case = Case(spec, random_weights(spec, number), random_inputs(spec, batch, length, number))
+        case = Case(spec, weights, random_inputs(spec, batch, length, number))
         case.assert_within_noise(shaped(case, kernel.run(case.inputs)))
         every = dataclasses.replace(case, spec=dataclasses.replace(spec, head=Head("sequence", spec.head.outputs)))
         reference, limit, lines, start = every.reference(), every.limit(), {}, 0
@@ -62,15 +65,21 @@ def check(spec: ModelSpec, number: int) -> None:
 
 
 @pytest.mark.parametrize("spec", BY_DAY, ids=lambda spec: spec.short_name)
-def test_network_is_the_reference_whole_and_in_pieces(spec: ModelSpec) -> None:
-    check(spec, len(spec.hidden))
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.nightly)])
+def test_network_is_the_reference_whole_and_in_pieces(spec: ModelSpec, precision: Precision) -> None:
+    check(spec, len(spec.hidden), precision)
+
+
+@pytest.mark.parametrize("spec", BY_DAY[3:5], ids=lambda spec: spec.short_name)
+def test_weights_in_int8(spec: ModelSpec) -> None:
+    check(spec, len(spec.hidden), "int8")
 
 
 @pytest.mark.skipif(not NIGHTLY, reason="each network is compiled: HYPOTHESIS_PROFILE=nightly")
 @settings(max_examples=300)
-@given(specs(), st.integers(0, 1000))
-def test_random_networks_are_the_reference(spec: ModelSpec, number: int) -> None:
-    check(spec, number)
+@given(specs(), st.integers(0, 1000), st.sampled_from(["fp32", "int8"]))
+def test_random_networks_are_the_reference(spec: ModelSpec, number: int, precision: Precision) -> None:
+    check(spec, number, precision)
 
 
 def test_only_what_reaches_the_output_is_computed() -> None:
@@ -97,12 +106,14 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
 
 @pytest.mark.parametrize("compiler_name", ["gcc", "clang"] if NIGHTLY else ["gcc"])  # clang takes minutes
 @pytest.mark.parametrize("cell", sorted({cell_name(spec) for spec in BY_DAY}))
-def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["-DDRNN_FLOAT", "-DDRNN_INT8"])
+def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, weights: str, tmp_path: Path) -> None:
     command = written(tmp_path, compiler_name)
     flags = [
         "-std=c11",
         "-O1",
         f"-DDRNN_CELL={cell}",
+        weights,
         "-Wall",
         "-Wextra",
         "-Wconversion",

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from drnn_core.types import Precision
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.package import SelfTestCase, native_package
-from tests.networks import Case, make_case
+from tests.networks import Case, make_case, specs
 from tests.nightly import NIGHTLY
 from tests.runtimes.native.packages import ONE_KERNEL, WARNINGS, built, ran, self_test_case, write_package
 
@@ -55,18 +59,22 @@ def test_example_prints_what_the_reference_says(plain: tuple[Case, Path], tmp_pa
 @pytest.mark.parametrize(
     "spec", [pytest.param(s, marks=pytest.mark.nightly if s in NETWORKS[1:] else ()) for s in NETWORKS], ids=str
 )
-def test_self_test_passes_and_fails_where_a_weight_is_another(spec: ModelSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_self_test_passes_and_fails_where_a_weight_is_another(
+    spec: ModelSpec, precision: Precision, tmp_path: Path
+) -> None:
     case = make_case(spec, 3, 40)
-    write_package(tmp_path, "net", case)
+    write_package(tmp_path, "net", case, precision)
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all") if NIGHTLY else ("-O0",)
     said = ran(built(tmp_path, "selftest.c", "selftest", *flags, *ONE_KERNEL, *WARNINGS))
     assert said.startswith("random       3 x 40 steps: whole ") and "\nPASSED net: " in said
     assert re.search(r" [1-9]\d* outputs compared, 0 wrong,", said)
     network = tmp_path / "net_network.h"
     bits = network.read_text(encoding="utf-8")
-    position = bits.index("0x", bits.index("_weights = {{"))
-    assert bits[position + 2 : position + 3] in "3b"
-    network.write_text(bits[: position + 2] + "4" + bits[position + 3 :], encoding="utf-8")  # larger by far
+    first = re.search(r"(?<=_weights)(.*?\n)([^,{]+)(?=,)", bits, re.S)
+    assert first
+    other = "0x40a00000" if precision == "fp32" else "-127" if int(first[2]) > 0 else "127"  # another by far
+    network.write_text(bits[: first.start(2)] + other + bits[first.end(2) :], encoding="utf-8")
     assert "\nFAILED net: " in ran(built(tmp_path, "selftest.c", "selftest", "-O0", *ONE_KERNEL), code=1)
 
 
@@ -116,14 +124,29 @@ def test_wrapper_of_cplusplus(plain: tuple[Case, Path], tmp_path: Path) -> None:
     assert lines[2:] == ["0 0 0 0 1"]
 
 
-@pytest.mark.skipif(not shutil.which("nm"), reason="nm is not installed")
-def test_compiled_code_needs_memcpy_and_memset_and_gives_four_functions(plain: tuple[Case, Path]) -> None:
-    def symbols(*flags: str) -> set[str]:
-        said = subprocess.run(["nm", "-j", *flags, "plain.o"], cwd=plain[1], capture_output=True, text=True, check=True)
-        return set(said.stdout.split())
+@pytest.mark.skipif(not shutil.which("nm"), reason="binutils are not installed")
+def test_compiled_code_needs_memcpy_and_memset_and_gives_four_functions_without_variables(
+    plain: tuple[Case, Path],
+) -> None:
+    def told(*command: str) -> str:
+        return subprocess.run([*command, "plain.o"], cwd=plain[1], capture_output=True, text=True, check=True).stdout
 
-    assert symbols("-u") - {"_GLOBAL_OFFSET_TABLE_", "__cpu_model"} <= {"memcpy", "memset"}
-    assert symbols("-g", "--defined-only") == {"plain_init", "plain_push", "plain_run", "plain_step"}
+    assert set(told("nm", "-j", "-u").split()) - {"_GLOBAL_OFFSET_TABLE_", "__cpu_model"} <= {"memcpy", "memset"}
+    functions = {"plain_init", "plain_push", "plain_run", "plain_step"}
+    assert set(told("nm", "-j", "-g", "--defined-only").split()) == functions
+    sections = dict(re.findall(r"^(\S+) +(\d+) ", told("size", "-A", "-d"), re.MULTILINE))
+    assert sections[".data"] == sections[".bss"] == "0"
+
+
+@pytest.mark.nightly
+@settings(max_examples=40)
+@given(specs(), st.integers(0, 1000))
+def test_self_tests_of_random_networks_pass(spec: ModelSpec, number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_package(Path(folder), "net", make_case(spec, 1 + number % 3, 1 + number % 70, number))
+        flags = ("-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+        said = ran(built(Path(folder), "selftest.c", "selftest", *flags, *ONE_KERNEL, *WARNINGS))
+    assert "\nPASSED net: " in said
 
 
 @pytest.mark.nightly

@@ -3,16 +3,11 @@
 
 #define DRNN_CELL @CELL@
 #define DRNN_KERNEL @NAME@_kernel
-@WIDTHS@#include "drnn.h"
+@INT8@@WIDTHS@#include "drnn.h"
 #undef DRNN_WIDTHS
+#undef DRNN_INT8
 
-static const _Alignas(64) union {
-    uint32_t bits[@COUNT@];
-    float values[@COUNT@];
-} @NAME@_weights = {{
-@BITS@
-}};
-
+@ARRAYS@
 static const struct drnn_layer @NAME@_layers[] = {
 @LAYERS@
 };
@@ -20,7 +15,8 @@ static const struct drnn_layer @NAME@_layers[] = {
 static const struct drnn_network @NAME@_network = {
 @SIZES@
     .layer = @NAME@_layers,
-    .head = @NAME@_weights.values + @HEAD@,
-    .table = @NAME@_weights.values + @TABLE@,
+    .head = @HEAD@,
+    .head_biases = @HEAD_BIASES@,
+    .table = @TABLE@,
     .kernel = @NAME@_kernel,
 };

@@ -140,7 +140,7 @@ def _scales(scale: NDArray[np.float32], gates: int) -> list[NDArray[np.float32]]
 
 
 def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
-    """(gates * H, inputs) or (gates * H,) -> [input][block][gate][8], of many blocks [block][input][gate][8]; zeros fill."""
+    """(gates * H, inputs) or (gates * H,) in the order of `drnn.h`, flat; zeros fill the last block."""
     units, matrix = len(values) // gates, values.reshape(len(values), -1)
     rows = np.zeros((gates, padded(units), matrix.shape[1]), values.dtype)
     rows[:, :units] = matrix.reshape(gates, units, -1)

@@ -13,7 +13,7 @@ from drnn_deploy.bench.results import BenchReport, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = ("svg", "png")
 _WIDTH, _HEIGHT = 8.0, 3.2  # inches of a panel
 
 
@@ -45,7 +45,7 @@ def draw(report: BenchReport, path: Path) -> None:
             (draw_bars if len(rows) == 1 else draw_throughput)(axes, rows)
         figure.suptitle(f"{report.network}, {report.threads} thread{'s' if report.threads > 1 else ''}")
         with replacing(path) as temporary:
-            metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}.get(kind)
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else None
             figure.savefig(temporary, format=kind, metadata=metadata)
 
 

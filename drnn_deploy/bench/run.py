@@ -114,7 +114,9 @@ def usable(options: BenchOptions) -> tuple[list[Contender], tuple[Absent, ...]]:
         available = contender.availability()
         if not available.usable:
             absent.append(Absent(contender.name, available.detail, available.fix))
-        elif options.contenders or not options.quick or contender.name not in _COMPILE_LONG:
+        elif options.quick and not options.contenders and contender.name in _COMPILE_LONG:
+            absent.append(Absent(contender.name, "it compiles for long", f"Name it: --contender {contender.name}"))
+        else:
             taking.append(contender)
     return taking, tuple(absent)
 

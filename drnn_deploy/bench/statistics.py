@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_PERCENTILES = {"fastest": 0, "quartile1": 25, "median": 50, "quartile3": 75, "p90": 90, "p99": 99, "slowest": 100}
+_PERCENTILES = {
+    "fastest": 0,
+    "quartile1": 25,
+    "median": 50,
+    "quartile3": 75,
+    "p90": 90,
+    "p99": 99,
+    "p9999": 99.99,
+    "slowest": 100,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +30,7 @@ class Timing:
         quartile3: A quarter is above.
         p90: A tenth is above.
         p99: A hundredth is above.
+        p9999: One in ten thousand is above.
         slowest: The most.
         low: The least of the medians of the rounds.
         high: The most of them: where these two are far apart, the machine was not quiet.
@@ -34,6 +44,7 @@ class Timing:
     quartile3: float
     p90: float
     p99: float
+    p9999: float
     slowest: float
     low: float
     high: float

@@ -50,9 +50,7 @@ _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too 
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
-@click.option(
-    "--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it: .svg, .png or .pdf."
-)
+@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it, as .svg or .png.")
 @json_option
 def bench(
     path: Path,

@@ -18,7 +18,14 @@ from drnn_deploy.cli.console import (
     verdict,
     write_json,
 )
-from drnn_deploy.cli.options import BatchSize, engine_options, goal_options, graph_options, take_controls
+from drnn_deploy.cli.options import (
+    BatchSize,
+    engine_options,
+    goal_options,
+    graph_options,
+    reference_minutes_option,
+    take_controls,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
 )
+@reference_minutes_option
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option(
     "--triton",

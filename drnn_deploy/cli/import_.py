@@ -47,7 +47,11 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
     help="One per layer, bottom first. [default: zalando 1,2,4,...; torch 1,1,... in one module; else asked for]",
 )
 @click.option("--activation", type=click.Choice(["tanh", "relu"]), help="Of an RNN cell. [default: tanh; drnn asks]")
-@click.option("--reset", type=click.Choice(["after", "before"]), help="Of a GRU, to its product. [default: after]")
+@click.option(
+    "--reset",
+    type=click.Choice(["after", "before"]),
+    help="Of a GRU, to its product. [default: after; drnn asks, or finds it by --compare]",
+)
 @click.option(
     "--head",
     type=click.Choice(["last", "last_k", "sequence"]),

@@ -50,6 +50,15 @@ class BatchSize(click.ParamType["int | tuple[int, int, int] | None"]):
         return sizes[0], sizes[1], sizes[2]
 
 
+def reference_minutes_option(command: Any) -> Any:
+    """Add `--reference-minutes`."""
+    return click.option(
+        "--reference-minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Longest time for the float64 reference; what is estimated to take longer is refused. [default: 30]",
+    )(command)
+
+
 def graph_options(**helps: str) -> Callable[[Any], Any]:
     """Add `--form`, `--emission` and `--precision`, each of which may be repeated.
 

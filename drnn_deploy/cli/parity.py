@@ -23,7 +23,7 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.options import graph_options, reference_minutes_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
 )
+@reference_minutes_option
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
 @click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
 @click.option("--rtol", type=float, help="Added to it: a share of the largest |output|.")
@@ -125,7 +126,8 @@ def parity(
 
             earlier = read_baseline(baseline) if baseline else None
             named = tasks[0] if paths and tasks else None
-            how = MatrixOptions(**options, task=named, tolerance=_tolerance(max_noise, atol, rtol))
+            given = {name: value for name, value in options.items() if value is not None}
+            how = MatrixOptions(**given, task=named, tolerance=_tolerance(max_noise, atol, rtol))
             explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
             reports = {
                 name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))

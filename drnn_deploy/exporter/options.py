@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
+from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length
@@ -47,6 +48,7 @@ class ExportOptions:
         controls: The settings of TensorRT's builder.
         runtimes: The runtimes to check with, each of which must be usable. None: all that are usable here.
         noise_multiple: The largest error that passes, in units of noise.
+        reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
         native_targets: The systems to compile that for.
@@ -73,6 +75,7 @@ class ExportOptions:
     controls: BuildControls = dataclasses.field(default_factory=BuildControls)
     runtimes: tuple[str, ...] | None = None
     noise_multiple: float = NOISE_MULTIPLE
+    reference_minutes: float = REFERENCE_MINUTES
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()

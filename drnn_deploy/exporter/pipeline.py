@@ -18,7 +18,7 @@ from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
-from drnn_deploy.parity.known_answers import ComputedAnswers
+from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
@@ -117,6 +117,8 @@ def export(
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
     requests = graph_requests(checkpoint, options)
+    shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
+    require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)

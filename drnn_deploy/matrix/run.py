@@ -20,7 +20,7 @@ from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
 from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.graph_file import check_graph_file
-from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers
+from drnn_deploy.parity.known_answers import REFERENCE_MINUTES, Answers, ComputedAnswers, StoredAnswers, require_time
 from drnn_deploy.parity.results import FileResult, Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_deploy.parity.weights_file import check_against
@@ -53,6 +53,7 @@ class MatrixOptions:
         task: The task to measure, in place of the network's own.
         task_data: How many sequences of the task's test split to measure.
         golden: Of a bundle, whether its golden data is believed, in place of computing float64 from its weights.
+        reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
         against: Of a bundle, the checkpoint that it is said to be from.
         tolerance: Which errors pass.
     """
@@ -65,6 +66,7 @@ class MatrixOptions:
     task: str | None = None
     task_data: int | None = None
     golden: bool = False
+    reference_minutes: float = REFERENCE_MINUTES
     against: Path | None = None
     tolerance: Tolerance = DEFAULT
 
@@ -128,6 +130,8 @@ def check_bundle(
         InputError: The options select no graph.
     """
     selected, runtimes = select(bundle, options), options.chosen()
+    if not options.golden:
+        require_time(bundle.spec, bundle.graphs, options.reference_minutes, "Believe its golden data: --golden")
     answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle)
     notify("computing the float64 reference")
     cases, notes = _task_cases(selected, answers, options, notify)
@@ -178,7 +182,9 @@ def check_checkpoint(
     runtimes = options.chosen()
     selection = Selection(options.forms, options.emissions, options.precisions)
     sets, notes = plan_graphs(checkpoint, selection)
-    answers = known_answers(checkpoint, [request for graphs in sets for request in graphs.requests])
+    requests = [request for graphs in sets for request in graphs.requests]
+    require_time(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk")
+    answers = known_answers(checkpoint, requests)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [
             _write(checkpoint, answers, Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)

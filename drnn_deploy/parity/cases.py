@@ -127,6 +127,23 @@ def _synthetic(spec: ModelSpec, length: int, seed: int) -> dict[str, NDArray[np.
     }
 
 
+def sequence_rows(spec: ModelSpec, length: int) -> int:
+    """The sequences of `sequence_cases` together.
+
+    Args:
+        spec: The network.
+        length: The time steps of the sequences.
+    """
+    symbols = spec.input.vocabulary if isinstance(spec.input, Tokens) else 0
+    return 3 * _SEQUENCES + _token_rows(symbols, spec.head.output_steps(length), length, _SEQUENCES)
+
+
+def _token_rows(symbols: int, answered: int, length: int, least: int) -> int:
+    """Sequences in which every token comes, at steps that are answered where 256 sequences have room for that."""
+    rows = max(least, math.ceil(symbols / answered))
+    return rows if rows <= _MOST_ROWS else max(least, math.ceil(symbols / length))
+
+
 def _every_token(spec: ModelSpec, symbols: int, length: int, chunk: int, least: int) -> NDArray[np.int64]:
     """Sequences (N, T) in which every token occurs, N at least `least`.
 
@@ -134,9 +151,7 @@ def _every_token(spec: ModelSpec, symbols: int, length: int, chunk: int, least: 
     where 256 sequences have room for that; else all come in their order.
     """
     answered = answered_steps(chunk, spec.head.output_steps(chunk), length)
-    rows = max(least, math.ceil(symbols / len(answered)))
-    if rows > _MOST_ROWS:
-        rows = max(least, math.ceil(symbols / length))
+    rows = _token_rows(symbols, len(answered), length, least)
     tokens = (np.arange(rows * length, dtype=np.int64) % symbols).reshape(rows, length)
     if rows * len(answered) >= symbols:
         tokens[:, answered] = (np.arange(rows * len(answered), dtype=np.int64) % symbols).reshape(rows, -1)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from drnn_core.errors import InputError
 from drnn_core.files import cache_folder
 from drnn_core.types import NamedGraph, Precision
-from drnn_deploy.parity.cases import CaseInputs, sequence_cases, stream_case, stream_length
+from drnn_deploy.parity.cases import CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
 from drnn_deploy.parity.golden import known_answers
 from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_answer, weights_digest
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GoldenCase
+from drnn_runtimes.reference.cost import answer_seconds
 
 REFERENCES = "references"  # the folder in the user's cache
+REFERENCE_MINUTES = 30.0  # the most that a check takes for its known answers, unless more is asked for
 
 
 class Answers(Protocol):
@@ -153,6 +157,33 @@ def standard_inputs(
     chunk = max(other.steps for other in streamed)
     edge = edge_case(spec, weights, graph.precision, 2 * chunk, stream=True)
     return [stream_case(spec, stream_length(spec, streamed), chunk), *([edge] if edge else [])]
+
+
+def require_time(spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, fix: str) -> None:
+    """Refuse a check whose known answers would take too long to compute.
+
+    Args:
+        spec: The network.
+        graphs: All graphs that are checked.
+        minutes: The longest that they may take.
+        fix: What makes it shorter.
+
+    Raises:
+        InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
+    """
+    precisions = len({graph.precision for graph in graphs})
+    steps = {graph.steps for graph in graphs if not has_state(graph)}
+    seconds = sum(answer_seconds(spec, sequence_rows(spec, length), length, precisions) for length in steps)
+    if streamed := [graph for graph in graphs if has_state(graph)]:
+        length = stream_length(spec, streamed)
+        seconds += answer_seconds(spec, sequence_rows(spec, length), length, precisions)
+    if seconds > 60 * minutes:
+        needed = math.ceil(seconds / 60)
+        raise InputError(
+            f"the float64 reference would take about {needed:,} min where no earlier check has left it in the cache; "
+            f"at most {minutes:g} min are spent on it",
+            f"{fix}, or wait for it: --reference-minutes {2 * needed}",
+        )
 
 
 def as_inputs(case: GoldenCase) -> CaseInputs:

@@ -30,7 +30,7 @@ def test_the_plan_covers_every_network_cell_batch_and_form() -> None:
     for name, cell in itertools.product(STANDARD, CELLS):
         settings = {(entry.setting.form, entry.setting.batch) for entry in groups[f"{name}-{cell}"].entries}
         assert {(form, batch) for form in ("sequence", "step") for batch in BATCHES} <= settings
-    assert {f"growth-{variable}-{cell}" for variable in GROWTH for cell in CELLS} <= set(groups)
+    assert {f"growth-length-{cell}" for cell in CELLS} | {f"growth-{name}-gru" for name in GROWTH} <= set(groups)
     assert {name: network.length for name, network in STANDARD.items()} == {
         "mnist": 784, "copy": 1020, "ptb": 100, "waveform": 6000,
     }  # fmt: skip

@@ -53,6 +53,22 @@ def test_optional_runtimes_are_missing_where_a_file_does_not_ask_for_them() -> N
     assert missing == OPTIONAL - set(pytestmark.args)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_are_set_on_a_copy(threads: int, bundle: Bundle) -> None:
+    runtime = find_runtime("onnxruntime-cpu")
+    with runtime.with_threads(threads).load(bundle, bundle.graphs[0]) as session:
+        assert session._session.get_session_options().intra_op_num_threads == threads  # type: ignore[attr-defined]
+    with runtime.load(bundle, bundle.graphs[0]) as session:
+        assert session._session.get_session_options().intra_op_num_threads != threads
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_runtime_stays_what_it_is_with_other_threads(name: str) -> None:
+    runtime = find_runtime(name)
+    other = runtime.with_threads(3)
+    assert (other.name, type(other), other is runtime) == (name, type(runtime), False)
+
+
 @pytest.mark.parametrize("name", RUNTIMES)
 @pytest.mark.parametrize("verb", ["load", "stream"])
 def test_no_runtime_opens_what_it_does_not_support(

@@ -26,13 +26,8 @@ def layout(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("layout", what, "Export it time-major, with a Transpose before and after")
 
 
-def clip(site: Site, table: Table) -> Iterator[Finding]:
-    """A bound that is none, and the LSTM's, of which the parsers leave a part out.
-
-    Args:
-        site: The node, and what is known of its tensors.
-        table: What the target takes.
-    """
+def _clip(site: Site, table: Table) -> Iterator[Finding]:
+    """A bound that is none, and the LSTM's, of which the parsers leave a part out."""
     bound = site.attribute("clip")
     if not isinstance(bound, float) or site.node.op_type == "RNN":
         return
@@ -43,13 +38,8 @@ def clip(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("clip", what, "Export it without clip, or write the cell out with Clip")
 
 
-def lengths(site: Site, table: Table) -> Iterator[Finding]:
-    """Lengths outside the sequence: the parsers take them, and read past its end or nothing.
-
-    Args:
-        site: The node, and what is known of its tensors.
-        table: What the target takes.
-    """
+def _lengths(site: Site, table: Table) -> Iterator[Finding]:
+    """Lengths outside the sequence: the parsers take them, and read past its end or nothing."""
     value, shape = site.scope.value_of(site.input(_LENGTHS)), site.scope.shape_of(site.input(_DATA))
     if value is None or value.dtype.kind != "i" or not value.size or not shape or shape[0] < 0:
         return
@@ -62,13 +52,8 @@ def lengths(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("empty-sequence", what, "Leave empty sequences out of the batch")
 
 
-def activations(site: Site, table: Table) -> Iterator[Finding]:
-    """Activation functions that the parsers do not know, mix up, or compute without their parameters.
-
-    Args:
-        site: The node, and what is known of its tensors.
-        table: What the target takes.
-    """
+def _activations(site: Site, table: Table) -> Iterator[Finding]:
+    """Activation functions that the parsers do not know, mix up, or compute without their parameters."""
     names = site.attribute("activations")
     if not isinstance(names, list):
         return
@@ -119,13 +104,8 @@ def _with_parameters(
     return functions
 
 
-def endless(site: Site, table: Table) -> Iterator[Finding]:
-    """A recurrence of one row that the compiler unrolls without end.
-
-    Args:
-        site: The node, and what is known of its tensors.
-        table: What the target takes.
-    """
+def _endless(site: Site, table: Table) -> Iterator[Finding]:
+    """A recurrence of one row that the compiler unrolls without end."""
     shape, hidden = site.scope.shape_of(site.input(_DATA)), site.attribute("hidden_size")
     if table.target != "tensorrt-rtx" or not shape or len(shape) != 3 or not isinstance(hidden, int):
         return
@@ -139,4 +119,4 @@ def endless(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("endless", what, "Build it for a batch of two, or unroll the steps")
 
 
-RECURRENT_RULES = (clip, lengths, activations, endless)
+RECURRENT_RULES = (_clip, _lengths, _activations, _endless)

@@ -28,7 +28,8 @@ class Choices:
         embedding: The embedding's name in the file.
         ignore: Shell patterns of names to leave out on purpose.
         layers: With layout torch, the names of the recurrent modules that are the stack, bottom first.
-        reset: Where a GRU resets; None for torch's own, after the recurrent product.
+        reset: Where a GRU resets; None for torch's own, after the recurrent product, or with layout drnn for what a
+            comparison shows.
         one_hot: Whether the input is tokens that the first layer reads as one-hot vectors.
     """
 
@@ -115,6 +116,8 @@ def _ask(choices: Choices, cell: Cell, layers: int) -> None:
         missing.append("--head last|last_k|sequence")
     if choices.activation is None and len(CELLS[cell].activations) > 1:
         missing.append(f"--activation {'|'.join(CELLS[cell].activations)}")
+    if missing and choices.reset is None and len(CELLS[cell].resets) > 1:  # which alone a comparison decides
+        missing.append(f"--reset {'|'.join(CELLS[cell].resets)}")
     if missing:
         raise InputError(
             "the weights are those of this project's DilatedRNN, and its spec is not in the file",

@@ -48,6 +48,7 @@ class Imported:
         ignored: Names in the file that were left out.
         notes: Sentences on what was assumed, and on what a state dict cannot show.
         doubts: Why the network may be another than the original, as errors that only a comparison settles.
+        alternatives: What else the network may be with the same weights, which a comparison tells apart.
     """
 
     spec: ModelSpec
@@ -56,6 +57,7 @@ class Imported:
     ignored: list[str]
     notes: list[str]
     doubts: list[InputError]
+    alternatives: list[ModelSpec]
 
 
 def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None) -> Imported:
@@ -100,7 +102,20 @@ def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None
     origins |= {"head.weight": roles.head, "head.bias": roles.head_bias}
     weights = _weights(spec, origins, kept)
     notes, doubts = _notes(spec, choices, layout, roles), _doubts(state, ignored, layers, layout, choices, stack)
-    return Imported(spec, weights, origins, sorted(ignored), notes, doubts)
+    alternatives = _other_resets(spec) if layout == "drnn" and choices.reset is None else []
+    if alternatives:
+        doubts.append(
+            InputError(
+                "the weights do not say where their GRU resets, and its spec is not in the file",
+                "Type what network.spec says: --reset after (the recurrent product, as torch's GRU does) or --reset "
+                f"before. The outputs of the original decide it, too: {PROVE}",
+            )
+        )
+    return Imported(spec, weights, origins, sorted(ignored), notes, doubts, alternatives)
+
+
+def _other_resets(spec: ModelSpec) -> list[ModelSpec]:
+    return [dataclasses.replace(spec, reset=reset) for reset in CELLS[spec.cell].resets if reset != spec.reset]
 
 
 def _ignored(state: Arrays, patterns: tuple[str, ...]) -> set[str]:
@@ -227,8 +242,6 @@ def _notes(spec: ModelSpec, choices: Choices, layout: Layout, roles: Roles) -> l
         notes.append(f"dilations are those of layout {layout}; others: --dilations")
     if len(CELLS[spec.cell].activations) > 1 and choices.activation is None:
         notes.append(f"the activation is {spec.activation}, which the weights do not say; other: --activation")
-    if layout == "drnn" and len(CELLS[spec.cell].resets) > 1 and choices.reset is None:
-        notes.append(f"the reset is {spec.reset} the recurrent product, as in torch's GRU; other: --reset")
     if layout == "drnn" and not isinstance(spec.input, Tokens):
         notes.append("the input is real-valued; where it is tokens, read as one-hot vectors: --one-hot")
     if layout == "neuralforecast":

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, ParityError
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.interop.choices import Choices
 from drnn_models.interop.convert import UNSEEN, Imported, import_weights
@@ -63,13 +63,38 @@ def import_file(
     if said:
         imported.notes.append(f"{said} those that the file says; others: --dilations")
     if check is not None:
-        check(imported)
+        imported = _proven(path, imported, check)
         imported.notes.remove(UNSEEN)
-    assumed = {"activation": imported.spec.activation, "head": imported.spec.head.kind}
+    assumed: dict[str, str] = {"activation": imported.spec.activation, "head": imported.spec.head.kind}
+    if imported.alternatives:
+        assumed["reset"] = imported.spec.reset
     given = {name: value for name, value in dataclasses.asdict(chosen).items() if value not in (None, (), False)}
     provenance = {"imported_from": layout, "file": path.name, "options": assumed | given}
     save_checkpoint(output, Checkpoint(imported.spec, imported.weights, provenance=provenance))
     return imported
+
+
+def _proven(path: Path, imported: Imported, check: Callable[[Imported], object]) -> Imported:
+    """The one of the networks that the weights can be which passes the check."""
+    fitting: list[ModelSpec] = []
+    failures: list[ParityError] = []
+    for spec in (imported.spec, *imported.alternatives):
+        try:
+            check(dataclasses.replace(imported, spec=spec))
+        except ParityError as error:
+            failures.append(error)
+        else:
+            fitting.append(spec)
+    if not fitting:
+        raise failures[0]
+    if len(fitting) > 1:
+        raise InputError(
+            f"{path}: the outputs of the original do not tell where its GRU resets",
+            "Type what network.spec says: --reset after or --reset before.",
+        )
+    if imported.alternatives:
+        imported.notes.append(f"the reset is {fitting[0].reset} the recurrent product, as the original's outputs show")
+    return dataclasses.replace(imported, spec=fitting[0])
 
 
 def _with_what_the_file_says(choices: Choices, state: StateDict, layout: Layout) -> tuple[Choices, str]:

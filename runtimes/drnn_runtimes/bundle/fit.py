@@ -91,8 +91,26 @@ def check_case(
     Raises:
         InputError: It is no case of the network, or too short or long for a graph.
     """
-    if wrong := _misfit(spec, graphs, inputs, outputs, targets, stream=stream):
-        raise InputError(f"golden case {name!r:.80}: {wrong}")
+    where = f"golden case {name!r:.80}"
+    tokens = isinstance(spec.input, Tokens)
+    kind, width = ("int64", ()) if tokens else ("float32", (spec.input.width,))
+    if str(inputs.dtype) != kind or len(inputs.shape) < 2 or inputs.shape[2:] != width:
+        read = f"{kind} of shape (N, T{', C' * bool(width)})"
+        raise InputError(f"{where}: the inputs are {_kind(inputs)}, and the network reads {read}")
+    rows, steps = inputs.shape[:2]
+    if not (1 <= rows <= _MOST_SEQUENCES and 1 <= steps <= MOST_STEPS):
+        raise InputError(f"{where}: {rows:,} sequences of {steps:,} steps are none that the reference takes")
+    head = spec.head
+    answered = () if head.kind == "last" and not stream else (steps if stream else head.output_steps(steps),)
+    if str(outputs.dtype) != "float64" or outputs.shape != (rows, *answered, head.outputs):
+        wanted = f"float64 of shape {(rows, *answered, head.outputs)}"
+        raise InputError(f"{where}: the outputs are {_kind(outputs)}, and the network's are {wanted}")
+    if targets is not None and (targets.dtype.kind not in "if" or targets.shape[:1] != (rows,)):
+        raise InputError(f"{where}: the targets are {_kind(targets)}, for {rows:,} sequences")
+    for graph in graphs:
+        if bool(graph.states) == stream and not (steps >= graph.steps if stream else steps == graph.steps):
+            suits = f"its {steps:,} steps do not suit graph {graph.name}, which takes {graph.steps:,}"
+            raise InputError(f"{where}: {suits}")
 
 
 def check_values(name: str, spec: ModelSpec, inputs: NDArray[np.generic], outputs: NDArray[np.float64]) -> None:
@@ -115,36 +133,6 @@ def check_values(name: str, spec: ModelSpec, inputs: NDArray[np.generic], output
         raise InputError(f"{where}: the inputs hold NaN or infinity")
     if not np.isfinite(outputs).all():
         raise InputError(f"{where}: the outputs hold NaN or infinity")
-
-
-def _misfit(
-    spec: ModelSpec,
-    graphs: Sequence[GraphInfo],
-    inputs: Stored,
-    outputs: Stored,
-    targets: Stored | None,
-    *,
-    stream: bool,
-) -> str:
-    """What is wrong with a golden case, or ""."""
-    tokens = isinstance(spec.input, Tokens)
-    kind, width = ("int64", ()) if tokens else ("float32", (spec.input.width,))
-    if str(inputs.dtype) != kind or len(inputs.shape) < 2 or inputs.shape[2:] != width:
-        return f"the inputs are {_kind(inputs)}, and the network reads {kind} of shape (N, T{', C' * bool(width)})"
-    rows, steps = inputs.shape[:2]
-    if not (1 <= rows <= _MOST_SEQUENCES and 1 <= steps <= MOST_STEPS):
-        return f"{rows:,} sequences of {steps:,} steps are none that the reference takes"
-    head = spec.head
-    answered = () if head.kind == "last" and not stream else (steps if stream else head.output_steps(steps),)
-    if str(outputs.dtype) != "float64" or outputs.shape != (rows, *answered, head.outputs):
-        wanted = f"float64 of shape {(rows, *answered, head.outputs)}"
-        return f"the outputs are {_kind(outputs)}, and the network's are {wanted}"
-    if targets is not None and (targets.dtype.kind not in "if" or targets.shape[:1] != (rows,)):
-        return f"the targets are {_kind(targets)}, for {rows:,} sequences"
-    for graph in graphs:
-        if bool(graph.states) == stream and not (steps >= graph.steps if stream else steps == graph.steps):
-            return f"its {steps:,} steps do not suit graph {graph.name}, which takes {graph.steps:,}"
-    return ""
 
 
 def _kind(array: Stored) -> str:

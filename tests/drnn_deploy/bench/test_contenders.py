@@ -74,6 +74,8 @@ def test_the_rows_of_a_batch_differ(prepared: tuple[Setting, Bundle]) -> None:
     case = answer_for(bundle.spec, bundle.weights, bundle.graphs)
     assert not np.array_equal(case.outputs[0], case.outputs[1])
     assert [len(batch_inputs(case, size)) for size in (1, 2, 5)] == [1, 2, 5]
+    first, second, third = batch_inputs(case, 3)
+    assert np.array_equal(first, third) and not np.array_equal(first, second)
 
 
 def test_names_are_those_of_contenders() -> None:

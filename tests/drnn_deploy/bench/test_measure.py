@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from drnn_deploy.bench.registry import CONTENDERS
 from drnn_deploy.bench.results import Absent, BenchReport, Measured, Row
 from drnn_deploy.bench.settings import Setting, write_row
 from drnn_deploy.bench.statistics import summarise
+from drnn_deploy.bench.worker import Job, reply
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 
@@ -90,6 +92,41 @@ def test_a_graph_that_is_refused_says_why(bundle: Bundle, tmp_path: Path) -> Non
     alone = dataclasses.replace(bundle, graphs=bundle.graphs[1:])
     (entry,) = measure_row(alone, SETTING, [CONTENDERS["torch-eager"]], tmp_path, effort=QUICK).measured
     assert (entry.status, entry.reason) == ("refused", "has all layers at one step")
+
+
+def test_children_are_told_their_threads_and_keep_their_files_apart(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Told:
+        def __init__(self, module: str, environment: dict[str, str]) -> None:
+            self.environment = environment
+
+        def ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
+            asked.append(self.environment | request["job"])
+            return {"refused": "enough"}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("drnn_deploy.bench.measure.Child", Told)
+    row = measure_row(bundle, SETTING, ORT, tmp_path, threads=2, effort=QUICK)
+    assert [entry.reason for entry in row.measured] == ["enough", "enough"]
+    for job in asked:
+        assert (job["OMP_NUM_THREADS"], job["RAYON_NUM_THREADS"], job["threads"]) == ("2", "2", 2)
+        assert job["DRNN_CACHE"] == job["folder"], "what it compiles counts as its own"
+    assert len({job["folder"] for job in asked}) == 2
+
+
+def test_a_reason_names_no_folder_of_this_machine(bundle: Bundle, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(bundle.folder, tmp_path / "bundle"))
+    (damaged / "model.onnx").write_bytes(b"no graph")
+    np.save(tmp_path / "inputs.npy", np.zeros((2, 4, 2), np.float32))
+    files = {name: str(tmp_path / name) for name in ("folder", "outputs")}
+    job = Job("onnxruntime-cpu", str(damaged), "model.onnx", 2, 1, inputs=str(tmp_path / "inputs.npy"), **files)
+    refused = reply({"do": "open", "job": dataclasses.asdict(job)})["refused"]
+    assert "model.onnx" in refused and str(tmp_path) not in refused
 
 
 class _Recorded(Runner):

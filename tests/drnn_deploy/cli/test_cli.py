@@ -21,6 +21,7 @@ import drnn_deploy
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli import _COMMANDS
 from drnn_deploy.exporter.options import CHUNK
+from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
@@ -98,6 +99,7 @@ def test_help_states_the_defaults_that_hold(command: Command) -> None:
         "--chunk": CHUNK,
         "--engine-seconds": f"{ExportOptions().engine_seconds:g}",
         "--max-noise": f"{NOISE_MULTIPLE:g}",
+        "--reference-minutes": f"{REFERENCE_MINUTES:g}",
     }.items():
         assert re.search(rf" {option} [^\[]*(\[x>0\] ?)?\[default: {value}\]", text), option
 

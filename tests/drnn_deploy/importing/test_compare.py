@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from drnn_core.errors import DeployError, InputError, ParityError
 from drnn_deploy.importing.compare import compare_with_original
 from drnn_deploy.importing.import_network import import_network
 from drnn_deploy.importing.recorded import snippet
-from drnn_models.checkpoint import load_checkpoint
+from drnn_models.cells import Reset
+from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.interop.choices import Choices
 from drnn_models.interop.convert import Imported
@@ -34,7 +36,7 @@ SPEC = ModelSpec("gru", (4, 5), (1, 3), Continuous(2), Head("sequence", 3))
 def network(spec: ModelSpec = SPEC, seed: int = 0) -> Imported:
     """A network as it comes out of a file that has all its weights under their own names."""
     weights = random_weights(spec, seed)
-    return Imported(spec, weights, {name: name for name in weights}, [], [], [])
+    return Imported(spec, weights, {name: name for name in weights}, [], [], [], [])
 
 
 def write(path: Path, spec: ModelSpec = SPEC, *, steps: int = 12, seed: int = 0, dtype: Any = np.float64) -> Path:
@@ -224,6 +226,63 @@ def test_own_state_dict_without_its_metadata_is_imported_from_options(spec: Mode
     with tempfile.TemporaryDirectory() as folder:
         torch.save(dict(DilatedRNN(spec).state_dict()), Path(folder) / "w.pt")
         assert import_file(Path(folder) / "w.pt", Path(folder) / "m.pt", choices=choices).spec == spec
+
+
+@settings(max_examples=100 if NIGHTLY else 10)
+@given(specs("gru"), st.integers(0, 2**31))
+def test_where_a_gru_resets_is_asked_for_or_seen_in_the_outputs(spec: ModelSpec, seed: int) -> None:
+    """Its weights do not say it, and no default is right for both."""
+    spec = dataclasses.replace(spec, hidden=tuple(width + 2 for width in spec.hidden))
+    said = Choices(
+        spec.dilations,
+        head=spec.head.kind,
+        steps=spec.head.steps if spec.head.kind == "last_k" else None,
+        one_hot=isinstance(spec.input, Tokens) and spec.input.embedding is None,
+    )
+    weights = {name: 2 * value for name, value in random_weights(spec, seed).items()}
+    inputs = random_inputs(spec, 4, 2 * max(spec.dilations) + sum(spec.dilations) + 1, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file, model, original = (Path(folder) / name for name in ("w.pt", "m.pt", "o.npz"))
+        torch.save({name: torch.from_numpy(value) for name, value in weights.items()}, file)
+        np.savez(original, inputs=inputs, outputs=run_reference(spec, weights, inputs).outputs)
+        with pytest.raises(InputError, match="do not say where their GRU resets") as refused:
+            import_file(file, model, choices=said)
+        assert "--reset after" in refused.value.fix and "--reset before" in refused.value.fix
+        assert not model.exists()
+        try:
+            imported = import_network(file, model, choices=said, compare=original).imported
+        except InputError as error:  # inputs on which a wrong network could pass
+            assert re.search("hardly depend on|proves nothing|do not tell where", error.message)
+            assert not model.exists()
+        else:
+            assert imported.spec == load_checkpoint(model).spec == spec
+            assert any(f"the reset is {spec.reset}" in note for note in imported.notes)
+
+
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_reset_is_found_by_comparison(reset: Reset, tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, reset=reset)
+    inputs = random_inputs(spec, 2, 40, 1)
+    torch.save(dict(Checkpoint(spec, network().weights).network().state_dict()), tmp_path / "w.pt")
+    np.savez(tmp_path / "o.npz", inputs=inputs, outputs=run_reference(spec, network().weights, inputs).outputs)
+    choices = Choices(spec.dilations, head=spec.head.kind)
+    found = import_network(tmp_path / "w.pt", tmp_path / "m.pt", choices=choices, compare=tmp_path / "o.npz")
+    assert load_checkpoint(tmp_path / "m.pt").spec == found.imported.spec == spec
+
+
+def test_outputs_that_fit_both_resets_decide_nothing(tmp_path: Path) -> None:
+    """Of one unit without bias they are one equation."""
+    spec = ModelSpec("gru", (1,), (1,), Continuous(1), Head("sequence", 1))
+    weights = {name: np.ones(shape, np.float32) for name, shape in spec.weight_shapes().items()}
+    weights["layers.0.bias_hh_l0"][:] = 0
+    inputs = random_inputs(spec, 2, 40, 1)
+    torch.save({name: torch.from_numpy(value) for name, value in weights.items()}, tmp_path / "w.pt")
+    np.savez(tmp_path / "o.npz", inputs=inputs, outputs=run_reference(spec, weights, inputs).outputs)
+    with pytest.raises(InputError, match="do not tell where its GRU resets"):
+        import_network(
+            tmp_path / "w.pt", tmp_path / "m.pt", choices=Choices((1,), head="sequence"), compare=tmp_path / "o.npz"
+        )
+    assert not (tmp_path / "m.pt").exists()
 
 
 @pytest.mark.parametrize("spec", ["{}", "[", 3, '{"cell": "gru"}', None])

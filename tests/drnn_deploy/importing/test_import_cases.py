@@ -210,13 +210,19 @@ def test_own_state_dict_in_another_layout_is_named(command: Command, tmp_path: P
 
 
 @pytest.mark.parametrize("options", [(), ("--layout", "drnn")])
-def test_own_state_dict_needs_its_dilations(command: Command, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_own_state_dict_needs_its_dilations_and_its_reset(
+    command: Command, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     file = save(tmp_path, DilatedRNN(OWN), real())
     ran = imported(command, file, *options)
     assert ran.code == 2
     assert "--layout drnn --dilations D0,D1" in ran.err
     assert follow(command, file, ran.err, *options) == []  # its dilations are not 1,1
-    assert imported(command, file, *options, "--dilations", "1,2").code == 0
+    asked = imported(command, file, *options, "--dilations", "1,2")
+    assert asked.code == 2
+    assert "--reset after|before" in ran.err
+    assert "--reset after" in asked.err
+    assert imported(command, file, *options, "--dilations", "1,2", "--reset", "after").code == 0
     assert load_checkpoint(tmp_path / "model.pt").spec == OWN
     assert difference(file) < 1e-6
 

@@ -1,0 +1,55 @@
+"""A check that would take hours is refused at once, with what to type."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from drnn_core.errors import InputError
+from drnn_deploy import ExportOptions, export
+from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint
+from drnn_deploy.parity.known_answers import require_time
+from drnn_export.emitter.request import GraphRequest
+from drnn_models.checkpoint import Checkpoint
+from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle
+from tests.networks import random_weights
+
+SPEC = ModelSpec("lstm", (128,) * 9, tuple(2**layer for layer in range(9)), Continuous(1), Head("last", 2))
+LONG = 400_000
+
+
+def huge(length: int = LONG) -> Checkpoint:
+    return Checkpoint(SPEC, random_weights(SPEC, 0), {"length": length})
+
+
+def test_export_and_matrix_refuse_hours_within_seconds(tmp_path: Path) -> None:
+    started = time.process_time()
+    with pytest.raises(InputError, match=r"would take about [\d,]+ min") as refused:
+        export(huge(), tmp_path / "bundle", ExportOptions(engines=()))
+    assert "--length" in refused.value.fix and "--reference-minutes" in refused.value.fix
+    with pytest.raises(InputError, match=r"would take about [\d,]+ min"):
+        check_checkpoint(huge(), MatrixOptions(forms=("sequence",)))
+    assert time.process_time() - started < 10
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_what_is_advised_is_taken(tmp_path: Path) -> None:
+    for length, minutes in ((LONG, 30.0), (3_000_000, 1.0), (100, 1e-9)):
+        with pytest.raises(InputError) as refused:
+            require_time(SPEC, [GraphRequest(length)], minutes, "Use less")
+        wait = float(refused.value.fix.rpartition("--reference-minutes ")[2])
+        require_time(SPEC, [GraphRequest(length)], wait, "Use less")
+    require_time(SPEC, [GraphRequest(32, form="chunk")], 30.0, "Use less")
+
+
+def test_bundle_says_to_believe_its_golden_data(pristine: Path) -> None:
+    bundle = Bundle.open(pristine)
+    with pytest.raises(InputError, match="float64 reference would take about 1 min") as refused:
+        check_bundle(bundle, MatrixOptions(reference_minutes=1e-9))
+    assert "--golden" in refused.value.fix
+    assert check_bundle(
+        bundle, MatrixOptions(reference_minutes=1e-9, golden=True, runtimes=("onnxruntime-cpu",))
+    ).passed

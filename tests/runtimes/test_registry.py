@@ -48,11 +48,6 @@ def test_registry_holds_every_runtime_under_its_own_name() -> None:
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 
-def test_optional_runtimes_are_missing_where_a_file_does_not_ask_for_them() -> None:
-    missing = {name for name in OPTIONAL if find_runtime(name).availability() == HIDDEN}
-    assert missing == OPTIONAL - set(pytestmark.args)
-
-
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_are_set_on_a_copy(threads: int, bundle: Bundle) -> None:
     runtime = find_runtime("onnxruntime-cpu")
@@ -67,6 +62,11 @@ def test_every_runtime_stays_what_it_is_with_other_threads(name: str) -> None:
     runtime = find_runtime(name)
     other = runtime.with_threads(3)
     assert (other.name, type(other), other is runtime) == (name, type(runtime), False)
+
+
+def test_optional_runtimes_are_missing_where_a_file_does_not_ask_for_them() -> None:
+    missing = {name for name in OPTIONAL if find_runtime(name).availability() == HIDDEN}
+    assert missing == OPTIONAL - set(pytestmark.args)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -61,7 +61,7 @@ def check(spec: ModelSpec, number: int, precision: Precision = "fp32") -> None:
             assert np.all(np.abs(outputs - reference.outputs[:, answered]) <= limit[answered])
             lines, start = stream.lines(), end
         for name, line in run_reference(spec, case.weights, case.inputs).state.items():
-            np.testing.assert_allclose(lines[name], line, atol=1e-3)
+            np.testing.assert_allclose(lines[name], line, atol=1e-3 * max(1, np.abs(line).max()))  # of relu it grows
 
 
 @pytest.mark.parametrize("spec", BY_DAY, ids=lambda spec: spec.short_name)
@@ -75,8 +75,7 @@ def test_weights_in_int8(spec: ModelSpec) -> None:
     check(spec, len(spec.hidden), "int8")
 
 
-@pytest.mark.skipif(not NIGHTLY, reason="each network is compiled: HYPOTHESIS_PROFILE=nightly")
-@settings(max_examples=300)
+@settings(max_examples=300 if NIGHTLY else 8)
 @given(specs(), st.integers(0, 1000), st.sampled_from(["fp32", "int8"]))
 def test_random_networks_are_the_reference(spec: ModelSpec, number: int, precision: Precision) -> None:
     check(spec, number, precision)

@@ -85,7 +85,7 @@ LAYOUT = [
         "gru",
         "layer 1",
         "initializer l1/select/indices",
-        weights("l1/select/indices", lambda places: places - 1),
+        weights("l1/select/indices", lambda steps: steps - 1),
         runtimes=BOTH,
     ),
     Mutant(

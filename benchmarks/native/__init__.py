@@ -1,0 +1,1 @@
+"""Measurements of the C that `drnn-export --native` writes."""

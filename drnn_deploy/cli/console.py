@@ -135,7 +135,12 @@ def show_parity(console: Console, report: ParityReport) -> None:
 
 
 def show_missing(console: Console, missing: Iterable[Missing]) -> None:
-    """A line for each runtime or graph that took no part, with the reason and what to do about it."""
+    """A line for each runtime or graph that took no part, with the reason and what to do about it.
+
+    Args:
+        console: Where they go.
+        missing: What took no part.
+    """
     for entry in missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(styled("not run", "yellow"), f"{name}: {entry.reason}. {entry.fix}".rstrip())

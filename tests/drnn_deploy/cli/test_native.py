@@ -78,6 +78,15 @@ def test_stream_on_the_kernel_keeps_up_where_graphs_do_not() -> None:
     assert of_graphs.chosen.cost > of_kernel.chosen.cost
 
 
+def test_faster_samples_than_a_step_of_the_kernel_need_chunks() -> None:
+    spec = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("sequence", 10))
+    step = make_plan(spec, "native", "latency").chosen
+    assert step.name == "step/fused"
+    fast = make_plan(spec, "native", "latency", rate=1.1e6 / step.cost)
+    assert fast.chosen.request.form == "chunk"
+    assert "us after the sample" in fast.reason
+
+
 def test_plan_says_what_makes_no_difference(command: Command, digits: Path) -> None:
     ran = command(
         "drnn-deploy", "plan", digits, "--target", "native", "--throughput", "--json", digits.parent / "p.json"

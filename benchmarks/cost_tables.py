@@ -13,21 +13,25 @@ import numpy as np
 
 from benchmarks.measure import RESULTS
 from drnn_deploy.planner.cost_model import load_costs
+from drnn_deploy.planner.native_cost import native_costs
+from drnn_deploy.planner.plan import shown_cost
 from drnn_models.cells import Cell
 
 PAGE = Path(__file__).parents[1] / "docs" / "costs.md"
 NETWORKS = {(9, 20): "nine layers of 20, dilations 1 to 256", (10, 32): "ten layers of 32, dilations 2 to 1024"}
+FILES = "costs.json", "native-costs.json"
 Row = dict[str, Any]
 
 
 def write_page() -> Path:
     """Write the page from the committed results."""
-    PAGE.write_text(page(json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
     return PAGE
 
 
-def page(result: dict[str, Any]) -> str:
-    """The page as text. Everything in it comes from the result file and the shipped coefficients."""
+def page() -> str:
+    """The page as text. Everything in it comes from the result files and the shipped coefficients."""
+    result, native = (json.loads((RESULTS / file).read_text(encoding="utf-8")) for file in FILES)
     machine, rows = result["machine"], result["rows"]
     versions = machine["versions"]
     where = f"{machine['processor']}, {machine['cores']} cores, ONNX Runtime {versions['onnxruntime-gpu']}"
@@ -53,7 +57,46 @@ def page(result: dict[str, Any]) -> str:
         lines += ["", f"## Engines: {title}", "", *_builds([row for row in fitting if row["kind"] == "build"])]
         lines += ["", f"## Runs: {title}", "", *_runs([row for row in fitting if row["kind"] == "run"])]
     lines += ["", "## All of them", "", *_summary(rows)]
+    lines += ["", "## Runtime native", "", *_native(native)]
     return "\n".join([*lines, ""])
+
+
+def _native(result: dict[str, Any]) -> list[str]:
+    machine, rows = result["machine"], result["rows"]
+    lines = [
+        "`--target native` estimates runs of the weights through the compiled kernel ([native](native.md)): on one",
+        "thread, called from Python with bound arrays. Emissions and rings make no difference to it, and whole",
+        "sequences are always pruned. Fitted by `python -m benchmarks.native_costs`; measured on",
+        f"{machine['processor']} with {machine['compiler']}, in the thread's own time.",
+        "",
+        "| cell | nine of ten unseen within a factor of | how many | median error | worst factor |",
+        "|---|---|---|---|---|",
+    ]
+    for cell in get_args(Cell):
+        of_cell = [row for row in rows if row["cell"] == cell]
+        unseen = native_costs(cell)["run_error"]
+        lines.append(f"| {cell.upper()} | {unseen} | {len(of_cell)} | {' | '.join(_errors(of_cell))} |")
+    for (layers, hidden), title in NETWORKS.items():
+        fitting = [row for row in rows if (row["layers"], row["hidden"]) == (layers, hidden)]
+        lines += ["", f"Microseconds of a run, {title}, measured (estimated):", ""]
+        lines += ["| run | batch | RNN | GRU | LSTM |", "|---|---|---|---|---|"]
+        shapes = dict.fromkeys((row["form"], row["steps"], row["batch"]) for row in fitting)
+        for form, steps, batch in shapes:
+            by_cell = {r["cell"]: r for r in fitting if (r["form"], r["steps"], r["batch"]) == (form, steps, batch)}
+            shown = [
+                f"{shown_cost(by_cell[cell]['measured'])} ({shown_cost(by_cell[cell]['estimated'])})"
+                if cell in by_cell
+                else "-"
+                for cell in get_args(Cell)
+            ]
+            lines.append(f"| {form}{'' if form == 'step' else f' of {steps}'} | {batch} | {' | '.join(shown)} |")
+    return lines
+
+
+def _errors(rows: list[Row]) -> tuple[str, str]:
+    """The median error and the worst factor of estimates."""
+    off = np.array([row["estimated"] / row["measured"] for row in rows])
+    return f"{np.median(np.abs(off - 1)):.0%}", f"{np.max(np.maximum(off, 1 / off)):.1f}"
 
 
 def _builds(rows: list[Row]) -> list[str]:
@@ -86,9 +129,7 @@ def _summary(rows: list[Row]) -> list[str]:
     for cell in get_args(Cell):
         for kind in ("run", "build"):
             chosen = [row for row in rows if (row["cell"], row["kind"]) == (cell, kind)]
-            off = np.array([row["estimated"] / row["measured"] for row in chosen])
-            error, worst = np.median(np.abs(off - 1)), np.max(np.maximum(off, 1 / off))
-            lines.append(f"| {cell.upper()} | {kind} | {len(chosen)} | {error:.0%} | {worst:.1f} |")
+            lines.append(f"| {cell.upper()} | {kind} | {len(chosen)} | {' | '.join(_errors(chosen))} |")
     return lines
 
 

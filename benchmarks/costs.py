@@ -187,17 +187,18 @@ def fit_cell(runs: Sequence[Measured], builds: Sequence[Measured]) -> dict[str, 
 
     power = min(by_power, key=loss)
     return {
-        "run": _rounded(fit(run_features, run_values)),
-        "build": _rounded(fit(by_power[power], build_values)),
+        "run": rounded(fit(run_features, run_values)),
+        "build": rounded(fit(by_power[power], build_values)),
         "build_power": round(power, 2),
-        "engine": _rounded(fit(engine_features, engine_values)),
+        "engine": rounded(fit(engine_features, engine_values)),
         "run_error": round(spread(run_features, run_values), 2),
         "build_error": round(spread(by_power[power], build_values), 2),
         "engine_error": round(spread(engine_features, engine_values), 2),
     }
 
 
-def _rounded(values: Matrix) -> list[float]:
+def rounded(values: Matrix) -> list[float]:
+    """Coefficients to four digits."""
     return [float(f"{value:.4g}") for value in values]
 
 
@@ -245,15 +246,10 @@ def write(cell: Cell, fitted: dict[str, Any], runs: Sequence[Measured], builds: 
     costs = Costs(**fitted)
     rows = [_row(m, "run", costs.run_microseconds(m.work)) for m in runs]
     rows += [_row(m, "build", costs.build_seconds(m.work), costs.engine_bytes(m.work)) for m in builds]
-    cells = json.loads(SHIPPED.read_text(encoding="utf-8"))["cells"] if SHIPPED.exists() else {}
-    SHIPPED.write_text(
-        json.dumps({"machine": machine(), "cells": {**cells, cell: fitted}}, indent=1) + "\n", encoding="utf-8"
-    )
-    before = (
-        json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))["rows"]
-        if (RESULTS / "costs.json").exists()
-        else []
-    )
+    shipped = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    shipped |= {"machine": machine(), "cells": {**shipped["cells"], cell: fitted}}
+    SHIPPED.write_text(json.dumps(shipped, indent=1) + "\n", encoding="utf-8")
+    before = json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))["rows"]
     write_result("costs", {"rows": [row for row in before if row["cell"] != cell] + rows})
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import RuntimeUnavailableError
+from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy.parity.check import graphs_for, shown_name
 from drnn_deploy.parity.inference import run_case
+from drnn_deploy.parity.results import Missing
 from drnn_deploy.tasks import Task, task_of
 from drnn_deploy.tasks.scoring import Predict, score_split
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -104,13 +105,13 @@ def evaluate_bundle(
 
     Raises:
         RuntimeUnavailableError: A runtime can run no graph of the bundle.
-        InputError: The bundle names no task, or one that its network does not fit.
+        InputError: The bundle names no task, or one that its network does not fit, or has only graphs for streams.
     """
     task = task_of(bundle.task, bundle.spec, str(bundle.folder))
     results: list[Evaluation] = []
     expected: NDArray[np.int64] | None = None
     for runtime in runtimes:
-        graphs = graphs_for(runtime, bundle)
+        graphs = whole_graphs(runtime, bundle)
         reasons = [runtime.unsupported(bundle, graph) for graph in graphs]
         if all(reasons):
             raise RuntimeUnavailableError(f"{runtime.name} cannot run {bundle.folder}: {reasons[0]}")
@@ -124,6 +125,40 @@ def evaluate_bundle(
             changed = int(np.count_nonzero(predictions != expected))
             results.append(dataclasses.replace(result, changed=changed, caveat=runtime.caveat(graph)))
     return results
+
+
+def whole_graphs(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
+    """The graphs of whole sequences that differ for a runtime.
+
+    Args:
+        runtime: Whose properties count.
+        bundle: An open bundle.
+
+    Raises:
+        InputError: There is none.
+    """
+    graphs = [graph for graph in graphs_for(runtime, bundle) if not graph.states]
+    if not graphs:
+        fix = "Export one: drnn-export MODEL --form sequence; --form can be repeated."
+        raise InputError(f"{bundle.folder} has no graph of whole sequences", fix)
+    return graphs
+
+
+def why_left_out(runtime: Runtime, bundle: Bundle) -> Missing | None:
+    """Why a runtime can run no graph of whole sequences here; None where it can run one.
+
+    Args:
+        runtime: The runtime.
+        bundle: An open bundle.
+
+    Raises:
+        InputError: The bundle has no such graph.
+    """
+    available = runtime.availability()
+    if not available.usable:
+        return Missing(runtime.name, "", available.detail, available.fix)
+    reasons = [runtime.unsupported(bundle, graph) for graph in whole_graphs(runtime, bundle)]
+    return Missing(runtime.name, "", reasons[0], "") if all(reasons) else None
 
 
 def _run(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -15,6 +15,7 @@ import pytest
 
 from drnn_core.environment import package_version
 from drnn_runtimes import RUNTIMES
+from drnn_runtimes.native.compiler import compiler_availability
 from tests.runtimes.test_without_torch import core_distributions
 
 REPOSITORY = Path(__file__).parents[1]
@@ -103,8 +104,9 @@ def test_doctor_says_what_is_there(device: Path) -> None:
     said = run([device / "bin" / "drnn-deploy", "doctor"], device).stdout
     assert f"drnn-deploy {package_version()}, " in said
     assert "torch absent" in said
+    compiled = ["native"] if compiler_availability().usable else []
     assert dict(re.findall(r"^│ ([\w-]+) +│ (yes|no) ", said, re.MULTILINE)) == {
-        name: "yes" if name in ("reference", "onnxruntime-cpu") else "no" for name in RUNTIMES
+        name: "yes" if name in ("reference", "onnxruntime-cpu", *compiled) else "no" for name in RUNTIMES
     }
 
 

@@ -5,7 +5,8 @@ make bench BENCH="--only 'mnist-*'"        a part of it
 make bench BENCH="--render"                nothing: the page of what is there
 make bench BENCH="--smoke"                 tiny networks, into a temporary folder: does it run?
 
-Run it on a machine that does nothing else. A run that was stopped goes on where it was.
+Run it on a machine that does nothing else. A run that was stopped goes on where it was; after a change of what is
+measured, --again, or delete the files in benchmarks/results/speed.
 """
 
 from __future__ import annotations

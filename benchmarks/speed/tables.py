@@ -128,7 +128,7 @@ def cost_section(standard: Mapping[str, Mapping[str, Group]]) -> str:
                     memory = [figure(entry[key], 1e6) for key in ("memory_bytes", "own_bytes")]
                     lines.append([name, _name(entry), *seconds, *memory, figure(entry["file_bytes"], 1e3)])
     told = (
-        "Whole sequences, batch 1. *Ready*: seconds from nothing to the first output, with imports and compilation. "
+        "Whole sequences, batch 1. *Ready*: seconds from a Python with NumPy to the first output, imports and all. "
         "*Load*: once more in the same process. Memory: the most of the process, and without Python and NumPy, MB. "
         "File: the graph or the weights, and what was compiled for them, kB."
     )

@@ -26,7 +26,7 @@ class Measured:
         time: The times of a run.
         in_noise: The largest error in units of float32's noise; up to 8 pass.
         delay: Steps that its outputs come late.
-        ready_seconds: From nothing to the first output: imports, compilation, loading.
+        ready_seconds: From a Python with NumPy to the first output: imports, compilation, loading.
         load_seconds: Loading once more in the same process; None where getting ready took over ten seconds.
         file_bytes: What is deployed: graph or weights, and what was compiled of them.
         memory_bytes: The most memory that its process has used.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from drnn_deploy.bench.results import BenchReport, Measured, Row
 
-_TIMES = ("us/run", "quartiles", "p90", "p99", "us/step", "steps/s", "GFLOP/s", "of peak", "ns/cell")
+_TIMES = ("us/run", "quartiles", "p90", "p99", "us/step", "1000 steps/s", "GFLOP/s", "of peak", "ns/cell")
 _COSTS = ("ready, s", "load, s", "memory, MB", "its own, MB", "file, kB")
 _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too slow": "yellow"}
 
@@ -101,7 +101,7 @@ def show(console: Console, report: BenchReport) -> None:
     for entry in report.absent:
         console.print(styled("not run", "yellow"), f"{entry.contender}: {entry.reason}. {entry.fix}".rstrip())
     console.print(
-        "us/run: median; p90, p99: a tenth and a hundredth of the runs take longer; steps/s: of all sequences together;"
+        "us/run: median; p90, p99: a tenth and a hundredth of the runs take longer; steps/s: of all sequences;"
         " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
         " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
@@ -155,7 +155,7 @@ def _times(row: Row, entry: Measured) -> list[str]:
         figure(time.p90),
         figure(time.p99),
         figure(figures["microseconds_per_step"]),
-        figure(figures["steps_per_second"]),
+        figure(figures["steps_per_second"], 1e3),
         f"{figures['operations_per_second'] / 1e9:.3g}",
         f"{100 * figures['share_of_peak']:.2g} %",
         figure(figures["nanoseconds_per_chained_cell"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from drnn_deploy.parity.results import ParityReport, TaskResult
+    from drnn_deploy.parity.results import Missing, ParityReport, TaskResult
 
 _LOG_WIDTH = 120
 
@@ -131,7 +131,17 @@ def show_parity(console: Console, report: ParityReport) -> None:
         console.print(f"note    {sentence}")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {caveat}")
-    for entry in report.missing:
+    show_missing(console, report.missing)
+
+
+def show_missing(console: Console, missing: Iterable[Missing]) -> None:
+    """A line for each runtime or graph that took no part, with the reason and what to do about it.
+
+    Args:
+        console: Where they go.
+        missing: What took no part.
+    """
+    for entry in missing:
         name = f"{entry.runtime} {entry.graph}".rstrip()
         console.print(styled("not run", "yellow"), f"{name}: {entry.reason}. {entry.fix}".rstrip())
 

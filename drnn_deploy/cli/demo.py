@@ -9,12 +9,13 @@ import click
 import numpy as np
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import make_console, styled
+from drnn_deploy.cli.console import make_console, show_missing, styled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.text import Text
 
+    from drnn_deploy.parity.results import Missing
     from drnn_runtimes.bundle import Bundle, GoldenCase
 
 _PER_ROW, _SIDE = 5, 28
@@ -52,6 +53,7 @@ def demo(bundle: Path) -> int:
         console.print(Columns(panels, padding=(0, 1)))
     for name, predicted in predictions.items():
         console.print(f"{name}: {np.count_nonzero(predicted == case.targets)} of {len(predicted)} right")
+    show_missing(console, _left_out(opened))
     first = next(iter(predictions.values()))
     same = all(np.array_equal(first, predicted) for predicted in predictions.values())
     console.print(
@@ -72,13 +74,13 @@ def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
     Returns:
         Runtime, with the emission where a runtime has several graphs -> class numbers, (N,) or (N, k) int64.
     """
-    from drnn_deploy.parity.check import graphs_for
+    from drnn_deploy.evaluation import whole_graphs
     from drnn_deploy.parity.inference import run_case
     from drnn_runtimes.registry import RUNTIMES
 
     predictions = {}
     for runtime in RUNTIMES.values():
-        graphs = graphs_for(runtime, bundle) if runtime.availability().usable else []
+        graphs = whole_graphs(runtime, bundle) if runtime.availability().usable else []
         for graph in graphs:
             if not runtime.unsupported(bundle, graph):
                 with runtime.load(bundle, graph) as session:
@@ -86,6 +88,15 @@ def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
                 name = f"{runtime.name} {graph.emission}" if len(graphs) > 1 else runtime.name
                 predictions[name] = outputs.argmax(axis=-1)
     return predictions
+
+
+def _left_out(bundle: Bundle) -> list[Missing]:
+    """The runtimes without a prediction."""
+    from drnn_deploy.evaluation import why_left_out
+    from drnn_runtimes.registry import RUNTIMES
+
+    absent = (why_left_out(runtime, bundle) for runtime in RUNTIMES.values())
+    return [entry for entry in absent if entry]
 
 
 def _digits(bundle: Bundle) -> GoldenCase:

@@ -39,7 +39,7 @@ def examine() -> dict[str, Any]:
     from drnn_runtimes.registry import RUNTIMES
 
     device = gpu()
-    packages = (*PACKAGES, "cuda-bindings")
+    packages = (*PACKAGES, "cuda-bindings", "ziglang")
     versions = installed_versions(packages)
     builders = {name: backend_availability(name) for name in BACKENDS}
     runtimes = {name: runtime.availability() for name, runtime in RUNTIMES.items()}

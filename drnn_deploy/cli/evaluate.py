@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, write_json
+from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_missing, write_json
+
+if TYPE_CHECKING:
+    from drnn_deploy.parity.results import Missing
+    from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.runtime import Runtime
 
 _RUNTIMES = ("torch", "onnxruntime-cpu")
+_WHERE_IT_RUNS = "native"
 
 
 @click.command()
@@ -18,7 +26,8 @@ _RUNTIMES = ("torch", "onnxruntime-cpu")
     "--runtime",
     "runtimes",
     multiple=True,
-    help=f"A runtime for the bundle, which must be usable; repeat for several. [default: {', '.join(_RUNTIMES)}]",
+    help="A runtime for the bundle, which must be usable; repeat for several. "
+    f"[default: {', '.join(_RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
@@ -33,9 +42,9 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
 
     from drnn_deploy.evaluation import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
-    from drnn_runtimes.registry import require
 
     console = make_console(json_path)
+    missing: list[Missing] = []
     with json_on_failure(json_path):
         if path.is_file():
             from drnn_models.checkpoint import load_checkpoint
@@ -47,9 +56,9 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         else:
             opened = Bundle.open(path)
             with progress(console) as notify:
-                chosen = require(runtimes or _RUNTIMES)
+                chosen, missing = _chosen(runtimes, opened)
                 results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
-        write_json(json_path, as_json(results))
+        write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
     names = list(results[0].metrics)
     table = Table("runtime", "form", *(name.replace("_", " ") for name in names), "predictions", "changed", "seconds")
     for result in results:
@@ -59,4 +68,17 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     console.print(table)
     for name, caveat in {result.runtime: result.caveat for result in results if result.caveat}.items():
         console.print(f"note    {name}: {caveat}")
+    show_missing(console, missing)
     return int(any(result.changed for result in results))
+
+
+def _chosen(names: tuple[str, ...], bundle: Bundle) -> tuple[list[Runtime], list[Missing]]:
+    """The runtimes that take part, and why the one that need not be there does not."""
+    from drnn_deploy.evaluation import why_left_out
+    from drnn_runtimes.registry import find_runtime, require
+
+    if names:
+        return require(names), []
+    further = find_runtime(_WHERE_IT_RUNS)
+    absent = why_left_out(further, bundle)
+    return [*require(_RUNTIMES), *([] if absent else [further])], [absent] if absent else []

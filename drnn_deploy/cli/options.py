@@ -13,7 +13,7 @@ from drnn_core.types import Emission, Form, Precision
 if TYPE_CHECKING:
     from drnn_export.engine.config import BuildControls
 
-_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt")
+_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native")
 _GRAPH_CHOICES = {"form": get_args(Form), "emission": get_args(Emission), "precision": get_args(Precision)}
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 

@@ -45,7 +45,7 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
 def _show(console: Console, made: Plan) -> None:
     from rich.table import Table
 
-    from drnn_deploy.planner.cost_model import measured_on
+    from drnn_deploy.planner.notes import plan_notes
     from drnn_deploy.planner.plan import UNITS
 
     unit = UNITS[made.target]
@@ -71,13 +71,14 @@ def _show(console: Console, made: Plan) -> None:
         "cells: evaluations per sequence, and how many of them are in a row; first output: so many steps after the"
         " first sample, and a run; build, MB: of a TensorRT engine for one compute capability; kB: of the ONNX file",
     )
-    console.print(f"estimates from measurements on: {measured_on()} (docs/costs.md)")
-    if made.target != "onnxruntime-cpu":
-        console.print(f"no GPU has been measured: a run is counted in {unit}, one after the other")
+    for note in plan_notes(made.target):
+        console.print(note)
     console.print(f"for {made.target}, {made.goal}:", styled(f"{made.chosen.name},", "bold green"), made.reason)
 
 
 def _cells(candidate: Candidate) -> list[str]:
+    from drnn_deploy.planner.plan import shown_cost
+
     work = candidate.work
     return [
         candidate.name,
@@ -86,7 +87,7 @@ def _cells(candidate: Candidate) -> list[str]:
         f"{work.evaluations:,}",
         f"{work.depth:,}",
         f"{work.multiply_adds:,}",
-        f"{candidate.wait:,} + {candidate.cost:,.0f}",
+        f"{candidate.wait:,} + {shown_cost(candidate.cost)}",
         f"{candidate.cost_per_step:,.3g}",
         f"{candidate.build_seconds:,.2g}" if candidate.build_seconds < 1000 else f"{candidate.build_seconds:,.0f}",
         f"{candidate.engine_bytes / 1e6:,.1f}",
@@ -110,6 +111,7 @@ def _as_json(made: Plan) -> dict[str, Any]:
             "engine_bytes": candidate.engine_bytes,
         }
 
+    from drnn_deploy.planner.notes import plan_notes
     from drnn_deploy.planner.plan import UNITS
 
     return {
@@ -119,5 +121,6 @@ def _as_json(made: Plan) -> dict[str, Any]:
         "unit": UNITS[made.target],
         "recommended": described(made.chosen),
         "reason": made.reason,
+        "notes": plan_notes(made.target),
         "candidates": [described(candidate) for candidate in made.candidates],
     }

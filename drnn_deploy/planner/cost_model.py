@@ -170,7 +170,7 @@ class Costs:
 
 def load_costs(cell: Cell) -> Costs:
     """The fitted coefficients of a kind of cell."""
-    entry: dict[str, Any] = _shipped()["cells"][cell]
+    entry: dict[str, Any] = shipped_costs()["cells"][cell]
     lists = {name: tuple(entry[name]) for name in ("run", "build", "engine")}
     return Costs(**{**entry, **lists})
 
@@ -185,13 +185,12 @@ def build_seconds(spec: ModelSpec, request: GraphRequest) -> float:
     return load_costs(spec.cell).build_seconds(workload(spec, request))
 
 
-def measured_on() -> str:
-    """The machine on which the coefficients were measured, in words."""
-    machine = _shipped()["machine"]
-    return f"{machine['processor']}, one thread, ONNX Runtime {machine['versions']['onnxruntime-gpu']}"
+def shipped_costs() -> dict[str, Any]:
+    """What cost_model.json holds.
 
-
-def _shipped() -> dict[str, Any]:
+    Raises:
+        InputError: The file is missing.
+    """
     try:
         shipped: dict[str, Any] = shipped_json("drnn_deploy.planner", "cost_model.json")
     except FileNotFoundError as error:

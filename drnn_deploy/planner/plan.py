@@ -1,8 +1,9 @@
 """Which graph of a network suits a target: candidates with their cost, and one recommendation.
 
-The cost of a run is an estimated time on ONNX Runtime's CPU (`drnn_deploy.planner.cost_model`). No GPU has been
-measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that are
-launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
+The cost of a run is an estimated time: of the graph on ONNX Runtime's CPU (`drnn_deploy.planner.cost_model`), or of the
+compiled kernel, which runs the weights however the graph is written (`drnn_deploy.planner.native_cost`). No GPU has
+been measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that
+are launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
 them.
 """
 
@@ -16,6 +17,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
 from drnn_deploy.planner.limits import check_memory, check_steps
+from drnn_deploy.planner.native_cost import native_microseconds
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
@@ -23,9 +25,14 @@ from drnn_models.spec import ModelSpec
 if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
-PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt"]
+PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native"]
 Goal = Literal["sequence", "latency", "throughput"]
-UNITS: dict[PlanTarget, str] = {"onnxruntime-cpu": "us", "onnxruntime-cuda": "nodes", "tensorrt": "kernels"}
+UNITS: dict[PlanTarget, str] = {
+    "onnxruntime-cpu": "us",
+    "onnxruntime-cuda": "nodes",
+    "tensorrt": "kernels",
+    "native": "us",
+}
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 
@@ -121,7 +128,7 @@ def make_plan(
     check_steps(spec, max(length or 1, *CHUNKS))
     check_memory(spec, "step", 1, batch or 1)
     costs = load_costs(spec.cell)
-    requests = [*_sequences(goal, length, batch), *_streams(spec, batch)]
+    requests = [*_sequences(target, goal, length, batch), *_streams(spec, target, batch)]
     candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     if not allowed:
@@ -187,44 +194,46 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget
         The request with the cheapest emission.
     """
     costs = load_costs(spec.cell)
-    requests = [
-        dataclasses.replace(request, emission=emission) for emission in _emissions(request.batch, request.precision)
-    ]
+    emissions = _emissions(target, request.batch, request.precision)
+    requests = [dataclasses.replace(request, emission=emission) for emission in emissions]
     candidates = [_candidate(spec, variant, target, costs) for variant in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
 
 
-def _sequences(goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
+def _sequences(target: PlanTarget, goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
     if length is None:
         if goal == "sequence":
             raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
         return
-    for emission in _emissions(batch):
+    for emission in _emissions(target, batch):
         yield GraphRequest(length, batch, emission)
 
 
-def _streams(spec: ModelSpec, batch: int | None) -> Iterator[GraphRequest]:
+def _streams(spec: ModelSpec, target: PlanTarget, batch: int | None) -> Iterator[GraphRequest]:
     for steps in (1, *CHUNKS):
-        for emission in _emissions(batch):
+        for emission in _emissions(target, batch):
             yield GraphRequest(steps, batch, emission, form="step" if steps == 1 else "chunk")
-        if steps == 1 and spec.layers > 1:
+        if steps == 1 and spec.layers > 1 and target != "native":  # which has no layer ahead of another
             yield GraphRequest(1, batch, "skewed", form="step")
 
 
-def _emissions(batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
+def _emissions(target: PlanTarget, batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
+    """Those that may differ in cost: for the kernel, which runs the weights, the first there is stands for all."""
     every: tuple[Emission, ...] = ("fused",) if batch is None else ("fused", "unrolled", "mixed")
-    return tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
+    allowed = tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
+    return allowed[:1] if target == "native" else allowed
 
 
 def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:
     work = workload(spec, request)
     cost = {
-        "onnxruntime-cpu": costs.run_microseconds(work),
-        "onnxruntime-cuda": float(work.size.nodes),
-        "tensorrt": float(sum(work.unrolled_cells) + work.operator_steps),
-    }[target]
+        "onnxruntime-cpu": lambda: costs.run_microseconds(work),
+        "onnxruntime-cuda": lambda: float(work.size.nodes),
+        "tensorrt": lambda: float(sum(work.unrolled_cells) + work.operator_steps),
+        "native": lambda: native_microseconds(spec, request),
+    }[target]()
     wait = request.delay(spec) or request.steps - 1
     return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))
 
@@ -252,22 +261,27 @@ def _sort_key(candidate: Candidate, target: PlanTarget, goal: Goal, rate: float 
     loops = candidate.work.operator_steps if target == "tensorrt" else 0
     if goal == "sequence":
         return (candidate.cost, loops)
-    if goal == "latency" and rate is not None and target == "onnxruntime-cpu":
+    if goal == "latency" and rate is not None and UNITS[target] == "us":
         return (candidate.latency(rate), candidate.cost_per_step)
     if goal == "latency":
         return (candidate.wait, candidate.cost, loops)
     return (candidate.cost_per_step, loops)
 
 
+def shown_cost(cost: float) -> str:
+    """A cost for people: steps of the compiled kernel take a microsecond or two."""
+    return f"{cost:,.0f}" if cost >= 10 else f"{cost:.2g}"
+
+
 def _reason(chosen: Candidate, target: PlanTarget, goal: Goal, rate: float | None) -> str:
     unit = UNITS[target]
     if goal == "sequence":
-        return f"the least cost of a sequence: {chosen.cost:,.0f} {unit}"
+        return f"the least cost of a sequence: {shown_cost(chosen.cost)} {unit}"
     if goal == "throughput":
         return f"the least cost of a step: {chosen.cost_per_step:,.3g} {unit}"
-    if rate is None or target != "onnxruntime-cpu":
-        return f"no sample waits for others, and of these graphs the least cost: {chosen.cost:,.0f} {unit}"
+    if rate is None or unit != "us":
+        return f"no sample waits for others, and of these graphs the least cost: {shown_cost(chosen.cost)} {unit}"
     late = chosen.latency(rate)
     if late == float("inf"):
         return f"none keeps up with {rate:g} samples a second; the least cost of a step: {chosen.cost_per_step:,.3g} us"
-    return f"the earliest answer at {rate:g} samples a second: {late:,.0f} us after the sample"
+    return f"the earliest answer at {rate:g} samples a second: {shown_cost(late)} us after the sample"

@@ -11,7 +11,17 @@ from importlib import metadata
 from pathlib import Path
 
 _DISTRIBUTION = "drnn-deploy"
-_COMPUTING = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx-cu13")
+_COMPUTING = (
+    "numpy",
+    "onnx",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "torch",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "openvino",
+    "tract",
+)
 _OPTIONAL = ("openvino", "tract")
 PACKAGES = (_DISTRIBUTION, *_COMPUTING, *_OPTIONAL)  # whose versions decide what a check computes
 

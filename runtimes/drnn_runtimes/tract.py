@@ -1,12 +1,14 @@
 """tract on the CPU as a runtime: a small library in Rust for devices.
 
-It ends the whole process where its code fails (a Rust panic). So a graph is first loaded and run by a child process.
+It ends the whole process where its code fails (a Rust panic), be it on a graph or on an index. So a graph is first
+loaded and run by a child process, and one in which numbers could become an index is not run at all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from drnn_core.errors import InputError
 from drnn_core.files import sha256
 from drnn_core.types import Availability
 from drnn_core.worker_process import ChildError, answer, ask
-from drnn_models.spec import ModelSpec
+from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
@@ -29,6 +31,32 @@ if TYPE_CHECKING:
 
 MOST_NODES = 1000  # its time to load a graph grows with the third power of them: 7 to 16 s at 1,140, 74 s at 2,262
 _SECONDS = 120.0  # that the child process may take
+_OPERATORS = frozenset(  # of the emitter: which index they compute with is fixed, or a token
+    [
+        "Add",
+        "Cast",
+        "Concat",
+        "DequantizeLinear",
+        "GRU",
+        "Gather",
+        "Gemm",
+        "LSTM",
+        "MatMul",
+        "Mul",
+        "OneHot",
+        "Pad",
+        "RNN",
+        "Relu",
+        "Reshape",
+        "Sigmoid",
+        "Slice",
+        "Split",
+        "Sub",
+        "Tanh",
+        "Transpose",
+    ]
+)
+_INDEX = {"Gather": 1, "OneHot": 0}  # operator -> which of its inputs
 _LOOP = 4  # steps from which it computes a GRU operator in another way
 
 
@@ -58,18 +86,25 @@ class TractRuntime(StreamingRuntime):
         if graph.batch is None and not graph.states:
             return "tract begins a sequence from zeros only where the graph says how many there are: a fixed batch"
         if graph.nodes > MOST_NODES:
-            return f"it has {graph.nodes:,} nodes, and beyond {MOST_NODES:,} tract takes minutes to load them"
+            return f"{graph.nodes:,} nodes are more than the {MOST_NODES:,} that it loads in reasonable time"
         try:
             model = read_graph(bundle.path(graph.file), bundle.spec, graph)
         except InputError:
             return ""  # which `load` raises
-        return _refused_operator(model, graph) or self._rehearse(bundle.path(graph.file), graph)
+        if reason := _strange_operator(model) or _refused_operator(model, graph):
+            return reason
+        return self._rehearse(bundle.path(graph.file), graph, bundle.spec)
 
-    def _rehearse(self, path: Path, graph: GraphInfo) -> str:
+    def _rehearse(self, path: Path, graph: GraphInfo, spec: ModelSpec) -> str:
+        """What happens to zeros in every input, and to the last token of the vocabulary."""
         digest = sha256(path)
         if digest not in self._rehearsed:
             sizes = [graph.batch] if graph.batch else [1, 2]
-            feeds = [[(t.dtype, (size, *t.shape[1:])) for t in graph.inputs] for size in sizes]
+            tokens = [0, spec.input.vocabulary - 1] if isinstance(spec.input, Tokens) else [0]
+            feeds = [
+                [(t.dtype, (size, *t.shape[1:]), token if t.dtype == "int64" else 0) for t in graph.inputs]
+                for size, token in itertools.product(sizes, tokens)
+            ]
             try:
                 reason = ask(__name__, {"path": str(path), "feeds": feeds}, _SECONDS)["reason"]
             except ChildError as error:
@@ -120,6 +155,22 @@ def _reason(error: Exception) -> str:
     return "; ".join(line.strip() for line in str(error).partition("Stack backtrace")[0].splitlines() if line.strip())
 
 
+def _strange_operator(model: onnx.ModelProto) -> str:
+    """Why numbers could become an index, or a divisor, that ends the process; "" where they cannot."""
+    from onnx import TensorProto
+
+    fixed = {tensor.name for tensor in model.graph.initializer}
+    fixed |= {value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.INT64}
+    for node in model.graph.node:
+        if node.op_type not in _OPERATORS:
+            return f"tract might end the process at a {node.op_type}, which no graph of this package holds"
+        if node.op_type in ("Reshape", "Transpose") and node.input[0] in fixed:
+            fixed.update(node.output)
+        if node.op_type in _INDEX and node.input[_INDEX[node.op_type]] not in fixed:
+            return f"tract might end the process at a {node.op_type} of computed places"
+    return ""
+
+
 def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
     """Why tract does not run an operator of the graph, or ""; the file says the shapes that count."""
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info}
@@ -140,11 +191,11 @@ def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
 
 
 def _try(request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The child's side: load a graph and run it on zeros of each size."""
+    """The child's side: load a graph and run it on each feed."""
     try:
         model = _load(Path(request["path"]))
         for feed in request["feeds"]:
-            _run(model, [np.zeros(shape, dtype) for dtype, shape in feed])
+            _run(model, [np.full(shape, value, dtype) for dtype, shape, value in feed])
     except InputError as error:
         return {"reason": error.message}
     except Exception as error:

@@ -11,9 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
+from drnn_deploy.debug.explain import explain_report
+from drnn_deploy.exporter.options import ExportOptions
+from drnn_deploy.exporter.pipeline import export
+from drnn_deploy.parity.check import check_parity
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.openvino import OpenVinoRuntime
+from tests.drnn_deploy.cli.test_parity import flip_a_weight
+from tests.networks import make_case
 from tests.nightly import NIGHTLY
 from tests.runtimes.graphs_of_a_network import networks, requests, write_graph
 
@@ -71,3 +78,15 @@ def test_bound_arrays_are_read_and_written_where_they_are(tmp_path: Path) -> Non
         fixed.flags.writeable = False
         with pytest.raises(InputError, match="OpenVINO cannot run chunk4/fused: array is not writeable"):
             session.bind({**inputs, "input": fixed}, outputs)
+
+
+def test_what_is_wrong_in_a_graph_is_found_on_it(tmp_path: Path) -> None:
+    spec = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
+    options = ExportOptions(length=8, engines=(), runtimes=("reference",))
+    folder = export(make_case(spec, 1, 8).checkpoint(), tmp_path / "bundle", options).bundle.folder
+    flip_a_weight(folder)
+    bundle = Bundle.open(folder)
+    (explanation,) = explain_report(bundle, check_parity(bundle, [RUNTIME]), [RUNTIME])
+    assert "head/W" in explanation.verdict
+    assert (explanation.runtime, explanation.seen_on) == ("openvino", "")
+    assert explanation.stages

@@ -18,7 +18,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
 from tests.networks import Case, make_case
-from tests.optional_runtimes import OPTIONAL
+from tests.optional_runtimes import HIDDEN, OPTIONAL
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
 pytestmark = pytest.mark.optional_runtimes("native")
@@ -62,6 +62,11 @@ def test_every_runtime_stays_what_it_is_with_other_threads(name: str) -> None:
     runtime = find_runtime(name)
     other = runtime.with_threads(3)
     assert (other.name, type(other), other is runtime) == (name, type(runtime), False)
+
+
+def test_optional_runtimes_are_missing_where_a_file_does_not_ask_for_them() -> None:
+    missing = {name for name in OPTIONAL if find_runtime(name).availability() == HIDDEN}
+    assert missing == OPTIONAL - set(pytestmark.args)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

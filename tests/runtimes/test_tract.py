@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -15,12 +17,12 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.worker_process import Child
 from drnn_export.emitter.request import GraphRequest
-from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes import tract
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.tract import TractRuntime
 from tests.nightly import NIGHTLY
-from tests.runtimes.bundle.graphs import behind
+from tests.runtimes.bundle.graphs import Edit, behind, constant
 from tests.runtimes.graphs_of_a_network import Graph, networks, requests, write_graph
 from tests.test_old_files import FILES
 
@@ -51,7 +53,7 @@ def one_child() -> Iterator[None]:
 def fails(graph: Graph) -> bool:
     """Whatever the rules say."""
     runtime = TractRuntime()
-    return bool(runtime._rehearse(graph.bundle.path("model.onnx"), graph.info)) or not graph.passes(
+    return bool(runtime._rehearse(graph.bundle.path("model.onnx"), graph.info, graph.bundle.spec)) or not graph.passes(
         graph.outputs(runtime)
     )
 
@@ -102,23 +104,51 @@ def test_evenly_spaced_steps_are_written_so_that_tract_loads_them(tmp_path: Path
     assert not fails(graph)
 
 
-def test_a_graph_that_ends_the_process_ends_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """tract aborts at an index that a table does not hold. Here the graph itself asks for one."""
-    graph = write_graph(tmp_path, TANH, GraphRequest(3))
-    model = onnx.load(tmp_path / "model.onnx")
-    table, place = onnx.helper.make_tensor("t", 1, [2], [0.0, 1.0]), onnx.helper.make_tensor("i", 7, [1], [7])
-    model.graph.initializer.extend([table, place])
-    gather, add = (
-        onnx.helper.make_node("Gather", ["t", "i"], ["g"]),
-        onnx.helper.make_node("Add", ["raw", "g"], ["output"]),
+def index_beyond_a_table(model: onnx.ModelProto) -> None:
+    constant(model, "table", np.zeros(2, np.float32))
+    constant(model, "place", np.array([7]))
+    gather = onnx.helper.make_node("Gather", ["table", "place"], ["taken"])
+    behind(model, gather, onnx.helper.make_node("Add", ["raw", "taken"], ["output"]))
+
+
+def table_without_the_last_token(model: onnx.ModelProto) -> None:
+    (table,) = (tensor for tensor in model.graph.initializer if tensor.name == "embedding/table")
+    table.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(table)[:-1], table.name))
+
+
+def numbers_as_places(model: onnx.ModelProto) -> None:
+    """Which zeros do not show."""
+    constant(model, "table", np.zeros(2, np.float32))
+    cast = onnx.helper.make_node("Cast", ["raw"], ["place"], to=onnx.TensorProto.INT64)
+    behind(model, cast, onnx.helper.make_node("Gather", ["table", "place"], ["output"]))
+
+
+def a_divisor(model: onnx.ModelProto) -> None:
+    constant(model, "one", np.array([1]))
+    to, back = (
+        onnx.helper.make_node("Cast", [a], [b], to=kind) for a, b, kind in (("raw", "i", 7), ("j", "output", 1))
     )
-    behind(model, gather, add)
+    behind(model, to, onnx.helper.make_node("Div", ["one", "i"], ["j"]), back)
+
+
+@pytest.mark.parametrize(("edit", "said"), [
+    (index_beyond_a_table, "tract ended the process in which it was tried: killed by SIGABRT"),
+    (table_without_the_last_token, "tract ended the process in which it was tried: killed by SIGABRT"),
+    (numbers_as_places, "tract might end the process at a Gather of computed places"),
+    (a_divisor, "tract might end the process at a Div, which no graph of this package holds"),
+])  # fmt: skip
+def test_what_could_end_the_process_ends_another_one_or_is_refused_unseen(
+    edit: Edit, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = dataclasses.replace(TANH, input=Tokens(5, 2))
+    graph = write_graph(tmp_path, spec, GraphRequest(3))
+    model = onnx.load(tmp_path / "model.onnx")
+    edit(model)
     onnx.save(model, tmp_path / "model.onnx")
     runtime = TractRuntime()
-    reason = runtime.unsupported(graph.bundle, graph.info)
-    assert reason == "tract ended the process in which it was tried: killed by SIGABRT"
+    assert runtime.unsupported(graph.bundle, graph.info) == said
     monkeypatch.setattr(tract, "ask", lambda *_: pytest.fail("it was tried again"))
-    with pytest.raises(RuntimeUnavailableError), runtime.load(graph.bundle, graph.info):
+    with pytest.raises(RuntimeUnavailableError, match=said), runtime.load(graph.bundle, graph.info):
         pass
 
 

@@ -1,8 +1,8 @@
 /* drnn.h: dilated recurrent networks, h_t = cell(x_t, h_{t-d}), in C11 (Chang et al. 2017, equation 2).
  *
  * A network is a `struct drnn_network`: sizes, weights and the kernel of its cell. The functions for it stand first:
- * drnn_start and drnn_push feed a stream, drnn_run takes whole sequences. They allocate nothing, lock nothing and call no
- * system: the caller gives them memory of the sizes that drnn_stream_size, drnn_push_size and drnn_run_size tell.
+ * drnn_start and drnn_push feed a stream, drnn_run takes whole sequences. They allocate nothing, lock nothing and call
+ * no system: the caller gives them memory of the sizes that drnn_stream_size, drnn_push_size and drnn_run_size tell.
  *
  * The kernel of a cell is made by including this file once more, with the cell and a name:
  *
@@ -14,8 +14,9 @@
  *
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
  * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
- * Weights lie in the order in which they are read: [panel][input][block][gate][8], a panel being four blocks or the rest;
- * biases and scales are [block][gate][8]. With DRNN_INT8, weights are int8, and each output has a scale. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
+ * Weights lie in the order in which they are read: [input][block][gate][8], of more than 4 blocks
+ * [block][input][gate][8]; biases and scales are [block][gate][8]. With DRNN_INT8, weights are int8, and each output
+ * has a scale. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -45,12 +46,12 @@
 #else
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif
-#define DRNN_ROWS 16   /* whose sums are computed together */
+#define DRNN_ROWS 32   /* whose sums are computed together */
 #define DRNN_BLOCK 256 /* rows that are taken through a layer together, unless a stream's batch is larger */
 
 struct drnn_layer {
     int inputs, hidden, dilation;
-    const void *weights;  /* of the inputs, then of the past */
+    const void *weights; /* of the inputs, then of the past */
     const float *biases; /* of the gates; of a GRU's n, what is added to the past's part; scales, of inputs and past */
 };
 
@@ -63,8 +64,8 @@ struct drnn_kernel { /* what a cell does, for one instruction set */
     int gates, states;
     void (*layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                   const struct drnn_past past[2], float *h, float *c, float *work);
-    void (*affine)(int blocks, int inputs, const void *weights, const float *biases, const float *x, int stride, int rows,
-                   float *y);
+    void (*affine)(int blocks, int inputs, const void *weights, const float *biases, const float *x, int stride,
+                   int rows, float *y);
 };
 
 struct drnn_network {
@@ -144,7 +145,8 @@ DRNN_STATIC void drnn_head(const struct drnn_network *net, const float *x, int s
     const int inputs = net->window * drnn_top(net), n = net->outputs, blocks = DRNN_PAD(n) / 8;
     for (int from = 0; from < rows; from += DRNN_ROWS) {
         const int count = DRNN_MIN(rows - from, DRNN_ROWS);
-        net->kernel()->affine(blocks, inputs, net->head, net->head_biases, x + (long)from * stride, stride, count, work);
+        net->kernel()->affine(blocks, inputs, net->head, net->head_biases, x + (long)from * stride, stride, count,
+                              work);
         for (int i = 0; i < count; i++) {
             const long to = (long)((from + i) % batch) * answers + first + (from + i) / batch;
             drnn_copy(y + to * n, work + i * blocks * 8, n);
@@ -152,9 +154,10 @@ DRNN_STATIC void drnn_head(const struct drnn_network *net, const float *x, int s
     }
 }
 
-/* Feed n steps x[batch][n]. The last k of them have outputs, y[batch][k][outputs]: all n where `last` is 0, else at most
- * that many. Tokens must be below the size of the vocabulary. */
-DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const void *x, int n, float *y, void *scratch) {
+/* Feed n steps x[batch][n]. The last k of them have outputs, y[batch][k][outputs]: all n where `last` is 0, else at
+ * most that many. Tokens must be below the size of the vocabulary. */
+DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const void *x, int n, float *y,
+                           void *scratch) {
     const struct drnn_kernel *const kernel = net->kernel();
     int *const places = stream, batch = places[0], window = net->window, top = drnn_top(net);
     const int answers = net->last ? DRNN_MIN(net->last, n) : n, unanswered = n - answers, lstm = kernel->states == 2;
@@ -186,7 +189,8 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
         if (window == 1) {
             const int first = DRNN_MAX(0, unanswered - from);
             if (first < m) {
-                drnn_head(net, in + first * row, ts, (m - first) * batch, batch, y, answers, from + first - unanswered, work);
+                drnn_head(net, in + first * row, ts, (m - first) * batch, batch, y, answers, from + first - unanswered,
+                          work);
             }
             continue;
         }
@@ -217,8 +221,8 @@ DRNN_STATIC size_t drnn_run_size(const struct drnn_network *net, int batch, int 
     return sizeof(float) * (size_t)((rows * 3 + 1) * net->widest + seen + drnn_work(net) + plan);
 }
 
-/* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer are
- * all that have one of `lag` remainders, the step d before stands `lag` places before.
+/* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer
+ * are all that have one of `lag` remainders, the step d before stands `lag` places before.
  *
  * `plan` gets, for each layer and what is above the top, count, start and lag, then the steps themselves. */
 DRNN_STATIC void drnn_plan(const struct drnn_network *net, int length, int needed, int *plan) {
@@ -241,7 +245,8 @@ DRNN_STATIC void drnn_plan(const struct drnn_network *net, int length, int neede
 }
 
 /* Whole sequences x[batch][length] from the zero state. Only the steps that reach an output are computed. */
-DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int batch, int length, float *y, void *scratch) {
+DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int batch, int length, float *y,
+                          void *scratch) {
     const struct drnn_kernel *const kernel = net->kernel();
     const int window = net->window, top = drnn_top(net), ts = DRNN_PAD(top);
     if (!net->last) {
@@ -260,7 +265,8 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
     drnn_plan(net, length, needed, plan);
     for (int from = 0, some; from < batch; from += some) {
         some = DRNN_MIN(batch - from, most);
-        const char *const first = (const char *)x + (size_t)from * (size_t)length * (net->tokens ? 4 : (size_t)net->features * 4);
+        const char *const first =
+            (const char *)x + (size_t)from * (size_t)length * (net->tokens ? 4 : (size_t)net->features * 4);
         const int *tokens = drnn_take(net, first, some, length, steps + plan[1], 0, plan[0], in);
         for (int layer = 0, xs = net->features; layer < net->layers; layer++) {
             const int hs = DRNN_PAD(net->layer[layer].hidden), *const mine = plan + layer * 3;
@@ -275,14 +281,17 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
         for (int i = 0; i < answers * some; i++)
             for (int j = 0; j < window; j++) {
                 const int at = needed - answers - (window - 1) + i / some + j; /* negative: before the start */
-                drnn_copy(seen + ((long)i * window + j) * top, at < 0 ? zeros : in + ((long)at * some + i % some) * ts, top);
+                drnn_copy(seen + ((long)i * window + j) * top, at < 0 ? zeros : in + ((long)at * some + i % some) * ts,
+                          top);
             }
-        drnn_head(net, seen, window * top, answers * some, some, y + (long)from * answers * net->outputs, answers, 0, work);
+        drnn_head(net, seen, window * top, answers * some, some, y + (long)from * answers * net->outputs, answers, 0,
+                  work);
     }
 }
 #endif
 
-#if defined(DRNN_PASS) /* ---- the kernel of a cell for one instruction set ---------------------------------------- */
+#if defined(DRNN_PASS) /* ---- the kernel of a cell for one instruction set ----------------------------------------   \
+                        */
 #undef DRNN_LANES
 #undef DRNN_SUMS
 #if defined(__AVX2__) || defined(DRNN_WIDE)
@@ -328,9 +337,7 @@ DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
 DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
 
 DRNN_INLINE V DRNN_(clamp)(V x, float low, float high) { /* NaN stays */
-#if defined(__clang__)
-    return __builtin_elementwise_max(DRNN_(all)(low), __builtin_elementwise_min(DRNN_(all)(high), x));
-#elif defined(__SSE2__) && DRNN_LANES == 8
+#if defined(__SSE2__) && DRNN_LANES == 8
     return __builtin_ia32_maxps256(DRNN_(all)(low), __builtin_ia32_minps256(DRNN_(all)(high), x));
 #elif defined(__SSE2__)
     return __builtin_ia32_maxps(DRNN_(all)(low), __builtin_ia32_minps(DRNN_(all)(high), x));
@@ -380,35 +387,41 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 
 /* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const W *w, const int ws, const float *scale) {
+                                 const int stride, const int inputs, const W *w, const long bs, const int ws,
+                                 const float *scale) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width;
 #define DRNN_PLACE ((b * width + k) * DRNN_LANES)
-#define DRNN_WEIGHTS(j) DRNN_(weights)(w + (long)(j) * ws + DRNN_PLACE, scale + DRNN_PLACE)
+#define DRNN_WEIGHTS(j) DRNN_(weights)(w + b * bs + (long)(j) * ws + k * DRNN_LANES, scale + DRNN_PLACE)
     V partial[DRNN_SUMS];
     int j = 0;
     DRNN_EACH(i, (S - 1) * count) partial[i] = DRNN_(all)(0.0f);
     for (; j + S <= inputs; j += S) {
-        DRNN_EACH(s, S) DRNN_EACH(row, rows) {
-            const V value = DRNN_(all)(x[row * stride + j + s]);
-            V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
+        DRNN_EACH(s, S) {
+            V weights[DRNN_SUMS];
             DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-                to[b * width + k] += value * DRNN_WEIGHTS(j + s);
+                weights[b * width + k] = DRNN_WEIGHTS(j + s);
+                if (rows > 1) DRNN_IN_REGISTER(weights[b * width + k]);
+            }
+            DRNN_EACH(row, rows) {
+                const V value = DRNN_(all)(x[row * stride + j + s]);
+                V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
+                DRNN_EACH(i, blocks * width) to[i] += value * weights[i];
             }
         }
     }
     for (; j < inputs; j++) {
-        DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-            sums[b * width + k] += x[j] * DRNN_WEIGHTS(j);
-        }
+        DRNN_EACH(b, blocks) DRNN_EACH(k, width) { sums[b * width + k] += x[j] * DRNN_WEIGHTS(j); }
     }
     DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
 #undef DRNN_WEIGHTS
 #undef DRNN_PLACE
 }
 
-/* Where the weights of a block lie: the first, and from one input to the next. */
-#define DRNN_AT(w, block, inputs, G) ((w) + (long)((block) / 4 * 4) * (inputs) * (G) * 8 + (block) % 4 * (G) * 8)
-#define DRNN_STEP(block, blocks, G) (DRNN_MIN(4, (blocks) - (block) / 4 * 4) * (G) * 8)
+/* Where weights lie: from a block to the next one, from an input to the next one, and both for a block of a matrix. */
+#define DRNN_NEXT_BLOCK(blocks, inputs, G) ((long)((blocks) > 4 ? (inputs) : 1) * (G) * 8)
+#define DRNN_NEXT_INPUT(blocks, G) (((blocks) > 4 ? 1 : (blocks)) * (G) * 8)
+#define DRNN_MATRIX(w, block, blocks, inputs, G)                                                                       \
+    (w) + (block) * DRNN_NEXT_BLOCK(blocks, inputs, G), DRNN_NEXT_BLOCK(blocks, inputs, G), DRNN_NEXT_INPUT(blocks, G)
 
 /* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
@@ -420,46 +433,48 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
     return rows > 1 || fit < 2 ? 1 : fit >= 4 ? 4 : 2;
 }
 
-/* Do `work` for all rows and blocks, some rows R and blocks B at a time, which are constants in it; (row, block) say where.
- * Rows that wait for each other are `chained`: one after the other, all blocks at once. */
-#define DRNN_TILES(G, rows, blocks, chained, work)                                                                    \
-    do {                                                                                                              \
-        int row = 0, next = 0;                                                                                        \
-        if (DRNN_MANY(G) > 1 && !(chained) && (rows) >= DRNN_MANY(G)) {                                               \
-            next = (rows) / DRNN_MANY(G) * DRNN_MANY(G);                                                              \
-            DRNN_BLOCKS(DRNN_MANY(G), G, 0, next, blocks, work);                                                      \
-        }                                                                                                             \
-        if (next < (rows)) DRNN_BLOCKS(1, G, next, rows, blocks, work);                                               \
+/* Do `work` for all rows and blocks, some rows R and blocks B at a time, which are constants in it; (row, block) say
+ * where. Rows that wait for each other are `chained`: one after the other, all blocks at once. */
+#define DRNN_TILES(G, rows, blocks, chained, work)                                                                     \
+    do {                                                                                                               \
+        int row = 0, next = 0;                                                                                         \
+        if (DRNN_MANY(G) > 1 && !(chained) && (rows) >= DRNN_MANY(G)) {                                                \
+            next = (rows) / DRNN_MANY(G) * DRNN_MANY(G);                                                               \
+            DRNN_BLOCKS(DRNN_MANY(G), G, 0, next, blocks, work);                                                       \
+        }                                                                                                              \
+        if (next < (rows)) DRNN_BLOCKS(1, G, next, rows, blocks, work);                                                \
     } while (0)
-#define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                   \
-    for (int block = 0, some_; block < (blocks); block += some_) {                                                    \
-        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_MIN(4, (blocks) - block / 4 * 4) - block % 4);                         \
-        DRNN_CASE(1, R, G, first, end, blocks, work)                                                                  \
-        DRNN_CASE(2, R, G, first, end, blocks, work)                                                                  \
-        DRNN_CASE(3, R, G, first, end, blocks, work)                                                                  \
-        DRNN_CASE(4, R, G, first, end, blocks, work)                                                                  \
+#define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                    \
+    for (int block = 0, some_; block < (blocks); block += some_) {                                                     \
+        some_ = DRNN_MIN(DRNN_MOST(R, G), (blocks) - block);                                                           \
+        DRNN_CASE(1, R, G, first, end, blocks, work)                                                                   \
+        DRNN_CASE(2, R, G, first, end, blocks, work)                                                                   \
+        DRNN_CASE(3, R, G, first, end, blocks, work)                                                                   \
+        DRNN_CASE(4, R, G, first, end, blocks, work)                                                                   \
     }
-#define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                  \
-    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks) && some_ == B)                                                        \
-        for (row = first; row < (end); row += R) { work(R, DRNN_MIN(B, DRNN_MOST(R, G))) }
-#define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                         \
-    ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % 4 % (most) == (B) || ((blocks) > 3 && 4 % (most) == (B))))
+#define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                   \
+    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks) && some_ == B)                                                         \
+        for (row = first; row < (end); row += R) {                                                                     \
+            work(R, DRNN_MIN(B, DRNN_MOST(R, G)))                                                                      \
+        }
+#define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                          \
+    ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % (most) == (B)))
 
 #define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
 
 /* sums[row][block][gate] = BIAS + x w, of a tile; BIAS says it for (row, b, gate, half) */
-#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, ws)                                              \
-    V sums[DRNN_SUMS];                                                                                                \
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                       \
-        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                            \
-    }                                                                                                                 \
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws, scale)
+#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, bs, ws)                                           \
+    V sums[DRNN_SUMS];                                                                                                 \
+    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                        \
+        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                             \
+    }                                                                                                                  \
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, bs, ws, scale)
 
 /* y = bias + x w: a tile of rows and blocks */
-DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const int ws,
-                                    const float *bias, const float *scale, const float *x, const int stride,
-                                    const int inputs, float *y, const int ys) {
-    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws);
+DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const long bs,
+                                    const int ws, const float *bias, const float *scale, const float *x,
+                                    const int stride, const int inputs, float *y, const int ys) {
+    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, bs, ws);
     const int width = blocks * G * DRNN_HALVES;
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
@@ -467,26 +482,27 @@ DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int 
 DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int inputs, const W *w, const float *bias,
                                   const float *scale, const float *x, const int stride, const int rows, float *y) {
     const int ys = blocks * G * 8;
-#define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(affine_tile)(R, B, G, DRNN_AT(w, block, inputs, G), DRNN_STEP(block, blocks, G), bias + block * G * 8,      \
-                       scale + block * G * 8, x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
+#define DRNN_WORK(R, B)                                                                                                \
+    DRNN_(affine_tile)(R, B, G, DRNN_MATRIX(w, block, blocks, inputs, G), bias + block * G * 8, scale + block * G * 8, \
+                       x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
     DRNN_TILES(G, rows, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 }
 
-static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *biases, const float *x, int stride, int rows,
-                          float *y) {
+static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *biases, const float *x, int stride,
+                          int rows, float *y) {
     DRNN_(affine_of)(1, blocks, inputs, w, biases, biases + blocks * 8, x, stride, rows, y);
 }
 
 /* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
-DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                  const float *bias, const float *scale, const float *gx, const int gs, const float *h0,
-                                  const float *c0, const int ps, const int hs, const int block, float *h, float *c) {
+DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
+                                  const int ws, const float *bias, const float *scale, const float *gx, const int gs,
+                                  const float *h0, const float *c0, const int ps, const int hs, const int block,
+                                  float *h, float *c) {
     const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
-#define BIAS                                                                                                          \
+#define BIAS                                                                                                           \
     (DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8))
-    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws);
+    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, bs, ws);
 #undef BIAS
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
@@ -504,8 +520,10 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 #elif DRNN_CELL == DRNN_GRU_RESET_AFTER
         DRNN_EACH(u, n) x[u] = SUM(0);
         DRNN_(gates)(n, x, y);
-        DRNN_EACH(u, n) x[u] = DRNN_(load)(gx + ROW(from + u) * gs + ((from + u) / DRNN_HALVES % blocks * G + 2) * 8 +
-                                           (from + u) % DRNN_HALVES * DRNN_LANES) + SUM(2) / y[u];
+        DRNN_EACH(u, n)
+        x[u] = DRNN_(load)(gx + ROW(from + u) * gs + ((from + u) / DRNN_HALVES % blocks * G + 2) * 8 +
+                           (from + u) % DRNN_HALVES * DRNN_LANES) +
+               SUM(2) / y[u];
         DRNN_(tanhs)(n, x, d, y);
         DRNN_EACH(u, n) x[u] = SUM(1);
         DRNN_(gates)(n, x, z);
@@ -536,11 +554,11 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 }
 
 /* GRU with reset before the product: reset * h and 1 / update of a tile ... */
-DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                   const float *scale, const float *gx, const int gs, const float *h0, const int ps,
-                                   const int hs, const int block, float *reset, float *update) {
+DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
+                                   const int ws, const float *scale, const float *gx, const int gs, const float *h0,
+                                   const int ps, const int hs, const int block, float *reset, float *update) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws);
+    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, bs, ws);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -551,11 +569,12 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
 }
 
 /* ... and its new h. */
-DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                 const float *scale, const float *gx, const int gs, const float *h0, const int ps,
-                                 const int hs, const int block, const float *reset, const float *update, float *h) {
+DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
+                                 const int ws, const float *scale, const float *gx, const int gs, const float *h0,
+                                 const int ps, const int hs, const int block, const float *reset, const float *update,
+                                 float *h) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws);
+    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, bs, ws);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -566,7 +585,8 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
 #undef AT
 #undef ROW
 
-/* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the first ones `past`. */
+/* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the first ones `past`.
+ */
 DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidden, const float *x, const int xs,
                                  const int *tokens, const int rows, const int lag, const struct drnn_past past[2],
                                  float *h, float *c, float *work) {
@@ -583,8 +603,8 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
         if (tokens) { /* a column of w */
             for (int i = 0; i < count; i++)
                 for (int b = 0; b < blocks; b++) {
-                    const int step = DRNN_STEP(b, blocks, G);
-                    const W *const column = DRNN_AT(w, b, inputs, G) + (long)tokens[from + i] * step;
+                    const long place = b * DRNN_NEXT_BLOCK(blocks, inputs, G);
+                    const W *const column = w + place + (long)tokens[from + i] * DRNN_NEXT_INPUT(blocks, G);
                     for (int k = b * G * 8; k < (b + 1) * G * 8; k++)
                         gx[i * gs + k] = bias[k] + SCALED((float)column[k - b * G * 8], scale[k]);
                 }
@@ -609,22 +629,22 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
             (void)to_c;
 #if DRNN_CELL == DRNN_GRU_RESET_BEFORE
             const W *const u_new = u + (long)blocks * hidden * 16;
-#define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(gates_tile)(R, B, hidden, DRNN_AT(u, block, hidden, 2), DRNN_STEP(block, blocks, 2), u_scale + block * 16,  \
-                      g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block,                 \
+#define DRNN_WORK(R, B)                                                                                                \
+    DRNN_(gates_tile)(R, B, hidden, DRNN_MATRIX(u, block, blocks, hidden, 2), u_scale + block * 16,                    \
+                      g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block,                  \
                       reset + row * hs, update + row * hs);
             DRNN_TILES(2, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
-#define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(new_tile)(R, B, hidden, DRNN_AT(u_new, block, hidden, 1), DRNN_STEP(block, blocks, 1),                      \
-                    u_scale + hs * 2 + block * 8, g + row * gs + block * 24, gs, old.h + row * old.stride,            \
-                    old.stride, hs, block, reset + row * hs, update + row * hs, to_h + row * hs);
+#define DRNN_WORK(R, B)                                                                                                \
+    DRNN_(new_tile)(R, B, hidden, DRNN_MATRIX(u_new, block, blocks, hidden, 1), u_scale + hs * 2 + block * 8,          \
+                    g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block, reset + row * hs,  \
+                    update + row * hs, to_h + row * hs);
             DRNN_TILES(1, some, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 #else
-#define DRNN_WORK(R, B)                                                                                               \
-    DRNN_(cell_tile)(R, B, hidden, DRNN_AT(u, block, hidden, G), DRNN_STEP(block, blocks, G), u_bias + block * 8,     \
-                     u_scale + block * G * 8, g + row * gs + block * G * 8, gs, old.h + row * old.stride,             \
+#define DRNN_WORK(R, B)                                                                                                \
+    DRNN_(cell_tile)(R, B, hidden, DRNN_MATRIX(u, block, blocks, hidden, G), u_bias + block * 8,                       \
+                     u_scale + block * G * 8, g + row * gs + block * G * 8, gs, old.h + row * old.stride,              \
                      old.c + row * old.stride, old.stride, hs, block, to_h + row * hs, to_c + row * hs);
             DRNN_TILES(G, some, blocks, chain, DRNN_WORK);
 #undef DRNN_WORK
@@ -652,7 +672,8 @@ static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs,
 #undef DRNN_UNITS_OF
 }
 
-static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer), DRNN_(affine)};
+static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer),
+                                                 DRNN_(affine)};
 #undef V
 #undef M
 #undef W
@@ -660,11 +681,13 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #undef HALVES
 #endif
 
-#if defined(DRNN_CELL) && !defined(DRNN_PASS) /* ---- the kernel of a cell: for each instruction set, and the choice ---- */
+#if defined(DRNN_CELL) &&                                                                                              \
+    !defined(DRNN_PASS) /* ---- the kernel of a cell: for each instruction set, and the choice ---- */
 #define DRNN_GATES (DRNN_CELL <= DRNN_RELU ? 1 : DRNN_CELL == DRNN_LSTM ? 4 : 3)
 #define DRNN_(name) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, DRNN_PASS), _, name)
 #define DRNN_OF(set) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, set), _, kernel)
-#if defined(__x86_64__) && !defined(__AVX512VL__) && !defined(DRNN_NATIVE) /* the compiler was not told the processor */
+#if defined(__x86_64__) && !defined(__AVX512VL__) && !defined(DRNN_NATIVE) /* the compiler was not told the processor  \
+                                                                            */
 #define DRNN_CHOICE
 #endif
 #if defined(__GNUC__) && !defined(__clang__)

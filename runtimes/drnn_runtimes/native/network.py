@@ -16,7 +16,7 @@ from drnn_runtimes.reference.low_precision import quantised
 
 Kind = TypeVar("Kind", bound=np.generic)
 _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
-_PANEL = 4  # blocks whose weights of an input lie side by side: DRNN_AT
+_SIDE_BY_SIDE = 4  # blocks whose weights of an input lie side by side: DRNN_NEXT_BLOCK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,12 +140,12 @@ def _scales(scale: NDArray[np.float32], gates: int) -> list[NDArray[np.float32]]
 
 
 def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
-    """(gates * H, inputs) or (gates * H,) -> [panel][input][block][gate][8], flat; zeros fill the last block."""
+    """(gates * H, inputs) or (gates * H,) in the order of `drnn.h`, flat; zeros fill the last block."""
     units, matrix = len(values) // gates, values.reshape(len(values), -1)
     rows = np.zeros((gates, padded(units), matrix.shape[1]), values.dtype)
     rows[:, :units] = matrix.reshape(gates, units, -1)
-    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(3, 1, 0, 2)
-    return np.concatenate([blocks[:, at : at + _PANEL].reshape(-1) for at in range(0, blocks.shape[1], _PANEL)])
+    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1])
+    return blocks.transpose((3, 1, 0, 2) if blocks.shape[1] <= _SIDE_BY_SIDE else (1, 3, 0, 2)).reshape(-1)
 
 
 def _sizes(spec: ModelSpec) -> dict[str, int]:

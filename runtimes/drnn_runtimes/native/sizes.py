@@ -7,7 +7,7 @@ import dataclasses
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.native.network import PackedNetwork, padded
 
-_BLOCK, _ROWS, _RUN_VALUES, _RUN_SEQUENCES = 256, 16, 1 << 16, 4  # as in drnn.h; the self-test compares
+_BLOCK, _ROWS, _RUN_VALUES, _RUN_SEQUENCES = 256, 32, 1 << 16, 4  # as in drnn.h; the self-test compares
 
 
 @dataclasses.dataclass(frozen=True)

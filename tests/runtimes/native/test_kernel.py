@@ -61,7 +61,7 @@ def check(spec: ModelSpec, number: int, precision: Precision = "fp32") -> None:
             assert np.all(np.abs(outputs - reference.outputs[:, answered]) <= limit[answered])
             lines, start = stream.lines(), end
         for name, line in run_reference(spec, case.weights, case.inputs).state.items():
-            np.testing.assert_allclose(lines[name], line, atol=1e-3)
+            np.testing.assert_allclose(lines[name], line, atol=1e-3 * max(1, np.abs(line).max()))  # of relu it grows
 
 
 @pytest.mark.parametrize("spec", BY_DAY, ids=lambda spec: spec.short_name)
@@ -75,8 +75,7 @@ def test_weights_in_int8(spec: ModelSpec) -> None:
     check(spec, len(spec.hidden), "int8")
 
 
-@pytest.mark.skipif(not NIGHTLY, reason="each network is compiled: HYPOTHESIS_PROFILE=nightly")
-@settings(max_examples=300)
+@settings(max_examples=300 if NIGHTLY else 8)
 @given(specs(), st.integers(0, 1000), st.sampled_from(["fp32", "int8"]))
 def test_random_networks_are_the_reference(spec: ModelSpec, number: int, precision: Precision) -> None:
     check(spec, number, precision)
@@ -127,8 +126,9 @@ def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, weight
     assert done.returncode == 0, done.stderr[:2000]
 
 
-def test_activations_are_within_four_units_in_the_last_place(tmp_path: Path) -> None:
-    command = written(tmp_path, "")
+@pytest.mark.parametrize("compiler_name", ["", "clang"])
+def test_activations_are_within_four_units_in_the_last_place(compiler_name: str, tmp_path: Path) -> None:
+    command = written(tmp_path, compiler_name)
     source, stride = Path(__file__).with_name("activations.c"), 1 if NIGHTLY else 1009
     subprocess.run(
         [*command, "-std=gnu11", "-O2", "-w", f"-DSTRIDE={stride}", "-I.", "-o", "activations", str(source), "-lm"],

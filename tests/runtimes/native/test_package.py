@@ -139,7 +139,7 @@ def test_compiled_code_needs_memcpy_and_memset_and_gives_four_functions_without_
 
 
 @pytest.mark.nightly
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(specs(), st.integers(0, 1000))
 def test_self_tests_of_random_networks_pass(spec: ModelSpec, number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

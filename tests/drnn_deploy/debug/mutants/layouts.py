@@ -84,8 +84,8 @@ LAYOUT = [
         "selected one step early",
         "gru",
         "layer 1",
-        "node l1/select (Slice) has the input 1 index_0, should be index_1",
-        read("l1/select", 1, "index_0"),
+        "initializer l1/select/indices",
+        weights("l1/select/indices", lambda steps: steps - 1),
         runtimes=BOTH,
     ),
     Mutant(

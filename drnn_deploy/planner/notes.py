@@ -1,0 +1,38 @@
+"""What a reader of a plan must know about its figures, in words."""
+
+from __future__ import annotations
+
+from drnn_deploy.planner.cost_model import shipped_costs
+from drnn_deploy.planner.plan import UNITS, PlanTarget
+from drnn_runtimes.registry import find_runtime
+
+_NATIVE = (
+    "native runs the weights: how the graph is written (emission) and where delay lines are kept (ring) make no"
+    " difference, so each form is listed once; whole sequences are pruned, whatever the graph",
+    "with native, a stream of form step also takes many samples in one push, at about the cost per step of a chunk",
+)
+
+
+def plan_notes(target: PlanTarget) -> list[str]:
+    """Where the estimates come from, what they leave out, and whether the target runs here, a line each.
+
+    Args:
+        target: Where the graph will run.
+    """
+    notes = [f"estimates from measurements on: {_measured_on(target)} (docs/costs.md)"]
+    if target == "native":
+        available = find_runtime(target).availability()
+        missing = [] if available.usable else [f"native cannot run here: {available.detail}. {available.fix}".rstrip()]
+        return [*notes, *_NATIVE, *missing]
+    if UNITS[target] != "us":
+        notes.append(f"no GPU has been measured: a run is counted in {UNITS[target]}, one after the other")
+    return notes
+
+
+def _measured_on(target: PlanTarget) -> str:
+    shipped = shipped_costs()
+    if target == "native":
+        machine = shipped["native"]["machine"]
+        return f"{machine['processor']}, one thread, {machine['compiler']}"
+    machine = shipped["machine"]
+    return f"{machine['processor']}, one thread, ONNX Runtime {machine['versions']['onnxruntime-gpu']}"

@@ -315,9 +315,16 @@ DRNN_INLINE V DRNN_(all)(float value) { return value - (V){0}; }
 #ifdef DRNN_INT8
 #define W signed char
 #define SCALED(weight, scale) ((weight) * (scale))
-typedef signed char DRNN_(bytes) __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
 DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
-    const M whole = __builtin_convertvector(*(const DRNN_(bytes) *)from, M);
+#if defined(__x86_64__) && !defined(__clang__) && DRNN_LANES == 8 /* gcc 12 would convert them one by one */
+    typedef long long packed __attribute__((aligned(1), may_alias)), pair __attribute__((vector_size(16)));
+    typedef char bytes __attribute__((vector_size(16)));
+    const M whole = (M)__builtin_ia32_pmovsxbd256((bytes)(pair){*(const packed *)(const void *)from, 0});
+#else
+    typedef signed char bytes __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
+    typedef short shorts __attribute__((vector_size(2 * DRNN_LANES)));
+    const M whole = __builtin_convertvector(__builtin_convertvector(*(const bytes *)from, shorts), M);
+#endif
     return __builtin_convertvector(whole, V) * DRNN_(load)(scale);
 }
 #else

@@ -35,9 +35,14 @@
 #define DRNN_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define DRNN_INLINE static inline __attribute__((always_inline, unused))
 #define DRNN_STATIC static __attribute__((unused))
-#define DRNN_EACH(i, n) _Pragma("GCC unroll 24") for (int i = 0; i < (n); i++) /* n is a constant, and small */
+#if defined(__clang__)
+#define DRNN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define DRNN_UNROLL _Pragma("GCC unroll 24")
+#endif
+#define DRNN_EACH(i, n) DRNN_UNROLL for (int i = 0; i < (n); i++) /* n is a constant, and small */
 #if defined(__x86_64__)
-#define DRNN_IN_REGISTER(v) __asm__("" : "+v"(v)) /* it is read several times: gcc would load it each time */
+#define DRNN_IN_REGISTER(v) __asm__("" : "+v"(v)) /* it is read several times: gcc would compute or load it each time */
 #else
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif
@@ -339,9 +344,7 @@ DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
 DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
 
 DRNN_INLINE V DRNN_(clamp)(V x, float low, float high) { /* NaN stays */
-#if defined(__clang__)
-    return __builtin_elementwise_max(DRNN_(all)(low), __builtin_elementwise_min(DRNN_(all)(high), x));
-#elif defined(__SSE2__) && DRNN_LANES == 8
+#if defined(__SSE2__) && DRNN_LANES == 8
     return __builtin_ia32_maxps256(DRNN_(all)(low), __builtin_ia32_minps256(DRNN_(all)(high), x));
 #elif defined(__SSE2__)
     return __builtin_ia32_maxps(DRNN_(all)(low), __builtin_ia32_minps(DRNN_(all)(high), x));
@@ -384,6 +387,7 @@ DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-
 }
 
 DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
+    DRNN_IN_REGISTER(h);
     const V size = (V)((M)h & 0x7fffffff);
     return (V)((M)h & ~(M)(size < 0x1p-100f));
 }
@@ -510,7 +514,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
 #define SUM(gate) sums[((from + u) / DRNN_HALVES * G + gate) * DRNN_HALVES + (from + u) % DRNN_HALVES]
-    _Pragma("GCC unroll 24") for (int from = 0; from < units; from += DRNN_UNITS) {
+    DRNN_UNROLL for (int from = 0; from < units; from += DRNN_UNITS) {
         const int n = DRNN_MIN(units - from, DRNN_UNITS);
         V x[DRNN_UNITS], y[DRNN_UNITS], z[DRNN_UNITS], d[DRNN_UNITS], after[DRNN_UNITS];
         (void)c0, (void)c, (void)x, (void)y, (void)z, (void)d;
@@ -617,14 +621,16 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
         for (int done = 0, some; done < count; done += some) {
             const int at = from + done;
             struct drnn_past old;
-            if (at < lag) {
+            if (rows == 1) {
+                old = past[0];
+            } else if (at < lag) {
                 const int second = at >= past[0].rows, skipped = at - (second ? past[0].rows : 0);
                 old = past[second];
                 old.h += (long)skipped * old.stride, old.c += (long)skipped * old.stride, old.rows -= skipped;
             } else {
                 old = (struct drnn_past){h + (long)(at - lag) * hs, c + (long)(at - lag) * hs, chain ? count : lag, hs};
             }
-            some = DRNN_MIN(count - done, old.rows);
+            some = rows == 1 ? 1 : DRNN_MIN(count - done, old.rows);
             const float *const g = gx + done * gs;
             float *const to_h = h + (long)at * hs, *const to_c = c + (long)at * hs;
             (void)to_c;
@@ -654,18 +660,23 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
     }
 }
 
-/* Numbers of units that DRNN_WIDTHS lists, X(hidden) for each, are constants in a copy of the code, which is faster. */
+/* A single row has code of its own, without loops over rows: it is a step of a stream. So has each number of units that
+ * DRNN_WIDTHS lists, X(hidden) for each: they are constants in it. */
 static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                          const struct drnn_past past[2], float *h, float *c, float *work) {
-#define DRNN_WIDTH(H)                                                                                                  \
-    if (layer->hidden == H) DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                     \
-    else
+#define DRNN_UNITS_OF(H)                                                                                              \
+    {                                                                                                                 \
+        if (rows == 1) DRNN_(layer_of)(layer, H, x, xs, tokens, 1, lag, past, h, c, work);                            \
+        else DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                                   \
+    }
+#define DRNN_WIDTH(H) if (layer->hidden == H) DRNN_UNITS_OF(H) else
 #ifdef DRNN_WIDTHS
     DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
-    DRNN_(layer_of)(layer, layer->hidden, x, xs, tokens, rows, lag, past, h, c, work);
+    DRNN_UNITS_OF(layer->hidden)
 #endif
 #undef DRNN_WIDTH
+#undef DRNN_UNITS_OF
 }
 
 static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer),

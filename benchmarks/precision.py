@@ -66,6 +66,7 @@ Parity checks both ends of the range, one side at a time, in all sizes, and as s
 - **ONNX Runtime's CPU, float32**: no other optimisation moves outputs by more than its order of summation does. Its
   tanh and sigmoid are within 3 spacings of 1; the sigmoid is 0 below -18, so very small gates are off by all of
   their size.
+- **OpenVINO, tract**: float16 is float32 on OpenVINO; what else they do with types: [OpenVINO and tract](runtimes.md).
 - **torch**: TF32, bfloat16 on the CPU and autocast are off, whatever the program has allowed.
 """.strip().splitlines()
 

@@ -14,9 +14,9 @@
  *
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
  * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
- * Weights lie in the order in which they are read: [input][block][gate][8], of more than 4 blocks
- * [block][input][gate][8]; biases and scales are [block][gate][8]. With DRNN_INT8, weights are int8, and each output
- * has a scale. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
+ * Weights lie in the order in which they are read: [panel][input][block][gate][8], see DRNN_PANEL; biases and scales
+ * are [block][gate][8]. With DRNN_INT8, weights are int8, and each output has a scale. Values of h and c below 2^-100
+ * count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -42,7 +42,10 @@
 #endif
 #define DRNN_EACH(i, n) DRNN_UNROLL for (int i = 0; i < (n); i++) /* n is a constant, and small */
 #if defined(__x86_64__)
-#define DRNN_IN_REGISTER(v) __asm__("" : "+v"(v)) /* it is read several times: gcc would compute or load it each time */
+#define DRNN_IN_REGISTER(v)                                                                                            \
+    __asm__(""                                                                                                         \
+            : "+v"(v)) /* it is read several times: gcc would compute or load it each time                             \
+                        */
 #else
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif
@@ -320,9 +323,16 @@ DRNN_INLINE V DRNN_(all)(float value) { return value - (V){0}; }
 #ifdef DRNN_INT8
 #define W signed char
 #define SCALED(weight, scale) ((weight) * (scale))
-typedef signed char DRNN_(bytes) __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
 DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
-    const M whole = __builtin_convertvector(*(const DRNN_(bytes) *)from, M);
+#if defined(__x86_64__) && !defined(__clang__) && DRNN_LANES == 8 /* gcc 12 would convert them one by one */
+    typedef long long packed __attribute__((aligned(1), may_alias)), pair __attribute__((vector_size(16)));
+    typedef char bytes __attribute__((vector_size(16)));
+    const M whole = (M)__builtin_ia32_pmovsxbd256((bytes)(pair){*(const packed *)(const void *)from, 0});
+#else
+    typedef signed char bytes __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
+    typedef short shorts __attribute__((vector_size(2 * DRNN_LANES)));
+    const M whole = __builtin_convertvector(__builtin_convertvector(*(const bytes *)from, shorts), M);
+#endif
     return __builtin_convertvector(whole, V) * DRNN_(load)(scale);
 }
 #else
@@ -387,11 +397,10 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 
 /* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const W *w, const long bs, const int ws,
-                                 const float *scale) {
+                                 const int stride, const int inputs, const W *w, const int ws, const float *scale) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width;
 #define DRNN_PLACE ((b * width + k) * DRNN_LANES)
-#define DRNN_WEIGHTS(j) DRNN_(weights)(w + b * bs + (long)(j) * ws + k * DRNN_LANES, scale + DRNN_PLACE)
+#define DRNN_WEIGHTS(j) DRNN_(weights)(w + (long)(j) * ws + DRNN_PLACE, scale + DRNN_PLACE)
     V partial[DRNN_SUMS];
     int j = 0;
     DRNN_EACH(i, (S - 1) * count) partial[i] = DRNN_(all)(0.0f);
@@ -417,11 +426,16 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
 #undef DRNN_PLACE
 }
 
-/* Where weights lie: from a block to the next one, from an input to the next one, and both for a block of a matrix. */
-#define DRNN_NEXT_BLOCK(blocks, inputs, G) ((long)((blocks) > 4 ? (inputs) : 1) * (G) * 8)
-#define DRNN_NEXT_INPUT(blocks, G) (((blocks) > 4 ? 1 : (blocks)) * (G) * 8)
+/* Weights of an input lie side by side for a panel of blocks: all of a few, else as many as a tile of four rows takes.
+ */
+#define DRNN_PANEL(blocks, G) ((blocks) > 4 ? DRNN_MAX(1, 4 / (G)) : (blocks))
+#define DRNN_SIDE_BY_SIDE(block, blocks, G)                                                                            \
+    DRNN_MIN(DRNN_PANEL(blocks, G), (blocks) - (block) / DRNN_PANEL(blocks, G) * DRNN_PANEL(blocks, G))
+#define DRNN_PLACE_OF(block, blocks, inputs, G)                                                                        \
+    (((long)((block) / DRNN_PANEL(blocks, G) * DRNN_PANEL(blocks, G)) * (inputs) + (block) % DRNN_PANEL(blocks, G)) *  \
+     (G) * 8)
 #define DRNN_MATRIX(w, block, blocks, inputs, G)                                                                       \
-    (w) + (block) * DRNN_NEXT_BLOCK(blocks, inputs, G), DRNN_NEXT_BLOCK(blocks, inputs, G), DRNN_NEXT_INPUT(blocks, G)
+    (w) + DRNN_PLACE_OF(block, blocks, inputs, G), DRNN_SIDE_BY_SIDE(block, blocks, G) * (G) * 8
 
 /* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
@@ -446,35 +460,36 @@ DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
     } while (0)
 #define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                    \
     for (int block = 0, some_; block < (blocks); block += some_) {                                                     \
-        some_ = DRNN_MIN(DRNN_MOST(R, G), (blocks) - block);                                                           \
+        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_SIDE_BY_SIDE(block, blocks, G) - block % DRNN_PANEL(blocks, G));        \
         DRNN_CASE(1, R, G, first, end, blocks, work)                                                                   \
         DRNN_CASE(2, R, G, first, end, blocks, work)                                                                   \
         DRNN_CASE(3, R, G, first, end, blocks, work)                                                                   \
         DRNN_CASE(4, R, G, first, end, blocks, work)                                                                   \
     }
 #define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                   \
-    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks) && some_ == B)                                                         \
+    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks, DRNN_PANEL(blocks, G)) && some_ == B)                                  \
         for (row = first; row < (end); row += R) {                                                                     \
             work(R, DRNN_MIN(B, DRNN_MOST(R, G)))                                                                      \
         }
-#define DRNN_OCCURS(B, most, blocks) /* tiles of B blocks; what never does is not compiled */                          \
-    ((B) <= (most) && (((B) == (most) && (blocks) >= (B)) || (blocks) % (most) == (B)))
+#define DRNN_OCCURS(B, most, blocks, panel) /* tiles of B blocks; what never does is not compiled */                   \
+    ((B) <= (most) &&                                                                                                  \
+     (((B) == (most) && (panel) >= (B)) || (panel) % (most) == (B) || (blocks) % (panel) % (most) == (B)))
 
 #define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
 
 /* sums[row][block][gate] = BIAS + x w, of a tile; BIAS says it for (row, b, gate, half) */
-#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, bs, ws)                                           \
+#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, ws)                                               \
     V sums[DRNN_SUMS];                                                                                                 \
     DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                        \
         sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                             \
     }                                                                                                                  \
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, bs, ws, scale)
+    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws, scale)
 
 /* y = bias + x w: a tile of rows and blocks */
-DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const long bs,
-                                    const int ws, const float *bias, const float *scale, const float *x,
-                                    const int stride, const int inputs, float *y, const int ys) {
-    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, bs, ws);
+DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const int ws,
+                                    const float *bias, const float *scale, const float *x, const int stride,
+                                    const int inputs, float *y, const int ys) {
+    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws);
     const int width = blocks * G * DRNN_HALVES;
     DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
 }
@@ -495,14 +510,13 @@ static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *bi
 }
 
 /* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
-DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
-                                  const int ws, const float *bias, const float *scale, const float *gx, const int gs,
-                                  const float *h0, const float *c0, const int ps, const int hs, const int block,
-                                  float *h, float *c) {
+DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                  const float *bias, const float *scale, const float *gx, const int gs, const float *h0,
+                                  const float *c0, const int ps, const int hs, const int block, float *h, float *c) {
     const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
 #define BIAS                                                                                                           \
     (DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8))
-    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, bs, ws);
+    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws);
 #undef BIAS
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
 #define ROW(u) ((u) / DRNN_HALVES / blocks)
@@ -554,11 +568,11 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hi
 }
 
 /* GRU with reset before the product: reset * h and 1 / update of a tile ... */
-DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
-                                   const int ws, const float *scale, const float *gx, const int gs, const float *h0,
-                                   const int ps, const int hs, const int block, float *reset, float *update) {
+DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                   const float *scale, const float *gx, const int gs, const float *h0, const int ps,
+                                   const int hs, const int block, float *reset, float *update) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, bs, ws);
+    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws);
     DRNN_EACH(u, units) {
         V y[2];
         DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
@@ -569,12 +583,11 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
 }
 
 /* ... and its new h. */
-DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const long bs,
-                                 const int ws, const float *scale, const float *gx, const int gs, const float *h0,
-                                 const int ps, const int hs, const int block, const float *reset, const float *update,
-                                 float *h) {
+DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
+                                 const float *scale, const float *gx, const int gs, const float *h0, const int ps,
+                                 const int hs, const int block, const float *reset, const float *update, float *h) {
     const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, bs, ws);
+    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
         V d, y;
@@ -603,8 +616,8 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
         if (tokens) { /* a column of w */
             for (int i = 0; i < count; i++)
                 for (int b = 0; b < blocks; b++) {
-                    const long place = b * DRNN_NEXT_BLOCK(blocks, inputs, G);
-                    const W *const column = w + place + (long)tokens[from + i] * DRNN_NEXT_INPUT(blocks, G);
+                    const int step = DRNN_SIDE_BY_SIDE(b, blocks, G) * G * 8;
+                    const W *const column = w + DRNN_PLACE_OF(b, blocks, inputs, G) + (long)tokens[from + i] * step;
                     for (int k = b * G * 8; k < (b + 1) * G * 8; k++)
                         gx[i * gs + k] = bias[k] + SCALED((float)column[k - b * G * 8], scale[k]);
                 }
@@ -657,12 +670,13 @@ DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidde
  * DRNN_WIDTHS lists, X(hidden) for each: they are constants in it. */
 static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
                          const struct drnn_past past[2], float *h, float *c, float *work) {
-#define DRNN_UNITS_OF(H)                                                                                              \
-    {                                                                                                                 \
-        if (rows == 1) DRNN_(layer_of)(layer, H, x, xs, tokens, 1, lag, past, h, c, work);                            \
-        else DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                                   \
+#define DRNN_UNITS_OF(H)                                                                                               \
+    {                                                                                                                  \
+        if (rows == 1) DRNN_(layer_of)(layer, H, x, xs, tokens, 1, lag, past, h, c, work);                             \
+        else DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                                    \
     }
-#define DRNN_WIDTH(H) if (layer->hidden == H) DRNN_UNITS_OF(H) else
+#define DRNN_WIDTH(H)                                                                                                  \
+    if (layer->hidden == H) DRNN_UNITS_OF(H) else
 #ifdef DRNN_WIDTHS
     DRNN_WIDTHS(DRNN_WIDTH) {}
 #else

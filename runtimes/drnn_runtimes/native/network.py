@@ -16,7 +16,7 @@ from drnn_runtimes.reference.low_precision import quantised
 
 Kind = TypeVar("Kind", bound=np.generic)
 _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
-_SIDE_BY_SIDE = 4  # blocks whose weights of an input lie side by side: DRNN_NEXT_BLOCK
+_SIDE_BY_SIDE = 4  # blocks whose weights of an input lie side by side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +144,10 @@ def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
     units, matrix = len(values) // gates, values.reshape(len(values), -1)
     rows = np.zeros((gates, padded(units), matrix.shape[1]), values.dtype)
     rows[:, :units] = matrix.reshape(gates, units, -1)
-    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1])
-    return blocks.transpose((3, 1, 0, 2) if blocks.shape[1] <= _SIDE_BY_SIDE else (1, 3, 0, 2)).reshape(-1)
+    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(3, 1, 0, 2)
+    count = blocks.shape[1]
+    panel = max(1, _SIDE_BY_SIDE // gates) if count > _SIDE_BY_SIDE else count  # DRNN_PANEL
+    return np.concatenate([blocks[:, at : at + panel].reshape(-1) for at in range(0, count, panel)])
 
 
 def _sizes(spec: ModelSpec) -> dict[str, int]:

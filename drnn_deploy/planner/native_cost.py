@@ -1,7 +1,7 @@
 """What a run of the compiled kernel costs, before it is made: counts times coefficients, as in `cost_model`.
 
 `python -m benchmarks.native_costs` fits the coefficients to measurements on one machine. The counts follow the loops of
-`drnn.h`: a layer is taken through its rows (a step of a sequence each), up to 16 of them at a time and no more than are
+`drnn.h`: a layer is taken through its rows (a step of a sequence each), up to 32 of them at a time and no more than are
 independent of each other; four of these are computed together, the others alone.
 """
 
@@ -21,7 +21,7 @@ from drnn_models.cone import plan_cone
 from drnn_models.spec import ModelSpec, Tokens
 
 NATIVE_FEATURES = ("call", "rows alone", "units together", "products alone", "products together", "far products")
-_PASS_ROWS, _TILE, _TOGETHER = 256, 16, 4  # as in `drnn.h`
+_PASS_ROWS, _TILE, _TOGETHER = 256, 32, 4  # as in `drnn.h`
 _RUN_VALUES = 1 << 16  # of the rows that whole sequences are taken through all layers in
 _NEAR_VALUES = 1 << 15  # weights of a product, 128 KiB; more of them come from a farther cache each time
 

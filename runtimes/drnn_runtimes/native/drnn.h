@@ -506,6 +506,9 @@ DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int input
 
 static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *biases, const float *x, int stride,
                           int rows, float *y) {
+#ifdef DRNN_HEAD_BLOCKS /* a constant leaves out the code for other sizes */
+    blocks = DRNN_HEAD_BLOCKS;
+#endif
     DRNN_(affine_of)(1, blocks, inputs, w, biases, biases + blocks * 8, x, stride, rows, y);
 }
 

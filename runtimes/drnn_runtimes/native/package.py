@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
-from drnn_runtimes.native.network import PackedNetwork, pack_network
+from drnn_runtimes.native.network import PackedNetwork, pack_network, padded
 from drnn_runtimes.native.sizes import MemorySizes
 
 _TEMPLATES = {  # file -> its template
@@ -155,6 +155,7 @@ def _data_words(name: str, packed: PackedNetwork) -> dict[str, str]:
         "ARRAYS": _array(f"{name}_weights", packed.weights) + "\n" + _array(f"{name}_biases", packed.biases),
         "LAYERS": "\n".join(f"    {{{layer}}}," for layer in layers),
         "SIZES": "\n".join(f"    .{field} = {size}," for field, size in packed.sizes.items()),
+        "HEAD_BLOCKS": str(padded(packed.sizes["outputs"]) // 8),
         "HEAD": f"{weights} + {packed.head[0]}",
         "HEAD_BIASES": f"{biases} + {packed.head[1]}",
         "TABLE": f"{biases} + {packed.table}",

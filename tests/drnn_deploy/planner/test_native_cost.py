@@ -95,8 +95,8 @@ def test_rows_alone_are_those_of_the_kernel(steps: int, dilation: int, batch: in
     alone, together = 0, max(1, 256 // batch)
     for first in range(0, steps, together):  # as `drnn.h` goes through a stream
         rows = min(together, steps - first) * batch
-        for start in range(0, rows, 16):
-            left = min(16, rows - start)
+        for start in range(0, rows, 32):
+            left = min(32, rows - start)
             while left:
                 some = min(left, dilation * batch)
                 alone += some % 4

@@ -3,7 +3,9 @@
 
 #define DRNN_CELL @CELL@
 #define DRNN_KERNEL @NAME@_kernel
-@INT8@@WIDTHS@#include "drnn.h"
+@INT8@@WIDTHS@#define DRNN_HEAD_BLOCKS @HEAD_BLOCKS@
+#include "drnn.h"
+#undef DRNN_HEAD_BLOCKS
 #undef DRNN_WIDTHS
 #undef DRNN_INT8
 

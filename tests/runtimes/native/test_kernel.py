@@ -60,6 +60,11 @@ def check(spec: ModelSpec, number: int, precision: Precision = "fp32") -> None:
             answered = slice(end - spec.head.output_steps(steps), end)
             assert np.all(np.abs(outputs - reference.outputs[:, answered]) <= limit[answered])
             lines, start = stream.lines(), end
+        fed = case.inputs[:, :1].copy()
+        stream = KernelStream(kernel, fed)
+        for step in range(length):  # of a stream that goes on: its rings turn
+            fed[...] = case.inputs[:, step : step + 1]
+            assert np.all(np.abs(stream.run()[:, 0] - reference.outputs[:, step]) <= limit[step])
         for name, line in run_reference(spec, case.weights, case.inputs).state.items():
             np.testing.assert_allclose(lines[name], line, atol=1e-3 * max(1, np.abs(line).max()))  # of relu it grows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,13 @@ BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that t
 TOP = {"__init__", "__main__", "cli", "pytest_plugin"}  # import every part; no part imports them
 
 
-def imports() -> Iterator[tuple[str, list[str], list[str]]]:
+@functools.cache
+def imports() -> tuple[tuple[str, list[str], list[str]], ...]:
+    """What `every_import` gives; all sources are parsed once."""
+    return tuple(every_import())
+
+
+def every_import() -> Iterator[tuple[str, list[str], list[str]]]:
     """Line of an import, names of the module that it is in, and of what it imports (also where a string says it)."""
     for package, folder in PACKAGES.items():
         for path in sorted((ROOT / folder / package).rglob("*.py")):

@@ -22,19 +22,30 @@ if TYPE_CHECKING:
 _FIX = "pip install 'drnn-deploy[train]'"
 
 
-class TorchEager:
-    """The module as other code would write it: every step of every layer; a stream is `DilatedRNN.advance`."""
+class _OfTorch:
+    """What PyTorch's ways have in common: they run the weights, in float32."""
 
-    name = "torch-eager"
     reads_graph = False
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""
-        return _torch()
+        if importlib.util.find_spec("torch") is None:
+            return Availability(False, "PyTorch is not installed", _FIX)
+        import torch
+
+        return Availability(True, f"PyTorch {torch.__version__}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """See `Contender.unsupported`."""
-        return _float32_in_time(graph)
+        if graph.delay:
+            return "has all layers at one step"
+        return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
+
+
+class TorchEager(_OfTorch):
+    """The module as other code would write it: every step of every layer; a stream is `DilatedRNN.advance`."""
+
+    name = "torch-eager"
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
@@ -49,19 +60,10 @@ class TorchEager:
                 yield _whole(lambda inputs: model(inputs, prune=False))
 
 
-class TorchCompile:
+class TorchCompile(_OfTorch):
     """`torch.compile` of the module, pruned."""
 
     name = "torch-compile"
-    reads_graph = False
-
-    def availability(self) -> Availability:
-        """See `Contender.availability`."""
-        return _torch()
-
-    def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """See `Contender.unsupported`."""
-        return _float32_in_time(graph)
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
@@ -77,21 +79,20 @@ class TorchCompile:
                 yield _whole(torch.compile(model))
 
 
-class TorchOnnx:
+class TorchOnnx(_OfTorch):
     """What `torch.onnx.export` makes of the module, in ONNX Runtime."""
 
     name = "torch-onnx"
-    reads_graph = False
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""
         if importlib.util.find_spec("onnxscript") is None:
             return Availability(False, "torch.onnx needs onnxscript, which is not installed", "pip install onnxscript")
-        return _torch()
+        return super().availability()
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """See `Contender.unsupported`."""
-        return "the module is exported without state" if graph.states else _float32_in_time(graph)
+        return "the module is exported without state" if graph.states else super().unsupported(bundle, graph)
 
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
@@ -110,20 +111,6 @@ class TorchOnnx:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         yield lambda inputs: session.run(None, {name: inputs})[0]
-
-
-def _torch() -> Availability:
-    if importlib.util.find_spec("torch") is None:
-        return Availability(False, "PyTorch is not installed", _FIX)
-    import torch
-
-    return Availability(True, f"PyTorch {torch.__version__}")
-
-
-def _float32_in_time(graph: GraphInfo) -> str:
-    if graph.delay:
-        return "has all layers at one step"
-    return "" if graph.precision == "fp32" else f"computes in fp32, the graph in {graph.precision}"
 
 
 def _module(bundle: Bundle, threads: int) -> DilatedRNN:

@@ -107,15 +107,15 @@ def _claim(path: Path, locks: contextlib.ExitStack) -> Path:
             if locked is None:
                 return _own_draft(path, draft if made else None)
             if not locked and draft.exists():
-                raise InputError(
-                    f"another process is writing {path}", "Wait for it to end, or choose another folder with --output."
-                )
+                break
             if locked and made:
                 locks.push(lock.pop_all())
                 return draft
             if locked:  # by its writer no more
                 shutil.rmtree(draft)
-    raise InputError(f"{draft} cannot be had", "Delete it.")
+    raise InputError(
+        f"another process is writing {path}", "Wait for it to end, or choose another folder with --output."
+    )
 
 
 def _own_draft(path: Path, made: Path | None) -> Path:

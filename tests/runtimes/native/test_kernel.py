@@ -24,6 +24,7 @@ from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
 from tests.networks import Case, random_inputs, random_weights, specs
 from tests.nightly import NIGHTLY
+from tests.runtimes.native.packages import WARNINGS
 
 pytestmark = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
 
@@ -113,20 +114,8 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
 @pytest.mark.parametrize("weights", ["-DDRNN_FLOAT", "-DDRNN_INT8"])
 def test_compilers_have_nothing_to_warn_of(compiler_name: str, cell: str, weights: str, tmp_path: Path) -> None:
     command = written(tmp_path, compiler_name)
-    flags = [
-        "-std=c11",
-        "-O1",
-        f"-DDRNN_CELL={cell}",
-        weights,
-        "-Wall",
-        "-Wextra",
-        "-Wconversion",
-        "-pedantic",
-        "-Werror",
-        "-c",
-        "-o",
-        "library.o",
-    ]
+    thorough = ["-O1", "-c", "-o", "library.o"] if NIGHTLY else ["-fsyntax-only", "-march=native", "-DDRNN_NATIVE"]
+    flags = ["-std=c11", f"-DDRNN_CELL={cell}", weights, *WARNINGS, *thorough]
     done = subprocess.run([*command, *flags, "library.c"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
 

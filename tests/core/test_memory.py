@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,8 +35,9 @@ def test_this_machine_has_some_memory() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
 def test_the_limit_of_the_process_counts() -> None:
     code = "from drnn_core.memory import available_memory; print(available_memory())"
-    command = f"ulimit -v 1000000; PYTHONPATH={Path(memory.__file__).parents[1]} {sys.executable} -c '{code}'"
-    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+    command = ["/bin/sh", "-c", 'ulimit -v 1000000; exec "$0" -c "$1"', sys.executable, code]
+    path = str(Path(memory.__file__).parents[1])
+    ran = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
     assert 0 < int(ran.stdout) < 1_000_000 * 1024
 
 

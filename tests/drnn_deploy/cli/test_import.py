@@ -283,8 +283,9 @@ def test_code_that_saves_the_originals_outputs_is_in_the_json(command: Command, 
     facts = json.loads(ran.out)
     assert facts["comparison"] is None
     assert "numpy.savez" in facts["to_compare"]["code"]
-    again = f"--layout zalando --output {tmp_path / 'm.pt'} --json - --force --compare original.npz"
-    assert facts["to_compare"]["command"] == f"drnn-deploy import {ZALANDO} {again}"
+    again = ["--layout", "zalando", "--output", str(tmp_path / "m.pt"), "--json", "-", "--force"]
+    wanted = ["drnn-deploy", "import", str(ZALANDO), *again, "--compare", "original.npz"]
+    assert shlex.split(facts["to_compare"]["command"]) == wanted
 
 
 def test_failure_is_written_as_json_too(command: Command, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that t
     "reports": ("debug", "parity"),
     "training": ("tasks",),
 }
+STRING = re.compile(r"""["'](drnn_\w+(?:\.\w+)*)["']""")  # which names a module, for importlib or a child
 TOP = {"__init__", "__main__", "cli", "pytest_plugin"}  # import every part; no part imports them
 
 
@@ -45,18 +46,30 @@ def every_import() -> Iterator[tuple[str, list[str], list[str]]]:
     """Line of an import, names of the module that it is in, and of what it imports (also where a string says it)."""
     for package, folder in PACKAGES.items():
         for path in sorted((ROOT / folder / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names: list[str] = []
-                if isinstance(node, ast.ImportFrom):
-                    names = [f"{node.module}.{alias.name}" for alias in node.names]
-                elif isinstance(node, ast.Import):
-                    names = [f"{alias.name}." for alias in node.names]
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    names = [f"{name}." for name in re.findall(r"\Adrnn_\w+(?:\.\w+)*\Z", node.value)]
-                here = [*path.relative_to(ROOT / folder).with_suffix("").parts]
-                for there in (name.split(".") for name in names):
-                    if there[0] in PACKAGES:
-                        yield f"{path.relative_to(ROOT)}:{node.lineno}", here, there
+            text = path.read_text(encoding="utf-8")
+            names = [(node.lineno, name) for node in statements(ast.parse(text)) for name in imported(node)]
+            for said in STRING.finditer(text):
+                names.append((text.count("\n", 0, said.start()) + 1, f"{said[1]}."))
+            here = [*path.relative_to(ROOT / folder).with_suffix("").parts]
+            for line, name in names:
+                there = name.split(".")
+                if there[0] in PACKAGES:
+                    yield f"{path.relative_to(ROOT)}:{line}", here, there
+
+
+def statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Those inside of a node, however deep; expressions, which are most of a tree, are passed by."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield from statements(child)
+
+
+def imported(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return [f"{alias.name}." for alias in node.names] if isinstance(node, ast.Import) else []
 
 
 def allowed(part: str) -> set[str]:

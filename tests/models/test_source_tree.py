@@ -38,7 +38,7 @@ def ran(environment: dict[str, str], *words: str, folder: Path) -> subprocess.Co
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=120)
 
 
-@pytest.mark.parametrize("command", ["experiment", "train", "doctor"])
+@pytest.mark.parametrize("command", ["experiment", pytest.param("train", marks=pytest.mark.nightly), "doctor"])
 def test_commands_run_from_the_tree(command: str, uninstalled: dict[str, str], tmp_path: Path) -> None:
     words = {
         "experiment": ["experiment"],

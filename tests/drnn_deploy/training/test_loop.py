@@ -534,9 +534,8 @@ def test_killed_process_leaves_a_state_that_goes_on_as_if_nothing_had_been(tmp_p
     assert_same_end(resumed, whole)
 
 
-@pytest.mark.parametrize(
-    ("stop", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.nightly)]
-)
+@pytest.mark.nightly  # by day in this process, above
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_have_exit_codes_and_name_the_command_that_goes_on(
     stop: signal.Signals,
     code: int,

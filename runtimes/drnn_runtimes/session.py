@@ -85,9 +85,21 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
     if spec is not None and isinstance(spec.input, Tokens):  # of others, runtimes make zeros, or they crash
-        tokens = inputs["input"]
-        if not 0 <= tokens.min() <= tokens.max() < spec.input.vocabulary:
-            raise InputError(f"tokens must be 0 to {spec.input.vocabulary - 1}")
+        check_tokens(inputs["input"], spec.input.vocabulary)
+
+
+def check_tokens(tokens: NDArray[np.generic], vocabulary: int) -> None:
+    """Check that tokens are of a vocabulary.
+
+    Args:
+        tokens: (B, T), of any size.
+        vocabulary: How many there are.
+
+    Raises:
+        InputError: One is beyond it.
+    """
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < vocabulary:
+        raise InputError(f"tokens must be 0 to {vocabulary - 1}")
 
 
 def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:

@@ -20,7 +20,7 @@ from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder, replacing
 from drnn_core.types import Availability
 
-_FLAGS = ("-std=c11", "-O2", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+_FLAGS = ("-std=c11", "-O2", "-march=native", "-DDRNN_NATIVE", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 _SECONDS = 120.0
 _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME chooses one."
 
@@ -88,9 +88,15 @@ def _compile(command: list[str], sources: dict[str, str], folder: Path) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     done = _run([*command, "-o", str(library), str(folder / "library.c")])
     if done.returncode:
-        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise RuntimeUnavailableError(f"native: {command[0]} cannot compile the kernel: {reason}", _FIX)
+        raise RuntimeUnavailableError(
+            f"native: {command[0]} cannot compile the kernel: {first_error(done.stderr)}", _FIX
+        )
     return library
+
+
+def first_error(said: str) -> str:
+    """The line of a compiler's messages that says what is wrong."""
+    return next((line for line in said.splitlines() if "error" in line), said[:200])
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder
+from drnn_runtimes.native.compiler import first_error
 
 TARGETS = ("aarch64-linux-gnu", "aarch64-linux-musl", "x86_64-linux-gnu", "x86_64-linux-musl")
 _FLAGS = ("-std=c11", "-O3", "-g0", "-fPIC", "-w")
@@ -79,5 +80,5 @@ def _zig(folder: str, *words: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"zig {words[0]} does not work: {error}") from None
     if done.returncode:
-        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
+        reason = first_error(done.stderr)
         raise EngineError(f"zig {words[0]} cannot compile the network: {reason}", "Leave --native-target out.")

@@ -601,8 +601,8 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
 #undef AT
 #undef ROW
 
-/* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the first ones `past`.
- */
+/* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the
+ * first ones `past`. */
 DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidden, const float *x, const int xs,
                                  const int *tokens, const int rows, const int lag, const struct drnn_past past[2],
                                  float *h, float *c, float *work) {
@@ -698,13 +698,13 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #undef HALVES
 #endif
 
-#if defined(DRNN_CELL) &&                                                                                              \
-    !defined(DRNN_PASS) /* ---- the kernel of a cell: for each instruction set, and the choice ---- */
+/* ---- the kernel of a cell: for each instruction set, and the choice ---- */
+#if defined(DRNN_CELL) && !defined(DRNN_PASS)
 #define DRNN_GATES (DRNN_CELL <= DRNN_RELU ? 1 : DRNN_CELL == DRNN_LSTM ? 4 : 3)
 #define DRNN_(name) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, DRNN_PASS), _, name)
 #define DRNN_OF(set) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, set), _, kernel)
-#if defined(__x86_64__) && !defined(__AVX512VL__) && !defined(DRNN_NATIVE) /* the compiler was not told the processor  \
-                                                                            */
+/* the compiler was not told the processor */
+#if defined(__x86_64__) && !defined(__AVX512VL__) && !defined(DRNN_NATIVE)
 #define DRNN_CHOICE
 #endif
 #if defined(__GNUC__) && !defined(__clang__)

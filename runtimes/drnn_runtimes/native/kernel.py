@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import load_library
 from drnn_runtimes.native.network import PackedLayer, PackedNetwork, pack_network, padded
+from drnn_runtimes.session import check_tokens
 from drnn_runtimes.streaming.buffers import TakesBlocks
 
 _SIZES = "stream_size", "push_size", "run_size"
@@ -104,9 +104,8 @@ class Kernel:
         Raises:
             InputError: A token is beyond the vocabulary: the kernel would read beyond its table.
         """
-        spec = self.spec.input
-        if isinstance(spec, Tokens) and inputs.size and not 0 <= inputs.min() <= inputs.max() < spec.vocabulary:
-            raise InputError(f"tokens must be 0 to {spec.vocabulary - 1}")
+        if isinstance(self.spec.input, Tokens):
+            check_tokens(inputs, self.spec.input.vocabulary)
         return np.ascontiguousarray(inputs, self._dtype)
 
     def _layer(self, at: PackedLayer) -> _Layer:

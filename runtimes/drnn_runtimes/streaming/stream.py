@@ -19,7 +19,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
 from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.session import Session, beyond_range
+from drnn_runtimes.session import Session, beyond_range, check_tokens
 from drnn_runtimes.streaming.buffers import TakesBlocks, delay_lines
 from drnn_runtimes.streaming.state import StreamState
 
@@ -263,8 +263,7 @@ class Stream:
         if rate is not None and self._rate is not None and rate != self._rate:
             raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")
         if self._vocabulary:
-            if samples.size and not 0 <= samples.min() <= samples.max() < self._vocabulary:
-                raise InputError(f"tokens must be 0 to {self._vocabulary - 1}")
+            check_tokens(samples, self._vocabulary)
         elif not self._within_range(samples):
             if not np.isfinite(samples).all():
                 raise InputError("the samples hold NaN or infinity, which would stay in the state for good")

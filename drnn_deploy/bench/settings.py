@@ -96,18 +96,18 @@ def bundle_settings(bundle: Bundle, batches: Sequence[int]) -> list[tuple[Settin
     Raises:
         InputError: No graph takes one of the batches.
     """
-    found: dict[Setting, list[GraphInfo]] = {}
+    fitting: dict[Setting, list[GraphInfo]] = {}
     for graph in bundle.graphs:
         own = (graph.batch,) if graph.batch else tuple(batches) or (1,)
         for batch in own:
             if not batches or batch in batches:
-                found.setdefault(Setting(graph.form, graph.steps, batch), []).append(graph)
-    if missing := sorted({*batches} - {setting.batch for setting in found}):
+                fitting.setdefault(Setting(graph.form, graph.steps, batch), []).append(graph)
+    if missing := sorted({*batches} - {setting.batch for setting in fitting}):
         raise InputError(
             f"{bundle.folder} has no graph that takes a batch of {missing[0]}",
             "Measure the checkpoint, or export it with --batch dynamic.",
         )
-    return [(setting, dataclasses.replace(bundle, graphs=tuple(graphs))) for setting, graphs in found.items()]
+    return [(setting, dataclasses.replace(bundle, graphs=tuple(graphs))) for setting, graphs in fitting.items()]
 
 
 def write_row(

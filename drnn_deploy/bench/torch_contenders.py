@@ -138,7 +138,7 @@ def _stream(advance: Callable[[Any, Any], Any], model: DilatedRNN, batch: int) -
     def push(inputs: Array) -> Array:
         nonlocal state
         outputs, state = advance(torch.from_numpy(inputs), state)
-        found: Array = outputs.numpy()
-        return found if found.ndim == 3 else found[:, None]
+        answer: Array = outputs.numpy()
+        return answer if answer.ndim == 3 else answer[:, None]
 
     return push

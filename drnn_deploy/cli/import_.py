@@ -149,8 +149,8 @@ def _with_comparison(context: click.Context) -> str:
         elif getattr(parameter, "is_flag", False):
             words.append(parameter.opts[0])
         else:
-            for each in value if parameter.multiple else (value,):
-                words += [parameter.opts[0], ",".join(map(str, each)) if isinstance(each, tuple) else str(each)]
+            for one in value if parameter.multiple else (value,):
+                words += [parameter.opts[0], ",".join(map(str, one)) if isinstance(one, tuple) else str(one)]
     return shlex.join([*words, "--force", "--compare", "original.npz"])
 
 

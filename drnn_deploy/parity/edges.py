@@ -93,6 +93,6 @@ def _edges(features: int, precision: Precision, most: float, steps: int) -> NDAr
 
 
 def _is_finite(spec: ModelSpec, weights: Weights, precision: Precision, inputs: NDArray[np.float32]) -> bool:
-    found = answer(spec, weights, inputs, [precision])
-    noises = all(np.isfinite(noise).all() for noise in found.noises.values())
-    return bool(noises and found.magnitude <= _FLOAT32_MAX)
+    known = answer(spec, weights, inputs, [precision])
+    noises = all(np.isfinite(noise).all() for noise in known.noises.values())
+    return bool(noises and known.magnitude <= _FLOAT32_MAX)

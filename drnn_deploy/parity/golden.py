@@ -65,8 +65,8 @@ def known_answers(
     """
     if cases[0].stream:
         spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
-    found = answers(spec, weights, [case.inputs for case in cases], precisions)
-    known = [_checked(case, answer) for case, answer in zip(cases, found, strict=True)]
+    computed = answers(spec, weights, [case.inputs for case in cases], precisions)
+    known = [_checked(case, answer) for case, answer in zip(cases, computed, strict=True)]
     if torch_is_here():
         module = _module(spec, weights).double()
         for case in known:

@@ -35,14 +35,14 @@ def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
         right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=budget)
     except DeployError as error:
         return FileResult(graph.file, False, (error.message,), exit_code=error.exit_code)
-    found = differences_of(model, right)
-    if not found:
+    changed = differences_of(model, right)
+    if not changed:
         return FileResult(graph.file, True)
     if bundle.emitter == EMITTER_REVISION:
-        return FileResult(graph.file, False, found)
+        return FileResult(graph.file, False, changed)
     made = f"revision {bundle.emitter} of the emitter" if bundle.emitter else "a version that names no revision"
     note = f"{graph.file} was written by {made}, not {EMITTER_REVISION}: it was judged by its numbers alone"
-    return FileResult(graph.file, True, note=f"{note}, and the first difference is: {found[0]}")
+    return FileResult(graph.file, True, note=f"{note}, and the first difference is: {changed[0]}")
 
 
 def differences_of(model: onnx.ModelProto, right: onnx.ModelProto) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def differences_of(model: onnx.ModelProto, right: onnx.ModelProto) -> tuple[str,
     """
     if _bytes(model) == _bytes(right):
         return ()
-    found = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))
-    return found or (_elsewhere(model, right),)
+    changed = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))
+    return changed or (_elsewhere(model, right),)
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

@@ -40,7 +40,9 @@ def trace_noises(
     """
     spacing = PRECISIONS[precision].spacing
     trace = {name: np.full(x.shape[1:], spacing * max(1.0, float(np.abs(x).max()))) for name, x in right.trace.items()}
-    found = [estimate_noise(spec, weights, inputs, right, kind, state=state) for kind in sorted({"fp32", precision})]
+    estimates = [
+        estimate_noise(spec, weights, inputs, right, kind, state=state) for kind in sorted({"fp32", precision})
+    ]
     for name, least in trace.items():
-        trace[name] = np.maximum.reduce([least, *(noise.trace[name] for noise in found)])
-    return Noise(np.maximum.reduce([noise.outputs for noise in found]), trace)
+        trace[name] = np.maximum.reduce([least, *(noise.trace[name] for noise in estimates)])
+    return Noise(np.maximum.reduce([noise.outputs for noise in estimates]), trace)

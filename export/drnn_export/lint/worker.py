@@ -28,7 +28,7 @@ def main() -> None:
 
 def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = findings_of(
+        of_targets = findings_of(
             Path(request["path"]),
             Path(request["folder"]),
             request["targets"],
@@ -42,7 +42,7 @@ def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # onnx and protobuf have many, and of a graph from anywhere any may come
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return {"error": f"{request['shown']} cannot be checked: {what:.500}", "fix": ""}
-    return {"findings": {target: list(map(_shown, findings[:_MOST])) for target, findings in found.items()}}
+    return {"findings": {target: list(map(_shown, findings[:_MOST])) for target, findings in of_targets.items()}}
 
 
 def _shown(finding: Finding) -> dict[str, str]:

@@ -231,8 +231,8 @@ def _parts(entry: Mapping[str, Any], arrays: Mapping[str, Part]) -> tuple[Part, 
     for name in names:
         if name not in arrays:
             raise ValueError(f"it holds no {name!r:.{_SHOWN}}")
-    found = [arrays[name] for name in names]
-    return found[0], found[1], found[2] if entry["labelled"] else None
+    stored = [arrays[name] for name in names]
+    return stored[0], stored[1], stored[2] if entry["labelled"] else None
 
 
 def _case(entry: Mapping[str, Any], inputs: Array, outputs: Array, targets: Array | None) -> GoldenCase:

@@ -197,7 +197,7 @@ def _noises(
     sampled = [np.tile(rows, min(_SAMPLES, max(_FEWER, _ROWS // len(rows)))) for rows in kept]
     product, rounded = _arithmetic(spec, list(map(len, sampled)), precision)
     with np.errstate(over="ignore", invalid="ignore"):
-        found = run_reference(
+        sampled_run = run_reference(
             spec,
             weights,
             np.concatenate([inputs[rows] for inputs, rows in zip(cases, sampled, strict=True)]),
@@ -210,8 +210,10 @@ def _noises(
         ends, noises = np.cumsum(list(map(len, sampled))), []
         for end, own, rows, exact in zip(ends, sampled, kept, right, strict=True):
             part = slice(end - len(own), end)
-            outputs = _spread(found.outputs[part], exact.outputs[rows], steps=exact.outputs.ndim == 3)
-            trace = {name: _spread(found.trace[name][part], x[rows], steps=True) for name, x in exact.trace.items()}
+            outputs = _spread(sampled_run.outputs[part], exact.outputs[rows], steps=exact.outputs.ndim == 3)
+            trace = {
+                name: _spread(sampled_run.trace[name][part], x[rows], steps=True) for name, x in exact.trace.items()
+            }
             noises.append(Noise(outputs, trace))
     return noises
 
@@ -272,9 +274,9 @@ def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]
     return [(1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, width)))).astype(kind) for _ in range(_FACTORS)]
 
 
-def _spread(found: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:
+def _spread(sampled: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:
     """Root mean square over the samples of a sequence, then the largest over sequences and over all steps so far."""
-    error = found.reshape(-1, *exact.shape) - exact
+    error = sampled.reshape(-1, *exact.shape) - exact
     noise: NDArray[np.float64] = np.sqrt(np.mean(error**2, axis=0)).max(axis=0)
     noise[~np.isfinite(noise)] = np.inf
     return np.maximum.accumulate(noise, axis=0) if steps else noise

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.parity.tolerance import Tolerance
     from drnn_deploy.reports.regressions import Regression
@@ -68,6 +69,29 @@ if TYPE_CHECKING:
     metavar="CHECKPOINT",
     type=click.Path(path_type=Path),
     help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
+)
+@click.option(
+    "--inputs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also check a bundle on these sequences: an array (sequences, steps, features), or tokens (sequences, steps), "
+    "in a .npy file, or several in a .npz file.",
+)
+@click.option(
+    "--outputs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What the sequences of --inputs gave elsewhere, for example on a device: judged like a runtime's.",
+)
+@click.option(
+    "--graph",
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="Check this graph in place of the bundle's, of which a simplifier, quantizer or converter made it, on "
+    "onnxruntime-cpu or each --runtime.",
+)
+@click.option(
+    "--rename", "renames", metavar="A=B", multiple=True, help="Input or output A of --graph is B of the bundle; repeat."
 )
 @reference_minutes_option
 @click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
@@ -120,6 +144,8 @@ def parity(
     console = make_console(json_path)
     with json_on_failure(json_path):
         chosen = _chosen(paths, tasks)
+        if options["graph"] and (explain or repro_path):
+            raise InputError("--explain and --repro are for a bundle's own graphs", "Leave them out, or --graph.")
         with progress(console) as notify:
             from drnn_deploy.matrix.run import MatrixOptions, check_path
             from drnn_deploy.reports.regressions import read_baseline, regressions
@@ -148,7 +174,7 @@ def parity(
         _write_files(reports, junit_path, markdown_path, explained.markdown())
         if html_path:
             _write_page(html_path, reports, data, worse, explained)
-    _show(console, reports, worse, code, explained)
+    _show(console, reports, worse, code, explained, how)
     return code
 
 
@@ -217,13 +243,16 @@ def _show(
     worse: Sequence[Regression],
     code: int,
     explained: Explaining,
+    how: MatrixOptions,
 ) -> None:
-    from drnn_deploy.reports.text import derivation
+    from drnn_deploy.reports.text import case_lines, derivation
 
     for path, report in reports.items():
         console.print(path)
         show_parity(console, report)
         explained.show(console, path)
+        for line in case_lines(report, how.inputs.name) if how.inputs else ():
+            console.print(f"inputs  {line}")
         show_tasks(console, report.tasks)
         for line in derivation(report):
             console.print(f"limit   {line}")
@@ -234,4 +263,5 @@ def _show(
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     shown_code = f"(exit code {code}) " if code else ""
-    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join(reports)}")
+    given = [f"--{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name))]
+    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join([*reports, *given])}")

@@ -23,6 +23,7 @@ from onnx import helper, numpy_helper
 from drnn_core.types import TensorInfo
 from drnn_export.lint.graph_view import attribute_value
 from drnn_export.onnx_surgery import tensor_info
+from drnn_runtimes.bundle.bodies import every_node
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
@@ -110,7 +111,7 @@ class _Graph:
     """A graph by names."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.order = list(model.graph.node)
+        self.order = list(every_node(model.graph.node))
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.nodes = {_key(node): (place, node) for place, node in enumerate(self.order)}
         self.readers: dict[str, list[int]] = {}
@@ -155,7 +156,7 @@ def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
 
 
 def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
-    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    casts = (node for node in every_node(model.graph.node) if node.op_type == "Cast")
     return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
 
 

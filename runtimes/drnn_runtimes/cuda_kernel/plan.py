@@ -32,7 +32,7 @@ _REGISTERS_OF_A_THREAD = 255
 _REGISTERS_BESIDE_WEIGHTS = 64  # addresses, a row of h, sums
 _MOST_THREADS = 1024
 _NAMED_BARRIERS = 15  # beside the one of the block
-_MOVED_AT_ONCE = 128  # values of input that a warp brings in while a block of steps is computed
+_MOVED_AT_ONCE = 192  # values of input that a warp brings in while a block of steps is computed
 _TILE = 4  # rows that share a weight which the streamed variant reads
 _STREAMED_THREADS = 512
 
@@ -270,7 +270,8 @@ def _not_resident(spec: ModelSpec, options: KernelOptions) -> str:
         return f"it needs {threads} threads, and a block has {_MOST_THREADS}"
     if spec.layers > _NAMED_BARRIERS and max(spec.hidden) > WARP:
         return f"more than {_NAMED_BARRIERS} layers with more than {WARP} units have no barriers of their own"
-    registers = min(_REGISTERS_OF_A_THREAD, _REGISTERS // threads // 8 * 8)
+    warps = 4 * -(-threads // (4 * WARP))  # each quarter of a multiprocessor has a quarter of them
+    registers = min(_REGISTERS_OF_A_THREAD, _REGISTERS // (warps * WARP) // 8 * 8)
     needed = spec.gates * max(spec.hidden) + _REGISTERS_BESIDE_WEIGHTS
     if needed > registers:
         return f"a thread needs about {needed} registers, and has {registers}"
@@ -338,9 +339,7 @@ def _resident(spec: ModelSpec, options: KernelOptions, block: int, ahead: int, f
         places = (
             read,
             between,
-            shared.take(near),
-            shared.take(near if parts > 1 else 0),
-            shared.take(ahead * rows * hidden * spec.gates),
+            shared.take(near * parts),
             shared.take(matrix if options.weights == "fp32" else -(-matrix // 2)),
             shared.take(block * row * parts if far else 0),
             shared.take(row if _resets_before(spec) else 0),
@@ -373,7 +372,7 @@ def _streamed(spec: ModelSpec, options: KernelOptions, block: int) -> KernelPlan
         )
     ):
         ring = workspace.take(fold * rows * hidden * parts)
-        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, 0, 0, ring)
+        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, ring)
         layers.append(LayerPlan(inputs, hidden, True, 0, 0, dilation, fold, *weights, *state, places))
     past = block * rows * max(map(padded, spec.hidden))
     past_at = shared.take(past), shared.take(past if _resets_before(spec) else 0)

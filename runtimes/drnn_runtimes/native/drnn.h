@@ -155,20 +155,28 @@ DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x,
  * `rows`, but from row `wrap` on that of `h` and `c`. */
 DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
                             int wrap, const float *h, const float *c) {
-    const int hs = DRNN_PAD(rows->layer->hidden);
-    struct drnn_rows some = *rows;
+    const int hs = DRNN_PAD(rows->layer->hidden), xs = rows->xs;
+    if (count <= DRNN_MIN(wrap, DRNN_ROWS)) { /* a step of a stream: nothing is copied that was just written */
+        kernel->rows(rows, count);
+        return;
+    }
     for (int at = 0, n; at < count; at += n) {
-        const int end = at < wrap ? wrap : at < lag ? lag : at + lag;
+        const int end = at < wrap ? wrap : at < lag ? lag : at + lag, ps = at < lag ? rows->ps : hs;
+        const float *const first_h = at < wrap ? rows->h0 : at < lag ? h : rows->h;
+        const float *const first_c = at < wrap ? rows->c0 : at < lag ? c : rows->c;
+        const long skipped = (long)(at < wrap ? at : at < lag ? at - wrap : at - lag) * ps, to = (long)at * hs;
+        const int *const tokens = rows->tokens ? rows->tokens + at : 0;
+        const struct drnn_rows some = {rows->layer,
+                                       rows->x + (long)at * xs,
+                                       tokens,
+                                       first_h + skipped,
+                                       first_c + skipped,
+                                       rows->h + to,
+                                       rows->c + to,
+                                       rows->work,
+                                       xs,
+                                       ps};
         n = DRNN_MIN(DRNN_MIN(count, end) - at, DRNN_ROWS);
-        if (at >= lag) {
-            some.h0 = rows->h + (long)(at - lag) * hs, some.c0 = rows->c + (long)(at - lag) * hs, some.ps = hs;
-        } else if (at >= wrap) {
-            some.h0 = h + (long)(at - wrap) * hs, some.c0 = c + (long)(at - wrap) * hs;
-        } else {
-            some.h0 = rows->h0 + (long)at * some.ps, some.c0 = rows->c0 + (long)at * some.ps;
-        }
-        if (rows->tokens) some.tokens = rows->tokens + at;
-        some.x = rows->x + (long)at * rows->xs, some.h = rows->h + (long)at * hs, some.c = rows->c + (long)at * hs;
         kernel->rows(&some, n);
     }
 }

@@ -118,7 +118,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         for form in forms
         for emission in options.emissions or (None,)
         for precision in options.precisions
-        if FORM_OF.get(emission, form) == form
+        if FORM_OF.get(emission or "", form) == form
     ]
 
 

@@ -6,8 +6,9 @@ which leaves the order of the candidates nearly as it is.
 
 run    c . (1, operators, other nodes, folded steps of operators, multiply-adds of operators, multiply-adds of nodes,
        gate values, bytes of state in and out)
-build  c . (1, operators, cells, cells ** p), each summed over the unrolled layers, p fitted as well: chains of hundreds
-       of steps take the compiler more than linear time
+build  c . (1, operators, cells, cells ** p, loops, cells squared where there are loops), cells summed over the
+       unrolled layers, p fitted as well: chains of hundreds of steps take the compiler more than linear time, and so do
+       the blocks of all loops together
 """
 
 from __future__ import annotations
@@ -89,17 +90,19 @@ class Workload:
         return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
 
     def build_features(self, power: float) -> NDArray[np.float64]:
-        """What the time to build an engine is computed from, (4,).
+        """What the time to build an engine is computed from, (6,).
 
         Args:
             power: The exponent of a chain's length.
         """
         chains = np.array(self.unrolled_cells, np.float64)
-        return np.array([1, self.operators, chains.sum(), (chains**power).sum()], np.float64)
+        together = chains.sum() ** 2 if self.loops else 0
+        return np.array([1, self.operators, chains.sum(), (chains**power).sum(), self.loops, together], np.float64)
 
     def engine_features(self) -> NDArray[np.float64]:
-        """What the size of an engine is computed from, (4,)."""
-        return np.array([1, self.operators, sum(self.unrolled_cells), self.size.weight_bytes], np.float64)
+        """What the size of an engine is computed from, (5,)."""
+        cells, weights = sum(self.unrolled_cells), self.size.weight_bytes
+        return np.array([1, self.operators, cells, weights, self.loops], np.float64)
 
 
 def workload(spec: ModelSpec, request: GraphRequest) -> Workload:

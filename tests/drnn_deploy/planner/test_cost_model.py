@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import drnn_deploy
+from benchmarks.costs import request_of
 from drnn_deploy.planner.cost_model import build_seconds, load_costs, workload
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
@@ -96,7 +97,7 @@ def test_committed_measurements_are_near_their_estimates(cell: Cell, kind: str, 
     costs = load_costs(cell)
     estimates = []
     for row in rows:
-        request = GraphRequest(row["steps"], row["batch"], row["emission"], form=row["form"], ring=row["ring"])
+        request = request_of(row)
         work = workload(network(cell, row["layers"], row["hidden"]), request)
         assert work.size.nodes == row["nodes"]
         estimates.append(costs.run_microseconds(work) if kind == "run" else costs.build_seconds(work))

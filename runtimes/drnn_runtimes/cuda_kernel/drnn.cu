@@ -282,7 +282,7 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
   DRNN_DEVICE void compute(int blocks) {
     const int residue = modulo(run.answers - run.steps, at.dilation);  // of step 0, counted from the first that is needed
     int t = residue < at.fold ? 0 : at.dilation - residue;
-    sync_block();
+    sync_block();  // what all write at first is there
     DRNN_ROLLED for (int turn = 0; turn < blocks + LAYERS; turn++) {
       const int block = turn - at.index;
       if (block >= 0 && block < blocks) {
@@ -293,7 +293,7 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
         if (AHEAD > 1) steps<AHEAD>(t, past, stop, in, out);
         steps<1>(t, past, stop, in, out);
       }
-      sync_block();
+      sync_block();  // a block of steps is done
     }
     store_state();
   }
@@ -316,7 +316,7 @@ DRNN_DEVICE void move(const Run& run, float* shared, int blocks) {
       if (t >= first && t < run.steps && row0 + r < run.batch)
         run.y[((long long)(row0 + r) * run.answers + t - first) * TOP + u] = out[(s * ROWS + r) * HP + u];
     }
-    sync_block();
+    sync_block();  // inputs are there
   }
 }
 
@@ -324,7 +324,7 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
   const int blocks = (run.steps + BLOCK - 1) / BLOCK;
   run.workspace += (long long)blockIdx.x * DRNN_WORKSPACE;
   for (int i = threadIdx.x; i < DRNN_SHARED; i += DRNN_THREADS) shared[i] = 0.0f;
-  sync_block();
+  sync_block();  // shared memory is cleared
   const int warp = warp_index();
   if (warp * 32 >= DRNN_MOVERS) { move(run, shared, blocks); return; }
   const Layer at = layer_of(warp);
@@ -400,7 +400,7 @@ template <int C, int H> struct Streamed {
       past[e] = u < H ? ring[(slot * ROWS + row % ROWS) * H + u] : 0.0f;
       if (CELL == GRU_BEFORE && u >= H) mixed[e] = 0.0f;
     }
-    sync_block();  // the past is there
+    sync_block();  // the past is there, and in the first layer the inputs
     for (int base = 0; base < rows; base += GROUPS * TILE) {
       const float *from[TILE], *before[TILE], *reset_rows[TILE];
       int place[TILE], kept[TILE];  // of a row's h in `out` and in the ring
@@ -479,7 +479,7 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
 #define DRNN_DO move_state(true)
   for (int l = 0; l < LAYERS; l++) { const Layer at = layer_at(l); DRNN_EACH_SHAPE(DRNN_STREAM) }
 #undef DRNN_DO
-  sync_block();
+  sync_block();  // the workspace is filled
   DRNN_ROLLED for (int start = 0; start < run.steps; start += BLOCK) {
     const int stop = start + BLOCK < run.steps ? start + BLOCK : run.steps;
     for (int i = threadIdx.x; i < (stop - start) * ROWS * CP; i += DRNN_THREADS) {
@@ -487,7 +487,6 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
       const int row = row0 + r < run.batch ? row0 + r : run.batch - 1;
       shared[DRNN_IN + (s * ROWS + r) * CP + c] = c < C ? run.x[((long long)row * run.steps + start + s) * C + c] : 0.0f;
     }
-    sync_block();  // the inputs are there
     DRNN_ROLLED for (int l = 0; l < LAYERS; l++) {
       const Layer at = layer_at(l);
       const float* in = shared + at.in;

@@ -1,6 +1,7 @@
-"""How the kernel computes a network: which variant, which steps, and where everything lies. The one place of the layout.
+"""How the kernel computes a network: which variant, which steps, and where everything lies.
 
-`constants.py` writes a plan as C++ constants, `weights.py` packs weights as it says, a launcher takes its sizes.
+This is the one place of the layout: `constants.py` writes a plan as C++ constants, `weights.py` packs weights as
+it says, a launcher takes its sizes.
 """
 
 from __future__ import annotations
@@ -164,6 +165,23 @@ class KernelPlan:
     def keeps_state(self) -> bool:
         """Whether states may go in and come out: whether all steps of all layers are computed."""
         return all(layer.fold == layer.dilation for layer in self.layers)
+
+    def check_launch(self, steps: int, answers: int, *, states: bool = False) -> None:
+        """Refuse what the kernel would compute wrongly; a launcher calls it first.
+
+        Args:
+            steps: Of the sequences.
+            answers: The last steps that are wanted.
+            states: Whether a state goes in or comes out.
+
+        Raises:
+            ValueError: The kernel does not compute that.
+        """
+        most = min(steps, self.options.answers or steps)
+        if not 1 <= answers <= most:
+            raise ValueError(f"the kernel answers 1 to {most} of {steps} steps, not {answers}")
+        if states and not self.keeps_state:
+            raise ValueError("the kernel leaves out steps that states need")
 
     def grid(self, batch: int) -> int:
         """Blocks of a launch.

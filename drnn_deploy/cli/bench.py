@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, styled, verdict, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, styled, verdict, write_json
 from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +24,21 @@ _COSTS = ("ready, s", "load, s", "memory, MB", "its own, MB", "file, kB")
 _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too slow": "yellow"}
 
 
-@click.command()
-@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
-@click.option("--contender", "contenders", multiple=True, help="Only this one; repeat. [default: all that run here]")
+def _contenders() -> list[str]:
+    from drnn_deploy.bench.registry import CONTENDERS
+
+    return list(CONTENDERS)
+
+
+@command()
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=BundleOrCheckpoint())
+@click.option(
+    "--contender",
+    "contenders",
+    multiple=True,
+    type=Name("contender", _contenders),
+    help="Only this one; repeat. [default: all that run here]",
+)
 @graph_options(
     form="Only this form; repeat. [default: all of a bundle; of a checkpoint whole sequences, blocks and steps]",
     emission="Only graphs written like this; repeat. [default: all of a bundle; of a checkpoint those that are small]",
@@ -50,7 +64,7 @@ _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too 
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
-@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it, as .svg or .png.")
+@click.option("--picture", metavar="FILE.svg", type=OutputFile(), help="Also draw it, as .svg or .png.")
 @json_option
 def bench(
     path: Path,
@@ -67,20 +81,19 @@ def bench(
     Exit code 1: a contender computes something else; it is not timed. 3: one that was named cannot run here, or none.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        from drnn_deploy.bench.measure import Effort
-        from drnn_deploy.bench.run import QUICK, BenchOptions
-        from drnn_deploy.bench.run import bench as measured
+    from drnn_deploy.bench.measure import Effort
+    from drnn_deploy.bench.run import QUICK, BenchOptions
+    from drnn_deploy.bench.run import bench as measured
 
-        usual = QUICK if quick else Effort()
-        effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
-        with progress(console) as notify:
-            report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
-        write_json(json_path, report.to_json())
-        if picture:
-            from drnn_deploy.bench.picture import draw
+    usual = QUICK if quick else Effort()
+    effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
+    with progress(console) as notify:
+        report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
+    write_json(json_path, report.to_json())
+    if picture:
+        from drnn_deploy.bench.picture import draw
 
-            draw(report, picture)
+        draw(report, picture)
     show(console, report)
     click.get_current_context().exit(report.exit_code)
 

@@ -14,6 +14,7 @@ import click
 from drnn_core.errors import DeployError
 from drnn_core.files import replacing
 from drnn_core.text import printable
+from drnn_deploy.cli.values import JsonOutput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from drnn_deploy.parity.results import Missing, ParityReport, TaskResult
 
 _LOG_WIDTH = 120
+VERBOSITY = "drnn-deploy.verbosity"  # of a click context's meta: 1 for --verbose, -1 for --quiet
 
 json_option = click.option(
-    "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=JsonOutput(),
+    help="Also write the result as JSON, on failure too; - for standard output.",
 )
 
 
@@ -32,10 +38,32 @@ def make_console(json_path: str | None) -> Console:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
     from drnn_deploy.cli.plain_console import PlainConsole
 
-    console = PlainConsole(stderr=json_path == "-", soft_wrap=True)
+    console = PlainConsole(stderr=json_path == "-", soft_wrap=True, quiet=verbosity() < 0)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _LOG_WIDTH
     return console
+
+
+def verbosity() -> int:
+    """1 where `--verbose` was typed, -1 where `--quiet` was, else 0."""
+    context = click.get_current_context(silent=True)
+    return 0 if context is None else context.meta.get(VERBOSITY, 0)
+
+
+def conclude(console: Console, passed: bool, text: str, *, then: str = "") -> None:
+    """The last lines: how it ended, which `--quiet` shows as well, and what to do next.
+
+    Args:
+        console: Where they go.
+        passed: Whether it ended well.
+        text: What was done, or what failed, and the reason.
+        then: The command to type next, and what it is for.
+    """
+    quiet, console.quiet = console.quiet, False
+    console.print(verdict(passed), text)
+    console.quiet = quiet
+    if then:
+        console.print(f"next    {then}")
 
 
 def verdict(passed: bool) -> Text:
@@ -75,10 +103,9 @@ def json_on_failure(json_path: str | None) -> Iterator[None]:
     try:
         yield
     except DeployError as error:
-        write_json(
-            json_path,
-            {"passed": False, "exit_code": error.exit_code, "error": {"message": error.message, "fix": error.fix}},
-        )
+        failure = {"message": error.message, "fix": error.fix}
+        with contextlib.suppress(DeployError):  # where the file itself cannot be written, which is the error then
+            write_json(json_path, {"passed": False, "exit_code": error.exit_code, "error": failure})
         raise
 
 
@@ -102,7 +129,7 @@ def show_parity(console: Console, report: ParityReport) -> None:
     """
     from rich.table import Table
 
-    from drnn_deploy.reports.text import describe_file, failures, row_cells, uncompared
+    from drnn_deploy.reports.text import NO_CASE, NOT_COMPARED, describe_file, failures, row_cells, uncompared
 
     names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
     table = Table()
@@ -120,13 +147,13 @@ def show_parity(console: Console, report: ParityReport) -> None:
     console.print(table)
     for row in report.rows:
         if not row.passed:
-            reason = next(iter(failures(row)), "no golden case fits this graph")
+            reason = next(iter(failures(row)), NO_CASE)
             console.print(styled(row.verdict.upper(), "red"), f"{row.runtime} {row.graph}: {reason}")
     for file in report.files:
         if not file.passed:
             console.print(verdict(False), describe_file(file))
     if not report.compared:
-        console.print(verdict(False), "no runtime besides the reference ran, so nothing was compared")
+        console.print(verdict(False), NOT_COMPARED)
     for sentence in uncompared(report):
         console.print(f"note    {sentence}")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():

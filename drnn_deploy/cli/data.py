@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drnn_deploy.cli.command import Group
+
 if TYPE_CHECKING:
     from drnn_deploy.datasets import FileResult, Progress
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Fetch and check data sets (pixel-mnist, ptb-char, speaker-id).
 

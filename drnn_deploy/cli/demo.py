@@ -9,7 +9,9 @@ import click
 import numpy as np
 
 from drnn_core.errors import InputError
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_missing, styled
+from drnn_deploy.cli.values import BundleFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +24,8 @@ _PER_ROW, _SIDE = 5, 28
 _RAMP = " .:-=+*#%@"  # dark to bright
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@command()
+@click.argument("bundle", type=BundleFolder())
 def demo(bundle: Path) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns

@@ -5,12 +5,11 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import click
-
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
 
 
-@click.command()
+@command()
 @json_option
 def doctor(json_path: str | None) -> None:
     """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""

@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.results import Missing
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
 
-_RUNTIMES = ("torch", "onnxruntime-cpu")
+RUNTIMES = ("torch", "onnxruntime-cpu")
 _WHERE_IT_RUNS = "native"
 
 
-@click.command()
-@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
+@command()
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=BundleOrCheckpoint())
 @click.option(
     "--runtime",
     "runtimes",
     multiple=True,
+    type=RUNTIME,
     help="A runtime for the bundle, which must be usable; repeat for several. "
-    f"[default: {', '.join(_RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
+    f"[default: {', '.join(RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
@@ -45,20 +48,19 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
 
     console = make_console(json_path)
     missing: list[Missing] = []
-    with json_on_failure(json_path):
-        if path.is_file():
-            from drnn_models.checkpoint import load_checkpoint
+    if path.is_file():
+        from drnn_models.checkpoint import load_checkpoint
 
-            if runtimes:
-                fix = f"Export it first: drnn-export {path}; or leave --runtime out."
-                raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
-            results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
-        else:
-            opened = Bundle.open(path)
-            with progress(console) as notify:
-                chosen, missing = _chosen(runtimes, opened)
-                results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
-        write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
+        if runtimes:
+            fix = f"Export it first: drnn-export {path}; or leave --runtime out."
+            raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
+        results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
+    else:
+        opened = Bundle.open(path)
+        with progress(console) as notify:
+            chosen, missing = _chosen(runtimes, opened)
+            results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
+    write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
     names = list(results[0].metrics)
     table = Table("runtime", "form", *(name.replace("_", " ") for name in names), "predictions", "changed", "seconds")
     for result in results:
@@ -81,4 +83,4 @@ def _chosen(names: tuple[str, ...], bundle: Bundle) -> tuple[list[Runtime], list
         return require(names), []
     further = find_runtime(_WHERE_IT_RUNS)
     absent = why_left_out(further, bundle)
-    return [*require(_RUNTIMES), *([] if absent else [further])], [absent] if absent else []
+    return [*require(RUNTIMES), *([] if absent else [further])], [absent] if absent else []

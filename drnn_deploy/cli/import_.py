@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.values import InputFile, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,16 +27,14 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
         return tuple(click.IntRange(min=1).convert(part.strip(), param, ctx) for part in value.split(","))
 
 
-@click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@command("import")
+@click.argument("file", type=InputFile("a file of weights: a state dict of torch.save or safetensors"))
 @click.option(
     "--layout",
     type=click.Choice(["drnn", "zalando", "neuralforecast", "torch"]),
     help="Whose weight names the file has. [default: as the names show, where they do]",
 )
-@click.option(
-    "--output", type=click.Path(path_type=Path), default="model.pt", show_default=True, help="The checkpoint to write."
-)
+@click.option("--output", type=OutputFile(), default="model.pt", show_default=True, help="The checkpoint to write.")
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
@@ -113,12 +113,11 @@ def import_(
     'mlp_decoder.*': the scaling of windows before it and the decoder after it stay yours to compute.
     """  # noqa: D301  \b is the character by which click knows what not to wrap
     console, command = make_console(json_path), _with_comparison(click.get_current_context())
-    with json_on_failure(json_path):
-        from drnn_deploy.importing.import_network import import_network
-        from drnn_models.interop.choices import Choices
+    from drnn_deploy.importing.import_network import import_network
+    from drnn_models.interop.choices import Choices
 
-        result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
-        write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
+    result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
+    write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
     _show(console, file, output, result, command)
 
 

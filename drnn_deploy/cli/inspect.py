@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.values import BundleFolder
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@command()
+@click.argument("bundle", type=BundleFolder())
 @json_option
 def inspect(bundle: Path, json_path: str | None) -> None:
     """Verify every file of a bundle against its manifest, read each of them, and show what is in it."""
@@ -20,14 +22,13 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     from drnn_runtimes.trt.sidecar import Sidecar
 
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        opened = Bundle.open(bundle)
-        for graph in opened.graphs:
-            read_graph(opened.path(graph.file), opened.spec, graph)
-        for engine in opened.engines:
-            Sidecar.read(opened.path(engine.sidecar))
-        facts = _facts(opened)
-        write_json(json_path, {"passed": True, **facts})
+    opened = Bundle.open(bundle)
+    for graph in opened.graphs:
+        read_graph(opened.path(graph.file), opened.spec, graph)
+    for engine in opened.engines:
+        Sidecar.read(opened.path(engine.sidecar))
+    facts = _facts(opened)
+    write_json(json_path, {"passed": True, **facts})
     spec = opened.spec
     console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
     console.print(f"         input {spec.input}, head {spec.head}, {facts['parameters']:,} parameters")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import EngineError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, verdict, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, styled, verdict, write_json
+from drnn_deploy.cli.values import ComputeCapability, InputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +25,8 @@ _ROWS = 40  # findings that are shown; --json has all
 _STYLES = {"error": "red", "warning": "yellow"}
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@command()
+@click.argument("model", type=InputFile("the path of an .onnx file"))
 @click.option(
     "--target", "targets", multiple=True, type=click.Choice(_TARGETS), help="Repeat for several. [default: all]"
 )
@@ -32,7 +34,7 @@ _STYLES = {"error": "red", "warning": "yellow"}
     "--compute-capability",
     "capabilities",
     multiple=True,
-    metavar="7.5",
+    type=ComputeCapability(),
     help="A GPU generation that it must run on; repeat for several. [default: 8.0 and later]",
 )
 @json_option
@@ -44,9 +46,8 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
     from drnn_export.lint.linter import TARGETS, lint_file
 
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
-        write_json(json_path, _as_json(model, by_target))
+    by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
+    write_json(json_path, _as_json(model, by_target))
     _show(console, by_target)
     return _exit_code(by_target)
 

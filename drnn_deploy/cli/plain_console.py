@@ -21,6 +21,14 @@ class PlainConsole(Console):
         """
         super().__init__(**settings, markup=False, emoji=False, highlight=False)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to `drnn_deploy.cli.command`; rich would exit with 1, which is the code of a parity that failed.
+
+        Raises:
+            BrokenPipeError: The reader of the output is gone.
+        """
+        raise BrokenPipeError
+
     def render_str(self, text: str, **how: Any) -> Text:
         """Make a `Text` of a string, as everything that is printed goes through.
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
-from drnn_deploy.cli.options import BatchSize, goal_options
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import BatchSize, goal_options, take_goal
+from drnn_deploy.cli.values import CheckpointFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from drnn_deploy.planner.plan import Candidate, Plan
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@command()
+@click.argument("model", type=CheckpointFile())
 @goal_options
 @click.option("--length", type=click.IntRange(min=1), help="Time steps of a sequence. [default: the checkpoint's task]")
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
@@ -31,14 +33,14 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
     own options leave the choice open.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        from drnn_deploy.planner.plan import plan_checkpoint
-        from drnn_models.checkpoint import load_checkpoint
+    from drnn_deploy.planner.plan import plan_checkpoint
+    from drnn_models.checkpoint import load_checkpoint
 
-        batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
-        chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
-        made = plan_checkpoint(load_checkpoint(model), batch=batch, **chosen)
-        write_json(json_path, _as_json(made))
+    goal = take_goal(given)
+    batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
+    chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
+    made = plan_checkpoint(load_checkpoint(model), batch=batch, goal=goal or "sequence", **chosen)
+    write_json(json_path, _as_json(made))
     _show(console, made)
 
 

@@ -7,11 +7,12 @@ import dataclasses
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, write_json
 from drnn_models.cells import CELLS
 
 
-@click.command()
+@command()
 @click.option("--length", type=click.IntRange(min=1), required=True, help="Time steps of a sequence.")
 @click.option("--cell", type=click.Choice(list(CELLS)), default="gru", show_default=True)
 @click.option("--hidden", type=click.IntRange(min=1), default=20, show_default=True, help="Units per layer.")
@@ -45,19 +46,18 @@ def suggest(
     from drnn_models import path_lengths
     from drnn_models.spec import Continuous, Head, ModelSpec
 
-    with json_on_failure(json_path):
-        compared = [_stack(text) for text in stacks] or path_lengths.doubling_stacks(length, first=first)
-        specs = [
-            ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
-            for dilations in compared
-        ]
-        reports = [path_lengths.analyse(spec, length) for spec in specs]
-        best = path_lengths.suggest(reports)
-        rows = [
-            {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
-            for index, (spec, report) in enumerate(zip(specs, reports, strict=True))
-        ]
-        write_json(json_path, {"passed": True, "stacks": rows})
+    compared = [_stack(text) for text in stacks] or path_lengths.doubling_stacks(length, first=first)
+    specs = [
+        ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
+        for dilations in compared
+    ]
+    reports = [path_lengths.analyse(spec, length) for spec in specs]
+    best = path_lengths.suggest(reports)
+    rows = [
+        {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
+        for index, (spec, report) in enumerate(zip(specs, reports, strict=True))
+    ]
+    write_json(json_path, {"passed": True, "stacks": rows})
     console = make_console(json_path)
     table = Table(
         "layers", "dilations", "parameters", "longest path", "mean rec. length", "cells in a row", "mult-adds"

@@ -12,7 +12,9 @@ import numpy as np
 from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
+from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
+from drnn_core.text import choose_from
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
@@ -20,7 +22,6 @@ from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
 from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
 from drnn_deploy.parity.results import ParityReport
-from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.range import largest_input
@@ -36,9 +37,11 @@ from drnn_runtimes.bundle.writer import write_manifest, write_weights
 from drnn_runtimes.native.cross import check_targets
 from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
+from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.trt.sidecar import Sidecar
 
 Notify = Callable[[str], None]
+_QUICK = ("reference", "onnxruntime-cpu")  # which are always here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,17 +67,27 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-    """The bundle with what was found while making it: the parity report, the engines, and the network as C."""
+    """The bundle with what was found while making it.
+
+    Attributes:
+        bundle: The bundle.
+        parity: The parity report, without rows where nothing was checked.
+        engines: The engines that were asked for or attempted.
+        native: The network as C.
+        checked: Whether the bundle was checked on any runtime.
+    """
 
     bundle: Bundle
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
+    checked: bool = True
 
     @property
     def exit_code(self) -> int:
         """0 fine, 1 parity failed, 4 an engine could not be built, else the code of what stopped a runtime."""
-        return self.parity.exit_code or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
+        parity = self.parity.exit_code if self.checked else 0
+        return parity or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
 
 
 def export(
@@ -102,7 +115,9 @@ def export(
         DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
     options = options or ExportOptions()
-    tolerance = Tolerance(options.noise_multiple)
+    capabilities = tuple(map(compute_capability, options.compute_capabilities))
+    options = dataclasses.replace(options, compute_capabilities=capabilities)
+    tolerance = options.tolerance
     checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
@@ -114,7 +129,7 @@ def export(
         raise InputError(what, f"Export those graphs too: --precision fp32 --precision {options.native_precision}")
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
-    runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+    runtimes = _runtimes(options)
     backends = _backends(options)
     requests = graph_requests(checkpoint, options)
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
@@ -156,9 +171,10 @@ def export(
             tolerance=tolerance,
             notify=notify,
         )
-        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native)
+        if runtimes:
+            (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
+            _write_manifest(draft, checkpoint, graphs, infos)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
 
 
 def write_bundle(
@@ -208,13 +224,20 @@ def _replaceable(folder: Path) -> set[str]:
     return {MANIFEST, GOLDEN, WEIGHTS, PARITY, *map(str, listed)}
 
 
+def _runtimes(options: ExportOptions) -> list[Runtime]:
+    """The runtimes to check with."""
+    if options.check != "full":
+        return require(_QUICK) if options.check == "quick" else []
+    return list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+
+
 def _backends(options: ExportOptions) -> list[Backend]:
     """The flavours to build with: those asked for, else the first that can build here, if any."""
     if options.engines is None:
         return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
     for name in options.engines:
         if name not in BACKENDS:
-            raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
+            raise InputError(f"there is no engine builder {name!r}", choose_from(name, BACKENDS))
         options.controls.check(name)
         available = backend_availability(name, options.compute_capabilities)
         if not available.usable:

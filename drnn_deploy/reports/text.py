@@ -13,6 +13,8 @@ STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step of
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
+NO_CASE = "no golden case fits this graph"
+NOT_COMPARED = "no runtime besides the reference ran, so nothing was compared"
 _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
     "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
@@ -92,6 +94,18 @@ def failures(row: ParityRow) -> list[str]:
         shorter = f"--length {3 * min(horizons) // 4}" if horizons else "--length"
         return [_NOTHING_COMPARED.format(shorter=shorter)]
     return [describe(case) for case in row.cases if case.verdict == "failed"]
+
+
+def why_failed(report: ParityReport) -> str:
+    """The first reason why a report is no pass, and how many more there are; "" for a pass."""
+    reasons = [
+        f"{row.runtime} {row.graph}: {next(iter(failures(row)), NO_CASE)}" for row in report.rows if not row.passed
+    ]
+    reasons += [describe_file(file) for file in report.files if not file.passed]
+    if not report.compared:
+        reasons.append(NOT_COMPARED)
+    more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else ""
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:

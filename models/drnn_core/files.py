@@ -56,6 +56,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path, kind: str = "file") -> None:
+    """Refuse a place where nothing can be written, before the work whose result would go there.
+
+    Args:
+        path: What will be written. Its folders need not be there.
+        kind: "file" or "folder".
+
+    Raises:
+        InputError: Something of the other kind is there, a parent is no folder, or it is closed to this user.
+    """
+    if path.is_dir() if kind == "file" else path.exists() and not path.is_dir():
+        there = "a folder" if kind == "file" else "a file"
+        raise InputError(f"cannot write {path}: it is {there}", f"Give the name of a {kind}.")
+    parent = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
+    if not parent.is_dir():
+        raise InputError(f"cannot write {path}: {parent} is not a folder", "Choose another place.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {parent} is closed to this user", "Choose another place.")
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[io.BytesIO]:
     """Write a file whole or not at all, from memory.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, styled, verdict, write_json
+from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
 from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 _TIMES = ("us/run", "quartiles", "p90", "p99", "us/step", "1000 steps/s", "GFLOP/s", "of peak", "ns/cell")
 _COSTS = ("ready, s", "load, s", "memory, MB", "its own, MB", "file, kB")
+_RANKS = {  # of the columns that a narrow terminal has no room for; the largest goes first
+    name: rank
+    for rank, name in enumerate(
+        ("of peak", "GFLOP/s", "1000 steps/s", "quartiles", "ns/cell", "p90", "file, kB", "its own, MB", "load, s"), 1
+    )
+}
 _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too slow": "yellow"}
 
 
@@ -118,7 +125,10 @@ def show(console: Console, report: BenchReport) -> None:
         " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
         " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
-    console.print(verdict(report.exit_code == 0), f"(exit code {report.exit_code})" if report.exit_code else "")
+    wrong = [f"{entry.name}: {entry.reason}" for row in report.rows for entry in row.measured if entry.status != "ok"]
+    reason = wrong[0] if wrong else "nothing could be measured"
+    text = f"(exit code {report.exit_code}) {reason}" if report.exit_code else report.network
+    conclude(console, report.exit_code == 0, text)
 
 
 def _show_row(console: Console, row: Row) -> None:
@@ -144,16 +154,9 @@ def _show_row(console: Console, row: Row) -> None:
 def _print_table(
     console: Console, title: str, columns: Sequence[str], cells: Mapping[str, list[str]], styles: Mapping[str, str]
 ) -> None:
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    table.add_column("contender", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, texts in cells.items():
-        table.add_row(name, *texts, style=styles.get(name, "bold"))
-    if cells:
-        console.print(table)
+    shown = [Column("contender", kind="name"), *(Column(name, _RANKS.get(name, 0)) for name in columns)]
+    rows = [[name, *texts] for name, texts in cells.items()]
+    print_table(console, shown, rows, styles=[styles.get(name, "bold") for name in cells], title=title)
 
 
 def _times(row: Row, entry: Measured) -> list[str]:

@@ -53,7 +53,15 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was typed; see click.Group."""
+        """Find the command that was typed; see click.Group.
+
+        Args:
+            ctx: Of the group.
+            args: The words that were typed, the name first.
+
+        Raises:
+            click.UsageError: There is no such command.
+        """
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
             question = f" Did you mean {near[0]!r}?" if near else ""

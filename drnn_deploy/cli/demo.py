@@ -10,7 +10,7 @@ import numpy as np
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console, show_missing, styled
+from drnn_deploy.cli.console import make_console, progress, show_missing, styled
 from drnn_deploy.cli.values import BundleFolder
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def demo(bundle: Path) -> int:
 
     opened = Bundle.open(bundle)
     case = _digits(opened)
-    predictions = classify(opened, case)
-    assert case.targets is not None
     console = make_console(None)
+    with progress(console) as notify:
+        notify("classifying the digits on every runtime")
+        predictions = classify(opened, case)
+    assert case.targets is not None
     console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
     pictures = [
         _picture(image, colours=console.color_system is not None) for image in case.inputs.reshape(-1, _SIDE, _SIDE)

@@ -10,10 +10,14 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.console import conclude, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drnn_deploy.evaluation import Evaluation
     from drnn_deploy.parity.results import Missing
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
@@ -41,8 +45,6 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     Of a bundle through each runtime, counting predictions that differ (exit code 1 if any); of a checkpoint through
     PyTorch.
     """
-    from rich.table import Table
-
     from drnn_deploy.evaluation import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
 
@@ -54,7 +56,9 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         if runtimes:
             fix = f"Export it first: drnn-export {path}; or leave --runtime out."
             raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
-        results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
+        with progress(console) as notify:
+            notify("torch on the checkpoint")
+            results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
     else:
         opened = Bundle.open(path)
         with progress(console) as notify:
@@ -62,16 +66,27 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
             results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
     write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
     names = list(results[0].metrics)
-    table = Table("runtime", "form", *(name.replace("_", " ") for name in names), "predictions", "changed", "seconds")
-    for result in results:
-        metrics = (f"{result.metrics[name]:.6f}" for name in names)
-        counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
-        table.add_row(result.runtime, result.graph, *metrics, *counts)
-    console.print(table)
+    columns = [Column("runtime", kind="name"), Column("graph", kind="name")]
+    columns += [Column(name.replace("_", " ")) for name in names]
+    columns += [Column("predictions", 1), Column("changed"), Column("seconds", 2)]
+    rows = [_cells(result, names) for result in results]
+    print_table(console, columns, rows)
     for name, caveat in {result.runtime: result.caveat for result in results if result.caveat}.items():
         console.print(f"note    {name}: {caveat}")
     show_missing(console, missing)
-    return int(any(result.changed for result in results))
+    changed = [
+        f"{result.runtime} {result.graph}: {result.changed:,} predictions" for result in results if result.changed
+    ]
+    if len(results) > 1:
+        same = "every prediction is the same everywhere"
+        conclude(console, not changed, f"(exit code 1) changed: {', '.join(changed)}" if changed else same)
+    return int(bool(changed))
+
+
+def _cells(result: Evaluation, names: Sequence[str]) -> list[str]:
+    metrics = (f"{result.metrics[name]:.6f}" for name in names)
+    counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
+    return [result.runtime, result.graph, *metrics, *counts]
 
 
 def _chosen(names: tuple[str, ...], bundle: Bundle) -> tuple[list[Runtime], list[Missing]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, ParityError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
     conclude,
@@ -137,7 +137,7 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     return ExportOptions(**chosen, controls=controls, **dataclasses.asdict(tolerance), check=check)
 
 
-def _take_check(given: dict[str, Any]) -> str:
+def _take_check(given: dict[str, Any]) -> Literal["full", "quick", "none"]:
     quick, no_check = given.pop("quick"), given.pop("no_check")
     if quick and no_check:
         raise InputError("--quick and --no-check contradict each other", "Leave one of them out.")
@@ -180,7 +180,8 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
     code = f"(exit code {result.exit_code}) " if result.exit_code else ""
     reason = _reason(result)
     text = f"{code}{model} -> {result.bundle.folder}{f': {reason}' if reason else ''}"
-    conclude(console, result.exit_code == 0, text, then=_next(result))
+    passed = result.exit_code == 0
+    conclude(console, None if passed and not result.checked else passed, text, then=_next(result))
 
 
 def _reason(result: ExportResult) -> str:
@@ -190,7 +191,7 @@ def _reason(result: ExportResult) -> str:
     if result.checked and result.parity.exit_code:
         return why_failed(result.parity)
     missing = (f"no {e.backend} engine of {e.graph}: {e.reason}" for e in result.engines if e.failed)
-    return next(missing, "" if result.checked else "written, and not checked")
+    return next(missing, "" if result.checked else "not checked")
 
 
 def _next(result: ExportResult) -> str:
@@ -198,8 +199,11 @@ def _next(result: ExportResult) -> str:
     folder = shlex.quote(str(result.bundle.folder))
     if not result.checked:
         return f"to check it on every runtime: drnn-parity {folder}"
-    if not result.parity.passed:
+    if result.parity.exit_code == ParityError.exit_code:
         return f"to see which layer and operator is wrong: drnn-parity {folder} --explain"
+    if result.exit_code:
+        fixes = (engine.fix for engine in result.engines if engine.failed and engine.fix)
+        return next(fixes, "to see what is missing here: drnn-deploy doctor")
     return f"on the device: drnn-parity {folder}; how fast it is: drnn-deploy bench {folder}"
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.console import json_option, make_console, progress, write_json
+from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import InputFile, OutputFile
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def import_(
     from drnn_deploy.importing.import_network import import_network
     from drnn_models.interop.choices import Choices
 
-    result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
+    with progress(console) as notify:
+        notify(f"importing {file}")
+        result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
     write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
     _show(console, file, output, result, command)
 
@@ -155,14 +158,15 @@ def _with_comparison(context: click.Context) -> str:
 
 def _show(console: Console, file: Path, output: Path, result: ImportResult, command: str) -> None:
     from drnn_deploy.importing.recorded import snippet
+    from drnn_deploy.reports.words import edge_words, network_words
 
     imported = result.imported
     _show_weights(console, imported)
     for name in imported.ignored:
         console.print(f"ignored  {name}")
     spec = imported.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
-    console.print(f"         input {spec.input}, head {spec.head}")
+    console.print(f"network  {network_words(spec)}")
+    console.print(f"         {edge_words(spec)}")
     for note in imported.notes:
         console.print(f"note     {note}")
     for case in result.comparison or ():
@@ -175,13 +179,9 @@ def _show(console: Console, file: Path, output: Path, result: ImportResult, comm
 
 
 def _show_weights(console: Console, imported: Imported) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for title in ("weight", "shape", "from"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for name, origin in imported.origins.items():
         stand_in = "(identity)" if name == "head.weight" else "(zeros)"
         shown = stand_in if origin is None else origin
-        table.add_row(name, " x ".join(map(str, imported.weights[name].shape)), shown)
-    console.print(table)
+        rows.append([name, " x ".join(map(str, imported.weights[name].shape)), shown])
+    print_table(console, [Column("weight", kind="name"), Column("shape"), Column("from", kind="name")], rows)

@@ -13,6 +13,7 @@ from drnn_deploy.cli.values import ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.tolerance import Tolerance
+    from drnn_deploy.planner.plan import Goal
     from drnn_export.engine.config import BuildControls
 
 _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native")
@@ -87,7 +88,7 @@ def goal_options(command: Any) -> Any:
     return _with(options, command)
 
 
-def take_goal(given: dict[str, Any]) -> str | None:
+def take_goal(given: dict[str, Any]) -> Goal | None:
     """Take the options of a goal out of a command's.
 
     Args:
@@ -99,7 +100,7 @@ def take_goal(given: dict[str, Any]) -> str | None:
     latency, throughput = given.pop("latency"), given.pop("throughput")
     if latency and throughput:
         raise InputError("--latency and --throughput are two goals, and a graph is chosen for one", "Leave one out.")
-    goal = "latency" if latency else "throughput" if throughput else None
+    goal: Goal | None = "latency" if latency else "throughput" if throughput else None
     refuse_ignored((given["rate"] is not None and not goal, "--rate", "--latency or --throughput"))
     return goal
 

@@ -133,7 +133,7 @@ def parity(
         (
             options["golden"] and options["reference_minutes"] is not None,
             "--reference-minutes",
-            "to leave --golden out",
+            "no --golden",
         ),
     )
     with progress(console) as notify:

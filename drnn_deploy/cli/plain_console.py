@@ -11,7 +11,13 @@ from drnn_core.text import printable
 
 
 class PlainConsole(Console):
-    """Obeys no markup, emoji codes or control characters in any string, also in cells. What has a style is a `Text`."""
+    """Obeys no markup, emoji codes or control characters in any string, also in cells. What has a style is a `Text`.
+
+    Attributes:
+        is_log: Whether it is no terminal and has no width of its own, so that a table may be as wide as it is.
+    """
+
+    is_log = False
 
     def __init__(self, **settings: Any) -> None:
         """Make one.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shlex
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from drnn_core.errors import InputError
+from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import progress as plain_progress
 from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
 
@@ -124,9 +129,34 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 
 
 def _run(console: Console, run: TrainingRun, folder: Path) -> None:
-    from rich import progress
-
     from drnn_deploy.training.loop import train as train_steps
+
+    with _shown(console, run) as show:
+        accuracy = ""
+        for line in train_steps(run, folder / "state.pt"):
+            if line.validation:
+                _write_log(run, folder)
+                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
+                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
+            show(line.iteration, f"loss {line.loss:.4f}{accuracy}")
+
+
+@contextlib.contextmanager
+def _shown(console: Console, run: TrainingRun) -> Iterator[Callable[[int, str], None]]:
+    """A bar below the log on a terminal; elsewhere a plain line every few seconds. Yields what moves it."""
+    total = run.recipe.training.iterations
+    if not console.is_terminal:
+        started, first = time.monotonic(), run.iteration
+        with plain_progress(console) as notify:
+
+            def show(iteration: int, text: str) -> None:
+                each = (time.monotonic() - started) / max(1, iteration - first)
+                notify(Step(f"iteration {iteration:,} of {total:,}, {text}", (total - iteration) * each))
+
+            yield show
+        return
+    from rich import progress
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -136,15 +166,8 @@ def _run(console: Console, run: TrainingRun, folder: Path) -> None:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=run.recipe.training.iterations, completed=run.iteration)
-        accuracy = ""
-        for line in train_steps(run, folder / "state.pt"):
-            if line.validation:
-                _write_log(run, folder)
-                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
-                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
-                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
-            bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}{accuracy}")
+        task = bar.add_task("training", total=total, completed=run.iteration)
+        yield lambda iteration, text: bar.update(task, completed=iteration, description=text)
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:

@@ -41,7 +41,13 @@ class _Path(Checked):
         return Path(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """Complete names of files, as shells do; see click.ParamType."""
+        """Complete names of files, as shells do; see click.ParamType.
+
+        Args:
+            ctx: The command.
+            param: The option.
+            incomplete: What was typed of it.
+        """
         return click.Path(file_okay=self.name != "directory").shell_complete(ctx, param, incomplete)
 
 
@@ -138,7 +144,13 @@ class Name(Checked):
             raise InputError(f"there is no {self.name} {value!r}", choose_from(value, known))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """Complete a name; see click.ParamType."""
+        """Complete a name; see click.ParamType.
+
+        Args:
+            ctx: The command.
+            param: The option.
+            incomplete: What was typed of it.
+        """
         from click.shell_completion import CompletionItem
 
         names = [*self._known(), *self._more]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 CHUNK = 32
-_CHECKS = {"full": "", "quick": "--quick", "none": "--no-check"}
 ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
@@ -117,8 +116,8 @@ class ExportOptions:
             (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
             (
                 self.check != "full" and self.runtimes is not None,
-                f"--runtime beside {_CHECKS[self.check]}",
-                "a full check",
+                "--runtime",
+                "no --quick and no --no-check",
             ),
             (self.check == "none" and self.tolerance != DEFAULT, "a tolerance", "a check: not --no-check"),
             (native and not self.native, "a setting of the network in C", "--native"),
@@ -138,7 +137,6 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     Raises:
         InputError: The options contradict each other or the checkpoint, or this machine lacks the memory.
     """
-    options.refuse_ignored()
     if not 1 <= options.profile[0] <= options.profile[1] <= options.profile[2]:
         raise InputError(f"a batch's sizes must be smallest <= usual <= largest, from 1 up, got {options.profile}")
     options = _with_goal(checkpoint, options)

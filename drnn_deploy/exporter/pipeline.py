@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,13 +16,15 @@ from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
+from drnn_core.steps import Step
 from drnn_core.text import choose_from
+from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
-from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
+from drnn_deploy.parity.known_answers import ComputedAnswers, reference_seconds, require_time
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
@@ -115,6 +119,7 @@ def export(
         DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
     options = options or ExportOptions()
+    options.refuse_ignored()
     capabilities = tuple(map(compute_capability, options.compute_capabilities))
     options = dataclasses.replace(options, compute_capabilities=capabilities)
     tolerance = options.tolerance
@@ -135,9 +140,15 @@ def export(
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
+    expected = functools.partial(check_seconds, checkpoint.dilated)
+    seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
-        notify("computing the float64 reference")
+        here = [runtime for runtime in runtimes if runtime.availability().usable]
+        checks = sum(expected(runtime, graph) for runtime in here for graph in graphs)
+        jobs = [(backend, *pair) for backend in backends for pair in zip(graphs, seconds, strict=True)]
+        left = reference_seconds(checkpoint.dilated, requests) + _building(jobs, options) + checks
+        notify(Step("computing the float64 reference", left))
         answers = known_answers(checkpoint, requests)
         cases = golden_cases(answers, requests)
         graphs = [_with_range(checkpoint, graph, cases) for graph in graphs]
@@ -155,11 +166,9 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
-        seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
-            _build(draft, graph, expected, backend, options, notify)
-            for backend in backends
-            for graph, expected in zip(graphs, seconds, strict=True)
+            _build(draft, graph, needed, backend, options, notify, checks + _building(jobs[number:], options))
+            for number, (backend, graph, needed) in enumerate(jobs)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
         _write_manifest(draft, checkpoint, graphs, infos)
@@ -170,6 +179,8 @@ def export(
             answers=answers,
             tolerance=tolerance,
             notify=notify,
+            expected=expected,
+            sampled=math.inf if options.runtimes else None,
         )
         if runtimes:
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
@@ -328,10 +339,21 @@ def _write_graph(
     )
 
 
+def _building(jobs: Sequence[tuple[Backend, GraphInfo, float]], options: ExportOptions) -> float:
+    """The seconds that the engines which are begun are estimated to take."""
+    return sum(seconds for *_, seconds in jobs if seconds <= options.engine_seconds)
+
+
 def _build(
-    draft: Path, graph: GraphInfo, seconds: float, backend: Backend, options: ExportOptions, notify: Notify
+    draft: Path,
+    graph: GraphInfo,
+    seconds: float,
+    backend: Backend,
+    options: ExportOptions,
+    notify: Notify,
+    left: float,
 ) -> EngineResult:
-    """seconds: that the build is estimated to take."""
+    """seconds: that the build is estimated to take; left: that it and all that follows are."""
     if seconds > options.engine_seconds:
         return EngineResult(
             backend,
@@ -340,7 +362,7 @@ def _build(
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
             f"to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
-    notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
+    notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)
     try:
         sidecar = build_engine(

@@ -7,6 +7,8 @@ Float64 is computed once for each set of inputs (`drnn_deploy.parity.known_answe
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
 from drnn_deploy.parity.golden_file import check_golden_file
@@ -135,7 +138,7 @@ def check_bundle(
     answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle)
     notify("computing the float64 reference")
     cases, notes = _task_cases(selected, answers, options, notify)
-    report = _check(selected, runtimes, answers, options.tolerance, cases, notify)
+    report = _check(selected, runtimes, answers, options, cases, notify)
     notify("comparing the files with what the weights make")
     files = tuple(_files(bundle, selected, answers, options))
     notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
@@ -190,7 +193,7 @@ def check_checkpoint(
             _write(checkpoint, answers, Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)
         ]
         cases, more_notes = _task_cases(bundles[0], answers, options, notify)
-        checked = [_check(bundle, runtimes, answers, options.tolerance, cases, notify) for bundle in bundles]
+        checked = [_check(bundle, runtimes, answers, options, cases, notify) for bundle in bundles]
         for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
             inspect(bundle, report, graphs.label, _known(bundle, answers, cases))
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
@@ -248,7 +251,7 @@ def _check(
     bundle: Bundle,
     runtimes: Sequence[Runtime],
     answers: Answers,
-    tolerance: Tolerance,
+    options: MatrixOptions,
     cases: Sequence[TaskCase],
     notify: Notify,
 ) -> ParityReport:
@@ -267,7 +270,15 @@ def _check(
             results.append(result)
 
     report = check_parity(
-        bundle, runtimes, answers=answers, tolerance=tolerance, notify=notify, more_cases=more, observe=observe
+        bundle,
+        runtimes,
+        answers=answers,
+        tolerance=options.tolerance,
+        notify=notify,
+        more_cases=more,
+        observe=observe,
+        expected=functools.partial(check_seconds, bundle.spec),
+        sampled=math.inf if options.runtimes else None,
     )
     return dataclasses.replace(report, tasks=tuple(results))
 

@@ -14,6 +14,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
 NO_CASE = "no golden case fits this graph"
+REFERENCE_ERROR = "its error is that of the golden data in the file beside float64 of the weights, computed here"
 NOT_COMPARED = "no runtime besides the reference ran, so nothing was compared"
 _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
@@ -40,7 +41,8 @@ def row_cells(row: ParityRow) -> dict[str, str]:
         "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
         "verdict": row.verdict,
         "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
-        "ms/sequence": "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
+        "ms/call": "-" if row.milliseconds is None else f"{row.milliseconds * (row.batch or 1):.3g}",
+        "ms/sequence": "-" if row.milliseconds is None or not row.is_whole else f"{row.milliseconds:.3g}",
         "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
     }
 
@@ -98,9 +100,8 @@ def failures(row: ParityRow) -> list[str]:
 
 def why_failed(report: ParityReport) -> str:
     """The first reason why a report is no pass, and how many more there are; "" for a pass."""
-    reasons = [
-        f"{row.runtime} {row.graph}: {next(iter(failures(row)), NO_CASE)}" for row in report.rows if not row.passed
-    ]
+    failed = [row for row in report.rows if not row.passed]
+    reasons = [f"{row.runtime} {row.graph}: {next(iter(failures(row)), NO_CASE)}" for row in failed]
     reasons += [describe_file(file) for file in report.files if not file.passed]
     if not report.compared:
         reasons.append(NOT_COMPARED)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from drnn_core.errors import InputError
 
+_ELSEWHERE = "Choose another place with --output, or free space and permissions there."
+
 
 def cache_folder(kind: str = "engines") -> Path:
     """The folder for what was made on this machine: in `$DRNN_CACHE`, or in the user's cache.
@@ -68,12 +70,12 @@ def check_writable(path: Path, kind: str = "file") -> None:
     """
     if path.is_dir() if kind == "file" else path.exists() and not path.is_dir():
         there = "a folder" if kind == "file" else "a file"
-        raise InputError(f"cannot write {path}: it is {there}", f"Give the name of a {kind}.")
+        raise InputError(f"cannot write {path}: it is {there}", f"Name a {kind}, for example with --output.")
     parent = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
     if not parent.is_dir():
-        raise InputError(f"cannot write {path}: {parent} is not a folder", "Choose another place.")
+        raise InputError(f"cannot write {path}: {parent} is not a folder", _ELSEWHERE)
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {path}: {parent} is closed to this user", "Choose another place.")
+        raise InputError(f"cannot write {path}: {parent} is closed to this user", _ELSEWHERE)
 
 
 @contextlib.contextmanager
@@ -110,5 +112,5 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}",
-            "Choose another place with --output, or free space and permissions there.",
+            _ELSEWHERE,
         ) from error

@@ -1,8 +1,8 @@
 """Dilated recurrent networks from PyTorch to ONNX and TensorRT, with proof that every runtime computes the same.
 
-    from drnn_deploy import export, ExportOptions
-    result = export("model.pt", "bundle", ExportOptions(batch=8))
-    assert result.exit_code == 0
+from drnn_deploy import export, ExportOptions
+result = export("model.pt", "bundle", ExportOptions(batch=8))
+assert result.exit_code == 0
 """
 
 from typing import TYPE_CHECKING

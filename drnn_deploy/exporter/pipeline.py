@@ -19,6 +19,7 @@ from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
 from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
+from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
@@ -156,6 +157,7 @@ def export(
             tolerance=tolerance,
             notify=notify,
         )
+        require_format(as_check(folder, parity.to_json()))
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
         _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines), native)

@@ -25,6 +25,7 @@ from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
 from drnn_deploy.parity.known_answers import ComputedAnswers, reference_seconds, require_time
+from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
@@ -184,6 +185,7 @@ def export(
             sampled=math.inf if options.runtimes else None,
         )
         if runtimes:
+            require_format(as_check(folder, parity.to_json()))
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
             _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))

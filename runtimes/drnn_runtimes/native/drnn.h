@@ -71,6 +71,7 @@ struct drnn_rows {
 
 struct drnn_kernel { /* what a cell does, for one instruction set */
     int gates, states;
+    int paired; /* units of a layer up to which two layers in turn are faster than one after the other */
     void (*inputs)(const struct drnn_rows *rows, int count, float *sums); /* biases, and what x adds to the gates */
     void (*rows)(const struct drnn_rows *rows, int count);                /* up to DRNN_ROWS */
     /* `count` rows of each of one or two layers; each waits for the one before, and changes c in its place */
@@ -324,7 +325,7 @@ DRNN_INLINE void drnn_choose(const struct drnn_plan *plan, const int *steps, con
 DRNN_INLINE int drnn_waits(const struct drnn_network *net, const struct drnn_plan *plan, int length) {
     long rows = 0;
     for (int i = 0; i < net->layers; i++) {
-        if (plan[i].lag > 1 || net->layer[i].hidden > 32) return 0; /* wide ones are not bound by waiting */
+        if (plan[i].lag > 1 || net->layer[i].hidden > net->kernel()->paired) return 0;
         rows += plan[i].count;
     }
     return net->layers > 1 && rows <= 2L * length + net->layers;

@@ -18,7 +18,7 @@
 #endif
 #define DRNN_HALVES (8 / DRNN_LANES) /* vectors of a block */
 #define DRNN_UNITS 4                 /* vectors of units whose activations are computed together */
-#define DRNN_PAIR 8                  /* of two rows */
+#define DRNN_PAIR 8                  /* of two rows; of a GRU, those of one */
 
 typedef float DRNN_(vector) __attribute__((vector_size(4 * DRNN_LANES)));
 typedef int DRNN_(mask) __attribute__((vector_size(4 * DRNN_LANES)));
@@ -126,6 +126,11 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
 #define DRNN_MANY(G) (DRNN_FIT(4, G) ? 4 : DRNN_FIT(2, G) ? 2 : 1)
 #define DRNN_MOST(rows, G) DRNN_MAX(1, DRNN_MIN(4, DRNN_FIT(rows, G))) /* blocks */
+#if DRNN_CELL == DRNN_GRU_RESET_BEFORE
+#define DRNN_PAIRED 0
+#else /* blocks of each of two layers */
+#define DRNN_PAIRED DRNN_MIN(4, (DRNN_SUMS == 16 ? 12 : 6) / (DRNN_GATES * DRNN_HALVES))
+#endif
 
 /* Do `work(R, B)` for all blocks, B at a time, of rows from `first` to `end`, R at a time, all of about the same size.
  * R and B are constants in it; (row, block) say where. */
@@ -291,7 +296,10 @@ DRNN_INLINE void DRNN_(cell_sums)(const int rows, const int blocks, const int hi
 DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int blocks, const int hidden,
                                   const struct drnn_rows *r, const int row, const int block) {
     enum { G = DRNN_GATES };
-    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden), together = two ? DRNN_PAIR : DRNN_UNITS;
+    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden),
+              together = !two     ? DRNN_UNITS
+                         : G == 3 ? units / 2
+                                  : DRNN_PAIR;
     const int late = rows > 1 && !two; /* registers are few */
     V sums[2 * DRNN_SUMS], n_inputs[2 * DRNN_SUMS];
     if (two) {
@@ -458,39 +466,38 @@ static void DRNN_(inputs)(const struct drnn_rows *rows, int count, float *to) {
  * other computes. */
 static void DRNN_(chains)(const struct drnn_rows *chains, int layers, int count) {
     struct drnn_rows rows[2] = {chains[0], chains[layers - 1]};
-#define DRNN_STEPS(STEP)                                                                                               \
-    for (int step = 0; step < count; step++) {                                                                         \
-        STEP;                                                                                                          \
-        for (int i = 0; i < 2; i++) {                                                                                  \
-            rows[i].h0 = rows[i].h, rows[i].h += DRNN_PAD(rows[i].layer->hidden);                                      \
-            rows[i].x += rows[i].xs, rows[i].tokens += rows[i].tokens != 0;                                            \
-        }                                                                                                              \
-    }
+    const int hidden = rows[0].layer->hidden, paired = layers == 2 && rows[1].layer->hidden == hidden;
+    (void)paired;
+    for (int step = 0; step < count; step++) {
 #if DRNN_CELL != DRNN_GRU_RESET_BEFORE
-#define DRNN_TWO(B, H)                                                                                                 \
-    if (two && hidden == (H) && DRNN_PAD(H) / 8 == (B) && (B) <= DRNN_MOST(1, DRNN_GATES)) {                           \
-        DRNN_STEPS(DRNN_(cell_tile)(2, 1, DRNN_MIN(B, DRNN_MOST(1, DRNN_GATES)), H, rows, 0, 0))                       \
-        return;                                                                                                        \
-    }
-    const int hidden = rows[0].layer->hidden, two = layers == 2 && rows[1].layer->hidden == hidden;
+#define DRNN_PAIR_OF(B, H)                                                                                             \
+    if (DRNN_PAIRED >= (B) && paired && hidden == (H) && DRNN_PAD(H) / 8 == (B))                                       \
+        DRNN_(cell_tile)(2, 1, DRNN_MIN(B, DRNN_MAX(1, DRNN_PAIRED)), H, rows, 0, 0);                                  \
+    else
 #ifdef DRNN_WIDTHS
-#define DRNN_WIDTH(H) DRNN_TWO(DRNN_PAD(H) / 8, H)
-    DRNN_WIDTHS(DRNN_WIDTH)
-#undef DRNN_WIDTH
+#define DRNN_PAIR_WIDTH(H) DRNN_PAIR_OF(DRNN_PAD(H) / 8, H)
+        DRNN_WIDTHS(DRNN_PAIR_WIDTH)
+#undef DRNN_PAIR_WIDTH
 #else
-    DRNN_TWO(1, hidden)
-    DRNN_TWO(2, hidden)
-    DRNN_TWO(3, hidden)
-    DRNN_TWO(4, hidden)
+        DRNN_PAIR_OF(1, hidden)
+        DRNN_PAIR_OF(2, hidden)
+        DRNN_PAIR_OF(3, hidden)
+        DRNN_PAIR_OF(4, hidden)
 #endif
-#undef DRNN_TWO
+#undef DRNN_PAIR_OF
 #endif
-    DRNN_STEPS(for (int i = 0; i < layers; i++) DRNN_(rows)(rows + i, 1))
-#undef DRNN_STEPS
+        for (int i = 0; i < layers; i++) DRNN_(rows)(rows + i, 1);
+        for (int i = 0; i < 2; i++) {
+            rows[i].h0 = rows[i].h, rows[i].h += DRNN_PAD(rows[i].layer->hidden);
+            rows[i].x += rows[i].xs, rows[i].tokens += rows[i].tokens != 0;
+        }
+    }
 }
 
 static const struct drnn_kernel DRNN_(kernel) = {
-    DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(inputs), DRNN_(rows), DRNN_(chains), DRNN_(affine)};
+    DRNN_GATES,   DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_PAIRED * 8, DRNN_(inputs), DRNN_(rows), DRNN_(chains),
+    DRNN_(affine)};
+#undef DRNN_PAIRED
 #undef V
 #undef M
 #undef W

@@ -27,6 +27,7 @@ _COMMANDS = {
     "parity": "Check that every runtime computes what float64 makes of a bundle's weights.",
     "plan": "Compare a network's graphs by what they cost on a target, and recommend one.",
     "report": "Write the results page from the results of experiments.",
+    "run": "Run a bundle on your own arrays, whole sequences or streams.",
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.reports.regressions import Regression
 
@@ -91,6 +92,29 @@ def _tasks() -> list[str]:
     type=CheckpointFile(),
     help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
 )
+@click.option(
+    "--inputs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also check a bundle on these sequences: an array (sequences, steps, features), or tokens (sequences, steps), "
+    "in a .npy file, or several in a .npz file.",
+)
+@click.option(
+    "--outputs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What the sequences of --inputs gave elsewhere, for example on a device: judged like a runtime's.",
+)
+@click.option(
+    "--graph",
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="Check this graph in place of the bundle's, of which a simplifier, quantizer or converter made it, on "
+    "onnxruntime-cpu or each --runtime.",
+)
+@click.option(
+    "--rename", "renames", metavar="A=B", multiple=True, help="Input or output A of --graph is B of the bundle; repeat."
+)
 @reference_minutes_option
 @tolerance_options
 @click.option(
@@ -136,6 +160,8 @@ def parity(
     """
     console = make_console(json_path)
     chosen = _chosen(paths, tasks)
+    if options["graph"] and (explain or repro_path):
+        raise InputError("--explain and --repro are for a bundle's own graphs", "Leave them out, or --graph.")
     refuse_ignored(
         (max_slowdown is not None and baseline is None, "--max-slowdown", "--baseline"),
         (
@@ -173,7 +199,7 @@ def parity(
     _write_files(reports, junit_path, markdown_path, explained.markdown())
     if html_path:
         _write_page(html_path, reports, data, worse, explained)
-    _show(console, reports, worse, code, explained)
+    _show(console, reports, worse, code, explained, how)
     return code
 
 
@@ -234,13 +260,16 @@ def _show(
     worse: Sequence[Regression],
     code: int,
     explained: Explaining,
+    how: MatrixOptions,
 ) -> None:
-    from drnn_deploy.reports.text import derivation, why_failed
+    from drnn_deploy.reports.text import case_lines, derivation, why_failed
 
     for path, report in reports.items():
         console.print(path)
         show_parity(console, report)
         explained.show(console, path)
+        for line in case_lines(report, how.inputs.name) if how.inputs else ():
+            console.print(f"inputs  {line}")
         show_tasks(console, report.tasks)
         for line in derivation(report):
             console.print(f"limit   {line}")
@@ -252,7 +281,12 @@ def _show(
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
     shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
+    given = "".join(f" --{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name)))
     reason = f": {reasons[0]}" if code and reasons else ""
     again = f"which layer and operator is wrong: drnn-parity {names} --explain"
-    then = again if code == ParityError.exit_code and not worse and not explained.explanations else ""
-    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{reason}", then=then)
+    then = (
+        again
+        if code == ParityError.exit_code and not worse and how.graph is None and not explained.explanations
+        else ""
+    )
+    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{given}{reason}", then=then)

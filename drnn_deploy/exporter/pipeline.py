@@ -35,6 +35,7 @@ from drnn_export.engine.build import BACKENDS, Backend, backend_availability, bu
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
 from drnn_runtimes.bundle.writer import write_manifest, write_weights
@@ -328,7 +329,7 @@ def _write_graph(
         batch=request.batch,
         precision=request.precision,
         opset=model.opset_import[0].version,
-        nodes=len(model.graph.node),
+        nodes=count_nodes(model),
         inputs=tensor_infos(model.graph.input),
         outputs=tensor_infos(model.graph.output),
         states=state_pairs(checkpoint.dilated, request),
@@ -336,6 +337,7 @@ def _write_graph(
         delay=request.delay(checkpoint.dilated),
         profile=options.profile if request.batch is None else None,
         largest_input=largest_input(checkpoint.dilated, checkpoint.weights, request.precision),
+        block=request.block,
     )
 
 
@@ -355,12 +357,13 @@ def _build(
 ) -> EngineResult:
     """seconds: that the build is estimated to take; left: that it and all that follows are."""
     if seconds > options.engine_seconds:
+        other = "use --emission blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
         return EngineResult(
             backend,
             graph.name,
             None,
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
-            f"to wait for it: --engine-seconds {3 * seconds:.0f}",
+            f"{other}to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
     notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)

@@ -108,6 +108,27 @@ def failures(row: ParityRow) -> list[str]:
     return [describe(case) for case in row.cases if case.verdict == "failed"]
 
 
+def case_lines(report: ParityReport, file: str) -> list[str]:
+    """Sentences on the cases of a file of inputs, one for each runtime and graph.
+
+    Args:
+        report: Of a bundle.
+        file: The file's name, with which the names of its cases begin.
+    """
+    return [
+        f"{case.case}: {row.runtime} {row.graph} {case.verdict}, {_off(case)}"
+        for row in report.rows
+        for case in row.cases
+        if case.case.startswith(file)
+    ]
+
+
+def _off(case: CaseResult) -> str:
+    if case.absolute is None or case.in_noise is None:
+        return "outputs are missing, misshapen or not finite"
+    return f"largest error {case.absolute:.1e}, {case.in_noise:.2f} noises; the limit is {case.limit:.1e}"
+
+
 def why_failed(report: ParityReport) -> str:
     """The first reason why a report is no pass, and how many more there are; "" for a pass."""
     failed = [row for row in report.rows if not row.passed]

@@ -30,6 +30,7 @@ _ALL: tuple[Runtime, ...] = (
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )
+MOST_THREADS = 1024
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
@@ -42,6 +43,24 @@ def find_runtime(name: str) -> Runtime:
     if name not in RUNTIMES:
         raise InputError(f"there is no runtime {name!r}", choose_from(name, RUNTIMES))
     return RUNTIMES[name]
+
+
+def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
+    """The runtime called `name`, with so many threads.
+
+    Args:
+        name: One of `RUNTIMES`.
+        threads: Threads of a run, where it has a setting for that; None for its default.
+
+    Raises:
+        InputError: There is none, or the threads are no count.
+    """
+    runtime = find_runtime(name)
+    if threads is None:
+        return runtime
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS:,}, got {threads!r:.80}")
+    return runtime.with_threads(threads)
 
 
 def require(names: Sequence[str]) -> list[Runtime]:

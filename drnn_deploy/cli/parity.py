@@ -30,6 +30,7 @@ from drnn_deploy.cli.values import (
     BundleOrCheckpoint,
     CheckpointFile,
     InputFile,
+    Name,
     OutputFile,
     OutputFolder,
 )
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
     from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.reports.regressions import Regression
+
+
+def _tasks() -> list[str]:
+    from drnn_zoo import recipe_names
+
+    return recipe_names()
 
 
 @command()
@@ -60,6 +67,7 @@ if TYPE_CHECKING:
     "--task",
     "tasks",
     multiple=True,
+    type=Name("task", _tasks, "all"),
     help="Without a path: check the zoo's network of this task; repeat, or type all. With a path: measure this task in "
     "place of the network's own.",
 )

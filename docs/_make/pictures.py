@@ -14,7 +14,8 @@ from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec
 
 FOLDER = Path(__file__).parents[1] / "concepts"
-_STYLE = """text { font: 13px sans-serif; fill: #222; } .small { font-size: 11px; } .middle { text-anchor: middle; }
+_STYLE = """text { font: 13px sans-serif; fill: #222; } .small { font-size: 12px; } .middle { text-anchor: middle; }
+.end { text-anchor: end; }
 .edge { stroke: #8a8f98; fill: none; } .free { fill: none; stroke: #8a8f98; } .band { fill: #00897b; opacity: .16; }
 .used { fill: #00897b; stroke: #00897b; } .path { stroke: #00897b; fill: none; stroke-width: 1.6; } .on { fill: #fff; }
 .c0 { fill: #00897b; } .c1 { fill: #b36200; } .c2 { fill: #3f6ad8; } .c3 { fill: #b0479c; }
@@ -61,24 +62,24 @@ def fold() -> Iterator[str]:
     dilation, steps = 4, 12
     yield text(20, 24, "As it is written: each step looks back four steps")
     for t in range(steps):
-        x = 40 + 48 * t
+        x = 30 + 36 * t
         if t >= dilation:
-            start = x - 48 * dilation
+            start = x - 36 * dilation
             yield arc("edge", start + 6, x - 6, 66, 26)
     for t in range(steps):
-        yield dot(40 + 48 * t, 76, f"c{t % dilation}", 13)
-        yield text(40 + 48 * t, 80, str(t), "middle small on")
+        yield dot(30 + 36 * t, 76, f"c{t % dilation}", 13)
+        yield text(30 + 36 * t, 80, str(t), "middle small on")
     yield text(20, 126, "Folded: a batch of four sequences, three steps, dilation 1")
     for t in range(steps):
         column, row = divmod(t, dilation)
-        x, y = 120 + 120 * column, 154 + 34 * row
+        x, y = 110 + 90 * column, 154 + 34 * row
         if column:
-            yield line(x - 107, y, x - 13, y)
+            yield line(x - 77, y, x - 13, y)
         yield dot(x, y, f"c{row}", 13)
         yield text(x, y + 4, str(t), "middle small on")
     for row in range(dilation):
         yield text(20, 158 + 34 * row, f"phase {row}", "small")
-    yield text(400, 200, "3 calls of the cell, not 12", "small")
+    yield text(314, 209, "3 calls of the cell, not 12", "small")
 
 
 def cone() -> Iterator[str]:
@@ -90,7 +91,7 @@ def cone() -> Iterator[str]:
         positions = positions if plan.select is None else [positions[index] for index in plan.select]
         computed.append(positions)
     rows = [256 - 56 * layer for layer in range(spec.layers + 1)]  # of the input, then of the layers
-    places = [130 + 36 * t for t in range(length)]
+    places = [104 + 23 * t for t in range(length)]
     for layer, steps in enumerate(computed):
         y, below = rows[layer + 1], rows[layer]
         for t in steps:
@@ -99,13 +100,12 @@ def cone() -> Iterator[str]:
                 start = places[t - spec.dilations[layer]]
                 yield arc("path", start + 6, places[t] - 6, y - 5, y - 24)
     for layer, y in enumerate(rows):
-        yield text(16, y + 4, f"layer {layer}, d = {spec.dilations[layer - 1]}" if layer else "input", "small")
+        yield text(8, y + 4, f"layer {layer}, d = {spec.dilations[layer - 1]}" if layer else "input", "small")
         for t in range(length):
-            yield dot(places[t], y, "used" if not layer or t in computed[layer - 1] else "free")
+            yield dot(places[t], y, "used" if not layer or t in computed[layer - 1] else "free", 6)
     kept, whole = sum(map(len, computed)), length * spec.layers
-    yield text(
-        16, 296, f"Filled: computed, {kept} of {whole} evaluations of a cell. Hollow: cannot reach the answer.", "small"
-    )
+    yield text(8, 290, f"Filled: computed, {kept} of {whole} evaluations of a cell.", "small")
+    yield text(8, 308, "Hollow: cannot reach the answer.", "small")
 
 
 def state() -> Iterator[str]:
@@ -115,13 +115,15 @@ def state() -> Iterator[str]:
         x = 60 + 110 * slot
         yield f'<rect class="{"used" if slot == 1 else "free"}" x="{x}" y="60" width="90" height="40" rx="6"/>'
         yield text(x + 45, 85, f"h of step {t}", "middle small on" if slot == 1 else "middle small")
-        yield text(x + 45, 118, f"place {slot}", "middle small")
+        yield text(x + 45, 52, f"place {slot}", "middle small")
     yield dot(215, 180, "c1", 26)
     yield text(215, 184, "step 9", "middle small on")
     yield line(205, 155, 205, 102, "path")
     yield line(225, 155, 225, 102, "path")
-    yield text(36, 148, "reads place 9 mod 4 = 1, h of step 5", "small")
-    yield text(250, 148, "then writes h of step 9 there", "small")
+    yield text(20, 172, "reads place 9 mod 4 = 1:", "small")
+    yield text(20, 190, "h of step 5", "small")
+    yield text(252, 172, "then writes there", "small")
+    yield text(252, 190, "h of step 9", "small")
     yield text(20, 230, "Nothing is moved. A state is these places and the number of the step.", "small")
 
 
@@ -131,18 +133,19 @@ def noise(errors: dict[str, float]) -> Iterator[str]:
     Args:
         errors: Name -> error in noises.
     """
-    places = {value: 60 + 56 * value for value in range(11)}
+    places = {value: 24 + 42 * value for value in range(11)}
     yield text(20, 24, "Largest errors against float64, in units of the network's own rounding noise")
-    yield f'<rect class="band" x="60" y="40" width="{places[8] - 60}" height="110"/>'
-    yield text(places[8] - 6, 56, "passes", "small").replace("<text", '<text text-anchor="end"')
+    yield f'<rect class="band" x="24" y="40" width="{places[8] - 24}" height="110"/>'
+    yield text(places[8] - 6, 56, "passes", "small end")
     yield text(places[8] + 6, 56, "fails", "small")
-    yield line(60, 150, places[10], 150)
+    yield line(24, 150, places[10], 150)
     yield from (text(x, 168, str(value), "middle small") for value, x in places.items())
     for row, (name, error) in enumerate(errors.items()):
         y = 52 + 18 * row
-        yield dot(60 + 56 * error, y, "used", 5)
-        yield text(72 + 56 * error, y + 4, f"{name} {error:g}", "small")
-    yield text(60, 192, "0: exactly float64. 1: what rounding every operation once does. 8: the limit.", "small")
+        yield dot(24 + 42 * error, y, "used", 5)
+        aside = (34 + 42 * error, "small") if error < 5 else (14 + 42 * error, "small end")
+        yield text(aside[0], y + 4, f"{name} {error:g}", aside[1])
+    yield text(20, 192, "0: exactly float64. 1: what rounding every operation once does. 8: the limit.", "small")
 
 
 # of the network of docs/tutorials/own-module.md, as drnn-export printed them
@@ -152,8 +155,8 @@ ERRORS = {"native": 0.12, "torch": 0.14, "openvino": 0.14, "onnxruntime-cpu": 0.
 def pictures() -> dict[str, str]:
     """Name of a file -> its text."""
     return {
-        "fold.svg": picture(640, 290, "A dilated layer as a batch of phases", fold()),
-        "cone.svg": picture(700, 310, "The steps of each layer that reach the last output", cone()),
+        "fold.svg": picture(470, 276, "A dilated layer as a batch of phases", fold()),
+        "cone.svg": picture(466, 318, "The steps of each layer that reach the last output", cone()),
         "state.svg": picture(520, 244, "A delay line as a ring of four places", state()),
         "noise.svg": picture(
             680, 206, "Errors of five runtimes in units of noise, and the limit of eight", noise(ERRORS)

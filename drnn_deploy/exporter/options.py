@@ -38,6 +38,7 @@ class ExportOptions:
         batch: Sequences at a time; None for a dynamic batch axis.
         profile: The smallest, usual and largest size of a dynamic batch.
         emissions: How the graphs are written.
+        block: The most unrolled steps of a block (emission `blocked`). None: as many as an engine is built fast for.
         precisions: The precisions of the graphs' products.
         target: Where the graphs will run, for the planner (`drnn_deploy.planner.plan`).
         goal: What the planner optimises. A goal of streams also decides the form.
@@ -68,6 +69,7 @@ class ExportOptions:
     batch: int | None = 1
     profile: tuple[int, int, int] = (1, 8, 64)
     emissions: tuple[str, ...] | None = None
+    block: int | None = None
     precisions: tuple[str, ...] = ("fp32",)
     target: PlanTarget = "onnxruntime-cpu"
     goal: Goal = "sequence"
@@ -155,6 +157,8 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
+    if options.block is not None and "blocked" not in (options.emissions or ()):
+        raise InputError("blocks are for emission blocked", "Add --emission blocked, or leave --block out.")
     return [
         _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
         for form in forms
@@ -203,10 +207,11 @@ def _request(
         form=form,  # type: ignore[arg-type]
         ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
+        block=options.block,
     )
-    return (
-        with_block(spec, request) if emission else cheapest_emission(spec, request, options.target, options.node_budget)
-    )
+    if emission:
+        return request if options.block else with_block(spec, request)
+    return cheapest_emission(spec, request, options.target, options.node_budget)
 
 
 def _first_emission(precision: str) -> Emission:

@@ -37,7 +37,7 @@ UNITS: dict[PlanTarget, str] = {
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
-BLOCK_SECONDS = 10.0  # to build an engine of the longest blocks that are chosen
+BLOCK_SECONDS = 6.0  # to build an engine of the longest blocks that are chosen
 
 
 @dataclasses.dataclass(frozen=True)

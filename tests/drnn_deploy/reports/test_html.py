@@ -113,7 +113,7 @@ def test_page_says_what_failed_what_is_worse_and_what_did_not_run(browser: Brows
         "torch sequence: error grew from 1 to 20 noises",
         "torch-cuda : there is no GPU. Run on one.",
         "a note",
-        "243 networks",
+        "2,100 networks",
     ):
         assert words in text, words
     assert tab.locator("table caption").count() == tab.locator("table").count()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.text import choose_from
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
@@ -29,6 +30,7 @@ _ALL: tuple[Runtime, ...] = (
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )
+MOST_THREADS = 1024
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
@@ -39,8 +41,26 @@ def find_runtime(name: str) -> Runtime:
         InputError: There is none.
     """
     if name not in RUNTIMES:
-        raise InputError(f"there is no runtime {name!r}", f"Choose from: {', '.join(RUNTIMES)}.")
+        raise InputError(f"there is no runtime {name!r}", choose_from(name, RUNTIMES))
     return RUNTIMES[name]
+
+
+def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
+    """The runtime called `name`, with so many threads.
+
+    Args:
+        name: One of `RUNTIMES`.
+        threads: Threads of a run, where it has a setting for that; None for its default.
+
+    Raises:
+        InputError: There is none, or the threads are no count.
+    """
+    runtime = find_runtime(name)
+    if threads is None:
+        return runtime
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS:,}, got {threads!r:.80}")
+    return runtime.with_threads(threads)
 
 
 def require(names: Sequence[str]) -> list[Runtime]:

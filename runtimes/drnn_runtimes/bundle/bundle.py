@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from drnn_core.bounds import UNPACKED, check_safetensors, shown_bytes
 from drnn_core.errors import EngineError, InputError
@@ -26,6 +30,10 @@ from drnn_runtimes.bundle.golden import GoldenCase, read_golden
 from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
 from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
+if TYPE_CHECKING:
+    from drnn_runtimes.streaming.stream import Stream
+
+USUAL_RUNTIME = "onnxruntime-cpu"
 _MOST_ENGINE, _MOST_OTHER = 4 << 30, 64 << 20  # bytes of a file
 _SOURCE_BYTES = 24  # of C for a byte of weights: 11 for 4 bytes, and at worst eight rows of which seven are padding
 GOLDEN, WEIGHTS, PARITY, NATIVE = "golden.npz", "weights.safetensors", "parity.json", "native"
@@ -82,6 +90,56 @@ class Bundle:
         )
         bundle._check_files(verify)
         return bundle
+
+    def run(
+        self, inputs: object, *, runtime: str = USUAL_RUNTIME, form: str | None = None, threads: int | None = None
+    ) -> NDArray[np.generic]:
+        """Run any number of sequences, each from the zero state. To run again and again, keep a session open instead.
+
+        Args:
+            inputs: (N, T, C) or tokens (N, T), of any type of numbers.
+            runtime: The name of the runtime.
+            form: Name, kind or form of the graph; None for the first that takes T steps, as a stream if it has state.
+            threads: Threads of the runtime, where it has a setting for that; None for its default.
+
+        Returns:
+            (N, outputs) or (N, k, outputs); of a stream (N, m, outputs), an answer for every step or, with a head that
+            looks back, for every chunk.
+
+        Raises:
+            InputError: The inputs are none of the network's, or there is no such graph or runtime.
+            RuntimeUnavailableError: The runtime is missing here, or cannot run the graph.
+        """
+        from drnn_runtimes.registry import chosen_runtime
+        from drnn_runtimes.whole_runs import run_sequences
+
+        return run_sequences(self, inputs, chosen_runtime(runtime, threads), form).outputs
+
+    def stream(
+        self,
+        form: str | None = None,
+        *,
+        runtime: str = USUAL_RUNTIME,
+        batch: int | None = None,
+        threads: int | None = None,
+    ) -> AbstractContextManager[Stream]:
+        """Stream through a graph with state; see `drnn_runtimes.runtime.Runtime.stream`.
+
+        Args:
+            form: Name, kind or form of the graph; None for the first that has a state.
+            runtime: The name of the runtime.
+            batch: Sequences that are fed in step; None for the graph's, or 1.
+            threads: As for `run`.
+
+        Returns:
+            A context manager that gives the stream.
+
+        Raises:
+            InputError: There is no such graph or runtime.
+        """
+        from drnn_runtimes.registry import chosen_runtime
+
+        return chosen_runtime(runtime, threads).stream(self, form, batch=batch)
 
     def path(self, name: str) -> Path:
         """The path of a file of the bundle."""

@@ -34,11 +34,12 @@ def requests(draw: st.DrawFn) -> GraphRequest:
         return GraphRequest(
             1 if form == "step" else draw(st.integers(1, 60)),
             draw(st.none() | st.integers(1, 3)),
-            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed"])),  # type: ignore[arg-type]
+            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed", "blocked", "blocked"])),  # type: ignore[arg-type]
             draw(st.booleans()),
             form,  # type: ignore[arg-type]
             form != "sequence" and draw(st.booleans()),
             draw(st.sampled_from(["fp32", "fp16", "bf16", "int8"])),  # type: ignore[arg-type]
+            draw(st.none() | st.integers(2, 9)),
         )
     except InputError:
         assume(False)
@@ -51,7 +52,7 @@ def test_every_emission_is_taken_and_what_its_manifest_says_fits(spec: ModelSpec
     info = info_of(spec, request, model)
     assert refusal(model, spec, info) == ""
     check_manifest(spec, [info], [])
-    assert len(model.graph.node) <= cost_of(spec, info, 1).nodes
+    assert info.nodes <= cost_of(spec, info, 1).nodes
     assert len(model.SerializeToString()) <= most_graph_bytes(spec, info)
 
 

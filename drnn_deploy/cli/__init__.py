@@ -13,6 +13,7 @@ from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",
+    "cache": "Show or clear what is kept on this machine: engines, kernels, float64 answers.",
     "data": "Fetch and verify the tasks' data sets.",
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",
     "doctor": "Show what is installed here, what will work, and what to install for the rest.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_core.types import FLOAT64
 from drnn_deploy.parity.cases import DIFFERENT_ROWS
@@ -29,6 +30,7 @@ from drnn_runtimes.session import Session
 Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
 
 
+@checked_arguments
 def check_parity(
     bundle: Bundle,
     runtimes: Sequence[Runtime],

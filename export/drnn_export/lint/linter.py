@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
@@ -57,8 +58,9 @@ class _Prepared:
     problem: str = ""
 
 
+@checked_arguments
 def lint_file(
-    path: Path, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
+    path: Path | str, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
 ) -> dict[LintTarget, tuple[Finding, ...]]:
     """Check an ONNX file.
 
@@ -73,6 +75,7 @@ def lint_file(
     Raises:
         InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
     """
+    path = Path(path)
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
     check_size(path)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import shutil
 import subprocess
 from typing import Any
 
+from drnn_core.errors import InputError
+
+_CAPABILITY = re.compile(r"(?:sm_?)?(\d{1,2})\.?(\d)", re.IGNORECASE)
+_GENERATIONS = range(5, 20)  # from Maxwell, the oldest that a TensorRT 10 knows, to what may come
 _NO_DRIVER = "no NVIDIA driver is installed"
 _STATE = {  # names of facts, and what nvidia-smi calls them
     "driver": "driver_version",
@@ -60,6 +65,21 @@ def gpu_state() -> dict[str, str]:
         return dict(zip(_STATE, (value.strip() for value in said.split(",")), strict=True))
     except (OSError, subprocess.SubprocessError, ValueError):
         return {}
+
+
+def compute_capability(text: str) -> str:
+    """Write a generation of NVIDIA GPUs as CUDA does: "8.6", "86" and "sm_86" all mean "8.6".
+
+    Args:
+        text: What was typed.
+
+    Raises:
+        InputError: It is none.
+    """
+    parts = _CAPABILITY.fullmatch(str(text))
+    if parts is None or int(parts[1]) not in _GENERATIONS:
+        raise InputError(f"{text!r:.80} is no compute capability", "Type it as 8.6 or 86; 12.0 or 120.")
+    return f"{int(parts[1])}.{parts[2]}"
 
 
 def _probe() -> tuple[Gpu | None, str]:

@@ -31,6 +31,7 @@ class GraphInfo(NamedGraph):
         profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
             graph of one batch.
         largest_input: The largest |sample| that it takes; None where the bundle is older and says nothing.
+        block: The most unrolled steps of a block (emission blocked); None for other emissions.
     """
 
     file: str
@@ -49,6 +50,7 @@ class GraphInfo(NamedGraph):
     delay: int = 0
     profile: tuple[int, int, int] | None = None
     largest_input: float | None = None
+    block: int | None = None
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> GraphInfo:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
@@ -26,6 +27,7 @@ ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint, the planner's estimates and this machine.
@@ -91,6 +93,12 @@ class ExportOptions:
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
     native_precision: Literal["fp32", "int8"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("length", "chunk", "batch", "rate", "node_budget", "engine_seconds", "reference_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be more than 0, got {value}", f"Leave {name} out for the usual.")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -192,7 +200,9 @@ def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
 def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
     length = options.length or task_length(checkpoint)
     if length is None:
-        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+        raise InputError(
+            "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
+        )
     return length
 
 

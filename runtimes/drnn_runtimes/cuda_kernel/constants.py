@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.cuda_kernel.plan import KernelPlan
+from drnn_runtimes.cuda_kernel.plan import KernelPlan, LayerPlan
 
 _CELLS = {
     ("rnn", "tanh"): 0,
@@ -36,7 +36,7 @@ def constants(plan: KernelPlan) -> str:
         plan: What `plan_kernel` chose.
     """
     options = plan.options
-    shapes = sorted({(layer.inputs, layer.hidden, int(layer.far)) for layer in plan.layers})
+    shapes = sorted(set(map(_shape, plan.layers)))
     values = {
         "CELL": _CELLS[plan.spec.cell, _form(plan.spec)],
         "STREAMED": int(plan.variant == "streamed"),
@@ -61,7 +61,7 @@ def constants(plan: KernelPlan) -> str:
     layers = [
         (
             index,
-            shapes.index((layer.inputs, layer.hidden, int(layer.far))),
+            shapes.index(_shape(layer)),
             *(layer.begin, layer.end, layer.dilation, layer.fold),
             *(layer.weights, layer.biases, layer.h_state, layer.c_state),
             *layer.places,
@@ -82,6 +82,12 @@ def read_source(name: str) -> str:
         name: Its name.
     """
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _shape(layer: LayerPlan) -> tuple[int, ...]:
+    """What code of its own is compiled for."""
+    even = layer.fold in (1, layer.dilation)
+    return layer.inputs, layer.hidden, int(layer.far), int(even)
 
 
 def _table(name: str, rows: list[tuple[int, ...]]) -> str:

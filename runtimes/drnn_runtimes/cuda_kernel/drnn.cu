@@ -16,6 +16,7 @@
 #define DRNN_DEVICE __device__ __forceinline__
 #define DRNN_KERNEL extern "C" __global__ void __launch_bounds__(DRNN_THREADS, 1)
 #define DRNN_SHARED_MEMORY(name) extern __shared__ __align__(16) float name[]
+#define DRNN_BOTH __host__ __device__
 #define DRNN_UNROLL _Pragma("unroll")
 #define DRNN_ROLLED _Pragma("unroll 1")
 DRNN_DEVICE float exp2_of(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
@@ -27,13 +28,14 @@ DRNN_DEVICE float widened(unsigned short x) { float y; asm("cvt.f32.f16 %0, %1;"
 DRNN_DEVICE void sync_block() { asm volatile("bar.sync 0;" ::: "memory"); }
 DRNN_DEVICE void sync_warps(int name, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory"); }
 DRNN_DEVICE void sync_warp() { __syncwarp(); }
+DRNN_DEVICE int warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x / 32, 0); }  // so that the compiler knows: uniform
 #endif
 
 enum Cell { RNN_TANH, RNN_RELU, GRU_AFTER, GRU_BEFORE, LSTM };
 constexpr int CELL = DRNN_CELL, GATES = CELL <= RNN_RELU ? 1 : CELL == LSTM ? 4 : 3;
 constexpr int ROWS = DRNN_ROWS, BLOCK = DRNN_BLOCK, AHEAD = DRNN_AHEAD, LAYERS = DRNN_LAYERS, TOP = DRNN_TOP;
 constexpr int CHAINS = GATES == 1 ? 4 : 2;  // partial sums of a product: a multiply-add takes four cycles
-constexpr int padded(int values) { return (values + 3) / 4 * 4; }  // rows are read four values at a time
+DRNN_BOTH constexpr int padded(int values) { return (values + 3) / 4 * 4; }  // rows are read four values at a time
 #if DRNN_HALF
 typedef unsigned short Weight;
 DRNN_DEVICE float loaded(Weight x) { return widened(x); }
@@ -48,7 +50,7 @@ struct alignas(16) Weights4 { Weight x, y, z, w; };
 // of the batch, the states. See `constants.py`.
 struct Layer {
   int index, shape, begin, end, dilation, fold, weights, biases, h_state, c_state;
-  int in, out, ring, cells, ahead, inputs, past, mixed, workspace;
+  int in, out, ring, ahead, inputs, past, mixed, workspace;
 };
 struct Run {
   const float* x;
@@ -101,46 +103,42 @@ template <int N> DRNN_DEVICE void load_row(const float* from, float (&row)[N]) {
 }
 
 #if !DRNN_STREAMED
-DRNN_DEVICE void sync_layer(const Layer& at) {
-  if (at.end - at.begin == 32) sync_warp();
-  else sync_warps(at.index + 1, at.end - at.begin);
-}
-
-// The layer of a thread; the threads behind the last layer's move inputs and outputs.
-DRNN_DEVICE Layer layer_of(int thread) {
-#define DRNN_PICK(...) { const Layer at{__VA_ARGS__}; if (thread < at.end) return at; }
+// The layer of a warp; the warps behind the last layer's move inputs and outputs.
+DRNN_DEVICE Layer layer_of(int warp) {
+#define DRNN_PICK(...) { const Layer at{__VA_ARGS__}; if (warp * 32 < at.end) return at; }
   DRNN_EACH_LAYER(DRNN_PICK)
 #undef DRNN_PICK
   return Layer{};
 }
 
-template <int H, int FAR> struct Past {  // h and c of a layer's last `fold` steps
-  static constexpr int HP = padded(H), ROW = ROWS * HP;
-  float *h, *c, *far;
-  int fold, write, read;  // near: slots of the ring, which has one more than the past; far: the slot of computed step i
-
-  DRNN_DEVICE int after(int slot) const { return slot + 1 == (FAR ? fold : fold + 1) ? 0 : slot + 1; }
-  DRNN_DEVICE void next() { write = FAR ? after(write) : read; read = after(read); }
-  DRNN_DEVICE float& kept_h(int slot, int r, int unit) { return (FAR ? far : h)[slot * ROW + r * HP + unit]; }
-  DRNN_DEVICE float& kept_c(int slot, int r, int unit) { return (FAR ? far + fold * ROW : c)[slot * ROW + r * HP + unit]; }
-};
-
-template <int C, int H, int FAR> struct Resident {
-  static constexpr int CP = padded(C), HP = padded(H), IN = ROWS * CP, OUT = ROWS * HP;
+// A layer. Its past is a ring of slots (h and c, ROWS, HP): near, in shared memory, with a slot more than the past, so that a
+// step never overwrites what it reads; far, in the workspace, from where `gather` brings a block's past at once. Even: the
+// steps that it computes have equal distances.
+template <int C, int H, int FAR, int EVEN> struct Resident {
+  static constexpr int CP = padded(C), HP = padded(H), IN = ROWS * CP, OUT = ROWS * HP, WARPS = (H + 31) / 32;
+  static constexpr int SLOT = (CELL == LSTM ? 2 : 1) * OUT, AHEAD_ROW = ROWS * H * GATES;
   const Layer at;
   const Run& run;
-  float* shared;
-  int unit, row0;
+  float *shared, *ring;
+  int unit, row0, slots, write, read;  // write, read: where the slots begin
   bool mine;
   float r[GATES][H], bias[GATES], past_bias;
-  Past<H, FAR> past;
 
   DRNN_DEVICE Resident(const Layer& layer, const Run& arguments, float* memory) : at(layer), run(arguments), shared(memory) {
     const int lane = threadIdx.x - at.begin;
     mine = lane < H, unit = mine ? lane : H - 1, row0 = blockIdx.x * ROWS;
+    ring = FAR ? run.workspace + at.workspace : shared + at.ring, slots = (at.fold + !FAR) * SLOT;
+    write = 0, read = FAR ? 0 : SLOT;
     load_weights();
     load_state();
   }
+
+  DRNN_DEVICE void sync_layer() const {
+    if (WARPS == 1) sync_warp();
+    else sync_warps(at.index + 1, 32 * WARPS);
+  }
+
+  DRNN_DEVICE int after(int slot) const { return slot + SLOT == slots ? 0 : slot + SLOT; }
 
   DRNN_DEVICE void load_weights() {
     const Weights4* matrix = reinterpret_cast<const Weights4*>(run.weights + at.weights) + unit;  // (CP / 4 + HP / 4, GATES, H)
@@ -160,31 +158,39 @@ template <int C, int H, int FAR> struct Resident {
     past_bias = biases[GATES * H];
   }
 
+  // Where a sequence's h of age j is in the states, for each sequence of the batch; c is `c_state - h_state` behind.
+  DRNN_DEVICE long long state_place(int i, int j) const {
+    return (long long)at.h_state * run.batch + ((long long)(row0 + i) * at.dilation + j) * H + unit;
+  }
+
   DRNN_DEVICE void load_state() {
-    past.h = shared + (FAR ? at.past : at.ring), past.c = shared + (FAR ? at.past + BLOCK * OUT : at.cells);
-    past.far = run.workspace + at.workspace, past.fold = at.fold, past.write = 0, past.read = FAR ? 0 : 1;
-    const int first = FAR ? 0 : 1;
-    for (int j = 0; j < at.fold && mine; j++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
+    const long long cells = (long long)(at.c_state - at.h_state) * run.batch;
+    for (int j = 0, slot = read; j < at.fold && mine; j++, slot = after(slot)) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
       const bool kept = run.state && row0 + i < run.batch;
-      const long long place = ((long long)(row0 + i) * at.dilation + j) * H + unit;
-      past.kept_h(first + j, i, unit) = kept ? run.state[(long long)at.h_state * run.batch + place] : 0.0f;
-      if (CELL == LSTM) past.kept_c(first + j, i, unit) = kept ? run.state[(long long)at.c_state * run.batch + place] : 0.0f;
+      ring[slot + i * HP + unit] = kept ? run.state[state_place(i, j)] : 0.0f;
+      if (CELL == LSTM) ring[slot + OUT + i * HP + unit] = kept ? run.state[state_place(i, j) + cells] : 0.0f;
     }
   }
 
-  DRNN_DEVICE void store_state() {
-    if (!run.next_state || !mine) return;
-    int slot = past.read;
-    for (int j = 0; j < at.fold; j++, slot = past.after(slot)) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
-      const long long place = ((long long)(row0 + i) * at.dilation + j) * H + unit;
-      if (row0 + i >= run.batch) continue;
-      run.next_state[(long long)at.h_state * run.batch + place] = past.kept_h(slot, i, unit);
-      if (CELL == LSTM) run.next_state[(long long)at.c_state * run.batch + place] = past.kept_c(slot, i, unit);
-    }
+  DRNN_DEVICE void store_state() const {
+    const long long cells = (long long)(at.c_state - at.h_state) * run.batch;
+    if (run.next_state && mine)
+      for (int j = 0, slot = read; j < at.fold; j++, slot = after(slot)) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
+        if (row0 + i >= run.batch) continue;
+        run.next_state[state_place(i, j)] = ring[slot + i * HP + unit];
+        if (CELL == LSTM) run.next_state[state_place(i, j) + cells] = ring[slot + OUT + i * HP + unit];
+      }
+  }
+
+  // The past of a block of a far layer: its steps need none of each other's.
+  DRNN_DEVICE void gather() const {
+    DRNN_ROLLED for (int s = 0, slot = read; s < BLOCK; s++, slot = after(slot)) DRNN_UNROLL for (int i = 0; i < SLOT; i += HP)
+      if (mine) shared[at.past + s * SLOT + i + unit] = ring[slot + i + unit];
+    sync_layer();  // all of the past is there
   }
 
   // What the inputs of the next AHEAD computed steps add to the gates; each weight is read once for all of them.
-  DRNN_DEVICE void project(const float* const (&from)[AHEAD]) {
+  DRNN_DEVICE void project(const int (&from)[AHEAD]) const {
     float sum[AHEAD][ROWS][GATES];
     DRNN_UNROLL for (int s = 0; s < AHEAD; s++)
       DRNN_UNROLL for (int i = 0; i < ROWS; i++)
@@ -198,104 +204,97 @@ template <int C, int H, int FAR> struct Resident {
       }
       DRNN_UNROLL for (int s = 0; s < AHEAD; s++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
         float v[4];
-        load_row(from[s] + i * CP + k, v);
+        load_row(shared + from[s] + i * CP + k, v);
         DRNN_UNROLL for (int j = 0; j < 4 && k + j < C; j++)
           DRNN_UNROLL for (int g = 0; g < GATES; g++) sum[s][i][g] = fmaf(w[g][j], v[j], sum[s][i][g]);
       }
     }
     float* to = shared + at.ahead + unit * GATES;  // (AHEAD, ROWS, H, GATES): a thread reads what it wrote
     DRNN_UNROLL for (int s = 0; s < AHEAD; s++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
-      if (GATES == 4) *reinterpret_cast<float4*>(to + (s * ROWS + i) * H * GATES) = float4{sum[s][i][0], sum[s][i][1 % GATES], sum[s][i][2 % GATES], sum[s][i][3 % GATES]};
-      else DRNN_UNROLL for (int g = 0; g < GATES; g++) to[(s * ROWS + i) * H * GATES + g] = sum[s][i][g];
+      float* place = to + s * AHEAD_ROW + i * H * GATES;
+      if (GATES == 4) *reinterpret_cast<float4*>(place) = float4{sum[s][i][0], sum[s][i][1 % GATES], sum[s][i][2 % GATES], sum[s][i][3 % GATES]};
+      else DRNN_UNROLL for (int g = 0; g < GATES; g++) place[g] = sum[s][i][g];
     }
   }
 
-  // One step: `ahead` is what `project` wrote for it, `place` the number of the block's computed step.
-  DRNN_DEVICE void step(const float* ahead, int place, float* out) {
-    const float* h_row = past.h + (FAR ? place : past.read) * OUT;
-    const float* c_row = past.c + (FAR ? place : past.read) * OUT;
-    float h[ROWS], c[ROWS];
-    float update[ROWS], fed[ROWS], old[ROWS];  // of a GRU
+  // One step. Where in shared memory is what `project` wrote for it, its past, and the place for its h.
+  DRNN_DEVICE void step(int ahead, int past, int out) {
+    const float *before = shared + past, *fed = shared + ahead;
+    float h[ROWS], c[ROWS], update[ROWS];
     DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
       float a[4], row[HP];
-      if (GATES == 4) load_row(ahead + (i * H + unit) * 4, a);
-      else DRNN_UNROLL for (int g = 0; g < GATES; g++) a[g] = ahead[(i * H + unit) * GATES + g];
-      load_row(h_row + i * HP, row);
+      if (GATES == 4) load_row(fed + i * H * GATES, a);
+      else DRNN_UNROLL for (int g = 0; g < GATES; g++) a[g] = fed[i * H * GATES + g];
+      load_row(before + i * HP, row);
       if (CELL == RNN_TANH) h[i] = tanh_of(product(r[0], row, a[0]));
       if (CELL == RNN_RELU) h[i] = fmaxf(product(r[0], row, a[0]), 0.0f);
       if (CELL == GRU_AFTER) {
         const float reset = sigmoid(product(r[0], row, a[0]));
         const float recalled = product(r[2 % GATES], row, past_bias);
-        const float z = sigmoid(product(r[1 % GATES], row, a[1])), before = h_row[i * HP + unit];
+        const float z = sigmoid(product(r[1 % GATES], row, a[1])), old = before[i * HP + unit];
         const float proposed = tanh_of(fmaf(reset, recalled, a[2]));
-        h[i] = fmaf(z, before - proposed, proposed);
+        h[i] = fmaf(z, old - proposed, proposed);
       }
       if (CELL == GRU_BEFORE) {
-        old[i] = h_row[i * HP + unit];
         const float reset = sigmoid(product(r[0], row, a[0]));
-        update[i] = sigmoid(product(r[1 % GATES], row, a[1])), fed[i] = a[2];
-        if (mine) shared[at.mixed + i * HP + unit] = reset * old[i];
+        if (mine) shared[at.mixed + i * HP + unit] = reset * before[i * HP + unit];
+        update[i] = sigmoid(product(r[1 % GATES], row, a[1]));
       }
       if (CELL == LSTM) {
-        const float before = c_row[i * HP + unit];
         const float in = sigmoid(product(r[0], row, a[0])), proposed = tanh_of(product(r[2 % GATES], row, a[2]));
         const float forget = sigmoid(product(r[1 % GATES], row, a[1])), open = sigmoid(product(r[3 % GATES], row, a[3]));
-        c[i] = fmaf(forget, before, in * proposed);
+        c[i] = fmaf(forget, before[OUT + i * HP + unit], in * proposed);
         h[i] = open * tanh_of(c[i]);
       }
     }
     if (CELL == GRU_BEFORE) {
-      sync_layer(at);  // all have written reset * h
+      sync_layer();  // all have written reset * h
       DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
         float row[HP];
         load_row(shared + at.mixed + i * HP, row);
-        const float proposed = tanh_of(product(r[2 % GATES], row, fed[i]));
-        h[i] = fmaf(update[i], old[i] - proposed, proposed);
+        const float proposed = tanh_of(product(r[2 % GATES], row, fed[i * H * GATES + 2]));
+        h[i] = fmaf(update[i], before[i * HP + unit] - proposed, proposed);
       }
     }
     if (mine) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
-      past.kept_h(past.write, i, unit) = h[i];
-      if (CELL == LSTM) past.kept_c(past.write, i, unit) = c[i];
-      out[i * HP + unit] = h[i];
+      ring[write + i * HP + unit] = h[i];
+      if (CELL == LSTM) ring[write + OUT + i * HP + unit] = c[i];
+      shared[out + i * HP + unit] = h[i];
     }
-    sync_layer(at);  // all see h_t, and have read h_{t-d}, which the next step overwrites
-    past.next();
+    sync_layer();  // all see h_t, and have read h_{t-d}, which the next step overwrites
+    write = FAR ? after(write) : read, read = after(read);
   }
 
-  // The past of a block of a far layer: its steps need none of each other's.
-  DRNN_DEVICE void gather() {
-    int slot = past.read;
-    DRNN_ROLLED for (int s = 0; s < BLOCK; s++, slot = past.after(slot)) DRNN_UNROLL for (int i = 0; i < ROWS; i++)
-      if (mine) {
-        past.h[s * OUT + i * HP + unit] = past.kept_h(slot, i, unit);
-        if (CELL == LSTM) past.c[s * OUT + i * HP + unit] = past.kept_c(slot, i, unit);
-      }
-    sync_layer(at);  // all of the past is there
+  // The computed step after the computed step t.
+  DRNN_DEVICE int time_after(int t) const {
+    const int phase = modulo(t - run.steps + run.answers, at.dilation);
+    return t + (phase + 1 == at.fold ? at.dilation - at.fold + 1 : 1);
   }
 
   DRNN_DEVICE void compute(int blocks) {
-    const int d = at.dilation, residue = modulo(run.answers - run.steps, d);  // of step 0, counted from the first that is needed
-    int t = residue < at.fold ? 0 : d - residue, phase = residue < at.fold ? residue : 0;
+    const int d = at.dilation, stride = at.fold == 1 ? d : 1, ahead = at.ahead + unit * GATES;
+    const int residue = modulo(run.answers - run.steps, d);  // of step 0, counted from the first step that is needed
+    int t = residue < at.fold ? 0 : d - residue;
     sync_block();
     DRNN_ROLLED for (int turn = 0; turn < blocks + LAYERS; turn++) {
       const int block = turn - at.index;
       if (block >= 0 && block < blocks) {
         const int start = block * BLOCK, stop = start + BLOCK < run.steps ? start + BLOCK : run.steps;
-        const float* in = shared + at.in + (block & 1) * BLOCK * IN;
-        float* out = shared + at.out + (block & 1) * BLOCK * OUT;
+        const int in = at.in + ((block & 1) * BLOCK - start) * IN, out = at.out + ((block & 1) * BLOCK - start) * OUT;
         if (FAR && t < stop) gather();
-        int place = 0;
+        int past = at.past;
         while (t < stop) {
-          const float* from[AHEAD];
-          DRNN_UNROLL for (int s = 0, time = t, p = phase; s < AHEAD; s++) {
-            from[s] = in + ((time < stop ? time : t) - start) * IN;
-            p = p + 1 == at.fold ? 0 : p + 1, time += p ? 1 : d - at.fold + 1;
+          int times[AHEAD + 1], from[AHEAD];
+          times[0] = t;
+          DRNN_UNROLL for (int s = 0; s < AHEAD; s++) {
+            times[s + 1] = EVEN ? t + (s + 1) * stride : time_after(times[s]);
+            from[s] = in + (times[s] < stop ? times[s] : t) * IN;
           }
           project(from);
-          const float* ahead = shared + at.ahead;
-          DRNN_ROLLED for (int s = 0; s < AHEAD && t < stop; s++, ahead += ROWS * H * GATES, place++) {
-            step(ahead, place, out + (t - start) * OUT);
-            phase = phase + 1 == at.fold ? 0 : phase + 1, t += phase ? 1 : d - at.fold + 1;
+          DRNN_UNROLL for (int s = 0; s < AHEAD; s++) {
+            if (times[s] >= stop) break;
+            step(ahead + s * AHEAD_ROW, FAR ? past : at.ring + read, out + times[s] * OUT);
+            t = times[s + 1], past += SLOT;
           }
         }
       }
@@ -331,9 +330,11 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
   run.workspace += (long long)blockIdx.x * DRNN_WORKSPACE;
   for (int i = threadIdx.x; i < DRNN_SHARED; i += DRNN_THREADS) shared[i] = 0.0f;
   sync_block();
-  if (threadIdx.x >= DRNN_MOVERS) { move(run, shared, blocks); return; }
-  const Layer at = layer_of(threadIdx.x);
-#define DRNN_COMPUTE(shape_, C, H, FAR) if (at.shape == shape_) Resident<C, H, FAR>(at, run, shared).compute(blocks);
+  const int warp = warp_index();
+  if (warp * 32 >= DRNN_MOVERS) { move(run, shared, blocks); return; }
+  const Layer at = layer_of(warp);
+#define DRNN_COMPUTE(shape_, C, H, FAR, EVEN) \
+  if (at.shape == shape_) Resident<C, H, FAR, EVEN>(at, run, shared).compute(blocks);
   DRNN_EACH_SHAPE(DRNN_COMPUTE)
 #undef DRNN_COMPUTE
 }
@@ -479,7 +480,7 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
   const int row0 = blockIdx.x * ROWS, first = run.steps - run.answers;
   run.workspace += (long long)blockIdx.x * DRNN_WORKSPACE;
   for (int i = threadIdx.x; i < DRNN_SHARED; i += DRNN_THREADS) shared[i] = 0.0f;
-#define DRNN_STREAM(shape_, C, H, FAR) if (at.shape == shape_) Streamed<C, H>(at, run, shared).DRNN_DO;
+#define DRNN_STREAM(shape_, C, H, FAR, EVEN) if (at.shape == shape_) Streamed<C, H>(at, run, shared).DRNN_DO;
 #define DRNN_DO move_state(true)
   for (int l = 0; l < LAYERS; l++) { const Layer at = layer_at(l); DRNN_EACH_SHAPE(DRNN_STREAM) }
 #undef DRNN_DO

@@ -11,6 +11,7 @@
 
 #define DRNN_HOST 1
 #define DRNN_DEVICE inline
+#define DRNN_BOTH
 #define DRNN_UNROLL
 #define DRNN_ROLLED
 
@@ -119,6 +120,7 @@ inline float widened(unsigned short x) {  // float16
                                     : ldexpf(mantissa, -24);
   return x >> 15 ? -size : size;
 }
+inline int warp_index() { return threadIdx.x / host::WARP; }
 inline void sync_block() { host::wait(host::named[0], DRNN_THREADS); }
 inline void sync_warps(int name, int threads) { host::wait(host::named[name], threads); }
 inline void sync_warp() { host::wait(host::warps[threadIdx.x / host::WARP], host::WARP); }

@@ -338,8 +338,7 @@ def _resident(spec: ModelSpec, options: KernelOptions, block: int, ahead: int, f
         places = (
             read,
             between,
-            shared.take(near),
-            shared.take(near if parts > 1 else 0),
+            shared.take(near * parts),
             shared.take(ahead * rows * hidden * spec.gates),
             shared.take(matrix if options.weights == "fp32" else -(-matrix // 2)),
             shared.take(block * row * parts if far else 0),
@@ -373,7 +372,7 @@ def _streamed(spec: ModelSpec, options: KernelOptions, block: int) -> KernelPlan
         )
     ):
         ring = workspace.take(fold * rows * hidden * parts)
-        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, 0, 0, ring)
+        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, 0, ring)
         layers.append(LayerPlan(inputs, hidden, True, 0, 0, dilation, fold, *weights, *state, places))
     past = block * rows * max(map(padded, spec.hidden))
     past_at = shared.take(past), shared.take(past if _resets_before(spec) else 0)

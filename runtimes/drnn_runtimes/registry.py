@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_runtimes.cuda_kernel.runtime import CudaKernelRuntime
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
@@ -26,6 +27,7 @@ _ALL: tuple[Runtime, ...] = (
     OpenVinoRuntime(),
     TractRuntime(),
     TensorRTNetworkRuntime(),
+    CudaKernelRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )

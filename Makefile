@@ -25,7 +25,7 @@ QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_n
 .PHONY: demo test quick check nightly cross bench gpu-check clean
 
 demo: $(VENV)/installed
-	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission unrolled
+	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission blocked
 	$(BIN)/drnn-deploy demo $(DEMO)
 
 test: check

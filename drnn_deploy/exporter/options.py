@@ -11,7 +11,7 @@ from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_deploy.planner.limits import check_memory, check_steps
-from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length
+from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length, with_block
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.config import BuildControls
@@ -19,6 +19,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import ModelSpec
 
 CHUNK = 32
+FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form that it has
 ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
@@ -109,14 +110,15 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for name, chosen in (("form", forms), ("emission", options.emissions), ("precision", options.precisions)):
         if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
-    if "skewed" in (options.emissions or ()) and "step" not in forms:
-        raise InputError("emission skewed is for form step", "Add --form step.")
+    for emission, only in FORM_OF.items():
+        if emission in (options.emissions or ()) and only not in forms:
+            raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
     return [
         _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
         for form in forms
         for emission in options.emissions or (None,)
         for precision in options.precisions
-        if emission != "skewed" or form == "step"
+        if FORM_OF.get(emission or "", form) == form
     ]
 
 
@@ -160,7 +162,9 @@ def _request(
         ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
     )
-    return request if emission else cheapest_emission(spec, request, options.target, options.node_budget)
+    return (
+        with_block(spec, request) if emission else cheapest_emission(spec, request, options.target, options.node_budget)
+    )
 
 
 def _first_emission(precision: str) -> Emission:

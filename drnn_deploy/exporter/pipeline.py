@@ -312,12 +312,13 @@ def _build(
 ) -> EngineResult:
     """seconds: that the build is estimated to take."""
     if seconds > options.engine_seconds:
+        other = "use --emission blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
         return EngineResult(
             backend,
             graph.name,
             None,
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
-            f"to wait for it: --engine-seconds {3 * seconds:.0f}",
+            f"{other}to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
     notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
     engine = draft / _engine_file(graph, backend)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Emission, Precision
+from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
 from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.native_cost import native_microseconds
@@ -35,6 +35,8 @@ UNITS: dict[PlanTarget, str] = {
 }
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
+BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
+BLOCK_SECONDS = 10.0  # to build an engine of the longest blocks that are chosen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +130,7 @@ def make_plan(
     check_steps(spec, max(length or 1, *CHUNKS))
     check_memory(spec, "step", 1, batch or 1)
     costs = load_costs(spec.cell)
-    requests = [*_sequences(target, goal, length, batch), *_streams(spec, target, batch)]
+    requests = [*_sequences(spec, target, goal, length, batch), *_streams(spec, target, batch)]
     candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     if not allowed:
@@ -194,34 +196,62 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget
         The request with the cheapest emission.
     """
     costs = load_costs(spec.cell)
-    emissions = _emissions(target, request.batch, request.precision)
-    requests = [dataclasses.replace(request, emission=emission) for emission in emissions]
+    emissions = _emissions(target, request.form, request.batch, request.precision)
+    requests = [with_block(spec, dataclasses.replace(request, emission=emission)) for emission in emissions]
     candidates = [_candidate(spec, variant, target, costs) for variant in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
 
 
-def _sequences(target: PlanTarget, goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
+def with_block(spec: ModelSpec, request: GraphRequest) -> GraphRequest:
+    """Choose the length of the blocks of emission `blocked`: the longest whose engine is built within `BLOCK_SECONDS`.
+
+    Args:
+        spec: The network.
+        request: The graph; one of another emission stays as it is.
+
+    Returns:
+        The request with its blocks; the shortest where no engine is built so fast.
+    """
+    if request.emission != "blocked":
+        return request
+    costs = load_costs(spec.cell)
+    requests = [dataclasses.replace(request, block=block) for block in BLOCKS]
+    quick = (r for r in requests if costs.build_seconds(workload(spec, r)) <= BLOCK_SECONDS)
+    return next(quick, requests[-1])
+
+
+def _sequences(
+    spec: ModelSpec, target: PlanTarget, goal: Goal, length: int | None, batch: int | None
+) -> Iterator[GraphRequest]:
     if length is None:
         if goal == "sequence":
             raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
         return
-    for emission in _emissions(target, batch):
-        yield GraphRequest(length, batch, emission)
+    for emission in _emissions(target, "sequence", batch):
+        yield with_block(spec, GraphRequest(length, batch, emission))
 
 
 def _streams(spec: ModelSpec, target: PlanTarget, batch: int | None) -> Iterator[GraphRequest]:
     for steps in (1, *CHUNKS):
-        for emission in _emissions(target, batch):
-            yield GraphRequest(steps, batch, emission, form="step" if steps == 1 else "chunk")
+        form: Form = "step" if steps == 1 else "chunk"
+        for emission in _emissions(target, form, batch):
+            yield GraphRequest(steps, batch, emission, form=form)
         if steps == 1 and spec.layers > 1 and target != "native":  # which has no layer ahead of another
             yield GraphRequest(1, batch, "skewed", form="step")
 
 
-def _emissions(target: PlanTarget, batch: int | None, precision: Precision = "fp32") -> tuple[Emission, ...]:
-    """Those that may differ in cost: for the kernel, which runs the weights, the first there is stands for all."""
+def _emissions(
+    target: PlanTarget, form: Form, batch: int | None, precision: Precision = "fp32"
+) -> tuple[Emission, ...]:
+    """Those that may differ in cost: for the kernel, which runs the weights, the first there is stands for all.
+
+    Blocks are for TensorRT: other runtimes load unrolled graphs as they are, or run operators faster.
+    """
     every: tuple[Emission, ...] = ("fused",) if batch is None else ("fused", "unrolled", "mixed")
+    if batch is not None and form == "sequence" and target == "tensorrt":
+        every = (*every, "blocked")
     allowed = tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
     return allowed[:1] if target == "native" else allowed
 
@@ -231,7 +261,7 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs
     cost = {
         "onnxruntime-cpu": lambda: costs.run_microseconds(work),
         "onnxruntime-cuda": lambda: float(work.size.nodes),
-        "tensorrt": lambda: float(sum(work.unrolled_cells) + work.operator_steps),
+        "tensorrt": lambda: float(work.depth),
         "native": lambda: native_microseconds(spec, request),
     }[target]()
     wait = request.delay(spec) or request.steps - 1
@@ -239,9 +269,10 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs
 
 
 def _is_duplicate(candidate: Candidate) -> bool:
-    """Whether a mixed graph is the same as the fused or the unrolled one."""
+    """Whether a mixed or blocked graph is the same as the fused or the unrolled one."""
     work = candidate.work
-    return candidate.request.emission == "mixed" and not (work.operators and work.unrolled_cells)
+    same = {"mixed": not (work.operators and work.unrolled_cells), "blocked": not work.loops}
+    return same.get(candidate.request.emission, False)
 
 
 def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal: Goal, node_budget: int) -> bool:
@@ -257,8 +288,8 @@ def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal:
 
 
 def _sort_key(candidate: Candidate, target: PlanTarget, goal: Goal, rate: float | None) -> tuple[float, ...]:
-    """Less is better. Among equal kernels, unrolled steps win: a loop has its own control beside them."""
-    loops = candidate.work.operator_steps if target == "tensorrt" else 0
+    """Less is better. Among equal kernels, fewer trips of loops win: a loop has its own control beside them."""
+    loops = candidate.work.operator_steps + candidate.work.trips if target == "tensorrt" else 0
     if goal == "sequence":
         return (candidate.cost, loops)
     if goal == "latency" and rate is not None and UNITS[target] == "us":

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.types import TensorInfo
-from drnn_export.lint.graph_view import attribute_value
+from drnn_export.lint.graph_view import attribute_value, inner_graphs
 from drnn_export.onnx_surgery import tensor_info
 from drnn_runtimes.bundle.bodies import every_node
 
@@ -268,13 +268,23 @@ def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
         got, should = (side.get(name, "not there") for side in values)
         if got != should:
             return f"has the attribute {name:.{_LONGEST}} {got:.{_LONGEST}}, should be {should}"
-    for what, sides in (("input", (have.input, want.input)), ("output", (have.output, want.output))):
+    own = (("has the input {index}", have.input, want.input), ("has the output {index}", have.output, want.output))
+    for what, *sides in (*own, *_body_edges(have, want)):
         got_names, names = (list(side) for side in sides)
         for index in range(max(len(got_names), len(names))):
             got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
             if got != should:
-                return f"has the {what} {index} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
+                said = what.format(index=index)
+                return f"{said} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
     return ""
+
+
+def _body_edges(have: onnx.NodeProto, want: onnx.NodeProto) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What the bodies of two nodes read and give, by name; their nodes are compared like all others."""
+    for what, side in (("has a body that reads", "input"), ("has a body that gives", "output")):
+        named = ([value.name for body in inner_graphs(node) for value in getattr(body, side)] for node in (have, want))
+        got, should = named
+        yield what, got, should
 
 
 def _attribute(attribute: onnx.AttributeProto) -> str:

@@ -148,7 +148,8 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
         raise InputError(
             f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
             f"over the budget of {node_budget:,}",
-            f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
+            f"Use --emission fused{' or blocked' if request.form == 'sequence' else ''}, a smaller --length, or "
+            f"--node-budget {size.nodes}.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A dilated stack as one CUDA kernel: its text, the images of it, and what packs weights for it. Nothing here needs a GPU.
+"""A dilated stack as one CUDA kernel: its text, its images, and packed weights. Nothing here needs a GPU.
 
     plan = plan_kernel(spec, KernelOptions(answers=1, shared_memory=SHARED_MEMORY["87"]))
     packed = pack_weights(plan, weights)            # bytes for the device
@@ -23,7 +23,7 @@ Signature, as `cuLaunchKernel` sees it, nine arguments:
 Launch: grid `plan.grid(B)`, block `plan.threads`, dynamic shared memory `plan.shared_bytes`, which above 48 KiB needs
 CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES. A plan for `KernelOptions(answers=n)` leaves out what cannot reach the
 last n steps: it takes answers from 1 to n, and states only where `plan.keeps_state`. Others take answers from 1 to T.
-1 <= answers <= T, and pointers are multiples of 16 bytes.
+Pointers are multiples of 16 bytes. `plan.check_launch` refuses what would be wrong.
 
 Chunks and steps are launches with a state; the same image serves every T and B.
 """

@@ -28,6 +28,7 @@ DRNN_DEVICE float widened(unsigned short x) { float y; asm("cvt.f32.f16 %0, %1;"
 DRNN_DEVICE void sync_block() { asm volatile("bar.sync 0;" ::: "memory"); }
 DRNN_DEVICE void sync_warps(int name, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory"); }
 DRNN_DEVICE void sync_warp() { __syncwarp(); }
+DRNN_DEVICE int spread() { return threadIdx.y; }  // 0, of which the compiler cannot know that it is uniform
 DRNN_DEVICE int warp_index() { return __shfl_sync(0xffffffffu, threadIdx.x / 32, 0); }  // so that the compiler knows: uniform
 #endif
 
@@ -50,7 +51,7 @@ struct alignas(16) Weights4 { Weight x, y, z, w; };
 // of the batch, the states. See `constants.py`.
 struct Layer {
   int index, shape, begin, end, dilation, fold, weights, biases, h_state, c_state;
-  int in, out, ring, ahead, inputs, past, mixed, workspace;
+  int in, out, ring, inputs, past, mixed, workspace;
 };
 struct Run {
   const float* x;
@@ -116,19 +117,19 @@ DRNN_DEVICE Layer layer_of(int warp) {
 // steps that it computes have equal distances.
 template <int C, int H, int FAR, int EVEN> struct Resident {
   static constexpr int CP = padded(C), HP = padded(H), IN = ROWS * CP, OUT = ROWS * HP, WARPS = (H + 31) / 32;
-  static constexpr int SLOT = (CELL == LSTM ? 2 : 1) * OUT, AHEAD_ROW = ROWS * H * GATES;
+  static constexpr int SLOT = (CELL == LSTM ? 2 : 1) * OUT;
   const Layer at;
   const Run& run;
   float *shared, *ring;
-  int unit, row0, slots, write, read;  // write, read: where the slots begin
+  int unit, row0, first, last, write, read;  // the last four: where slots begin in `ring`
   bool mine;
   float r[GATES][H], bias[GATES], past_bias;
 
   DRNN_DEVICE Resident(const Layer& layer, const Run& arguments, float* memory) : at(layer), run(arguments), shared(memory) {
     const int lane = threadIdx.x - at.begin;
     mine = lane < H, unit = mine ? lane : H - 1, row0 = blockIdx.x * ROWS;
-    ring = FAR ? run.workspace + at.workspace : shared + at.ring, slots = (at.fold + !FAR) * SLOT;
-    write = 0, read = FAR ? 0 : SLOT;
+    ring = FAR ? run.workspace + at.workspace : shared, first = FAR ? 0 : at.ring + spread();
+    last = first + (at.fold - FAR) * SLOT, write = first, read = FAR ? first : first + SLOT;
     load_weights();
     load_state();
   }
@@ -138,7 +139,7 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
     else sync_warps(at.index + 1, 32 * WARPS);
   }
 
-  DRNN_DEVICE int after(int slot) const { return slot + SLOT == slots ? 0 : slot + SLOT; }
+  DRNN_DEVICE int after(int slot) const { return slot == last ? first : slot + SLOT; }
 
   DRNN_DEVICE void load_weights() {
     const Weights4* matrix = reinterpret_cast<const Weights4*>(run.weights + at.weights) + unit;  // (CP / 4 + HP / 4, GATES, H)
@@ -189,10 +190,9 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
     sync_layer();  // all of the past is there
   }
 
-  // What the inputs of the next AHEAD computed steps add to the gates; each weight is read once for all of them.
-  DRNN_DEVICE void project(const int (&from)[AHEAD]) const {
-    float sum[AHEAD][ROWS][GATES];
-    DRNN_UNROLL for (int s = 0; s < AHEAD; s++)
+  // What the inputs of COUNT computed steps add to the gates; each weight is read once for all of them.
+  template <int COUNT> DRNN_DEVICE void project(const int (&from)[COUNT], float (&sum)[COUNT][ROWS][GATES]) const {
+    DRNN_UNROLL for (int s = 0; s < COUNT; s++)
       DRNN_UNROLL for (int i = 0; i < ROWS; i++)
         DRNN_UNROLL for (int g = 0; g < GATES; g++) sum[s][i][g] = bias[g];
     const Weights4* weights = reinterpret_cast<const Weights4*>(shared + at.inputs) + unit;
@@ -202,47 +202,40 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
         const Weights4 four = weights[(k / 4 * GATES + g) * H];
         w[g][0] = loaded(four.x), w[g][1] = loaded(four.y), w[g][2] = loaded(four.z), w[g][3] = loaded(four.w);
       }
-      DRNN_UNROLL for (int s = 0; s < AHEAD; s++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
+      DRNN_UNROLL for (int s = 0; s < COUNT; s++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
         float v[4];
         load_row(shared + from[s] + i * CP + k, v);
         DRNN_UNROLL for (int j = 0; j < 4 && k + j < C; j++)
           DRNN_UNROLL for (int g = 0; g < GATES; g++) sum[s][i][g] = fmaf(w[g][j], v[j], sum[s][i][g]);
       }
     }
-    float* to = shared + at.ahead + unit * GATES;  // (AHEAD, ROWS, H, GATES): a thread reads what it wrote
-    DRNN_UNROLL for (int s = 0; s < AHEAD; s++) DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
-      float* place = to + s * AHEAD_ROW + i * H * GATES;
-      if (GATES == 4) *reinterpret_cast<float4*>(place) = float4{sum[s][i][0], sum[s][i][1 % GATES], sum[s][i][2 % GATES], sum[s][i][3 % GATES]};
-      else DRNN_UNROLL for (int g = 0; g < GATES; g++) place[g] = sum[s][i][g];
-    }
   }
 
-  // One step. Where in shared memory is what `project` wrote for it, its past, and the place for its h.
-  DRNN_DEVICE void step(int ahead, int past, int out) {
-    const float *before = shared + past, *fed = shared + ahead;
+  // One step: what its inputs add to the gates, and where in shared memory its past is and its h goes.
+  DRNN_DEVICE void step(const float (&fed)[ROWS][GATES], int past, int out) {
+    const float* before = shared + past;
     float h[ROWS], c[ROWS], update[ROWS];
     DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
-      float a[4], row[HP];
-      if (GATES == 4) load_row(fed + i * H * GATES, a);
-      else DRNN_UNROLL for (int g = 0; g < GATES; g++) a[g] = fed[i * H * GATES + g];
+      const float(&a)[GATES] = fed[i];
+      float row[HP];
       load_row(before + i * HP, row);
       if (CELL == RNN_TANH) h[i] = tanh_of(product(r[0], row, a[0]));
       if (CELL == RNN_RELU) h[i] = fmaxf(product(r[0], row, a[0]), 0.0f);
       if (CELL == GRU_AFTER) {
         const float reset = sigmoid(product(r[0], row, a[0]));
         const float recalled = product(r[2 % GATES], row, past_bias);
-        const float z = sigmoid(product(r[1 % GATES], row, a[1])), old = before[i * HP + unit];
-        const float proposed = tanh_of(fmaf(reset, recalled, a[2]));
+        const float z = sigmoid(product(r[1 % GATES], row, a[1 % GATES])), old = before[i * HP + unit];
+        const float proposed = tanh_of(fmaf(reset, recalled, a[2 % GATES]));
         h[i] = fmaf(z, old - proposed, proposed);
       }
       if (CELL == GRU_BEFORE) {
         const float reset = sigmoid(product(r[0], row, a[0]));
         if (mine) shared[at.mixed + i * HP + unit] = reset * before[i * HP + unit];
-        update[i] = sigmoid(product(r[1 % GATES], row, a[1]));
+        update[i] = sigmoid(product(r[1 % GATES], row, a[1 % GATES]));
       }
       if (CELL == LSTM) {
-        const float in = sigmoid(product(r[0], row, a[0])), proposed = tanh_of(product(r[2 % GATES], row, a[2]));
-        const float forget = sigmoid(product(r[1 % GATES], row, a[1])), open = sigmoid(product(r[3 % GATES], row, a[3]));
+        const float in = sigmoid(product(r[0], row, a[0])), proposed = tanh_of(product(r[2 % GATES], row, a[2 % GATES]));
+        const float forget = sigmoid(product(r[1 % GATES], row, a[1 % GATES])), open = sigmoid(product(r[3 % GATES], row, a[3 % GATES]));
         c[i] = fmaf(forget, before[OUT + i * HP + unit], in * proposed);
         h[i] = open * tanh_of(c[i]);
       }
@@ -252,7 +245,7 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
       DRNN_UNROLL for (int i = 0; i < ROWS; i++) {
         float row[HP];
         load_row(shared + at.mixed + i * HP, row);
-        const float proposed = tanh_of(product(r[2 % GATES], row, fed[i * H * GATES + 2]));
+        const float proposed = tanh_of(product(r[2 % GATES], row, fed[i][2 % GATES]));
         h[i] = fmaf(update[i], before[i * HP + unit] - proposed, proposed);
       }
     }
@@ -267,38 +260,40 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
 
   // The computed step after the computed step t.
   DRNN_DEVICE int time_after(int t) const {
+    if (EVEN) return t + (at.fold == 1 ? at.dilation : 1);
     const int phase = modulo(t - run.steps + run.answers, at.dilation);
     return t + (phase + 1 == at.fold ? at.dilation - at.fold + 1 : 1);
   }
 
+  // The computed steps from t on while COUNT of them are before `stop`. in, out: where the rows of step 0 would be.
+  template <int COUNT> DRNN_DEVICE void steps(int& t, int& past, int stop, int in, int out) {
+    for (;;) {
+      int times[COUNT + 1], from[COUNT];
+      times[0] = t;
+      DRNN_UNROLL for (int s = 0; s < COUNT; s++) times[s + 1] = time_after(times[s]), from[s] = in + times[s] * IN;
+      if (times[COUNT - 1] >= stop) break;
+      float sum[COUNT][ROWS][GATES];
+      project(from, sum);
+      DRNN_UNROLL for (int s = 0; s < COUNT; s++) step(sum[s], FAR ? past + s * SLOT : read, out + times[s] * OUT);
+      t = times[COUNT], past += COUNT * SLOT;
+    }
+  }
+
   DRNN_DEVICE void compute(int blocks) {
-    const int d = at.dilation, stride = at.fold == 1 ? d : 1, ahead = at.ahead + unit * GATES;
-    const int residue = modulo(run.answers - run.steps, d);  // of step 0, counted from the first step that is needed
-    int t = residue < at.fold ? 0 : d - residue;
-    sync_block();
+    const int residue = modulo(run.answers - run.steps, at.dilation);  // of step 0, counted from the first that is needed
+    int t = residue < at.fold ? 0 : at.dilation - residue;
+    sync_block();  // what all write at first is there
     DRNN_ROLLED for (int turn = 0; turn < blocks + LAYERS; turn++) {
       const int block = turn - at.index;
       if (block >= 0 && block < blocks) {
         const int start = block * BLOCK, stop = start + BLOCK < run.steps ? start + BLOCK : run.steps;
         const int in = at.in + ((block & 1) * BLOCK - start) * IN, out = at.out + ((block & 1) * BLOCK - start) * OUT;
-        if (FAR && t < stop) gather();
         int past = at.past;
-        while (t < stop) {
-          int times[AHEAD + 1], from[AHEAD];
-          times[0] = t;
-          DRNN_UNROLL for (int s = 0; s < AHEAD; s++) {
-            times[s + 1] = EVEN ? t + (s + 1) * stride : time_after(times[s]);
-            from[s] = in + (times[s] < stop ? times[s] : t) * IN;
-          }
-          project(from);
-          DRNN_UNROLL for (int s = 0; s < AHEAD; s++) {
-            if (times[s] >= stop) break;
-            step(ahead + s * AHEAD_ROW, FAR ? past : at.ring + read, out + times[s] * OUT);
-            t = times[s + 1], past += SLOT;
-          }
-        }
+        if (FAR && t < stop) gather();
+        if (AHEAD > 1) steps<AHEAD>(t, past, stop, in, out);
+        steps<1>(t, past, stop, in, out);
       }
-      sync_block();
+      sync_block();  // a block of steps is done
     }
     store_state();
   }
@@ -321,7 +316,7 @@ DRNN_DEVICE void move(const Run& run, float* shared, int blocks) {
       if (t >= first && t < run.steps && row0 + r < run.batch)
         run.y[((long long)(row0 + r) * run.answers + t - first) * TOP + u] = out[(s * ROWS + r) * HP + u];
     }
-    sync_block();
+    sync_block();  // inputs are there
   }
 }
 
@@ -329,7 +324,7 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
   const int blocks = (run.steps + BLOCK - 1) / BLOCK;
   run.workspace += (long long)blockIdx.x * DRNN_WORKSPACE;
   for (int i = threadIdx.x; i < DRNN_SHARED; i += DRNN_THREADS) shared[i] = 0.0f;
-  sync_block();
+  sync_block();  // shared memory is cleared
   const int warp = warp_index();
   if (warp * 32 >= DRNN_MOVERS) { move(run, shared, blocks); return; }
   const Layer at = layer_of(warp);
@@ -405,7 +400,7 @@ template <int C, int H> struct Streamed {
       past[e] = u < H ? ring[(slot * ROWS + row % ROWS) * H + u] : 0.0f;
       if (CELL == GRU_BEFORE && u >= H) mixed[e] = 0.0f;
     }
-    sync_block();  // the past is there
+    sync_block();  // the past is there, and in the first layer the inputs
     for (int base = 0; base < rows; base += GROUPS * TILE) {
       const float *from[TILE], *before[TILE], *reset_rows[TILE];
       int place[TILE], kept[TILE];  // of a row's h in `out` and in the ring
@@ -484,7 +479,7 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
 #define DRNN_DO move_state(true)
   for (int l = 0; l < LAYERS; l++) { const Layer at = layer_at(l); DRNN_EACH_SHAPE(DRNN_STREAM) }
 #undef DRNN_DO
-  sync_block();
+  sync_block();  // the workspace is filled
   DRNN_ROLLED for (int start = 0; start < run.steps; start += BLOCK) {
     const int stop = start + BLOCK < run.steps ? start + BLOCK : run.steps;
     for (int i = threadIdx.x; i < (stop - start) * ROWS * CP; i += DRNN_THREADS) {
@@ -492,7 +487,6 @@ DRNN_DEVICE void run_stack(Run run, float* shared) {
       const int row = row0 + r < run.batch ? row0 + r : run.batch - 1;
       shared[DRNN_IN + (s * ROWS + r) * CP + c] = c < C ? run.x[((long long)row * run.steps + start + s) * C + c] : 0.0f;
     }
-    sync_block();  // the inputs are there
     DRNN_ROLLED for (int l = 0; l < LAYERS; l++) {
       const Layer at = layer_at(l);
       const float* in = shared + at.in;

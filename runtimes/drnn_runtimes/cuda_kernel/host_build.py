@@ -1,4 +1,4 @@
-"""The kernel compiled for the host: the same text with fibers for threads. It shows what the kernel computes, not how fast.
+"""The kernel compiled for the host: the same text with fibers for threads. It shows what is computed, not how fast.
 
 It needs g++ or clang++, and no GPU. It is slow, and for tests: of the kernel, and of what launches it.
 """
@@ -19,6 +19,7 @@ from drnn_runtimes.cuda_kernel.constants import constants, read_source
 from drnn_runtimes.cuda_kernel.plan import KernelPlan
 
 _FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fvisibility=hidden", "-w")
+_GUARD = 4096  # floats
 _FIX = "Install a C++ compiler: apt install g++."
 
 
@@ -71,13 +72,20 @@ class HostKernel:
         """
         plan = self.plan
         batch, steps = inputs.shape[:2]
+        plan.check_launch(steps, answers, states=keep_state or state is not None)
         outputs = np.full((batch, answers, plan.spec.hidden[-1]), np.nan, np.float32)
-        after = np.full(plan.state_floats(batch), np.nan, np.float32) if keep_state else None
-        workspace = np.full(max(1, plan.workspace_bytes(batch) // 4), np.nan, np.float32)
-        arrays = np.ascontiguousarray(inputs, np.float32), weights, state, after, workspace, outputs
+        after = np.full(plan.state_floats(batch) if keep_state else 0, np.nan, np.float32)
+        workspace = np.full(plan.workspace_bytes(batch) // 4, np.nan, np.float32)
+        rows = np.ascontiguousarray(inputs, np.float32)
+        arrays = [rows, weights, np.zeros(0, np.float32) if state is None else state, after, workspace, outputs]
+        guarded = [_Guarded(array) for array in arrays]
         grid = plan.grid(batch), plan.threads, plan.shared_bytes
-        self.launch(*grid, [0 if a is None else a.ctypes.data for a in arrays], batch, steps, answers, seed=seed)
-        return outputs, after
+        self.launch(*grid, [memory.address for memory in guarded], batch, steps, answers, seed=seed)
+        for memory, array in zip(guarded, arrays, strict=True):
+            memory.check()
+            if array is outputs or array is after:
+                array[...] = memory.inside.view(array.dtype).reshape(array.shape)
+        return outputs, after if keep_state else None
 
     def launch(
         self,
@@ -104,12 +112,27 @@ class HostKernel:
             seed: Of the order of threads.
 
         Raises:
-            RuntimeError: The launch does not fit the kernel, or a barrier does not have all of its threads.
+            RuntimeError: The launch does not fit the kernel, a barrier does not have all of its threads, or a write is
+                outside shared memory.
         """
         pointers = map(ctypes.c_void_p, addresses)
         told = self._launch(grid, threads, shared_bytes, ctypes.c_uint(seed), *pointers, batch, steps, answers)
         if told:
             raise RuntimeError(told.decode())
+
+
+class _Guarded:
+    """A copy of an array with NaNs around it: reads from there show in the outputs, `check` finds writes."""
+
+    def __init__(self, array: NDArray[np.generic]) -> None:
+        self._memory = np.full(2 * _GUARD + -(-array.nbytes // 4), np.nan, np.float32)
+        self.inside = self._memory[_GUARD:].view(np.uint8)[: array.nbytes]
+        self.inside[:] = array.reshape(-1).view(np.uint8)
+        self.address = self.inside.ctypes.data if array.size else 0
+
+    def check(self) -> None:
+        if not np.isnan(np.concatenate([self._memory[:_GUARD], self._memory[-_GUARD:]])).all():
+            raise RuntimeError("the kernel wrote outside an array")
 
 
 def cpp_compiler() -> str | None:

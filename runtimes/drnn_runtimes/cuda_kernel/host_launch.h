@@ -6,5 +6,5 @@ extern "C" __attribute__((visibility("default"))) const char* drnn_launch(
   if (threads != DRNN_THREADS || shared_bytes != 4 * DRNN_SHARED || grid != (batch + ROWS - 1) / ROWS)
     return "grid, block or shared memory are not what the kernel was compiled for";
   host_run = Run{x, weights, state, next_state, workspace, y, batch, steps, answers};
-  return host::launch(grid, seed, [] { run_stack(host_run, host::memory); });
+  return host::launch(grid, seed, [] { run_stack(host_run, host::memory + host::GUARD); });
 }

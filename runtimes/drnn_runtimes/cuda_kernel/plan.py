@@ -1,6 +1,7 @@
-"""How the kernel computes a network: which variant, which steps, and where everything lies. The one place of the layout.
+"""How the kernel computes a network: which variant, which steps, and where everything lies.
 
-`constants.py` writes a plan as C++ constants, `weights.py` packs weights as it says, a launcher takes its sizes.
+This is the one place of the layout: `constants.py` writes a plan as C++ constants, `weights.py` packs weights as
+it says, a launcher takes its sizes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _REGISTERS_OF_A_THREAD = 255
 _REGISTERS_BESIDE_WEIGHTS = 64  # addresses, a row of h, sums
 _MOST_THREADS = 1024
 _NAMED_BARRIERS = 15  # beside the one of the block
-_MOVED_AT_ONCE = 128  # values of input that a warp brings in while a block of steps is computed
+_MOVED_AT_ONCE = 192  # values of input that a warp brings in while a block of steps is computed
 _TILE = 4  # rows that share a weight which the streamed variant reads
 _STREAMED_THREADS = 512
 
@@ -165,6 +166,23 @@ class KernelPlan:
         """Whether states may go in and come out: whether all steps of all layers are computed."""
         return all(layer.fold == layer.dilation for layer in self.layers)
 
+    def check_launch(self, steps: int, answers: int, *, states: bool = False) -> None:
+        """Refuse what the kernel would compute wrongly; a launcher calls it first.
+
+        Args:
+            steps: Of the sequences.
+            answers: The last steps that are wanted.
+            states: Whether a state goes in or comes out.
+
+        Raises:
+            ValueError: The kernel does not compute that.
+        """
+        most = min(steps, self.options.answers or steps)
+        if not 1 <= answers <= most:
+            raise ValueError(f"the kernel answers 1 to {most} of {steps} steps, not {answers}")
+        if states and not self.keeps_state:
+            raise ValueError("the kernel leaves out steps that states need")
+
     def grid(self, batch: int) -> int:
         """Blocks of a launch.
 
@@ -270,7 +288,8 @@ def _not_resident(spec: ModelSpec, options: KernelOptions) -> str:
         return f"it needs {threads} threads, and a block has {_MOST_THREADS}"
     if spec.layers > _NAMED_BARRIERS and max(spec.hidden) > WARP:
         return f"more than {_NAMED_BARRIERS} layers with more than {WARP} units have no barriers of their own"
-    registers = min(_REGISTERS_OF_A_THREAD, _REGISTERS // threads // 8 * 8)
+    warps = 4 * -(-threads // (4 * WARP))  # each quarter of a multiprocessor has a quarter of them
+    registers = min(_REGISTERS_OF_A_THREAD, _REGISTERS // (warps * WARP) // 8 * 8)
     needed = spec.gates * max(spec.hidden) + _REGISTERS_BESIDE_WEIGHTS
     if needed > registers:
         return f"a thread needs about {needed} registers, and has {registers}"
@@ -339,7 +358,6 @@ def _resident(spec: ModelSpec, options: KernelOptions, block: int, ahead: int, f
             read,
             between,
             shared.take(near * parts),
-            shared.take(ahead * rows * hidden * spec.gates),
             shared.take(matrix if options.weights == "fp32" else -(-matrix // 2)),
             shared.take(block * row * parts if far else 0),
             shared.take(row if _resets_before(spec) else 0),
@@ -372,7 +390,7 @@ def _streamed(spec: ModelSpec, options: KernelOptions, block: int) -> KernelPlan
         )
     ):
         ring = workspace.take(fold * rows * hidden * parts)
-        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, 0, ring)
+        places = (buffers[index % 2], buffers[(index + 1) % 2], 0, 0, 0, 0, ring)
         layers.append(LayerPlan(inputs, hidden, True, 0, 0, dilation, fold, *weights, *state, places))
     past = block * rows * max(map(padded, spec.hidden))
     past_at = shared.take(past), shared.take(past if _resets_before(spec) else 0)

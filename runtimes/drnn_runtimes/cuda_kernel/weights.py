@@ -16,9 +16,9 @@ def pack_weights(plan: KernelPlan, weights: Weights) -> NDArray[np.uint8]:
     """Write a network's recurrent layers as the kernel reads them.
 
     Of each layer, at multiples of 16 bytes: the matrices (k / 4, gates, units, 4) in float32 or float16, where k counts
-    the inputs, padded with zeros to a multiple of 4, and then the past in the same way; the biases (gates + 1, units) in
-    float32, both sums of what is added before an activation, but of a GRU that resets after the product the past's bias
-    of gate n apart, in the last row.
+    the inputs, padded with zeros to a multiple of 4, and then the past in the same way; the biases (gates + 1, units)
+    in float32, those of the inputs and of the past added up, but of a GRU that resets after the product the past's
+    bias of gate n apart, in the last row.
 
     Args:
         plan: What `plan_kernel` chose.

@@ -20,6 +20,7 @@ from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder, replacing
 from drnn_core.types import Availability
 
+KERNEL = ("drnn.h", "drnn_cell.h")  # its sources
 _FLAGS = ("-std=c11", "-O2", "-march=native", "-DDRNN_NATIVE", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
 _SECONDS = 120.0
 _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME chooses one."
@@ -63,7 +64,7 @@ def load_library(cell: str, *, narrow: bool = False) -> ctypes.CDLL:
     if not command:
         raise RuntimeUnavailableError("native: there is no C compiler", _FIX)
     sources = {
-        name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in ("drnn.h", "library.c")
+        name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in (*KERNEL, "library.c")
     }
     command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}", *(["-DDRNN_INT8"] if narrow else [])]
     key = "\0".join([*sources.values(), *command, _target(*command)])

@@ -58,17 +58,23 @@ struct drnn_layer {
     const float *biases; /* of the gates; of a GRU's n, what is added to the past's part; scales, of inputs and past */
 };
 
-struct drnn_past { /* rows of h and c, `stride` values apart; 0: every row is the same */
-    const float *h, *c;
-    int rows, stride;
+/* Rows of a layer that do not wait for each other, and where the first one's values are. */
+struct drnn_rows {
+    const struct drnn_layer *layer;
+    const float *x;
+    const int *tokens; /* instead of x: columns of the weights */
+    const float *h0, *c0;
+    float *h, *c, *work;
+    int xs, ps; /* values from a row to the next: of x, of the past; 0: every row is the same */
 };
 
 struct drnn_kernel { /* what a cell does, for one instruction set */
-    int gates, states;
-    void (*layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
-                  const struct drnn_past past[2], float *h, float *c, float *work);
+    int states;
+    void (*rows)(const struct drnn_rows *rows, int count); /* up to DRNN_ROWS */
+    /* `count` rows of each of one or two layers; each waits for the one before, and changes c in its place */
+    void (*chains)(const struct drnn_rows *chains, int layers, int count);
     void (*affine)(int blocks, int inputs, const void *weights, const float *biases, const float *x, int stride,
-                   int rows, float *y);
+                   int rows, float *y); /* y = bias + x w */
 };
 
 struct drnn_network {
@@ -89,7 +95,8 @@ DRNN_INLINE void drnn_copy(void *to, const void *from, long count) { /* of value
 }
 /* ---- streams and whole sequences ------------------------------------------------------------------------------------
  *
- * A stream is: int batch, the oldest slot of the head's window, that of each layer's rings; then the rings, float32. */
+ * A stream is: int batch, the next slot of the head's window, that of each layer's rings; then the rings, float32. A
+ * layer's rings have dilation + 1 slots: a new h is written beside the one that it is computed from. */
 DRNN_INLINE long drnn_stream_head(const struct drnn_network *net) { return (net->layers + 2 + 7) / 8 * 8; }
 
 DRNN_INLINE int drnn_top(const struct drnn_network *net) { return net->layer[net->layers - 1].hidden; }
@@ -98,7 +105,7 @@ DRNN_INLINE int drnn_top(const struct drnn_network *net) { return net->layer[net
 DRNN_STATIC size_t drnn_stream_size(const struct drnn_network *net, int batch) {
     long values = net->window > 1 ? (long)net->window * DRNN_PAD(drnn_top(net)) : 0;
     for (int i = 0; i < net->layers; i++)
-        values += (long)net->layer[i].dilation * DRNN_PAD(net->layer[i].hidden) * net->kernel()->states;
+        values += (long)(net->layer[i].dilation + 1) * DRNN_PAD(net->layer[i].hidden) * net->kernel()->states;
     return sizeof(float) * (size_t)(drnn_stream_head(net) + batch * values);
 }
 
@@ -109,7 +116,7 @@ DRNN_STATIC void drnn_start(const struct drnn_network *net, void *stream, int ba
 }
 
 DRNN_INLINE long drnn_work(const struct drnn_network *net) { /* values */
-    return DRNN_ROWS * (long)DRNN_MAX((net->kernel()->gates + 2) * net->widest, DRNN_PAD(net->outputs));
+    return DRNN_ROWS * (long)DRNN_MAX(2 * net->widest, DRNN_PAD(net->outputs));
 }
 
 /* Bytes of scratch memory of `drnn_push`. */
@@ -124,10 +131,12 @@ DRNN_INLINE void drnn_keep(float *ring, int size, int slot, const float *rows, i
     drnn_copy(ring, rows + (long)first * row, (count - first) * row);
 }
 
-/* Rows of the first layer: of `count` steps from `from` on, or from `steps`; tokens where it looks them up itself. */
-DRNN_STATIC const int *drnn_take(const struct drnn_network *net, const void *x, int batch, int length, const int *steps,
-                                 int from, int count, float *rows) {
+/* Rows of the first layer, or their tokens where it looks them up itself: of `count` steps from `from` on, or of
+ * `steps`. They are copied to `rows`, if they do not lie so already. */
+DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x, int batch, int length,
+                                  const int *steps, int from, int count, float *rows) {
     const int n = net->features;
+    if (batch == 1 && !steps && net->tokens < 2) return (const float *)x + (long)from * n;
     for (int i = 0; i < count; i++) {
         const long t = (steps ? steps[i] : from + i);
         for (int b = 0; b < batch; b++) {
@@ -139,17 +148,46 @@ DRNN_STATIC const int *drnn_take(const struct drnn_network *net, const void *x, 
             }
         }
     }
-    return net->tokens == 1 ? (const int *)(const void *)rows : 0;
+    return rows;
+}
+
+/* A layer over rows of which each `lag` are independent. Row i has the past of row i - lag, the first ones that of
+ * `rows`, but from row `wrap` on that of `h` and `c`. */
+DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
+                            int wrap, const float *h, const float *c) {
+    const int hs = DRNN_PAD(rows->layer->hidden), xs = rows->xs;
+    if (count <= DRNN_MIN(wrap, DRNN_ROWS)) { /* a step of a stream: nothing is copied that was just written */
+        kernel->rows(rows, count);
+        return;
+    }
+    for (int at = 0, n; at < count; at += n) {
+        const int end = at < wrap ? wrap : at < lag ? lag : at + lag, ps = at < lag ? rows->ps : hs;
+        const float *const first_h = at < wrap ? rows->h0 : at < lag ? h : rows->h;
+        const float *const first_c = at < wrap ? rows->c0 : at < lag ? c : rows->c;
+        const long skipped = (long)(at < wrap ? at : at < lag ? at - wrap : at - lag) * ps, to = (long)at * hs;
+        const int *const tokens = rows->tokens ? rows->tokens + at : 0;
+        const struct drnn_rows some = {rows->layer,
+                                       rows->x + (long)at * xs,
+                                       tokens,
+                                       first_h + skipped,
+                                       first_c + skipped,
+                                       rows->h + to,
+                                       rows->c + to,
+                                       rows->work,
+                                       xs,
+                                       ps};
+        n = DRNN_MIN(DRNN_MIN(count, end) - at, DRNN_ROWS);
+        kernel->rows(&some, n);
+    }
 }
 
 /* Outputs of rows (step, sequence): y[sequence][first + step]. */
-DRNN_STATIC void drnn_head(const struct drnn_network *net, const float *x, int stride, int rows, int batch, float *y,
-                           int answers, int first, float *work) {
+DRNN_STATIC void drnn_head(const struct drnn_network *net, const struct drnn_kernel *kernel, const float *x, int stride,
+                           int rows, int batch, float *y, int answers, int first, float *work) {
     const int inputs = net->window * drnn_top(net), n = net->outputs, blocks = DRNN_PAD(n) / 8;
     for (int from = 0; from < rows; from += DRNN_ROWS) {
         const int count = DRNN_MIN(rows - from, DRNN_ROWS);
-        net->kernel()->affine(blocks, inputs, net->head, net->head_biases, x + (long)from * stride, stride, count,
-                              work);
+        kernel->affine(blocks, inputs, net->head, net->head_biases, x + (long)from * stride, stride, count, work);
         for (int i = 0; i < count; i++) {
             const long to = (long)((from + i) % batch) * answers + first + (from + i) / batch;
             drnn_copy(y + to * n, work + i * blocks * 8, n);
@@ -165,47 +203,57 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
     int *const places = stream, batch = places[0], window = net->window, top = drnn_top(net);
     const int answers = net->last ? DRNN_MIN(net->last, n) : n, unanswered = n - answers, lstm = kernel->states == 2;
     const long rows = DRNN_MAX(batch, DRNN_BLOCK), most = DRNN_MAX(1, DRNN_BLOCK / batch);
-    float *in = scratch, *out = in + rows * net->widest, *const c = out + rows * net->widest;
+    float *const in = scratch, *const out = in + rows * net->widest, *const c = out + rows * net->widest;
     float *const seen = c + rows * net->widest, *const work = seen + (long)batch * window * top;
     for (int from = 0, m; from < n; from += m) {
         m = (int)DRNN_MIN(n - from, most);
         float *ring = (float *)stream + drnn_stream_head(net);
-        const int *tokens = drnn_take(net, x, batch, n, 0, from, m, in);
-        for (int layer = 0, xs = net->features; layer < net->layers; layer++) {
-            const int d = net->layer[layer].dilation, hs = DRNN_PAD(net->layer[layer].hidden);
-            int *const place = places + 2 + layer;
-            const int at = *place, kept = DRNN_MIN(m, d), slot = (at + m - kept) % d;
+        const float *x0 = drnn_take(net, x, batch, n, 0, from, m, out);
+        const int *tokens = net->tokens == 1 ? (const int *)(const void *)x0 : 0;
+        for (int i = 0, xs = net->features; i < net->layers; i++) {
+            const int d = net->layer[i].dilation, hs = DRNN_PAD(net->layer[i].hidden), slots = d + 1;
+            const int slot = places[2 + i], oldest = slot == d ? 0 : slot + 1, kept = DRNN_MIN(m, d);
             const long row = (long)batch * hs, last = (long)(m - kept) * row;
-            float *const c_ring = lstm ? ring + row * d : ring;
-            const struct drnn_past past[2] = {{ring + at * row, c_ring + at * row, (d - at) * batch, hs},
-                                              {ring, c_ring, at * batch, hs}};
-            kernel->layer(net->layer + layer, in, xs, tokens, m * batch, d * batch, past, out, c, work);
-            drnn_keep(ring, d, slot, out + last, kept, row);
-            if (lstm) drnn_keep(c_ring, d, slot, c + last, kept, row);
-            *place = (at + m) % d;
-            ring = c_ring + row * d;
-            float *const swap = in;
-            in = out, out = swap, xs = hs, tokens = 0;
+            float *const c_ring = lstm ? ring + row * slots : ring;
+            float *const h = m == 1 ? ring + slot * row : x0 == out ? in : out;
+            const struct drnn_rows rows = {net->layer + i,
+                                           x0,
+                                           tokens,
+                                           ring + oldest * row,
+                                           c_ring + oldest * row,
+                                           h,
+                                           m == 1 ? c_ring + slot * row : c,
+                                           work,
+                                           xs,
+                                           hs};
+            drnn_layer(kernel, &rows, m * batch, d * batch, DRNN_MIN(slots - oldest, d) * batch, ring, c_ring);
+            if (m > 1) {
+                drnn_keep(ring, slots, (slot + m - kept) % slots, h + last, kept, row);
+                if (lstm) drnn_keep(c_ring, slots, (slot + m - kept) % slots, c + last, kept, row);
+            }
+            places[2 + i] = m == 1 ? oldest : (slot + m) % slots;
+            ring = c_ring + row * slots;
+            x0 = h, xs = hs, tokens = 0;
         }
         const int ts = DRNN_PAD(top);
         const long row = (long)batch * ts;
         if (window == 1) {
             const int first = DRNN_MAX(0, unanswered - from);
             if (first < m) {
-                drnn_head(net, in + first * row, ts, (m - first) * batch, batch, y, answers, from + first - unanswered,
-                          work);
+                drnn_head(net, kernel, x0 + first * row, ts, (m - first) * batch, batch, y, answers,
+                          from + first - unanswered, work);
             }
             continue;
         }
         for (int t = 0; t < m; t++) {
             int *const at = places + 1;
-            drnn_copy(ring + *at * row, in + t * row, row);
+            drnn_copy(ring + *at * row, x0 + t * row, row);
             *at = (*at + 1) % window;
             if (from + t < unanswered) continue;
             for (int b = 0; b < batch; b++)
                 for (int j = 0; j < window; j++)
                     drnn_copy(seen + ((long)b * window + j) * top, ring + (*at + j) % window * row + (long)b * ts, top);
-            drnn_head(net, seen, window * top, batch, batch, y, answers, from + t - unanswered, work);
+            drnn_head(net, kernel, seen, window * top, batch, batch, y, answers, from + t - unanswered, work);
         }
     }
 }
@@ -220,31 +268,124 @@ DRNN_STATIC size_t drnn_run_size(const struct drnn_network *net, int batch, int 
     if (!net->last) return drnn_stream_size(net, batch) + drnn_push_size(net, batch);
     const long rows = (long)drnn_run_batch(net, batch, length) * length;
     const long seen = (long)batch * DRNN_MIN(net->last, length) * net->window * drnn_top(net);
-    const long plan = ((long)length + 3) * (net->layers + 2);
-    return sizeof(float) * (size_t)((rows * 3 + 1) * net->widest + seen + drnn_work(net) + plan);
+    const long plan = ((long)length + 5) * (net->layers + 2);
+    return sizeof(float) * (size_t)((rows * 3 + 2 * net->layers + 1) * net->widest + seen + drnn_work(net) + plan);
 }
 
+struct drnn_plan {    /* of a layer, or of what is above the top */
+    int count, start; /* of its steps among those of all */
+    int lag;          /* how many places before a step stands the one that it has the past of */
+    int done, ready;  /* steps */
+};
+
 /* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer
- * are all that have one of `lag` remainders, the step d before stands `lag` places before.
- *
- * `plan` gets, for each layer and what is above the top, count, start and lag, then the steps themselves. */
-DRNN_STATIC void drnn_plan(const struct drnn_network *net, int length, int needed, int *plan) {
-    int *const used = plan + (net->layers + 1) * 3, *const steps = used + length, end = needed;
-    plan[net->layers * 3] = needed, plan[net->layers * 3 + 1] = 0;
+ * are all that have one of `lag` remainders, the step d before stands `lag` places before. After the plans lie the
+ * steps. */
+DRNN_STATIC const int *drnn_plan(const struct drnn_network *net, int length, int needed, struct drnn_plan *plan) {
+    int *const used = (int *)(void *)(plan + net->layers + 1), *const steps = used + length, end = needed;
+    plan[net->layers] = (struct drnn_plan){needed, 0, 0, 0, 0};
     for (int i = 0; i < needed; i++) steps[i] = length - needed + i;
     for (int layer = net->layers - 1; layer >= 0; layer--) {
-        int *const mine = plan + layer * 3, *const remainders = steps + end, lag = 0, count;
-        const int *const above = steps + mine[4], most = DRNN_MIN(net->layer[layer].dilation, length);
-        memset(used, 0, (size_t)most * sizeof(int));
-        for (int i = 0; i < mine[3]; i++) used[above[i] % net->layer[layer].dilation] = 1;
-        for (int i = 0; i < most; i++)
+        const int *const above = steps + plan[layer + 1].start, d = DRNN_MIN(net->layer[layer].dilation, length);
+        int *const remainders = steps + end, lag = 0, count = 0;
+        memset(used, 0, (size_t)d * sizeof(int));
+        for (int i = 0, base = 0; i < plan[layer + 1].count; i++) {
+            while (above[i] - base >= d) base += d;
+            used[above[i] - base] = 1;
+        }
+        for (int i = 0; i < d; i++)
             if (used[i]) remainders[lag++] = i;
-        count = 0;
-        for (int base = 0; base < length; base += most)
+        for (int base = 0; base < length; base += d)
             for (int i = 0; i < lag && base + remainders[i] < length; i++) remainders[count++] = base + remainders[i];
-        mine[0] = count, mine[1] = end, mine[2] = lag;
+        plan[layer] = (struct drnn_plan){count, end, lag, 0, 0};
         end += count;
     }
+    return steps;
+}
+
+/* Rows of the steps that the layer above reads, of a layer's rows. */
+DRNN_INLINE void drnn_choose(const struct drnn_plan *plan, const int *steps, const float *rows, long row, float *to) {
+    const int *const own = steps + plan[0].start, *const above = steps + plan[1].start;
+    for (int i = 0, j = 0; j < plan[1].count; i++)
+        if (own[i] == above[j]) drnn_copy(to + j++ * row, rows + i * row, row);
+}
+
+/* Whether each step of a layer waits for the one before, and there is room for the rows of all layers. */
+DRNN_INLINE int drnn_waits(const struct drnn_network *net, const struct drnn_plan *plan, int length) {
+    long rows = 0;
+    for (int i = 0; i < net->layers; i++) {
+        if (plan[i].lag > 1) return 0;
+        rows += plan[i].count;
+    }
+    return net->layers > 1 && rows <= 2L * length + net->layers;
+}
+
+/* Which row of the layer below a layer's step reads. */
+DRNN_INLINE int drnn_below(const struct drnn_network *net, const struct drnn_plan *plan, const int *steps, int i,
+                           int step) {
+    return (steps[plan[i].start + step] - steps[plan[i - 1].start]) / net->layer[i - 1].dilation;
+}
+
+/* The next rows of a layer of one sequence. `h` has the rows of all layers, in the order of the plan, `c` one of each.
+ */
+DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const struct drnn_plan *plan, const int *steps,
+                                        int i, const float *x, const int *tokens, const float *zeros, float *h,
+                                        float *c, float *work) {
+    const struct drnn_plan *const top = plan + net->layers - 1, *const own = plan + i;
+    const int hs = DRNN_PAD(net->layer[i].hidden);
+    float *const own_h = h + (long)(own->start - top->start) * net->widest + (long)own->done * hs;
+    struct drnn_rows rows = {net->layer + i,
+                             x + (long)own->done * net->features,
+                             tokens ? tokens + own->done : 0,
+                             own->done ? own_h - hs : zeros,
+                             c + (long)i * net->widest,
+                             own_h,
+                             c + (long)i * net->widest,
+                             work,
+                             net->features,
+                             0};
+    if (i) {
+        const int first = drnn_below(net, plan, steps, i, own->done),
+                  next = drnn_below(net, plan, steps, i, own->done + 1);
+        const int below = DRNN_PAD(net->layer[i - 1].hidden);
+        rows.x = h + (long)(own[-1].start - top->start) * net->widest + (long)first * below;
+        rows.xs = (next - first) * below, rows.tokens = 0;
+    }
+    return rows;
+}
+
+/* Rows of one sequence where each step waits for the one before. Two layers take turns, so that one computes while the
+ * other waits. In a round, which is DRNN_ROWS steps of the first layer, a layer reads what the layer below had before
+ * it. Returns the rows of the top layer. */
+DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
+                                          struct drnn_plan *plan, const int *steps, const float *x, const int *tokens,
+                                          const float *zeros, float *h, float *c, float *work) {
+    const int top = net->layers - 1;
+    memset(c, 0, (size_t)net->layers * (size_t)net->widest * sizeof(float));
+    for (int i = 0; i <= top; i++) plan[i].done = plan[i].ready = 0;
+    while (plan[top].done < plan[top].count) {
+        for (int i = top; i > 0; i--)
+            while (plan[i].ready < plan[i].count && drnn_below(net, plan, steps, i, plan[i].ready) < plan[i - 1].done)
+                plan[i].ready++;
+        plan[0].ready = DRNN_MIN(plan[0].count, plan[0].done + DRNN_ROWS);
+        int layers[2] = {0, 1}, next = 2, busy;
+        do {
+            struct drnn_rows rows[2];
+            int count = DRNN_ROWS;
+            busy = 0;
+            for (int turn = 0; turn < 2; turn++) {
+                while (plan[layers[turn]].done == plan[layers[turn]].ready && next <= top) layers[turn] = next++;
+                const int i = layers[turn], left = plan[i].ready - plan[i].done;
+                if (!left) continue;
+                rows[busy] = drnn_chain(net, plan, steps, i, x, tokens, zeros, h, c, work);
+                count = DRNN_MIN(count, left), busy++;
+            }
+            if (busy) kernel->chains(rows, busy, count);
+            for (int turn = 0; turn < 2; turn++)
+                plan[layers[turn]].done += DRNN_MIN(count, plan[layers[turn]].ready - plan[layers[turn]].done);
+        } while (busy);
+    }
+    return h;
 }
 
 /* Whole sequences x[batch][length] from the zero state. Only the steps that reach an output are computed. */
@@ -261,25 +402,30 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
     const int most = drnn_run_batch(net, batch, length);
     const long rows = (long)most * length;
     float *const zeros = scratch, *in = zeros + net->widest, *out = in + rows * net->widest;
-    float *const c = out + rows * net->widest, *const seen = c + rows * net->widest;
+    float *const c = out + rows * net->widest, *const last_c = c + (rows + net->layers) * net->widest;
+    float *const seen = last_c + net->layers * net->widest;
     float *const work = seen + (long)batch * answers * window * top;
-    int *const plan = (int *)(void *)(work + drnn_work(net)), *const steps = plan + (net->layers + 1) * 3 + length;
+    struct drnn_plan *const plan = (struct drnn_plan *)(void *)(work + drnn_work(net));
     memset(zeros, 0, (size_t)net->widest * sizeof(float));
-    drnn_plan(net, length, needed, plan);
+    const int *const steps = drnn_plan(net, length, needed, plan);
+    const int in_turn = drnn_waits(net, plan, length);
     for (int from = 0, some; from < batch; from += some) {
         some = DRNN_MIN(batch - from, most);
         const char *const first =
             (const char *)x + (size_t)from * (size_t)length * (net->tokens ? 4 : (size_t)net->features * 4);
-        const int *tokens = drnn_take(net, first, some, length, steps + plan[1], 0, plan[0], in);
-        for (int layer = 0, xs = net->features; layer < net->layers; layer++) {
-            const int hs = DRNN_PAD(net->layer[layer].hidden), *const mine = plan + layer * 3;
-            const int count = mine[0], lag = mine[2], *const own = steps + mine[1], *const above = steps + mine[4];
-            const struct drnn_past past[2] = {{zeros, zeros, lag * some, 0}, {zeros, zeros, 0, 0}};
-            kernel->layer(net->layer + layer, in, xs, tokens, count * some, lag * some, past, out, c, work);
-            const long row = (long)some * hs;
-            for (int i = 0, j = 0; j < mine[3]; i++)
-                if (own[i] == above[j]) drnn_copy(in + j++ * row, out + i * row, row);
-            xs = hs, tokens = 0;
+        const int *const chosen = plan[0].count < length ? steps + plan[0].start : 0;
+        const float *x0 = drnn_take(net, first, some, length, chosen, 0, plan[0].count, in);
+        const int *tokens = net->tokens == 1 ? (const int *)(const void *)x0 : 0;
+        if (some == 1 && in_turn) {
+            const float *const h = drnn_run_in_turn(net, kernel, plan, steps, x0, tokens, zeros, out, last_c, work);
+            drnn_choose(plan + net->layers - 1, steps, h, ts, in);
+        }
+        for (int layer = some == 1 && in_turn ? net->layers : 0, xs = net->features; layer < net->layers; layer++) {
+            const int hs = DRNN_PAD(net->layer[layer].hidden), lag = plan[layer].lag * some;
+            const struct drnn_rows own = {net->layer + layer, x0, tokens, zeros, zeros, out, c, work, xs, 0};
+            drnn_layer(kernel, &own, plan[layer].count * some, lag, lag, zeros, zeros);
+            drnn_choose(plan + layer, steps, out, (long)some * hs, in);
+            x0 = in, xs = hs, tokens = 0;
         }
         for (int i = 0; i < answers * some; i++)
             for (int j = 0; j < window; j++) {
@@ -287,419 +433,14 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
                 drnn_copy(seen + ((long)i * window + j) * top, at < 0 ? zeros : in + ((long)at * some + i % some) * ts,
                           top);
             }
-        drnn_head(net, seen, window * top, answers * some, some, y + (long)from * answers * net->outputs, answers, 0,
-                  work);
+        drnn_head(net, kernel, seen, window * top, answers * some, some, y + (long)from * answers * net->outputs,
+                  answers, 0, work);
     }
 }
-#endif
-
-#if defined(DRNN_PASS) /* ---- the kernel of a cell for one instruction set ----------------------------------------   \
-                        */
-#undef DRNN_LANES
-#undef DRNN_SUMS
-#if defined(__AVX2__) || defined(DRNN_WIDE)
-#define DRNN_LANES 8
-#else
-#define DRNN_LANES 4
-#endif
-#if defined(__AVX512VL__) || defined(__aarch64__) || defined(DRNN_MANY_REGISTERS)
-#define DRNN_SUMS 16 /* registers for sums, of 32 */
-#else
-#define DRNN_SUMS 12 /* of 16 */
-#endif
-#define DRNN_HALVES (8 / DRNN_LANES) /* vectors of a block */
-#define DRNN_UNITS 4                 /* vectors of units whose activations are computed together */
-
-typedef float DRNN_(vector) __attribute__((vector_size(4 * DRNN_LANES)));
-typedef int DRNN_(mask) __attribute__((vector_size(4 * DRNN_LANES)));
-typedef float DRNN_(unaligned) __attribute__((vector_size(4 * DRNN_LANES), aligned(4), may_alias));
-#define V DRNN_(vector)
-#define M DRNN_(mask)
-
-DRNN_INLINE V DRNN_(load)(const float *from) { return *(const DRNN_(unaligned) *)from; }
-DRNN_INLINE void DRNN_(store)(float *to, V value) { *(DRNN_(unaligned) *)to = value; }
-DRNN_INLINE V DRNN_(all)(float value) { return value - (V){0}; }
-
-#ifdef DRNN_INT8
-#define W signed char
-#define SCALED(weight, scale) ((weight) * (scale))
-DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
-#if defined(__x86_64__) && !defined(__clang__) && DRNN_LANES == 8 /* gcc 12 would convert them one by one */
-    typedef long long packed __attribute__((aligned(1), may_alias)), pair __attribute__((vector_size(16)));
-    typedef char bytes __attribute__((vector_size(16)));
-    const M whole = (M)__builtin_ia32_pmovsxbd256((bytes)(pair){*(const packed *)(const void *)from, 0});
-#else
-    typedef signed char bytes __attribute__((vector_size(DRNN_LANES), aligned(1), may_alias));
-    typedef short shorts __attribute__((vector_size(2 * DRNN_LANES)));
-    const M whole = __builtin_convertvector(__builtin_convertvector(*(const bytes *)from, shorts), M);
-#endif
-    return __builtin_convertvector(whole, V) * DRNN_(load)(scale);
-}
-#else
-#define W float
-#define SCALED(weight, scale) (weight)
-DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
-    (void)scale;
-    return DRNN_(load)(from);
-}
-#endif
-
-DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
-
-DRNN_INLINE V DRNN_(clamp)(V x, float low, float high) { /* NaN stays */
-#if defined(__SSE2__) && DRNN_LANES == 8
-    return __builtin_ia32_maxps256(DRNN_(all)(low), __builtin_ia32_minps256(DRNN_(all)(high), x));
-#elif defined(__SSE2__)
-    return __builtin_ia32_maxps(DRNN_(all)(low), __builtin_ia32_minps(DRNN_(all)(high), x));
-#else
-    x = DRNN_(pick)(x > high, DRNN_(all)(high), x);
-    return DRNN_(pick)(x < low, DRNN_(all)(low), x);
-#endif
-}
-
-/* Activations of n vectors, which are taken through each operation together: a single one waits most of the time.
- *
- * e^x = s + s m with s = 2^k and |x - k ln 2| < 0.35. The polynomial is off by at most 2^-26 of its value. */
-DRNN_INLINE void DRNN_(exp_parts)(const int n, const V *x, V *s, V *m) {
-    V r[DRNN_UNITS];
-    DRNN_EACH(i, n) s[i] = x[i] * 1.44269504f + 12582912.0f; /* 3 * 2^22: numbers there have no fraction, */
-    DRNN_EACH(i, n) r[i] = x[i] - (s[i] - 12582912.0f) * 0.693359375f;
-    DRNN_EACH(i, n) r[i] = r[i] - (s[i] - 12582912.0f) * -2.12194440e-4f;
-    DRNN_EACH(i, n) s[i] = (V)(((M)s[i] << 23) + 0x3f800000); /* and the last bits are those of k */
-    DRNN_EACH(i, n) m[i] = r[i] * 0x1.6bec08p-10f + 0x1.122772p-7f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.555674p-5f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.5554b0p-3f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.fffffep-2f;
-    DRNN_EACH(i, n) m[i] = r[i] * r[i] * m[i] + r[i];
-}
-
-/* A gate is 1 / y, tanh(x) is d / y: products of them share a division. Gates below e^-60 count as e^-60. */
-DRNN_INLINE void DRNN_(gates)(const int n, const V *x, V *y) { /* y = 1 + e^-x */
-    V a[DRNN_UNITS], s[DRNN_UNITS], m[DRNN_UNITS];
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(-x[i], -60.0f, 60.0f);
-    DRNN_(exp_parts)(n, a, s, m);
-    DRNN_EACH(i, n) y[i] = 1.0f + (s[i] * m[i] + s[i]);
-}
-
-DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-2x) - 1, y = -(2 + d) */
-    V a[DRNN_UNITS], s[DRNN_UNITS], m[DRNN_UNITS];
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], -10.0f, 10.0f) * -2.0f;
-    DRNN_(exp_parts)(n, a, s, m);
-    DRNN_EACH(i, n) d[i] = s[i] * m[i] + (s[i] - 1.0f);
-    DRNN_EACH(i, n) y[i] = -2.0f - d[i];
-}
-
-DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
-    DRNN_IN_REGISTER(h);
-    const V size = (V)((M)h & 0x7fffffff);
-    return (V)((M)h & ~(M)(size < 0x1p-100f));
-}
-
-/* sums[row][block][gate] += x[row] w[block][.][gate]; S partial sums of a single row need not wait for each other */
-DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int S, V *sums, const float *x,
-                                 const int stride, const int inputs, const W *w, const int ws, const float *scale) {
-    const int width = G * DRNN_HALVES, count = rows * blocks * width;
-#define DRNN_PLACE ((b * width + k) * DRNN_LANES)
-#define DRNN_WEIGHTS(j) DRNN_(weights)(w + (long)(j) * ws + DRNN_PLACE, scale + DRNN_PLACE)
-    V partial[DRNN_SUMS];
-    int j = 0;
-    DRNN_EACH(i, (S - 1) * count) partial[i] = DRNN_(all)(0.0f);
-    for (; j + S <= inputs; j += S) {
-        DRNN_EACH(s, S) {
-            V weights[DRNN_SUMS];
-            DRNN_EACH(b, blocks) DRNN_EACH(k, width) {
-                weights[b * width + k] = DRNN_WEIGHTS(j + s);
-                if (rows > 1) DRNN_IN_REGISTER(weights[b * width + k]);
-            }
-            DRNN_EACH(row, rows) {
-                const V value = DRNN_(all)(x[row * stride + j + s]);
-                V *const to = s ? partial + (s - 1) * count : sums + row * blocks * width;
-                DRNN_EACH(i, blocks * width) to[i] += value * weights[i];
-            }
-        }
-    }
-    for (; j < inputs; j++) {
-        DRNN_EACH(b, blocks) DRNN_EACH(k, width) { sums[b * width + k] += x[j] * DRNN_WEIGHTS(j); }
-    }
-    DRNN_EACH(i, (S - 1) * count) sums[i % count] += partial[i];
-#undef DRNN_WEIGHTS
-#undef DRNN_PLACE
-}
-
-/* Weights of an input lie side by side for a panel of blocks: all of a few, else as many as a tile of four rows takes.
- */
-#define DRNN_PANEL(blocks, G) ((blocks) > 4 ? DRNN_MAX(1, 4 / (G)) : (blocks))
-#define DRNN_SIDE_BY_SIDE(block, blocks, G)                                                                            \
-    DRNN_MIN(DRNN_PANEL(blocks, G), (blocks) - (block) / DRNN_PANEL(blocks, G) * DRNN_PANEL(blocks, G))
-#define DRNN_PLACE_OF(block, blocks, inputs, G)                                                                        \
-    (((long)((block) / DRNN_PANEL(blocks, G) * DRNN_PANEL(blocks, G)) * (inputs) + (block) % DRNN_PANEL(blocks, G)) *  \
-     (G) * 8)
-#define DRNN_MATRIX(w, block, blocks, inputs, G)                                                                       \
-    (w) + DRNN_PLACE_OF(block, blocks, inputs, G), DRNN_SIDE_BY_SIDE(block, blocks, G) * (G) * 8
-
-/* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
-#define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
-#define DRNN_MANY(G) (DRNN_FIT(4, G) ? 4 : DRNN_FIT(2, G) ? 2 : 1)
-#define DRNN_MOST(rows, G) DRNN_MAX(1, DRNN_MIN(4, DRNN_FIT(rows, G))) /* blocks */
-
-DRNN_INLINE int DRNN_(partials)(const int rows, const int blocks, const int G) {
-    const int fit = 12 / (blocks * G * DRNN_HALVES);
-    return rows > 1 || fit < 2 ? 1 : fit >= 4 ? 4 : 2;
-}
-
-/* Do `work` for all rows and blocks, some rows R and blocks B at a time, which are constants in it; (row, block) say
- * where. Rows that wait for each other are `chained`: one after the other, all blocks at once. */
-#define DRNN_TILES(G, rows, blocks, chained, work)                                                                     \
-    do {                                                                                                               \
-        int row = 0, next = 0;                                                                                         \
-        if (DRNN_MANY(G) > 1 && !(chained) && (rows) >= DRNN_MANY(G)) {                                                \
-            next = (rows) / DRNN_MANY(G) * DRNN_MANY(G);                                                               \
-            DRNN_BLOCKS(DRNN_MANY(G), G, 0, next, blocks, work);                                                       \
-        }                                                                                                              \
-        if (next < (rows)) DRNN_BLOCKS(1, G, next, rows, blocks, work);                                                \
-    } while (0)
-#define DRNN_BLOCKS(R, G, first, end, blocks, work)                                                                    \
-    for (int block = 0, some_; block < (blocks); block += some_) {                                                     \
-        some_ = DRNN_MIN(DRNN_MOST(R, G), DRNN_SIDE_BY_SIDE(block, blocks, G) - block % DRNN_PANEL(blocks, G));        \
-        DRNN_CASE(1, R, G, first, end, blocks, work)                                                                   \
-        DRNN_CASE(2, R, G, first, end, blocks, work)                                                                   \
-        DRNN_CASE(3, R, G, first, end, blocks, work)                                                                   \
-        DRNN_CASE(4, R, G, first, end, blocks, work)                                                                   \
-    }
-#define DRNN_CASE(B, R, G, first, end, blocks, work)                                                                   \
-    if (DRNN_OCCURS(B, DRNN_MOST(R, G), blocks, DRNN_PANEL(blocks, G)) && some_ == B)                                  \
-        for (row = first; row < (end); row += R) {                                                                     \
-            work(R, DRNN_MIN(B, DRNN_MOST(R, G)))                                                                      \
-        }
-#define DRNN_OCCURS(B, most, blocks, panel) /* tiles of B blocks; what never does is not compiled */                   \
-    ((B) <= (most) &&                                                                                                  \
-     (((B) == (most) && (panel) >= (B)) || (panel) % (most) == (B) || (blocks) % (panel) % (most) == (B)))
-
-#define HALVES(at) DRNN_(load)((at) + half * DRNN_LANES)
-
-/* sums[row][block][gate] = BIAS + x w, of a tile; BIAS says it for (row, b, gate, half) */
-#define DRNN_SUM(rows, blocks, G, BIAS, scale, x, stride, inputs, w, ws)                                               \
-    V sums[DRNN_SUMS];                                                                                                 \
-    DRNN_EACH(row, rows) DRNN_EACH(b, blocks) DRNN_EACH(gate, G) DRNN_EACH(half, DRNN_HALVES) {                        \
-        sums[((row * blocks + b) * G + gate) * DRNN_HALVES + half] = BIAS;                                             \
-    }                                                                                                                  \
-    DRNN_(products)(rows, blocks, G, DRNN_(partials)(rows, blocks, G), sums, x, stride, inputs, w, ws, scale)
-
-/* y = bias + x w: a tile of rows and blocks */
-DRNN_INLINE void DRNN_(affine_tile)(const int rows, const int blocks, const int G, const W *w, const int ws,
-                                    const float *bias, const float *scale, const float *x, const int stride,
-                                    const int inputs, float *y, const int ys) {
-    DRNN_SUM(rows, blocks, G, HALVES(bias + (b * G + gate) * 8), scale, x, stride, inputs, w, ws);
-    const int width = blocks * G * DRNN_HALVES;
-    DRNN_EACH(row, rows) DRNN_EACH(k, width) DRNN_(store)(y + row * ys + k * DRNN_LANES, sums[row * width + k]);
-}
-
-DRNN_INLINE void DRNN_(affine_of)(const int G, const int blocks, const int inputs, const W *w, const float *bias,
-                                  const float *scale, const float *x, const int stride, const int rows, float *y) {
-    const int ys = blocks * G * 8;
-#define DRNN_WORK(R, B)                                                                                                \
-    DRNN_(affine_tile)(R, B, G, DRNN_MATRIX(w, block, blocks, inputs, G), bias + block * G * 8, scale + block * G * 8, \
-                       x + (long)row * stride, stride, inputs, y + row * ys + block * G * 8, ys);
-    DRNN_TILES(G, rows, blocks, 0, DRNN_WORK);
-#undef DRNN_WORK
-}
-
-static void DRNN_(affine)(int blocks, int inputs, const void *w, const float *biases, const float *x, int stride,
-                          int rows, float *y) {
-#ifdef DRNN_HEAD_BLOCKS /* a constant leaves out the code for other sizes */
-    blocks = DRNN_HEAD_BLOCKS;
-#endif
-    DRNN_(affine_of)(1, blocks, inputs, w, biases, biases + blocks * 8, x, stride, rows, y);
-}
-
-/* New h (and c) of a tile of rows and blocks from the gates of its inputs, gx, and the past. */
-DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                  const float *bias, const float *scale, const float *gx, const int gs, const float *h0,
-                                  const float *c0, const int ps, const int hs, const int block, float *h, float *c) {
-    const int G = DRNN_GATES, units = rows * blocks * DRNN_HALVES;
-#define BIAS                                                                                                           \
-    (DRNN_CELL == DRNN_GRU_RESET_AFTER && gate == 2 ? HALVES(bias + b * 8) : HALVES(gx + row * gs + (b * G + gate) * 8))
-    DRNN_SUM(rows, blocks, G, BIAS, scale, h0, ps, hidden, w, ws);
-#undef BIAS
-#define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
-#define ROW(u) ((u) / DRNN_HALVES / blocks)
-#define SUM(gate) sums[((from + u) / DRNN_HALVES * G + gate) * DRNN_HALVES + (from + u) % DRNN_HALVES]
-    DRNN_UNROLL for (int from = 0; from < units; from += DRNN_UNITS) {
-        const int n = DRNN_MIN(units - from, DRNN_UNITS);
-        V x[DRNN_UNITS], y[DRNN_UNITS], z[DRNN_UNITS], d[DRNN_UNITS], after[DRNN_UNITS];
-        (void)c0, (void)c, (void)x, (void)y, (void)z, (void)d;
-#if DRNN_CELL == DRNN_TANH
-        DRNN_EACH(u, n) x[u] = SUM(0);
-        DRNN_(tanhs)(n, x, d, y);
-        DRNN_EACH(u, n) after[u] = d[u] / y[u];
-#elif DRNN_CELL == DRNN_RELU
-        DRNN_EACH(u, n) after[u] = DRNN_(clamp)(SUM(0), 0.0f, 3.402823466e38f);
-#elif DRNN_CELL == DRNN_GRU_RESET_AFTER
-        DRNN_EACH(u, n) x[u] = SUM(0);
-        DRNN_(gates)(n, x, y);
-        DRNN_EACH(u, n)
-        x[u] = DRNN_(load)(gx + ROW(from + u) * gs + ((from + u) / DRNN_HALVES % blocks * G + 2) * 8 +
-                           (from + u) % DRNN_HALVES * DRNN_LANES) +
-               SUM(2) / y[u];
-        DRNN_(tanhs)(n, x, d, y);
-        DRNN_EACH(u, n) x[u] = SUM(1);
-        DRNN_(gates)(n, x, z);
-        DRNN_EACH(u, n) {
-            const V before = DRNN_(load)(h0 + ROW(from + u) * ps + AT(from + u));
-            after[u] = (before * y[u] + (z[u] - 1.0f) * d[u]) / (z[u] * y[u]);
-        }
-#else
-        DRNN_EACH(u, n) x[u] = SUM(0);
-        DRNN_(gates)(n, x, z);
-        DRNN_EACH(u, n) x[u] = SUM(2);
-        DRNN_(tanhs)(n, x, d, y);
-        DRNN_EACH(u, n) after[u] = d[u] / (y[u] * z[u]);
-        DRNN_EACH(u, n) x[u] = SUM(1);
-        DRNN_(gates)(n, x, z);
-        DRNN_EACH(u, n) {
-            x[u] = DRNN_(settled)(DRNN_(load)(c0 + ROW(from + u) * ps + AT(from + u)) / z[u] + after[u]);
-            DRNN_(store)(c + ROW(from + u) * hs + AT(from + u), x[u]);
-        }
-        DRNN_(tanhs)(n, x, d, y);
-        DRNN_EACH(u, n) x[u] = SUM(3);
-        DRNN_(gates)(n, x, z);
-        DRNN_EACH(u, n) after[u] = d[u] / (y[u] * z[u]);
-#endif
-        DRNN_EACH(u, n) DRNN_(store)(h + ROW(from + u) * hs + AT(from + u), DRNN_(settled)(after[u]));
-    }
-#undef SUM
-}
-
-/* GRU with reset before the product: reset * h and 1 / update of a tile ... */
-DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                   const float *scale, const float *gx, const int gs, const float *h0, const int ps,
-                                   const int hs, const int block, float *reset, float *update) {
-    const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 2, HALVES(gx + row * gs + (b * 3 + gate) * 8), scale, h0, ps, hidden, w, ws);
-    DRNN_EACH(u, units) {
-        V y[2];
-        DRNN_EACH(gate, 2) y[gate] = sums[(u / DRNN_HALVES * 2 + gate) * DRNN_HALVES + u % DRNN_HALVES];
-        DRNN_(gates)(2, y, y);
-        DRNN_(store)(reset + ROW(u) * hs + AT(u), DRNN_(load)(h0 + ROW(u) * ps + AT(u)) / y[0]);
-        DRNN_(store)(update + ROW(u) * hs + AT(u), y[1]);
-    }
-}
-
-/* ... and its new h. */
-DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hidden, const W *w, const int ws,
-                                 const float *scale, const float *gx, const int gs, const float *h0, const int ps,
-                                 const int hs, const int block, const float *reset, const float *update, float *h) {
-    const int units = rows * blocks * DRNN_HALVES;
-    DRNN_SUM(rows, blocks, 1, HALVES(gx + row * gs + (b * 3 + 2 + gate) * 8), scale, reset, hs, hidden, w, ws);
-    DRNN_EACH(u, units) {
-        const V before = DRNN_(load)(h0 + ROW(u) * ps + AT(u)), z = DRNN_(load)(update + ROW(u) * hs + AT(u));
-        V d, y;
-        DRNN_(tanhs)(1, sums + u, &d, &y);
-        DRNN_(store)(h + ROW(u) * hs + AT(u), DRNN_(settled)((before * y + (z - 1.0f) * d) / (z * y)));
-    }
-}
-#undef AT
-#undef ROW
-
-/* One layer over rows, of which each `lag` are independent. Row i has the past of row i - lag, the
- * first ones `past`. */
-DRNN_INLINE void DRNN_(layer_of)(const struct drnn_layer *layer, const int hidden, const float *x, const int xs,
-                                 const int *tokens, const int rows, const int lag, const struct drnn_past past[2],
-                                 float *h, float *c, float *work) {
-    enum { G = DRNN_GATES, APART = DRNN_CELL == DRNN_GRU_RESET_AFTER };
-    const int inputs = layer->inputs, blocks = DRNN_PAD(hidden) / 8, hs = blocks * 8, gs = hs * G;
-    const W *const w = layer->weights, *const u = w + (long)gs * inputs;
-    const float *const bias = layer->biases, *const u_bias = bias + gs, *const scale = u_bias + APART * hs;
-    const float *const u_scale = scale + gs;
-    float *const gx = work, *const reset = gx + DRNN_ROWS * gs, *const update = reset + DRNN_ROWS * hs;
-    const int chain = DRNN_CELL != DRNN_GRU_RESET_BEFORE && lag < DRNN_MANY(G) && blocks <= DRNN_MOST(1, G);
-    (void)u_bias, (void)u_scale, (void)reset, (void)update, (void)c;
-    for (int from = 0, count; from < rows; from += count) {
-        count = DRNN_MIN(rows - from, DRNN_ROWS);
-        if (tokens) { /* a column of w */
-            for (int i = 0; i < count; i++)
-                for (int b = 0; b < blocks; b++) {
-                    const int step = DRNN_SIDE_BY_SIDE(b, blocks, G) * G * 8;
-                    const W *const column = w + DRNN_PLACE_OF(b, blocks, inputs, G) + (long)tokens[from + i] * step;
-                    for (int k = b * G * 8; k < (b + 1) * G * 8; k++)
-                        gx[i * gs + k] = bias[k] + SCALED((float)column[k - b * G * 8], scale[k]);
-                }
-        } else {
-            DRNN_(affine_of)(G, blocks, inputs, w, bias, scale, x + (long)from * xs, xs, count, gx);
-        }
-        for (int done = 0, some; done < count; done += some) {
-            const int at = from + done;
-            struct drnn_past old;
-            if (rows == 1) {
-                old = past[0];
-            } else if (at < lag) {
-                const int second = at >= past[0].rows, skipped = at - (second ? past[0].rows : 0);
-                old = past[second];
-                old.h += (long)skipped * old.stride, old.c += (long)skipped * old.stride, old.rows -= skipped;
-            } else {
-                old = (struct drnn_past){h + (long)(at - lag) * hs, c + (long)(at - lag) * hs, chain ? count : lag, hs};
-            }
-            some = rows == 1 ? 1 : DRNN_MIN(count - done, old.rows);
-            const float *const g = gx + done * gs;
-            float *const to_h = h + (long)at * hs, *const to_c = c + (long)at * hs;
-            (void)to_c;
-#if DRNN_CELL == DRNN_GRU_RESET_BEFORE
-            const W *const u_new = u + (long)blocks * hidden * 16;
-#define DRNN_WORK(R, B)                                                                                                \
-    DRNN_(gates_tile)(R, B, hidden, DRNN_MATRIX(u, block, blocks, hidden, 2), u_scale + block * 16,                    \
-                      g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block,                  \
-                      reset + row * hs, update + row * hs);
-            DRNN_TILES(2, some, blocks, 0, DRNN_WORK);
-#undef DRNN_WORK
-#define DRNN_WORK(R, B)                                                                                                \
-    DRNN_(new_tile)(R, B, hidden, DRNN_MATRIX(u_new, block, blocks, hidden, 1), u_scale + hs * 2 + block * 8,          \
-                    g + row * gs + block * 24, gs, old.h + row * old.stride, old.stride, hs, block, reset + row * hs,  \
-                    update + row * hs, to_h + row * hs);
-            DRNN_TILES(1, some, blocks, 0, DRNN_WORK);
-#undef DRNN_WORK
-#else
-#define DRNN_WORK(R, B)                                                                                                \
-    DRNN_(cell_tile)(R, B, hidden, DRNN_MATRIX(u, block, blocks, hidden, G), u_bias + block * 8,                       \
-                     u_scale + block * G * 8, g + row * gs + block * G * 8, gs, old.h + row * old.stride,              \
-                     old.c + row * old.stride, old.stride, hs, block, to_h + row * hs, to_c + row * hs);
-            DRNN_TILES(G, some, blocks, chain, DRNN_WORK);
-#undef DRNN_WORK
-#endif
-        }
-    }
-}
-
-/* A single row has code of its own, without loops over rows: it is a step of a stream. So has each number of units that
- * DRNN_WIDTHS lists, X(hidden) for each: they are constants in it. */
-static void DRNN_(layer)(const struct drnn_layer *layer, const float *x, int xs, const int *tokens, int rows, int lag,
-                         const struct drnn_past past[2], float *h, float *c, float *work) {
-#define DRNN_UNITS_OF(H)                                                                                               \
-    {                                                                                                                  \
-        if (rows == 1) DRNN_(layer_of)(layer, H, x, xs, tokens, 1, lag, past, h, c, work);                             \
-        else DRNN_(layer_of)(layer, H, x, xs, tokens, rows, lag, past, h, c, work);                                    \
-    }
-#define DRNN_WIDTH(H)                                                                                                  \
-    if (layer->hidden == H) DRNN_UNITS_OF(H) else
-#ifdef DRNN_WIDTHS
-    DRNN_WIDTHS(DRNN_WIDTH) {}
-#else
-    DRNN_UNITS_OF(layer->hidden)
-#endif
-#undef DRNN_WIDTH
-#undef DRNN_UNITS_OF
-}
-
-static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(layer),
-                                                 DRNN_(affine)};
-#undef V
-#undef M
-#undef W
-#undef SCALED
-#undef HALVES
 #endif
 
 /* ---- the kernel of a cell: for each instruction set, and the choice ---- */
-#if defined(DRNN_CELL) && !defined(DRNN_PASS)
+#if defined(DRNN_CELL)
 #define DRNN_GATES (DRNN_CELL <= DRNN_RELU ? 1 : DRNN_CELL == DRNN_LSTM ? 4 : 3)
 #define DRNN_(name) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, DRNN_PASS), _, name)
 #define DRNN_OF(set) DRNN_PASTE(DRNN_PASTE(DRNN_KERNEL, _, set), _, kernel)
@@ -712,7 +453,7 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #pragma GCC optimize("fp-contract=fast") /* x * y + z rounds once where the processor can, also in strict C */
 #endif
 #define DRNN_PASS plain
-#include "drnn.h"
+#include "drnn_cell.h"
 #undef DRNN_PASS
 #ifdef DRNN_CHOICE
 #if defined(__clang__)
@@ -723,7 +464,7 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #endif
 #define DRNN_PASS avx2
 #define DRNN_WIDE
-#include "drnn.h"
+#include "drnn_cell.h"
 #undef DRNN_PASS
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -733,7 +474,7 @@ static const struct drnn_kernel DRNN_(kernel) = {DRNN_GATES, DRNN_CELL == DRNN_L
 #endif
 #define DRNN_PASS avx512
 #define DRNN_MANY_REGISTERS
-#include "drnn.h"
+#include "drnn_cell.h"
 #undef DRNN_PASS
 #undef DRNN_WIDE
 #undef DRNN_MANY_REGISTERS

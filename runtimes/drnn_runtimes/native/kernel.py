@@ -189,8 +189,8 @@ class KernelStream(TakesBlocks):
         """Copies of the delay lines, by the names of `ModelSpec.state_shapes`, (B, d, H) oldest first."""
         shapes = self._kernel.spec.state_shapes(self._batch)
         lines: dict[str, NDArray[np.generic]] = {}
-        for (name, (_, kept, hidden)), (ring, oldest) in zip(shapes.items(), self._rings(), strict=True):
-            lines[name] = np.roll(ring, -oldest, axis=0)[len(ring) - kept :, :, :hidden].swapaxes(0, 1).copy()
+        for (name, (_, kept, hidden)), (ring, place) in zip(shapes.items(), self._rings(), strict=True):
+            lines[name] = np.roll(ring, -place, axis=0)[len(ring) - kept :, :, :hidden].swapaxes(0, 1).copy()
         return lines
 
     def started(self) -> NDArray[np.bool_]:
@@ -206,16 +206,16 @@ class KernelStream(TakesBlocks):
             ring[len(ring) - line.shape[1] :, :, : line.shape[2]] = line.swapaxes(0, 1)
 
     def _rings(self) -> list[tuple[NDArray[np.float32], int]]:
-        """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot of its oldest step."""
+        """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot that is written next: a
+        ring has one more than the steps that it keeps."""
         spec = self._kernel.spec
         places = self._memory[: 4 * (spec.layers + 2)].view(np.int32)
         values = self._memory[4 * padded(spec.layers + 2) :].view(np.float32)
         rings, start = [], 0
         for name, (_, kept, hidden) in spec.state_shapes(self._batch).items():
-            slots, oldest = (kept + 1, places[1]) if name == "fusion" else (kept, places[2 + int(name[1:-2])])
-            shape = slots, self._batch, padded(hidden)
-            size = int(np.prod(shape))
-            rings.append((values[start : start + size].reshape(shape), int(oldest)))
+            shape = kept + 1, self._batch, padded(hidden)
+            size, place = int(np.prod(shape)), places[1 if name == "fusion" else 2 + int(name[1:-2])]
+            rings.append((values[start : start + size].reshape(shape), int(place)))
             start += size
         return rings
 

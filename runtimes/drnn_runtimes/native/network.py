@@ -16,7 +16,6 @@ from drnn_runtimes.reference.low_precision import quantised
 
 Kind = TypeVar("Kind", bound=np.generic)
 _BLOCK = 8  # units that the kernel computes together: DRNN_PAD
-_SIDE_BY_SIDE = 4  # blocks whose weights of an input lie side by side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +121,7 @@ def _layer(
     if apart:
         bias[new:] = input_bias[new:]
     biases = [_in_blocks(bias, gates), *([_in_blocks(past_bias[new:], 1)] if apart else []), *_scales(scale, gates)]
-    if spec.cell == "gru" and spec.reset == "before":
-        pasts = [_in_blocks(past[:new], gates - 1), _in_blocks(past[new:], 1)]
-        scales = [*_scales(past_scale[:new], gates - 1), *_scales(past_scale[new:], 1)]
-    else:
-        pasts, scales = [_in_blocks(past, gates)], _scales(past_scale, gates)
-    return [_in_blocks(inputs, gates), *pasts], biases + scales
+    return [_in_blocks(inputs, gates), _in_blocks(past, gates)], biases + _scales(past_scale, gates)
 
 
 def _matrix(matrix: NDArray[np.float32], narrow: bool) -> tuple[NDArray[Any], NDArray[np.float32]]:
@@ -144,10 +138,7 @@ def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
     units, matrix = len(values) // gates, values.reshape(len(values), -1)
     rows = np.zeros((gates, padded(units), matrix.shape[1]), values.dtype)
     rows[:, :units] = matrix.reshape(gates, units, -1)
-    blocks = rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(3, 1, 0, 2)
-    count = blocks.shape[1]
-    panel = max(1, _SIDE_BY_SIDE // gates) if count > _SIDE_BY_SIDE else count  # DRNN_PANEL
-    return np.concatenate([blocks[:, at : at + panel].reshape(-1) for at in range(0, count, panel)])
+    return rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(1, 3, 0, 2).reshape(-1)
 
 
 def _sizes(spec: ModelSpec) -> dict[str, int]:

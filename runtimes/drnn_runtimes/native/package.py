@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
+from drnn_runtimes.native.compiler import KERNEL
 from drnn_runtimes.native.network import PackedNetwork, pack_network, padded
 from drnn_runtimes.native.sizes import MemorySizes
 
@@ -109,7 +110,7 @@ def native_package(
     sizes = MemorySizes.of(spec, packed)
     words = _words(name, spec, sizes) | _data_words(name, packed)
     sources = {file.replace("@NAME@", name): _filled(template, words) for file, template in _TEMPLATES.items()}
-    sources["drnn.h"] = (resources.files(__package__) / "drnn.h").read_text(encoding="utf-8")
+    sources |= {file: (resources.files(__package__) / file).read_text(encoding="utf-8") for file in KERNEL}
     sources["golden.h"] = _golden(name, cases, noise_multiple)
     return NativePackage(name, sources, packed.weights.nbytes + packed.biases.nbytes, sizes)
 

@@ -41,13 +41,15 @@ class MemorySizes:
             packed: It as `drnn.h` describes it.
         """
         widest, window, top = packed.sizes["widest"], spec.window, spec.hidden[-1]
-        lines = sum(d * padded(h) for d, h in zip(spec.dilations, spec.hidden, strict=True)) * len(spec.cell_states)
+        lines = sum((d + 1) * padded(h) for d, h in zip(spec.dilations, spec.hidden, strict=True)) * len(
+            spec.cell_states
+        )
         return cls(
             header=4 * padded(spec.layers + 2),
             state=4 * (lines + (window * padded(top) if window > 1 else 0)),
             row=4 * widest,
             seen=4 * window * top,
-            work=4 * _ROWS * max((spec.gates + 2) * widest, padded(spec.head.outputs)),
+            work=4 * _ROWS * max(2 * widest, padded(spec.head.outputs)),
             layers=spec.layers,
             answers=packed.sizes["last"],
         )
@@ -70,9 +72,9 @@ class MemorySizes:
         if not self.answers:
             return self.stream(batch) + self.push(batch)
         together = min(batch, max(_RUN_SEQUENCES, _RUN_VALUES * 4 // self.row // length))
-        plan = 4 * (length + 3) * (self.layers + 2)
+        plan = 4 * (length + 5) * (self.layers + 2)
         seen = batch * min(self.answers, length) * self.seen
-        return (together * length * 3 + 1) * self.row + seen + self.work + plan
+        return (together * length * 3 + 2 * self.layers + 1) * self.row + seen + self.work + plan
 
     def macros(self, prefix: str) -> dict[str, str]:
         """C expressions of the three, that are constants where their arguments are.
@@ -88,7 +90,7 @@ class MemorySizes:
         step, plan = 3 * self.row, 4 * (self.layers + 2)
         run = (
             f"({together} * (size_t)(length) * {step} + (size_t)(length) * {plan} + "
-            f"(size_t)(batch) * {answers} * {self.seen} + {self.work + self.row + 3 * plan})"
+            f"(size_t)(batch) * {answers} * {self.seen} + {self.work + (2 * self.layers + 1) * self.row + 5 * plan})"
         )
         both = f"({prefix}_STREAM_BYTES(batch) + {prefix}_PUSH_BYTES(batch))"
         return {

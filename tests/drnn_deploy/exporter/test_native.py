@@ -31,7 +31,7 @@ pytestmark = pytest.mark.optional_runtimes("native")
 RNN = make_case(ModelSpec("rnn", (5,), (3,), Continuous(2), Head("last", 3)), 1, 12).checkpoint()
 CHECKED = {"engines": (), "runtimes": ("onnxruntime-cpu",), "length": 12}
 FILES = {
-    *("CMakeLists.txt", "README.md", "drnn.h", "example.c", "golden.h", "selftest.c"),
+    *("CMakeLists.txt", "README.md", "drnn.h", "drnn_cell.h", "example.c", "golden.h", "selftest.c"),
     *("waves.c", "waves.h", "waves.hpp", "waves_network.h"),
 }
 

@@ -17,7 +17,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import Precision
 from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
-from drnn_runtimes.native.compiler import compiler
+from drnn_runtimes.native.compiler import KERNEL, compiler
 from drnn_runtimes.native.kernel import Kernel, KernelStream, aligned, pointer
 from drnn_runtimes.native.network import cell_name
 from drnn_runtimes.reference.loop import run_reference
@@ -95,9 +95,9 @@ def test_only_what_reaches_the_output_is_computed() -> None:
     kernel.library.native_run(kernel.network, pointer(x), 1, length, pointer(y), pointer(scratch))
     ints, counts = scratch.view(np.int32), [layer.steps for layer in plan_cone(MNIST, length).layers]
     plan = ints[
-        -(length + 3) * (MNIST.layers + 2) :
+        -(length + 5) * (MNIST.layers + 2) :
     ]  # of each layer: steps, where they begin, rows that are independent
-    assert plan[: 3 * MNIST.layers : 3].tolist() == counts and sum(counts) == 1568
+    assert plan[: 5 * MNIST.layers : 5].tolist() == counts and sum(counts) == 1568
 
 
 def test_tokens_beyond_the_vocabulary_are_refused() -> None:
@@ -139,7 +139,7 @@ def written(folder: Path, name: str) -> list[str]:
     """The command of a compiler, with the kernel's sources in a folder."""
     if name and not shutil.which(name):
         pytest.skip(f"{name} is not installed")
-    for file in ("drnn.h", "library.c"):
+    for file in (*KERNEL, "library.c"):
         text = (resources.files("drnn_runtimes.native") / file).read_text(encoding="utf-8")
         (folder / file).write_text(text, encoding="utf-8")
     return [name] if name else compiler()

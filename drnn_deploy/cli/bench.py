@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, styled, verdict, write_json
-from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.options import device_options, graph_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,7 @@ _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too 
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
+@device_options
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
 @click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it, as .svg or .png.")
 @json_option

@@ -10,6 +10,7 @@ import numpy as np
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import make_console, show_missing, styled
+from drnn_deploy.cli.options import device_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,7 @@ _RAMP = " .:-=+*#%@"  # dark to bright
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@device_options
 def demo(bundle: Path) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns

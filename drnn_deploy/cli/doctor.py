@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 
 
 @click.command()
+@device_options
 @json_option
 def doctor(json_path: str | None) -> None:
     """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""

@@ -10,6 +10,7 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.options import device_options
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.results import Missing
@@ -29,6 +30,7 @@ _WHERE_IT_RUNS = "native"
     help="A runtime for the bundle, which must be usable; repeat for several. "
     f"[default: {', '.join(_RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
+@device_options
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
 @json_option

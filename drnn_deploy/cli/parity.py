@@ -23,7 +23,7 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-from drnn_deploy.cli.options import graph_options, reference_minutes_option
+from drnn_deploy.cli.options import device_options, graph_options, reference_minutes_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
+@device_options
 @click.option(
     "--golden",
     is_flag=True,

@@ -14,6 +14,7 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,7 @@ _SHOWN = 3  # classes
 )
 @click.option("--form", help="The bundle's graph. [default: the first that has state]")
 @click.option("--runtime", "runtime_name", default="onnxruntime-cpu", show_default=True)
+@device_options
 @click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
 @click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")

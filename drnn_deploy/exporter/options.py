@@ -50,6 +50,7 @@ class ExportOptions:
         runtimes: The runtimes to check with, each of which must be usable. None: all that are usable here.
         noise_multiple: The largest error that passes, in units of noise.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
         native_targets: The systems to compile that for.
@@ -77,6 +78,7 @@ class ExportOptions:
     runtimes: tuple[str, ...] | None = None
     noise_multiple: float = NOISE_MULTIPLE
     reference_minutes: float = REFERENCE_MINUTES
+    cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()

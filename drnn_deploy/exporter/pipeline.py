@@ -13,6 +13,7 @@ from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.plain_data import read_json
+from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
@@ -29,7 +30,18 @@ from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle import (
+    GOLDEN,
+    MANIFEST,
+    NATIVE,
+    PARITY,
+    WEIGHTS,
+    Bundle,
+    EngineInfo,
+    GoldenCase,
+    GraphInfo,
+    KernelInfo,
+)
 from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
@@ -65,12 +77,13 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-    """The bundle with what was found while making it: the parity report, the engines, and the network as C."""
+    """The bundle with what was found while making it: parity, engines, the network as C, images of the kernel."""
 
     bundle: Bundle
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
+    kernels: KernelImages = dataclasses.field(default_factory=KernelImages)
 
     @property
     def exit_code(self) -> int:
@@ -117,6 +130,7 @@ def export(
     check_replaceable(folder, _replaceable)
     runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
     backends = _backends(options)
+    gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
@@ -141,6 +155,9 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
+        if gpus:
+            notify("compiling the CUDA kernel")
+        kernels = write_images(draft, checkpoint.dilated, graphs, gpus)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
         engines = [
             _build(draft, graph, expected, backend, options, notify)
@@ -148,7 +165,7 @@ def export(
             for graph, expected in zip(graphs, seconds, strict=True)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        _write_manifest(draft, checkpoint, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
@@ -158,8 +175,8 @@ def export(
             notify=notify,
         )
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native)
+        _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels)
 
 
 def write_bundle(
@@ -256,9 +273,13 @@ def _with_range(checkpoint: Checkpoint, graph: GraphInfo, cases: Sequence[Golden
 
 
 def _write_manifest(
-    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo] = ()
+    draft: Path,
+    checkpoint: Checkpoint,
+    graphs: Sequence[GraphInfo],
+    engines: Sequence[EngineInfo] = (),
+    kernels: Sequence[KernelInfo] = (),
 ) -> None:
-    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, emitter=EMITTER_REVISION)
+    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, kernels, emitter=EMITTER_REVISION)
 
 
 def _write_networks(

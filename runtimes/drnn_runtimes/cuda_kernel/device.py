@@ -209,6 +209,7 @@ class Kernel:
         Raises:
             EngineError: The driver refuses.
         """
+        self.plan.check_launch(steps, answers, states=bool(addresses[2] or addresses[3]))
         pointers, sizes = np.array(addresses, np.uint64), np.array([batch, steps, answers], np.int32)
         places = [
             array.ctypes.data + index * array.itemsize for array in (pointers, sizes) for index in range(array.size)

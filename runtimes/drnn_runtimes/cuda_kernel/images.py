@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterable
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
@@ -18,8 +17,8 @@ from drnn_runtimes.bundle import Bundle, GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
 from drnn_runtimes.cuda_kernel.constants import kernel_source
 from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, WeightType, plan_kernel
+from drnn_runtimes.cuda_kernel.trust import trusts_images
 
-TRUST = "DRNN_TRUST_IMAGES"  # the variable that `--trust-images` sets
 _WEIGHTS: dict[str, WeightType] = {"fp32": "fp32", "fp16": "fp16"}
 _LEAST_SHARED = 64 << 10  # of the architectures that are not listed
 
@@ -67,11 +66,6 @@ def asked(spec: ModelSpec, steps: int) -> int:
         steps: Of the sequence.
     """
     return min(steps, spec.head.output_steps(steps) + spec.window - 1)
-
-
-def trusts_images() -> bool:
-    """Whether the user trusts the images of bundles."""
-    return os.environ.get(TRUST, "") not in ("", "0")
 
 
 def kernel_image(plan: KernelPlan, architecture: str, bundle: Bundle | None = None) -> bytes:

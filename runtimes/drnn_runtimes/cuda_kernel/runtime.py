@@ -10,9 +10,10 @@ from drnn_core.errors import InputError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.cuda_kernel.device import Device
-from drnn_runtimes.cuda_kernel.images import kernel_image, plan_graph, trusts_images
+from drnn_runtimes.cuda_kernel.images import kernel_image, plan_graph
 from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
 from drnn_runtimes.cuda_kernel.session import KernelSession, Network
+from drnn_runtimes.cuda_kernel.trust import trusts_images
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER
 

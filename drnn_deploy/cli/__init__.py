@@ -10,9 +10,11 @@ import click
 
 from drnn_core.environment import package_version
 from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
+from drnn_deploy.cli.command import Group
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",
+    "completion": "Let the shell complete commands, options and names with the Tab key.",
     "data": "Fetch and verify the tasks' data sets.",
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",
     "doctor": "Show what is installed here, what will work, and what to install for the rest.",
@@ -36,7 +38,7 @@ _EXTRAS = {  # optional package -> the extra that brings it
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
@@ -53,13 +55,13 @@ class _LazyGroup(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
-@click.command(cls=_LazyGroup)
+@click.group(cls=_LazyGroup)
 @click.version_option(package_version(), prog_name="drnn-deploy")
 def drnn_deploy() -> None:
     """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
 
     Exit codes: 0 fine, 1 parity failed, 2 usage or bad file, 3 runtime missing or fell back, 4 engine cannot be built
-    or does not fit this machine.
+    or does not fit this machine; 130 stopped by Ctrl-C, 141 the reader of the output is gone.
     """
 
 

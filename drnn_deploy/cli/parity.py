@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_core.errors import InputError, ParityError
+from drnn_core.errors import InputError, ParityError, refuse_ignored
 from drnn_core.files import replacing
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
-    json_on_failure,
+    conclude,
     json_option,
     make_console,
     progress,
     show_parity,
     show_tasks,
     styled,
-    verdict,
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
+<<<<<<< HEAD
 from drnn_deploy.cli.options import device_options, graph_options, reference_minutes_option
+=======
+from drnn_deploy.cli.options import graph_options, reference_minutes_option, take_tolerance, tolerance_options
+from drnn_deploy.cli.values import (
+    RUNTIME,
+    BundleOrCheckpoint,
+    CheckpointFile,
+    InputFile,
+    OutputFile,
+    OutputFolder,
+)
+>>>>>>> main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,16 +45,21 @@ if TYPE_CHECKING:
 
     from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
-    from drnn_deploy.parity.tolerance import Tolerance
     from drnn_deploy.reports.regressions import Regression
 
 
-@click.command()
-@click.argument("paths", metavar="[BUNDLE|CHECKPOINT]...", nargs=-1, type=click.Path(path_type=Path))
+@command()
+@click.argument("paths", metavar="[BUNDLE|CHECKPOINT]...", nargs=-1, type=BundleOrCheckpoint())
 @click.option(
-    "--runtime", "runtimes", multiple=True, help="Only this one, which must be usable; repeat. [default: all here]"
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=RUNTIME,
+    help="Only this one, which must be usable; repeat. [default: all here]",
 )
-@click.option("--require", "required", multiple=True, help="Must take part, or exit code 3; others do too. Repeat.")
+@click.option(
+    "--require", "required", multiple=True, type=RUNTIME, help="Must take part, or exit code 3; others do too. Repeat."
+)
 @click.option(
     "--task",
     "tasks",
@@ -68,7 +86,7 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="CHECKPOINT",
-    type=click.Path(path_type=Path),
+    type=CheckpointFile(),
     help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
 )
 @click.option(
@@ -95,12 +113,10 @@ if TYPE_CHECKING:
     "--rename", "renames", metavar="A=B", multiple=True, help="Input or output A of --graph is B of the bundle; repeat."
 )
 @reference_minutes_option
-@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
-@click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
-@click.option("--rtol", type=float, help="Added to it: a share of the largest |output|.")
+@tolerance_options
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=InputFile("an earlier report of --json"),
     help="An earlier report of --json, or parity.json of a bundle: what got worse by more than noise fails too.",
 )
 @click.option(
@@ -108,24 +124,21 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="With --baseline: times that a sequence may take longer. [default: times do not count]",
 )
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write one self-contained page.")
-@click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
-@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
+@click.option("--html", "html_path", type=OutputFile(), help="Also write one self-contained page.")
+@click.option("--junit", "junit_path", type=OutputFile(), help="Also write JUnit XML.")
+@click.option("--markdown", "markdown_path", type=OutputFile(), help="Also write Markdown.")
 @click.option("--explain", is_flag=True, help="Name the layer and operator that a failing runtime gets wrong.")
 @click.option(
     "--repro",
     "repro_path",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     help="Also write the least that still fails of each failure; explains it as well.",
 )
 @json_option
 def parity(
     paths: tuple[Path, ...],
     tasks: tuple[str, ...],
-    max_noise: float | None,
-    atol: float | None,
-    rtol: float | None,
     baseline: Path | None,
     max_slowdown: float | None,
     html_path: Path | None,
@@ -143,38 +156,46 @@ def parity(
     nothing could be compared.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        chosen = _chosen(paths, tasks)
-        if options["graph"] and (explain or repro_path):
-            raise InputError("--explain and --repro are for a bundle's own graphs", "Leave them out, or --graph.")
-        with progress(console) as notify:
-            from drnn_deploy.matrix.run import MatrixOptions, check_path
-            from drnn_deploy.reports.regressions import read_baseline, regressions
+    chosen = _chosen(paths, tasks)
+    if options["graph"] and (explain or repro_path):
+        raise InputError("--explain and --repro are for a bundle's own graphs", "Leave them out, or --graph.")
+    refuse_ignored(
+        (max_slowdown is not None and baseline is None, "--max-slowdown", "--baseline"),
+        (
+            options["golden"] and options["reference_minutes"] is not None,
+            "--reference-minutes",
+            "no --golden",
+        ),
+    )
+    with progress(console) as notify:
+        from drnn_deploy.matrix.run import MatrixOptions, check_path
+        from drnn_deploy.reports.regressions import read_baseline, regressions
 
-            earlier = read_baseline(baseline) if baseline else None
-            named = tasks[0] if paths and tasks else None
-            given = {name: value for name, value in options.items() if value is not None}
-            how = MatrixOptions(**given, task=named, tolerance=_tolerance(max_noise, atol, rtol))
-            explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
-            reports = {
-                name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
-                for name, path in chosen.items()
-            }
-        data = as_json(reports)
-        for entry in data["reports"]:
-            entry |= explained.to_json(entry["path"])
-        worse = regressions(earlier, data, max_slowdown) if earlier else []
-        code = _exit_code(reports, worse)
-        data |= {"passed": code == 0, "exit_code": code}
-        if baseline:
-            data["baseline"] = {
-                "file": baseline.name,
-                "regressions": [dataclasses.asdict(regression) for regression in worse],
-            }
-        write_json(json_path, data)
-        _write_files(reports, junit_path, markdown_path, explained.markdown())
-        if html_path:
-            _write_page(html_path, reports, data, worse, explained)
+        earlier = read_baseline(baseline) if baseline else None
+        named = tasks[0] if paths and tasks else None
+        tolerance = take_tolerance(options)
+        given = {name: value for name, value in options.items() if value is not None}
+        how = MatrixOptions(**given, task=named, tolerance=tolerance)
+        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
+        reports = {
+            name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
+            for name, path in chosen.items()
+        }
+    data = as_json(reports)
+    for entry in data["reports"]:
+        entry |= explained.to_json(entry["path"])
+    worse = regressions(earlier, data, max_slowdown) if earlier else []
+    code = _exit_code(reports, worse)
+    data |= {"passed": code == 0, "exit_code": code}
+    if baseline:
+        data["baseline"] = {
+            "file": baseline.name,
+            "regressions": [dataclasses.asdict(regression) for regression in worse],
+        }
+    write_json(json_path, data)
+    _write_files(reports, junit_path, markdown_path, explained.markdown())
+    if html_path:
+        _write_page(html_path, reports, data, worse, explained)
     _show(console, reports, worse, code, explained, how)
     return code
 
@@ -191,14 +212,6 @@ def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
 def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) -> int:
     code = max((report.exit_code for report in reports.values()), key=lambda code: (code == 1, code))
     return ParityError.exit_code if worse else code
-
-
-def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) -> Tolerance:
-    from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
-
-    if max_noise is not None and (atol is not None or rtol is not None):
-        raise InputError("--max-noise and --atol or --rtol are two ways to say the same", "Leave one of them out.")
-    return Tolerance(NOISE_MULTIPLE if max_noise is None else max_noise, atol, rtol)
 
 
 def _write_page(
@@ -246,7 +259,7 @@ def _show(
     explained: Explaining,
     how: MatrixOptions,
 ) -> None:
-    from drnn_deploy.reports.text import case_lines, derivation
+    from drnn_deploy.reports.text import case_lines, derivation, why_failed
 
     for path, report in reports.items():
         console.print(path)
@@ -263,6 +276,14 @@ def _show(
         console.print(styled("WORSE", "red"), f"{regression.where}: {regression.what}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
-    shown_code = f"(exit code {code}) " if code else ""
-    given = [f"--{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name))]
-    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join([*reports, *given])}")
+    reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
+    shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
+    given = "".join(f" --{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name)))
+    reason = f": {reasons[0]}" if code and reasons else ""
+    again = f"which layer and operator is wrong: drnn-parity {names} --explain"
+    then = (
+        again
+        if code == ParityError.exit_code and not worse and how.graph is None and not explained.explanations
+        else ""
+    )
+    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{given}{reason}", then=then)

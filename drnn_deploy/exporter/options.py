@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
-from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
 from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length, with_block
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.config import BuildControls
-from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import Checkpoint
 
 CHUNK = 32
 FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form that it has
@@ -48,7 +50,10 @@ class ExportOptions:
         engine_cache: Whether engines that were built before are taken again.
         controls: The settings of TensorRT's builder.
         runtimes: The runtimes to check with, each of which must be usable. None: all that are usable here.
+        check: `full`: on every runtime. `quick`: on ONNX Runtime's CPU alone. `none`: not at all.
         noise_multiple: The largest error that passes, in units of noise.
+        atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
+        rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
         cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
@@ -76,13 +81,50 @@ class ExportOptions:
     engine_cache: bool = True
     controls: BuildControls = dataclasses.field(default_factory=BuildControls)
     runtimes: tuple[str, ...] | None = None
+    check: Literal["full", "quick", "none"] = "full"
     noise_multiple: float = NOISE_MULTIPLE
+    atol: float | None = None
+    rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
     cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
     native_precision: Literal["fp32", "int8"] = "fp32"
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """Which errors pass.
+
+        Raises:
+            InputError: None, or a value means nothing.
+        """
+        return Tolerance(self.noise_multiple, self.atol, self.rtol)
+
+    def refuse_ignored(self) -> None:
+        """Refuse what would have no effect, in place of ignoring it.
+
+        Raises:
+            InputError: With the option, and what it needs.
+        """
+        streams, forms = self.goal != "sequence", self.forms or ("sequence",)
+        stated = streams or set(forms) - {"sequence"}
+        native = self.native_name or self.native_targets or self.native_precision != "fp32"
+        unbuilt = self.engines == ()
+        refuse_ignored(
+            (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
+            (self.ring is not None and not stated, "--ring", "--form chunk or --form step"),
+            (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
+            (self.compute_capabilities and unbuilt, "--compute-capability", "an engine: not --engine none"),
+            (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
+            (
+                self.check != "full" and self.runtimes is not None,
+                "--runtime",
+                "no --quick and no --no-check",
+            ),
+            (self.check == "none" and self.tolerance != DEFAULT, "a tolerance", "a check: not --no-check"),
+            (native and not self.native, "a setting of the network in C", "--native"),
+        )
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:

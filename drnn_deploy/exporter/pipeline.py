@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,16 +14,22 @@ import numpy as np
 from drnn_core.errors import DeployError, EngineError, InputError
 from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
+from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
+<<<<<<< HEAD
 from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
+=======
+from drnn_core.steps import Step
+from drnn_core.text import choose_from
+from drnn_deploy.exporter.expected import check_seconds
+>>>>>>> main
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
-from drnn_deploy.parity.known_answers import ComputedAnswers, require_time
+from drnn_deploy.parity.known_answers import ComputedAnswers, reference_seconds, require_time
 from drnn_deploy.parity.results import ParityReport
-from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.range import largest_input
@@ -49,9 +57,11 @@ from drnn_runtimes.bundle.writer import write_manifest, write_weights
 from drnn_runtimes.native.cross import check_targets
 from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
+from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.trt.sidecar import Sidecar
 
 Notify = Callable[[str], None]
+_QUICK = ("reference", "onnxruntime-cpu")  # which are always here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +87,35 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
+<<<<<<< HEAD
     """The bundle with what was found while making it: parity, engines, the network as C, images of the kernel."""
+=======
+    """The bundle with what was found while making it.
+
+    Attributes:
+        bundle: The bundle.
+        parity: The parity report, without rows where nothing was checked.
+        engines: The engines that were asked for or attempted.
+        native: The network as C.
+        checked: Whether the bundle was checked on any runtime.
+    """
+>>>>>>> main
 
     bundle: Bundle
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
+<<<<<<< HEAD
     kernels: KernelImages = dataclasses.field(default_factory=KernelImages)
+=======
+    checked: bool = True
+>>>>>>> main
 
     @property
     def exit_code(self) -> int:
         """0 fine, 1 parity failed, 4 an engine could not be built, else the code of what stopped a runtime."""
-        return self.parity.exit_code or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
+        parity = self.parity.exit_code if self.checked else 0
+        return parity or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
 
 
 def export(
@@ -116,7 +143,10 @@ def export(
         DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
     options = options or ExportOptions()
-    tolerance = Tolerance(options.noise_multiple)
+    options.refuse_ignored()
+    capabilities = tuple(map(compute_capability, options.compute_capabilities))
+    options = dataclasses.replace(options, compute_capabilities=capabilities)
+    tolerance = options.tolerance
     checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
     name = "model" if isinstance(model, Checkpoint) else Path(model).stem
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
@@ -128,16 +158,22 @@ def export(
         raise InputError(what, f"Export those graphs too: --precision fp32 --precision {options.native_precision}")
     folder = Path(output) if output is not None else Path(f"{name}-bundle")
     check_replaceable(folder, _replaceable)
-    runtimes = list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+    runtimes = _runtimes(options)
     backends = _backends(options)
     gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
+    expected = functools.partial(check_seconds, checkpoint.dilated)
+    seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
     with replacing_folder(folder, _replaceable) as draft:
         graphs = _write_networks(draft, checkpoint, requests, options, notify)
-        notify("computing the float64 reference")
+        here = [runtime for runtime in runtimes if runtime.availability().usable]
+        checks = sum(expected(runtime, graph) for runtime in here for graph in graphs)
+        jobs = [(backend, *pair) for backend in backends for pair in zip(graphs, seconds, strict=True)]
+        left = reference_seconds(checkpoint.dilated, requests) + _building(jobs, options) + checks
+        notify(Step("computing the float64 reference", left))
         answers = known_answers(checkpoint, requests)
         cases = golden_cases(answers, requests)
         graphs = [_with_range(checkpoint, graph, cases) for graph in graphs]
@@ -155,14 +191,16 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
+<<<<<<< HEAD
         if gpus:
             notify("compiling the CUDA kernel")
         kernels = write_images(draft, checkpoint.dilated, graphs, gpus)
         seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
+=======
+>>>>>>> main
         engines = [
-            _build(draft, graph, expected, backend, options, notify)
-            for backend in backends
-            for graph, expected in zip(graphs, seconds, strict=True)
+            _build(draft, graph, needed, backend, options, notify, checks + _building(jobs[number:], options))
+            for number, (backend, graph, needed) in enumerate(jobs)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
         _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
@@ -173,10 +211,19 @@ def export(
             answers=answers,
             tolerance=tolerance,
             notify=notify,
+            expected=expected,
+            sampled=math.inf if options.runtimes else None,
         )
+<<<<<<< HEAD
         (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
         _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
     return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels)
+=======
+        if runtimes:
+            (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
+            _write_manifest(draft, checkpoint, graphs, infos)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
+>>>>>>> main
 
 
 def write_bundle(
@@ -226,13 +273,20 @@ def _replaceable(folder: Path) -> set[str]:
     return {MANIFEST, GOLDEN, WEIGHTS, PARITY, *map(str, listed)}
 
 
+def _runtimes(options: ExportOptions) -> list[Runtime]:
+    """The runtimes to check with."""
+    if options.check != "full":
+        return require(_QUICK) if options.check == "quick" else []
+    return list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+
+
 def _backends(options: ExportOptions) -> list[Backend]:
     """The flavours to build with: those asked for, else the first that can build here, if any."""
     if options.engines is None:
         return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
     for name in options.engines:
         if name not in BACKENDS:
-            raise InputError(f"there is no engine builder {name!r}", f"Choose from: {', '.join(BACKENDS)}.")
+            raise InputError(f"there is no engine builder {name!r}", choose_from(name, BACKENDS))
         options.controls.check(name)
         available = backend_availability(name, options.compute_capabilities)
         if not available.usable:
@@ -328,10 +382,21 @@ def _write_graph(
     )
 
 
+def _building(jobs: Sequence[tuple[Backend, GraphInfo, float]], options: ExportOptions) -> float:
+    """The seconds that the engines which are begun are estimated to take."""
+    return sum(seconds for *_, seconds in jobs if seconds <= options.engine_seconds)
+
+
 def _build(
-    draft: Path, graph: GraphInfo, seconds: float, backend: Backend, options: ExportOptions, notify: Notify
+    draft: Path,
+    graph: GraphInfo,
+    seconds: float,
+    backend: Backend,
+    options: ExportOptions,
+    notify: Notify,
+    left: float,
 ) -> EngineResult:
-    """seconds: that the build is estimated to take."""
+    """seconds: that the build is estimated to take; left: that it and all that follows are."""
     if seconds > options.engine_seconds:
         other = "use --emission blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
         return EngineResult(
@@ -341,7 +406,7 @@ def _build(
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
             f"{other}to wait for it: --engine-seconds {3 * seconds:.0f}",
         )
-    notify(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s")
+    notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)
     try:
         sidecar = build_engine(

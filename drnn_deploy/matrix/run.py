@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.matrix import other_graph, own_inputs
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
@@ -156,7 +159,7 @@ def check_bundle(
         answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle, own_cases)
         notify("computing the float64 reference")
         cases, notes = _task_cases(selected, answers, options, notify)
-        report = _check(selected, runtimes, answers, options.tolerance, cases, notify)
+        report = _check(selected, runtimes, answers, options, cases, notify)
         if options.graph is not None:
             report = _labelled(report, options.graph.name)
         notes += own_inputs.left_out(selected, own)
@@ -235,7 +238,7 @@ def check_checkpoint(
             _write(checkpoint, answers, Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)
         ]
         cases, more_notes = _task_cases(bundles[0], answers, options, notify)
-        checked = [_check(bundle, runtimes, answers, options.tolerance, cases, notify) for bundle in bundles]
+        checked = [_check(bundle, runtimes, answers, options, cases, notify) for bundle in bundles]
         for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
             inspect(bundle, report, graphs.label, _known(bundle, answers, cases))
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
@@ -293,7 +296,7 @@ def _check(
     bundle: Bundle,
     runtimes: Sequence[Runtime],
     answers: Answers,
-    tolerance: Tolerance,
+    options: MatrixOptions,
     cases: Sequence[TaskCase],
     notify: Notify,
 ) -> ParityReport:
@@ -312,7 +315,15 @@ def _check(
             results.append(result)
 
     report = check_parity(
-        bundle, runtimes, answers=answers, tolerance=tolerance, notify=notify, more_cases=more, observe=observe
+        bundle,
+        runtimes,
+        answers=answers,
+        tolerance=options.tolerance,
+        notify=notify,
+        more_cases=more,
+        observe=observe,
+        expected=functools.partial(check_seconds, bundle.spec),
+        sampled=math.inf if options.runtimes else None,
     )
     return dataclasses.replace(report, tasks=tuple(results))
 

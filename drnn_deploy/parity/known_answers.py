@@ -166,6 +166,22 @@ def standard_inputs(
     return [stream_case(spec, stream_length(spec, streamed), chunk), *([edge] if edge else [])]
 
 
+def reference_seconds(spec: ModelSpec, graphs: Sequence[NamedGraph]) -> float:
+    """Estimate how long the known answers take to compute, where no earlier check has left them in the cache.
+
+    Args:
+        spec: The network.
+        graphs: All graphs that are checked.
+    """
+    precisions = len({graph.precision for graph in graphs})
+    steps = {graph.steps for graph in graphs if not has_state(graph)}
+    seconds = sum(answer_seconds(spec, sequence_rows(spec, length), length, precisions) for length in steps)
+    if streamed := [graph for graph in graphs if has_state(graph)]:
+        length = stream_length(spec, streamed)
+        seconds += answer_seconds(spec, sequence_rows(spec, length), length, precisions)
+    return seconds
+
+
 def require_time(
     spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, fix: str, more: Sequence[CaseInputs] = ()
 ) -> None:
@@ -181,12 +197,8 @@ def require_time(
     Raises:
         InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
     """
+    seconds = reference_seconds(spec, graphs)
     precisions = len({graph.precision for graph in graphs})
-    steps = {graph.steps for graph in graphs if not has_state(graph)}
-    seconds = sum(answer_seconds(spec, sequence_rows(spec, length), length, precisions) for length in steps)
-    if streamed := [graph for graph in graphs if has_state(graph)]:
-        length = stream_length(spec, streamed)
-        seconds += answer_seconds(spec, sequence_rows(spec, length), length, precisions)
     seconds += sum(answer_seconds(spec, len(case.inputs), case.inputs.shape[1], precisions) for case in more)
     if seconds > 60 * minutes:
         needed = math.ceil(seconds / 60)

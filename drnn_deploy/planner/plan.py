@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drnn_core.errors import InputError
+from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
 from drnn_deploy.planner.limits import check_memory, check_steps
@@ -128,7 +129,7 @@ def make_plan(
     """
     for name, value, known in (("target", target, get_args(PlanTarget)), ("goal", goal, get_args(Goal))):
         if value not in known:
-            raise InputError(f"there is no {name} {value!r}", f"Choose from: {', '.join(known)}.")
+            raise InputError(f"there is no {name} {value!r}", choose_from(value, known))
     if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
     check_steps(spec, max(length or 1, *CHUNKS))

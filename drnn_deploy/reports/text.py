@@ -13,6 +13,9 @@ STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step of
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
+NO_CASE = "no golden case fits this graph"
+REFERENCE_ERROR = "its error is that of the golden data in the file beside float64 of the weights, computed here"
+NOT_COMPARED = "no runtime besides the reference ran, so nothing was compared"
 _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
     "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
@@ -38,7 +41,8 @@ def row_cells(row: ParityRow) -> dict[str, str]:
         "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
         "verdict": row.verdict,
         "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
-        "ms/sequence": "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
+        "ms/call": "-" if row.milliseconds is None else f"{row.milliseconds * (row.batch or 1):.3g}",
+        "ms/sequence": "-" if row.milliseconds is None or not row.is_whole else f"{row.milliseconds:.3g}",
         "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
     }
 
@@ -113,6 +117,17 @@ def _off(case: CaseResult) -> str:
     if case.absolute is None or case.in_noise is None:
         return "outputs are missing, misshapen or not finite"
     return f"largest error {case.absolute:.1e}, {case.in_noise:.2f} noises; the limit is {case.limit:.1e}"
+
+
+def why_failed(report: ParityReport) -> str:
+    """The first reason why a report is no pass, and how many more there are; "" for a pass."""
+    failed = [row for row in report.rows if not row.passed]
+    reasons = [f"{row.runtime} {row.graph}: {next(iter(failures(row)), NO_CASE)}" for row in failed]
+    reasons += [describe_file(file) for file in report.files if not file.passed]
+    if not report.compared:
+        reasons.append(NOT_COMPARED)
+    more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else ""
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:

@@ -87,13 +87,26 @@ class Recipe:
         plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "spec": self.spec.to_json()}))
         return plain
 
+    @staticmethod
+    def from_json(data: object) -> Recipe:
+        """The recipe of what `to_json` gave. Newer entries may have their default.
+
+        Args:
+            data: Read from a file.
+
+        Raises:
+            InputError: It is none.
+        """
+        names = {"task", "data", "spec", "training", "seed"}
+        if not isinstance(data, dict) or set(data) != names or not isinstance(data["spec"], dict):
+            raise InputError(f"a saved recipe must have exactly {', '.join(sorted(names))}")
+        return _recipe({**{name: data[name] for name in names - {"spec"}}, "model": data["spec"]})
+
     def is_in(self, data: object) -> bool:
         """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default."""
         try:
-            entries: dict[str, Any] = {**data}  # type: ignore[dict-item]
-            spec, training = read_spec(entries["spec"]), Training(**entries["training"])
-            return self == Recipe(**{**entries, "spec": spec, "training": training})
-        except (InputError, KeyError, TypeError):
+            return self == Recipe.from_json(data)
+        except InputError:
             return False
 
 

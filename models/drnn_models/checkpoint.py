@@ -30,7 +30,7 @@ from drnn_core.types import Examples
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.examples import check_examples
-from drnn_models.file_kinds import import_advice, is_safetensors, refuse_other_kinds, take_out_advice
+from drnn_models.file_kinds import check_checkpoint_file, check_file, import_advice, take_out_advice
 from drnn_models.spec import ModelSpec
 from drnn_models.torch_files import ForeignObjectError, check_torch_file
 from drnn_models.weights import Weights, check_weights
@@ -113,9 +113,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: The file is no checkpoint.
     """
-    refuse_other_kinds(path)
-    if is_safetensors(path):
-        raise InputError(f"{path} is a safetensors file and no drnn-deploy checkpoint", import_advice(path))
+    check_checkpoint_file(path)
     data = load_plain(path, if_objects=take_out_advice(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise _not_ours(path, data)
@@ -286,10 +284,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     Raises:
         InputError: The file is missing, damaged, or holds anything else.
     """
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is not a file", "Give the path of a checkpoint, model.pt.")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty", "Copy or train it again: the file was cut off when it was written.")
+    check_file(path, "the path of a checkpoint, model.pt")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.text import choose_from
 from drnn_runtimes.cuda_kernel.runtime import CudaKernelRuntime
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
@@ -42,7 +43,7 @@ def find_runtime(name: str) -> Runtime:
         InputError: There is none.
     """
     if name not in RUNTIMES:
-        raise InputError(f"there is no runtime {name!r}", f"Choose from: {', '.join(RUNTIMES)}.")
+        raise InputError(f"there is no runtime {name!r}", choose_from(name, RUNTIMES))
     return RUNTIMES[name]
 
 

@@ -31,6 +31,10 @@ class Runtime(Protocol):
         """Whether the graph's file is what runs; otherwise the weights are, and emissions make no difference."""
 
     @property
+    def is_sampled(self) -> bool:
+        """Whether it is checked for comparison alone, so that some of the cases do where all would take long."""
+
+    @property
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
@@ -103,7 +107,7 @@ class StreamingRuntime:
     """
 
     name: str
-    is_reference = runs_any_graph = False
+    is_reference = is_sampled = runs_any_graph = False
     _threads: int | None = None
 
     def with_threads(self, threads: int) -> Self:

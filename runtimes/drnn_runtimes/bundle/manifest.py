@@ -11,12 +11,13 @@ from typing import Any
 
 from drnn_core.errors import InputError
 from drnn_core.plain_data import check_plain, read_json, schema_error, shipped_json
+from drnn_models.file_kinds import MANIFEST as MANIFEST
+from drnn_models.file_kinds import check_bundle_folder
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle.fit import check_manifest
 from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 
 FORMAT = "drnn-deploy-bundle/1"
-MANIFEST = "manifest.json"
 REBUILD = "Export it again: drnn-export model.pt --output DIR"
 _SCHEMA = "drnn_runtimes.bundle", "manifest.schema.json"
 _MOST_BYTES = 4 << 20  # of the file; with 64 layers and ten graphs it has 0.3 MB
@@ -62,10 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: It is missing, damaged or edited, or describes no bundle. The message names the entry.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
-        )
+    check_bundle_folder(folder)
     check_inside(folder, path)
     try:
         data = read_json(path, _MOST_BYTES, parse_constant=_refuse_constant)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_core.files import cache_folder
+from drnn_core.text import choose_from
 from drnn_runtimes.native.compiler import first_error
 
 TARGETS = ("aarch64-linux-gnu", "aarch64-linux-musl", "x86_64-linux-gnu", "x86_64-linux-musl")
@@ -31,7 +32,7 @@ def check_targets(targets: Collection[str]) -> None:
     """
     for target in targets:
         if target not in TARGETS:
-            raise InputError(f"there is no target {target!r:.80}", f"Choose from: {', '.join(TARGETS)}.")
+            raise InputError(f"there is no target {target!r:.80}", choose_from(target, TARGETS))
     if targets and importlib.util.find_spec("ziglang") is None:
         raise RuntimeUnavailableError(
             "the package ziglang, which compiles for other systems, is not installed",

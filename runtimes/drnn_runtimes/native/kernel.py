@@ -207,7 +207,8 @@ class KernelStream(TakesBlocks):
 
     def _rings(self) -> list[tuple[NDArray[np.float32], int]]:
         """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot that is written next: a
-        ring has one more than the steps that it keeps."""
+        ring has one more than the steps that it keeps.
+        """
         spec = self._kernel.spec
         places = self._memory[: 4 * (spec.layers + 2)].view(np.int32)
         values = self._memory[4 * padded(spec.layers + 2) :].view(np.float32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import pytest
 
 from drnn_deploy.reports.html import page
 from drnn_deploy.reports.regressions import Regression
+from tests.browser import open_browser
 from tests.drnn_deploy.reports.made_up import case, report, row, task
 
 if TYPE_CHECKING:
@@ -28,22 +27,11 @@ REPORTS = {
     HOSTILE: report(row(HOSTILE, case(HOSTILE, 1.0)), tasks=(task(changed=1),)),
 }
 ENVIRONMENT = {"python": "3.11.7", "numpy": HOSTILE}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of the system. Skips where there is none, unless CHROMIUM_REQUIRED says that there must be one."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        message = "no Chromium to open the page with: apt install chromium"
-        pytest.fail(message) if os.environ.get("CHROMIUM_REQUIRED") else pytest.skip(message)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
+    yield from open_browser()
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-<<<<<<< HEAD
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, styled, verdict, write_json
-from drnn_deploy.cli.options import device_options, graph_options
-=======
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
-from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.options import device_options, graph_options
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
->>>>>>> main
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,14 +9,10 @@ import click
 import numpy as np
 
 from drnn_core.errors import InputError
-<<<<<<< HEAD
-from drnn_deploy.cli.console import make_console, show_missing, styled
-from drnn_deploy.cli.options import device_options
-=======
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, progress, show_missing, styled
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import BundleFolder
->>>>>>> main
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,14 +25,9 @@ _PER_ROW, _SIDE = 5, 28
 _RAMP = " .:-=+*#%@"  # dark to bright
 
 
-<<<<<<< HEAD
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
-@device_options
-=======
 @command()
 @click.argument("bundle", type=BundleFolder())
->>>>>>> main
+@device_options
 def demo(bundle: Path) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from drnn_core.errors import InputError
-<<<<<<< HEAD
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_missing, write_json
-from drnn_deploy.cli.options import device_options
-=======
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
->>>>>>> main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,10 +24,13 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-<<<<<<< HEAD
-from drnn_deploy.cli.options import device_options, graph_options, reference_minutes_option
-=======
-from drnn_deploy.cli.options import graph_options, reference_minutes_option, take_tolerance, tolerance_options
+from drnn_deploy.cli.options import (
+    device_options,
+    graph_options,
+    reference_minutes_option,
+    take_tolerance,
+    tolerance_options,
+)
 from drnn_deploy.cli.values import (
     RUNTIME,
     BundleOrCheckpoint,
@@ -36,7 +39,6 @@ from drnn_deploy.cli.values import (
     OutputFile,
     OutputFolder,
 )
->>>>>>> main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

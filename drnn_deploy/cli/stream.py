@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError
-<<<<<<< HEAD
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
-from drnn_deploy.cli.options import device_options
-=======
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
->>>>>>> main
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,12 +38,8 @@ _SHOWN = 3  # classes
     help="A bundle with a form that has state, or a checkpoint. [default: the zoo's speaker network]",
 )
 @click.option("--form", help="The bundle's graph. [default: the first that has state]")
-<<<<<<< HEAD
-@click.option("--runtime", "runtime_name", default="onnxruntime-cpu", show_default=True)
-@device_options
-=======
 @click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
->>>>>>> main
+@device_options
 @click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
 @click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")

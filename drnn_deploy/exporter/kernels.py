@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
 from drnn_runtimes.cuda_kernel.images import shipped_images
-
-_FORMAT = re.compile(r"\d{1,3}\.\d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +37,16 @@ def image_targets(compute_capabilities: Sequence[str]) -> tuple[str, ...]:
         InputError: None was asked for and there is no GPU here, or one is none.
         RuntimeUnavailableError: NVRTC is not installed.
     """
-    for capability in compute_capabilities:
-        if not _FORMAT.fullmatch(capability):
-            raise InputError(f"{capability!r:.40} is no compute capability", "Type for example 8.7.")
+    asked = tuple(dict.fromkeys(map(gpu.compute_capability, compute_capabilities)))
     compiler = nvrtc.nvrtc_availability()
     if not compiler.usable:
         raise RuntimeUnavailableError(f"cuda-kernel: {compiler.detail}", compiler.fix)
     here = gpu.gpu()
-    if not compute_capabilities and here is None:
+    if not asked and here is None:
         raise InputError(
             f"the images of the kernel are for named GPUs, and {gpu.gpu_reason()}", "Add --compute-capability 8.7."
         )
-    return tuple(dict.fromkeys(compute_capabilities)) or (here.compute_capability if here else "",)
+    return asked or (here.compute_capability if here else "",)
 
 
 def write_images(

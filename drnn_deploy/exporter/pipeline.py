@@ -16,13 +16,10 @@ from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
-<<<<<<< HEAD
-from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
-=======
 from drnn_core.steps import Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.expected import check_seconds
->>>>>>> main
+from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
@@ -87,9 +84,6 @@ class EngineResult:
 
 @dataclasses.dataclass(frozen=True)
 class ExportResult:
-<<<<<<< HEAD
-    """The bundle with what was found while making it: parity, engines, the network as C, images of the kernel."""
-=======
     """The bundle with what was found while making it.
 
     Attributes:
@@ -97,19 +91,16 @@ class ExportResult:
         parity: The parity report, without rows where nothing was checked.
         engines: The engines that were asked for or attempted.
         native: The network as C.
+        kernels: The images of the CUDA kernel.
         checked: Whether the bundle was checked on any runtime.
     """
->>>>>>> main
 
     bundle: Bundle
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
-<<<<<<< HEAD
     kernels: KernelImages = dataclasses.field(default_factory=KernelImages)
-=======
     checked: bool = True
->>>>>>> main
 
     @property
     def exit_code(self) -> int:
@@ -191,13 +182,9 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
-<<<<<<< HEAD
         if gpus:
             notify("compiling the CUDA kernel")
         kernels = write_images(draft, checkpoint.dilated, graphs, gpus)
-        seconds = [build_seconds(checkpoint.dilated, request) for request in requests]
-=======
->>>>>>> main
         engines = [
             _build(draft, graph, needed, backend, options, notify, checks + _building(jobs[number:], options))
             for number, (backend, graph, needed) in enumerate(jobs)
@@ -214,16 +201,10 @@ def export(
             expected=expected,
             sampled=math.inf if options.runtimes else None,
         )
-<<<<<<< HEAD
-        (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-        _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels)
-=======
         if runtimes:
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-            _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
->>>>>>> main
+            _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels, checked=bool(runtimes))
 
 
 def write_bundle(

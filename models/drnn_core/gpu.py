@@ -5,26 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-<<<<<<< HEAD
 import os
-=======
 import re
->>>>>>> main
 import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-<<<<<<< HEAD
 from drnn_core.environment import setting_variables
-from drnn_core.errors import InputError
-
-=======
 from drnn_core.errors import InputError
 
 _CAPABILITY = re.compile(r"(?:sm_?)?(\d{1,2})\.?(\d)", re.IGNORECASE)
 _GENERATIONS = range(5, 20)  # from Maxwell, the oldest that a TensorRT 10 knows, to what may come
->>>>>>> main
 _NO_DRIVER = "no NVIDIA driver is installed"
 _STATE = {  # names of facts, and what nvidia-smi calls them
     "driver": "driver_version",
@@ -103,11 +95,6 @@ def gpu_state() -> dict[str, str]:
         return {}
 
 
-<<<<<<< HEAD
-def _visible() -> list[str]:
-    """The GPUs that CUDA may use, the first is the one it uses."""
-    return [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()] or ["0"]
-=======
 def compute_capability(text: str) -> str:
     """Write a generation of NVIDIA GPUs as CUDA does: "8.6", "86" and "sm_86" all mean "8.6".
 
@@ -121,7 +108,11 @@ def compute_capability(text: str) -> str:
     if parts is None or int(parts[1]) not in _GENERATIONS:
         raise InputError(f"{text!r:.80} is no compute capability", "Type it as 8.6 or 86; 12.0 or 120.")
     return f"{int(parts[1])}.{parts[2]}"
->>>>>>> main
+
+
+def _visible() -> list[str]:
+    """The GPUs that CUDA may use, the first is the one it uses."""
+    return [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()] or ["0"]
 
 
 def _probe() -> tuple[Gpu | None, str]:

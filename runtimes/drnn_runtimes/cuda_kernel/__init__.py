@@ -29,6 +29,7 @@ Chunks and steps are launches with a state; the same image serves every T and B.
 """
 
 from drnn_runtimes.cuda_kernel.constants import kernel_source
+from drnn_runtimes.cuda_kernel.from_torch import accelerate
 from drnn_runtimes.cuda_kernel.host_build import HostKernel
 from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, plan_kernel
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
@@ -38,6 +39,7 @@ __all__ = [
     "HostKernel",
     "KernelOptions",
     "KernelPlan",
+    "accelerate",
     "kernel_source",
     "pack_state",
     "pack_weights",

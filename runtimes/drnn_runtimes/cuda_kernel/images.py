@@ -15,6 +15,7 @@ from drnn_core.files import cache_folder, replacing
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
+from drnn_runtimes.cuda_kernel.around import kernel_answers
 from drnn_runtimes.cuda_kernel.constants import kernel_source
 from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, WeightType, plan_kernel
 from drnn_runtimes.cuda_kernel.trust import trusts_images
@@ -36,7 +37,7 @@ def plan_graph(spec: ModelSpec, graph: GraphInfo, architecture: str) -> KernelPl
     """
     if graph.precision not in _WEIGHTS:
         raise InputError(f"it computes with weights in {' or '.join(_WEIGHTS)}, the graph in {graph.precision}")
-    answers = asked(spec, graph.steps) if graph.pruned and not graph.states else None
+    answers = kernel_answers(spec, graph.steps) if graph.pruned and not graph.states else None
     return plan_for(spec, architecture, answers=answers, weights=_WEIGHTS[graph.precision])
 
 
@@ -56,16 +57,6 @@ def plan_for(
     """
     shared = SHARED_MEMORY.get(architecture, _LEAST_SHARED)
     return plan_kernel(spec, KernelOptions(answers=answers, weights=weights, shared_memory=shared))
-
-
-def asked(spec: ModelSpec, steps: int) -> int:
-    """Count the outputs of the top layer that the head reads.
-
-    Args:
-        spec: The network.
-        steps: Of the sequence.
-    """
-    return min(steps, spec.head.output_steps(steps) + spec.window - 1)
 
 
 def kernel_image(plan: KernelPlan, architecture: str, bundle: Bundle | None = None) -> bytes:

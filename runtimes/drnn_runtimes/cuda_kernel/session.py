@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.cuda_kernel.around import kernel_answers, kernel_inputs, run_head
 from drnn_runtimes.cuda_kernel.device import Device, Kernel
-from drnn_runtimes.cuda_kernel.edges import put_rows, read_out, with_past
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_tokens
 from drnn_runtimes.streaming.buffers import TakesBlocks
@@ -49,26 +50,27 @@ class RecordedRun:
         network: What runs.
         batch: The number of sequences.
         steps: Of each.
-        answers: The last steps of which the head answers one.
+        every: Whether the head answers every step, whichever it answers otherwise.
         state: Where the state is on the GPU, which the run replaces; 0 for a zero state, and none to keep.
     """
 
-    def __init__(self, network: Network, batch: int, steps: int, *, answers: int | None = None, state: int = 0) -> None:
+    def __init__(self, network: Network, batch: int, steps: int, *, every: bool = False, state: int = 0) -> None:
         spec, device, plan = network.spec, network.device, network.kernel.plan
         self._network, self._state = network, state
-        self._answers = spec.head.output_steps(steps) if answers is None else answers
-        given = min(steps, self._answers + spec.window - 1)
+        if every:
+            spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
+        self._spec, answers = spec, kernel_answers(spec, steps)
         self._held = contextlib.ExitStack()
         try:
             self._rows = device.host_array(self._held, (batch, steps, spec.input.width))
-            self._top = device.host_array(self._held, (batch, given, spec.hidden[-1]))
+            self._top = device.host_array(self._held, (batch, answers, spec.hidden[-1]))
             x, y = (device.memory(self._held, array.nbytes) for array in (self._rows, self._top))
             workspace = device.memory(self._held, plan.workspace_bytes(batch))
             with device.recording(self._held) as replay:
                 stream = device.stream
                 device.call("cuMemcpyHtoDAsync", x, self._rows.ctypes.data, self._rows.nbytes, stream)
                 addresses = x, network.packed, state, state, workspace, y
-                network.kernel.launch(addresses, batch, steps, given, stream)
+                network.kernel.launch(addresses, batch, steps, answers, stream)
                 device.call("cuMemcpyDtoHAsync", self._top.ctypes.data, y, self._top.nbytes, stream)
             self._replay = replay[0]
         except BaseException:
@@ -93,13 +95,13 @@ class RecordedRun:
         """
         network = self._network
         network.device.use()
-        put_rows(network.spec, network.weights, inputs, self._rows)
+        self._rows[...] = kernel_inputs(self._spec, network.weights, inputs)
         self._replay()
         network.device.wait()
-        top = with_past(past, self._top, self._answers + network.spec.window - 1)
-        if self._state and past.shape[1]:
-            past[...] = with_past(past, self._top, past.shape[1])
-        return read_out(network.spec, network.weights, top, self._answers)
+        outputs, after = run_head(self._spec, network.weights, self._top, self.size[1], past)
+        if self._state:
+            past[...] = after
+        return outputs
 
 
 class DeviceState:
@@ -246,7 +248,7 @@ class KernelStream(TakesBlocks):
         if self._block is None or self._block.size != (batch, steps):
             if self._block is not None:
                 self._block.close()
-            self._block = RecordedRun(self._network, batch, steps, answers=steps, state=self._state.address)
+            self._block = RecordedRun(self._network, batch, steps, every=True, state=self._state.address)
         return self._block
 
     def _close(self) -> None:

@@ -1,137 +1,91 @@
-"""Images of the kernel: kept by content, shipped in bundles, and run only where they are trusted or made here."""
+"""The kernel compiled for every architecture, without a GPU: it fits the registers and the shared memory of each."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+import itertools
 
 import pytest
 
-from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder
-from drnn_core.types import Availability
-from drnn_deploy.exporter.kernels import image_targets
-from drnn_deploy.exporter.options import ExportOptions
-from drnn_deploy.exporter.pipeline import export
-from drnn_models.checkpoint import Checkpoint
+from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import Bundle
-from drnn_runtimes.cuda_kernel import nvrtc
+from drnn_runtimes.cuda_kernel import SHARED_MEMORY, KernelOptions, KernelPlan, plan_kernel
+from drnn_runtimes.cuda_kernel import nvrtc as module
 from drnn_runtimes.cuda_kernel.constants import kernel_source
-from drnn_runtimes.cuda_kernel.images import compiled_image, kernel_image, plan_graph
-from drnn_runtimes.cuda_kernel.plan import KernelPlan
-from drnn_runtimes.cuda_kernel.trust import TRUST
-from tests.networks import random_weights
+from drnn_runtimes.cuda_kernel.image import read_image
+from drnn_runtimes.cuda_kernel.nvrtc import architectures, compile_kernel
+from tests.nightly import combinations, some_by_day
+from tests.runtimes.cuda_kernel.networks_of_images import ARCHITECTURES, CELLS, no_nvrtc, plan_of
 
-SPEC = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
-HERE = Availability(True, "NVRTC 1.0")
-ABSENT = Availability(False, "NVRTC is not installed", "pip install it")
+needs_nvrtc = pytest.mark.skipif(bool(no_nvrtc()), reason=no_nvrtc())
+REGISTERS = 16384  # of a quarter of a multiprocessor, which has a quarter of the warps
+SPILLED = 64  # bytes of a thread, outside the loops over steps: test_cycles.py looks into those
+LARGEST = 120_000  # bytes of an image
 
-
-class Compiler:
-    """Stands for NVRTC: an image names what it was made of."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, available: Availability = HERE) -> None:
-        self.asked: list[str] = []
-        self.patch = patch
-        patch.setattr(nvrtc, "compile_kernel", self.compile)
-        self.is_here(available)
-
-    def is_here(self, available: Availability) -> None:
-        self.patch.setattr(nvrtc, "nvrtc_availability", lambda: available)
-
-    def compile(self, plan: KernelPlan, architecture: str) -> bytes:
-        self.asked.append(architecture)
-        return f"{architecture} {nvrtc.nvrtc_availability().detail}\n{kernel_source(plan)[:200]}".encode()
+LARGE = {
+    "ptb 5 x 256": ModelSpec("gru", (256,) * 5, (1, 2, 4, 8, 16), Continuous(50), Head("sequence", 50)),
+    "speaker": ModelSpec("lstm", (32,) * 7, tuple(8 * 2**n for n in range(7)), Continuous(1), Head("last", 6)),
+}
+LARGE_IMAGES = list(itertools.product(ARCHITECTURES, LARGE, ["pruned", "all"]))
 
 
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compiler:
-    monkeypatch.setenv("DRNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(TRUST, raising=False)
-    return Compiler(monkeypatch)
+def check(plan: KernelPlan, architecture: str) -> None:
+    image = compile_kernel(plan, architecture)
+    info = read_image(image)
+    warps = -(-plan.threads // 32)
+    assert info.threads == plan.threads <= 1024
+    assert -(-warps // 4) * 32 * -(-info.registers // 8) * 8 <= REGISTERS
+    assert info.stack <= SPILLED
+    assert plan.shared_bytes <= SHARED_MEMORY[architecture]
+    assert len(image) < LARGEST
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    with pytest.MonkeyPatch.context() as patch:
-        Compiler(patch)
-        options = ExportOptions(
-            forms=("sequence", "chunk", "step"),
-            length=7,
-            precisions=("fp32", "fp16", "int8"),
-            engines=(),
-            runtimes=("reference",),
-            cuda_kernel=True,
-            compute_capabilities=("8.7", "9.0"),
-        )
-        made = export(Checkpoint(SPEC, random_weights(SPEC, 0)), tmp_path_factory.mktemp("export") / "bundle", options)
-    int8 = [reason for reason in made.kernels.reasons if "int8" in reason]
-    assert len(int8) == len(made.kernels.reasons) == 6  # three forms on two GPUs
-    return made.bundle
+@needs_nvrtc
+@pytest.mark.parametrize(
+    ("architecture", "cell", "weights"), combinations(ARCHITECTURES, list(CELLS), ["fp32", "fp16"], by_day=7)
+)
+def test_images(architecture: str, cell: str, weights: str) -> None:
+    plan = plan_of(cell, architecture, weights=weights)
+    assert plan.variant == "resident"
+    check(plan, architecture)
 
 
-def test_a_bundle_ships_an_image_for_each_kernel_and_gpu(bundle: Bundle) -> None:
-    assert Bundle.open(bundle.folder).kernels == bundle.kernels
-    assert {kernel.compute_capability for kernel in bundle.kernels} == {"8.7", "9.0"}
-    assert len({kernel.file for kernel in bundle.kernels}) == len(bundle.kernels) == 8  # pruned or not, fp32 and fp16
-    assert all(kernel.file in bundle.files for kernel in bundle.kernels)
+@needs_nvrtc
+@pytest.mark.parametrize("choice", some_by_day(list(map(", ".join, LARGE_IMAGES)), 9))
+def test_images_of_large_networks(choice: str) -> None:
+    architecture, network, form = choice.split(", ")
+    options = KernelOptions(8 if form == "pruned" else None, shared_memory=SHARED_MEMORY[architecture])
+    check(plan_kernel(LARGE[network], options), architecture)
 
 
-def test_an_image_is_compiled_once(compiler: Compiler, bundle: Bundle) -> None:
-    plan = plan_graph(SPEC, bundle.graph("step"), "87")
-    image = compiled_image(plan, "87")
-    assert compiled_image(plan, "87") == image and compiler.asked == ["87"]
-    assert compiled_image(plan, "90") != image and compiler.asked == ["87", "90"]
-    compiler.is_here(Availability(True, "NVRTC 2.0"))
-    assert compiled_image(plan, "87") != image and compiler.asked == ["87", "90", "87"]
+@needs_nvrtc
+def test_an_image_is_the_same_each_time() -> None:
+    plan = plan_of("rnn", "86")
+    assert set(ARCHITECTURES) <= set(architectures())
+    assert compile_kernel(plan, "86") == compile_kernel(plan, "86")
 
 
-def test_a_damaged_image_of_the_cache_is_compiled_again(compiler: Compiler, bundle: Bundle) -> None:
-    plan = plan_graph(SPEC, bundle.graph("step"), "87")
-    image = compiled_image(plan, "87")
-    (kept,) = cache_folder("cuda-kernel").iterdir()
-    kept.write_bytes(image[:-1])
-    assert compiled_image(plan, "87") == image and compiler.asked == ["87", "87"]
+@needs_nvrtc
+def test_what_nvrtc_refuses_is_told() -> None:
+    plan = plan_of("rnn", "86")
+    with pytest.raises(EngineError, match=r"sm_86: drnn\.cu.*error"):
+        compile_kernel(plan, "86", kernel_source(plan) + "nonsense;")
+    with pytest.raises(EngineError, match="sm_1"):
+        compile_kernel(plan, "1")
 
 
-def test_an_image_of_a_bundle_runs_only_where_it_is_made_here_or_trusted(
-    compiler: Compiler, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graph = bundle.graph("sequence")
-    plan = plan_graph(SPEC, graph, "87")
-    (shipped,) = [k.file for k in bundle.kernels if k.compute_capability == "8.7" and k.file.count("sequence-fused.")]
-    content = bundle.path(shipped).read_bytes()
-    try:
-        bundle.path(shipped).write_bytes(b"other code")
-        assert kernel_image(plan, "87", bundle) == content, "what is made here runs"
-        compiler.is_here(ABSENT)
-        with pytest.raises(RuntimeUnavailableError, match=r"cuda-kernel/sequence-fused.* is not trusted") as told:
-            kernel_image(plan, "87", bundle)
-        assert "--trust-images" in told.value.fix
-        monkeypatch.setenv(TRUST, "1")
-        assert kernel_image(plan, "87", bundle) == b"other code"
-    finally:
-        bundle.path(shipped).write_bytes(content)
+def test_without_nvrtc_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> tuple[object, ...]:
+        raise RuntimeError("no libnvrtc\nnor elsewhere")
+
+    nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
+    monkeypatch.setattr(nvrtc, "nvrtcVersion", missing)
+    with pytest.raises(RuntimeUnavailableError, match="NVRTC is not installed: no libnvrtc") as told:
+        compile_kernel(plan_of("rnn", "86"), "86")
+    assert "pip install" in told.value.fix
+    assert module.nvrtc_availability().usable is False
 
 
-def test_an_image_of_another_text_or_gpu_is_never_taken(
-    compiler: Compiler, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(TRUST, "1")
-    compiler.is_here(ABSENT)
-    plan = plan_graph(SPEC, bundle.graph("sequence"), "87")
-    assert kernel_image(plan, "87", bundle)
-    other = dataclasses.replace(plan, options=dataclasses.replace(plan.options, activations="approximate"))
-    for wanted, architecture in ((other, "87"), (plan, "86")):
-        with pytest.raises(RuntimeUnavailableError, match=r"NVRTC is not installed\n"):
-            kernel_image(wanted, architecture, bundle)
-
-
-def test_export_says_what_it_needs(compiler: Compiler) -> None:
-    with pytest.raises(InputError, match="'8x' is no compute capability"):
-        image_targets(["8x"])
-    assert image_targets(["8.7", "8.7"]) == ("8.7",)
-    compiler.is_here(ABSENT)
-    with pytest.raises(RuntimeUnavailableError, match="NVRTC is not installed"):
-        image_targets(["8.7"])
+@pytest.mark.parametrize("image", [b"", b"\x7fELF", b"\x7fELF" + bytes(200), b"MZ" + bytes(200)])
+def test_other_files_are_no_images(image: bytes) -> None:
+    with pytest.raises(InputError, match="no image of the kernel"):
+        read_image(image)

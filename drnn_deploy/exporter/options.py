@@ -115,7 +115,11 @@ class ExportOptions:
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
             (self.ring is not None and not stated, "--ring", "--form chunk or --form step"),
             (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
-            (self.compute_capabilities and unbuilt, "--compute-capability", "an engine: not --engine none"),
+            (
+                self.compute_capabilities and unbuilt and not self.cuda_kernel,
+                "--compute-capability",
+                "--cuda-kernel, or an engine: not --engine none",
+            ),
             (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
             (
                 self.check != "full" and self.runtimes is not None,

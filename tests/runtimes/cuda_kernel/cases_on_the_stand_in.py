@@ -185,12 +185,13 @@ def launches_that_do_not_fit_are_refused() -> None:
             "x is no array": (None, [y, weights, state, after, workspace, x]),
             "state is no": (None, [x, weights, state + 16, after, workspace, y]),
             "next_state is no": (None, [x, weights, state, y, workspace, y]),
-            "answers are out of range": (None, None, batch, steps, steps + 1),
             "state is": (None, None, 1, steps * batch, answers),
             "x is": (None, None, batch, steps + 1, answers),
         }.items():
             with pytest.raises(EngineError, match=words):
                 launch(*arguments)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="answers 1 to 7 of 7 steps, not 8"):
+            launch(None, None, batch, steps, steps + 1)
     _assert_nothing_is_left()
 
 

@@ -22,7 +22,8 @@ from drnn_deploy.planner.native_cost import native_microseconds
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, plan_kernel
+from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions
+from drnn_runtimes.cuda_kernel.planner import plan_kernel
 
 if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint

@@ -78,6 +78,21 @@ class Driver:
         memory = memoryview((ctypes.c_char * size).from_address(address))
         return np.frombuffer(memory, np.float32).reshape(shape)
 
+    def function(self, stack: contextlib.ExitStack, image: bytes, name: bytes) -> Any:
+        """Load an image.
+
+        Args:
+            stack: Unloads it.
+            image: What NVRTC made for this GPU.
+            name: Of the function.
+
+        Raises:
+            EngineError: The GPU does not take it, or it has no such function.
+        """
+        module = self.call("cuModuleLoadData", image)
+        stack.callback(self.call, "cuModuleUnload", module)
+        return self.call("cuModuleGetFunction", module, name)
+
     def load(self, stack: contextlib.ExitStack, image: bytes, plan: KernelPlan) -> Kernel:
         """Load an image of the kernel.
 
@@ -89,9 +104,7 @@ class Driver:
         Raises:
             EngineError: The GPU does not take it.
         """
-        module = self.call("cuModuleLoadData", image)
-        stack.callback(self.call, "cuModuleUnload", module)
-        function = self.call("cuModuleGetFunction", module, ENTRY)
+        function = self.function(stack, image, ENTRY)
         if plan.shared_bytes > _WITHOUT_ASKING:
             most = self.constant("CUfunction_attribute", "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES")
             self.call("cuFuncSetAttribute", function, most, plan.shared_bytes)

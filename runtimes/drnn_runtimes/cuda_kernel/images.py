@@ -17,7 +17,8 @@ from drnn_runtimes.bundle import Bundle, GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
 from drnn_runtimes.cuda_kernel.around import kernel_answers
 from drnn_runtimes.cuda_kernel.constants import kernel_source
-from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, WeightType, plan_kernel
+from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, WeightType
+from drnn_runtimes.cuda_kernel.planner import plan_kernel
 from drnn_runtimes.cuda_kernel.trust import trusts_images
 
 _WEIGHTS: dict[str, WeightType] = {"fp32": "fp32", "fp16": "fp16"}

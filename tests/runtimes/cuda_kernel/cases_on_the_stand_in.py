@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.gpu.kernel import DISTINCT, Clock, check_network, verdict
 from drnn_core.errors import EngineError
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.exporter.pipeline import golden_cases, known_answers, write_bundle
@@ -22,6 +23,7 @@ from drnn_runtimes.cuda_kernel.device import Device, Kernel
 from drnn_runtimes.cuda_kernel.images import compiled_image, plan_for
 from drnn_runtimes.cuda_kernel.session import KernelSession, Network
 from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.noise import answer
 from drnn_runtimes.registry import find_runtime
 from tests.networks import make_case, random_weights
 from tests.runtimes.cuda_kernel.stand_in.child import NAME, counts
@@ -220,4 +222,34 @@ def what_is_no_image_is_refused_and_nothing_is_left() -> None:
             device.load(stack, b"nothing" * 100, plan)
         with pytest.raises(EngineError, match="cuMemAlloc"):
             device.call("cuMemAlloc", 0)
+    _assert_nothing_is_left()
+
+
+def the_check_of_a_gpu_finds_parity_and_what_is_wrong() -> None:
+    spec = ModelSpec("lstm", (5, 4), (1, 3), Continuous(2), Head("last", 3))
+    weights = random_weights(spec, 0)
+    rows = list(check_network(spec, weights, 11, (1, 9)))
+    assert [(row["form"], row["pruned"]) for row in rows[::2]] == 2 * [
+        *(("sequence", True), ("sequence", False), ("chunk", False), ("step", False))
+    ]
+    assert all(row["passed"] and row["repeats_equal"] for row in rows), rows
+    expected = answer(spec, weights, make_case(spec, DISTINCT, 11).inputs)
+    outputs, noise = expected.outputs.astype(np.float32), expected.noises["fp32"]
+    assert not verdict(outputs + 1e-3, expected.outputs, noise)["passed"]
+    assert not verdict(np.where(outputs == outputs[0], np.nan, outputs), expected.outputs, noise)["passed"]
+    repeated = np.concatenate([outputs, np.nextafter(outputs[:1], 9)])
+    assert not verdict(repeated, expected.outputs, noise)["passed"]
+    _assert_nothing_is_left()
+
+
+def the_check_of_a_gpu_times_launches_graphs_and_nothing() -> None:
+    with contextlib.ExitStack() as stack:
+        clock, weights = Clock(stack), random_weights(LSTM, 0)
+        assert clock.hertz() == 1.5e9  # that the stand-in makes up
+        found = clock.kernel_times(LSTM, weights, 2, 9, pruned=True, runs=2)
+        assert 0 < found["graph"]["least"] <= found["graph"]["median"]
+        assert found["cycles_a_step"] == pytest.approx(found["launched"]["least"] * 1500 / 9)
+        before = counts()["replays"]
+        assert clock.empty_times(20, runs=2)["launched"]["least"] >= 0
+        assert counts()["replays"] == before + 5
     _assert_nothing_is_left()

@@ -15,7 +15,7 @@ from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.cuda_kernel import SHARED_MEMORY, KernelOptions, plan_kernel
 from drnn_runtimes.cuda_kernel.around import kernel_answers
-from drnn_runtimes.cuda_kernel.plan import folds
+from drnn_runtimes.cuda_kernel.planner import folds
 from tests.networks import specs
 
 PAPER = ModelSpec("lstm", (20,) * 9, tuple(2**n for n in range(9)), Continuous(1), Head("last", 10))
@@ -62,7 +62,7 @@ def test_what_no_variant_fits_is_told() -> None:
     wide = dataclasses.replace(PAPER, hidden=(1025,) * 9)
     with pytest.raises(InputError, match=r"resident: it needs \d+ threads.*streamed: a layer has 1025 units"):
         plan_kernel(wide)
-    with pytest.raises(InputError, match="a thread needs about 320 registers"):
+    with pytest.raises(InputError, match="a thread needs about 384 registers"):
         plan_kernel(dataclasses.replace(PAPER, hidden=(64,), dilations=(1,)), KernelOptions(variant="resident"))
     with pytest.raises(InputError, match="more than 128 bytes"):
         plan_kernel(PAPER, KernelOptions(shared_memory=128))

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <functional>
 #include <map>
+#include <utility>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default"))) int
@@ -25,6 +27,10 @@ struct Image {
   const char* (*launch)(int, int, int, unsigned, const void*, const void*, const void*, void*, void*, void*, int, int, int);
   void (*needs)(int, int, int, long long*);
   unsigned shared;
+};
+struct Function {
+  Image* image;
+  void (*plain)(void**);  // of a kernel of one thread that is not drnn_stack
 };
 struct Stream {
   std::vector<Work> waiting, *recorded;
@@ -127,12 +133,18 @@ API cuModuleLoadData(void** module, const void* data) {
 }
 API cuModuleUnload(void* module) { dlclose(((Image*)module)->library); delete (Image*)module; live--; return 0; }
 API cuModuleGetFunction(void** function, void* module, const char* name) {
-  *function = module;
-  return strcmp(name, "drnn_stack") ? refuse(NOT_FOUND, "the image has no such kernel") : 0;
+  static std::map<std::pair<void*, void*>, Function> functions;
+  Image* image = (Image*)module;
+  void (*plain)(void**) = nullptr;
+  if (strcmp(name, "drnn_stack")) *(void**)&plain = dlsym(image->library, name);
+  if (plain ? false : strcmp(name, "drnn_stack") || !image->launch) return refuse(NOT_FOUND, "the image has no such kernel");
+  Function& found = functions[{module, (void*)plain}];
+  found = Function{image, plain}, *function = &found;
+  return 0;
 }
 API cuFuncSetAttribute(void* function, int attribute, int value) {
   if (attribute != 8 || value > (int)SHARED_MOST) return refuse(INVALID, "a block has less shared memory");
-  ((Image*)function)->shared = value;
+  ((Function*)function)->image->shared = value;
   return 0;
 }
 
@@ -154,7 +166,12 @@ static const char* misfit(const Image& image, void** p) {
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void* stream, void** p, void**) {
-  Image& image = *(Image*)function;
+  Image& image = *((Function*)function)->image;
+  if (auto plain = ((Function*)function)->plain) {
+    const int code = gx * bx == 1 && !shared ? 0 : refuse(INVALID, "a kernel of one thread");
+    void* first = p ? *(void**)p[0] : nullptr;
+    return code ? code : give(stream, [=] { void* argument = first; plain(&argument); return 0; });
+  }
   if (gy * gz * by * bz != 1) return refuse(INVALID, "the kernel has one axis of blocks and one of threads");
   if (shared > image.shared) return refuse(INVALID, "more shared memory than was asked for");
   if (const char* why = misfit(image, p)) return refuse(ILLEGAL, why);
@@ -186,6 +203,16 @@ API cuGraphLaunch(void* graph, void* stream) {
   for (auto& work : *(std::vector<Work>*)graph) if (int code = give(stream, work)) return code;
   return 0;
 }
+static std::map<void*, Stream*> recorded_on;
+API cuEventCreate(void** event, unsigned) { *event = new double{0}; live++; return 0; }
+API cuEventDestroy_v2(void* event) { delete (double*)event; live--; return 0; }
+API cuEventRecord(void* event, void* stream) {
+  Stream* at = (Stream*)stream;
+  recorded_on[event] = at;
+  return give(stream, [=] { timespec now; clock_gettime(CLOCK_MONOTONIC, &now); *(double*)event = 1e3 * now.tv_sec + 1e-6 * now.tv_nsec; return 0; });
+}
+API cuEventSynchronize(void* event) { return drain(recorded_on[event]); }
+API cuEventElapsedTime_v2(float* milliseconds, void* begin, void* end) { *milliseconds = *(double*)end - *(double*)begin; return 0; }
 API cuGetErrorString(int, const char** text) { *text = *said ? said : "stand-in: an error"; return 0; }
 API cuGetErrorName(int, const char** text) { *text = "STAND_IN"; return 0; }
 

@@ -26,7 +26,13 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-from drnn_deploy.cli.options import graph_options, reference_minutes_option, take_tolerance, tolerance_options
+from drnn_deploy.cli.options import (
+    device_options,
+    graph_options,
+    reference_minutes_option,
+    take_tolerance,
+    tolerance_options,
+)
 from drnn_deploy.cli.values import (
     RUNTIME,
     BundleOrCheckpoint,
@@ -83,6 +89,7 @@ def _tasks() -> list[str]:
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
+@device_options
 @click.option(
     "--golden",
     is_flag=True,

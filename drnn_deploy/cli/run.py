@@ -10,6 +10,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, progress, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import RUNTIME, BundleFolder, InputFile, OutputFile
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--form", help="The bundle's graph. [default: of whole sequences of this length, else the first that has state]"
 )
+@device_options
 @click.option("--threads", type=click.IntRange(min=1), help="Of the runtime, where it has a setting for that.")
 @json_option
 def run(

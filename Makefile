@@ -4,6 +4,8 @@
 # make nightly: the same properties over ten times as many random networks, and more combinations, in random order.
 # make cross: networks in C, compiled for other systems; their self-tests run under qemu-user where that is installed.
 # make bench: the standard set of speed measurements, on a machine that does nothing else; see python -m benchmarks.speed --help.
+# make docs: the documentation site, in build/site, built strictly and read by Chromium where that is installed.
+# make dist: the source distribution and the wheel, in build/dist, checked.
 # make gpu-check: on a machine with a GPU, what no other machine can check; with the Python that has torch for CUDA.
 
 PYTHON ?= python3
@@ -22,10 +24,10 @@ QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_n
 	tests/drnn_deploy/cli/test_bad_input.py tests/drnn_deploy/exporter/test_pipeline.py tests/drnn_deploy/parity/test_check.py \
 	tests/drnn_deploy/training/test_recipe.py
 
-.PHONY: demo test quick check nightly cross bench gpu-check clean
+.PHONY: demo test quick check nightly cross bench docs dist gpu-check clean
 
 demo: $(VENV)/installed
-	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission unrolled
+	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission blocked
 	$(BIN)/drnn-deploy demo $(DEMO)
 
 test: check
@@ -48,6 +50,19 @@ cross: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.speed $(BENCH)
+
+docs: $(VENV)/installed
+	$(INSTALL) --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	DRNN_SITE=build/site $(BIN)/pytest -q tests/site
+	@echo "The site: build/site/index.html"
+
+dist: $(VENV)/installed
+	$(INSTALL) --quiet --constraint constraints.txt --editable '.[release]'
+	rm -rf build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*
+	DRNN_DIST=build/dist $(BIN)/pytest -q tests/test_dist.py
 
 gpu-check:
 	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \

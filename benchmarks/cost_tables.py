@@ -42,7 +42,7 @@ def page() -> str:
         "the two side by side. Written by `python -m benchmarks.cost_tables`; do not edit it.",
         "",
         f"Measured on {where}; builds are TensorRT-RTX's, for compute capability 8.6, one at a time. No engine",
-        "was run.",
+        f"was run. {_clocks(rows)}",
         "",
         "Nine of ten measurements that a fit had not seen were within these factors of its estimate:",
         "",
@@ -59,6 +59,13 @@ def page() -> str:
     lines += ["", "## All of them", "", *_summary(rows)]
     lines += ["", "## Runtime native", "", *_native(native)]
     return "\n".join([*lines, ""])
+
+
+def _clocks(rows: list[Row]) -> str:
+    """Which builds were timed by the processor time of the builder, as other work was going on."""
+    builds = [row for row in rows if row["kind"] == "build"]
+    timed = sorted({row["emission"] for row in builds if row.get("clock") == "processor"})
+    return f"Builds of emission {' and '.join(timed)} are in seconds of processor time." if timed else ""
 
 
 def _native(result: dict[str, Any]) -> list[str]:
@@ -136,7 +143,7 @@ def _summary(rows: list[Row]) -> list[str]:
 def _by_graph(rows: list[Row]) -> dict[str, dict[str, Row]]:
     graphs: dict[str, dict[str, Row]] = {}
     for row in rows:
-        ring = ", rings" if row["ring"] else ""
+        ring = ", rings" if row["ring"] else f", blocks of {row['block']}" if "block" in row else ""
         steps = "" if row["form"] == "step" else f" of {row['steps']}"
         graphs.setdefault(f"{row['form']}{steps}, {row['emission']}{ring}", {})[row["cell"]] = row
     return graphs

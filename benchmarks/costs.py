@@ -5,7 +5,9 @@ For each kind of cell: networks of 3 to 10 layers and 8 to 128 units, as sequenc
 Non-negative least squares on relative errors. The stated errors are of five-fold cross-validation: of measurements that
 the fit has not seen. Writes drnn_deploy/planner/cost_model.json, benchmarks/results/costs.json and docs/costs.md.
 
-python -m benchmarks.costs [--quick | --refit] [--cell gru] [--size 10x32]
+Builds are timed by the processor time of the builder's process, which other work on the machine changes little.
+
+python -m benchmarks.costs [--quick | --refit] [--cell gru] [--size 10x32] [--build-emission blocked]
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import resource
 import statistics
 import tempfile
 import time
@@ -38,7 +41,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_models.weights import Weights
 
 SHIPPED = Path(__file__).parents[1] / "drnn_deploy" / "planner" / "cost_model.json"
-RUN_NODES, BUILD_CELLS = 3_000, 300  # largest graphs that are measured
+RUN_NODES, BUILD_CELLS = 3_000, 320  # largest graphs that are measured
 RUN_SECONDS = 0.25
 WAVEFORM_LAYERS = 10  # of a network for raw sound, whose first dilation is 2
 POWERS = np.arange(1.5, 3.05, 0.1)
@@ -56,12 +59,13 @@ class Measured:
     work: Workload
     value: float  # microseconds per run, or seconds per build
     engine_bytes: int = 0
+    clock: str = "wall"  # or "processor"
 
     @property
     def name(self) -> str:
         """As in the tables."""
         request = self.request
-        ring = ", rings" if request.ring else ""
+        ring = ", rings" if request.ring else f", blocks of {request.block}" if request.block else ""
         return f"{self.layers} x {self.hidden}, {request.form} of {request.steps}, {request.emission}{ring}"
 
 
@@ -88,7 +92,7 @@ def run_requests() -> Iterator[GraphRequest]:
 
 
 def build_requests() -> Iterator[GraphRequest]:
-    """What is worth an engine: chunks of every length and emission, steps, and sequences as operators."""
+    """What is worth an engine: chunks of every length and emission, steps, and sequences as operators and in blocks."""
     for steps, emission in itertools.product((4, 16, 32, 64, 128, 256), ("fused", "unrolled")):
         yield GraphRequest(steps, 1, emission, form="chunk")  # type: ignore[arg-type]
     for emission in ("fused", "unrolled", "skewed"):
@@ -96,6 +100,8 @@ def build_requests() -> Iterator[GraphRequest]:
     yield GraphRequest(784, 1, "fused")
     yield GraphRequest(64, 1, "unrolled")
     yield GraphRequest(128, 1, "mixed")
+    for block in (8, 16, 32, 64):
+        yield GraphRequest(784, 1, "blocked", block=block)
 
 
 def time_run(spec: ModelSpec, weights: Weights, request: GraphRequest) -> float:
@@ -132,8 +138,11 @@ def measure_runs(cell: Cell, sizes: Sequence[tuple[int, int]]) -> list[Measured]
     return found
 
 
-def measure_builds(cell: Cell, sizes: Sequence[tuple[int, int]]) -> list[Measured]:
-    """Builds for one compute capability; one that crashes or takes over five minutes ends the benchmark."""
+def measure_builds(cell: Cell, sizes: Sequence[tuple[int, int]], emission: str | None) -> list[Measured]:
+    """Builds for one compute capability; one that crashes or takes over ten minutes ends the benchmark.
+
+    emission: Only graphs that are written like this.
+    """
     found = []
     with tempfile.TemporaryDirectory() as folder:
         graph, engine = Path(folder) / "model.onnx", Path(folder) / "model.engine"
@@ -141,13 +150,22 @@ def measure_builds(cell: Cell, sizes: Sequence[tuple[int, int]]) -> list[Measure
             spec, weights = network(cell, layers, hidden)
             for request in build_requests():
                 work = workload(spec, request)
-                if sum(work.unrolled_cells) > BUILD_CELLS:
+                if sum(work.unrolled_cells) > BUILD_CELLS or emission not in (None, request.emission):
                     continue
                 graph.write_bytes(emit(spec, weights, request).SerializeToString())
-                built = build_engine(graph, engine, "tensorrt-rtx", compute_capabilities=("8.6",), time_limit=300)
-                found.append(Measured(cell, layers, hidden, request, work, built.build_seconds, built.engine_bytes))
-                print(f"{cell} {found[-1].name}: {built.build_seconds:.1f} s, {built.engine_bytes:,} bytes", flush=True)
+                before = children_seconds()
+                built = build_engine(graph, engine, "tensorrt-rtx", compute_capabilities=("8.6",), time_limit=600)
+                seconds = round(children_seconds() - before, 2)
+                size = (cell, layers, hidden)
+                found.append(Measured(*size, request, work, seconds, built.engine_bytes, clock="processor"))
+                print(f"{cell} {found[-1].name}: {seconds:.1f} s, {built.engine_bytes:,} bytes", flush=True)
     return found
+
+
+def children_seconds() -> float:
+    """Processor time of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 Matrix = NDArray[np.float64]
@@ -209,18 +227,22 @@ def main() -> None:
     parser.add_argument("--refit", action="store_true", help="measure nothing: fit the committed results again")
     parser.add_argument("--cell", dest="cells", action="append", choices=get_args(Cell), help="[default: all]")
     parser.add_argument("--size", dest="sizes", action="append", help="only these networks again, for example 10x32")
+    parser.add_argument("--build-emission", help="only the builds of graphs that are written like this again")
     arguments = parser.parse_args()
     quick = arguments.quick
     chosen = [tuple(map(int, size.split("x"))) for size in arguments.sizes or ()]
     run_sizes = [(3, 8)] if quick else [(3, 8), (9, 20), (5, 64), (10, 32), (5, 128), (9, 128)]
     build_sizes = [(1, 8)] if quick else [(1, 32), (9, 20), (10, 32), (5, 128)]
     for cell in arguments.cells or get_args(Cell):
-        runs, builds = measured_before(cell) if arguments.refit or chosen else ([], [])
+        only = arguments.build_emission
+        runs, builds = measured_before(cell) if arguments.refit or chosen or only else ([], [])
         if not arguments.refit:
-            runs = [m for m in runs if (m.layers, m.hidden) not in chosen]
-            builds = [m for m in builds if (m.layers, m.hidden) not in chosen]
-            runs += measure_runs(cell, [size for size in run_sizes if not chosen or size in chosen])
-            builds += measure_builds(cell, [size for size in build_sizes if not chosen or size in chosen])
+            again = [size for size in {*run_sizes, *build_sizes} if not chosen or size in chosen]
+            builds = [m for m in builds if (m.layers, m.hidden) not in again or only not in (None, m.request.emission)]
+            builds += measure_builds(cell, [size for size in build_sizes if size in again], only)
+        if not arguments.refit and not only:
+            runs = [m for m in runs if (m.layers, m.hidden) not in again]
+            runs += measure_runs(cell, [size for size in run_sizes if size in again])
         fitted = fit_cell(runs, builds)
         print(f"{cell}: {len(runs)} runs, {len(builds)} builds, {fitted}", flush=True)
         if not arguments.quick:
@@ -229,15 +251,22 @@ def main() -> None:
         print(f"wrote {write_page()}")
 
 
+def request_of(row: dict[str, Any]) -> GraphRequest:
+    """The graph of a row of the results file."""
+    words = {name: row.get(name) for name in ("steps", "batch", "emission", "form", "ring", "block")}
+    return GraphRequest(**words)  # type: ignore[arg-type]
+
+
 def measured_before(cell: Cell) -> tuple[list[Measured], list[Measured]]:
     """Runs and builds of the committed results."""
     found: dict[str, list[Measured]] = {"run": [], "build": []}
     for row in json.loads((RESULTS / "costs.json").read_text(encoding="utf-8"))["rows"]:
         if row["cell"] == cell:
-            request = GraphRequest(row["steps"], row["batch"], row["emission"], form=row["form"], ring=row["ring"])
+            request = request_of(row)
             work = workload(network(cell, row["layers"], row["hidden"])[0], request)
             size = (cell, row["layers"], row["hidden"])
-            found[row["kind"]].append(Measured(*size, request, work, row["measured"], row["engine_bytes"]))
+            values = (row["measured"], row["engine_bytes"], row.get("clock", "wall"))
+            found[row["kind"]].append(Measured(*size, request, work, *values))
     return found["run"], found["build"]
 
 
@@ -271,6 +300,8 @@ def _row(m: Measured, kind: str, estimated: float, estimated_bytes: float = 0.0)
         "estimated": round(estimated, 3),
         "engine_bytes": m.engine_bytes,
         "estimated_bytes": round(estimated_bytes),
+        **({"block": request.block} if request.block else {}),
+        **({"clock": m.clock} if m.clock != "wall" else {}),
     }
 
 

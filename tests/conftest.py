@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -26,11 +27,14 @@ LONGEST = ("test_matrix.py", "test_zoo.py", "test_compile.py", "test_linter.py",
 @pytest.fixture(autouse=True, scope="session")
 def speed_does_not_matter() -> Iterator[None]:
     """A few runs of each graph are timed, not a second of them; and runtimes with threads keep to one core, too."""
-    from drnn_deploy.parity import inference
+    from drnn_deploy.cli import progress
+    from drnn_deploy.parity import check, inference
     from drnn_runtimes import RUNTIMES
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "_TIMING_SECONDS", 0.01)
+        patch.setattr(check, "SAMPLED_SECONDS", math.inf)
+        patch.setattr(progress, "_EVERY", 600.0)
         for name in ("onnxruntime-cpu", "openvino"):
             patch.setattr(RUNTIMES[name], "_threads", 1)
         yield

@@ -1,4 +1,4 @@
-"""Networks as people have them, for the limit of parity: freshly initialised, and with larger gains."""
+"""Networks for the limit of parity: as people have them, freshly initialised and with larger gains; and at the edge."""
 
 from __future__ import annotations
 
@@ -39,3 +39,26 @@ def network(number: int, *, long: bool = False, longest: int = 4000) -> tuple[Ch
                 parameter *= next((value for part, value in gain.items() if part in name), 1.0)
     weights = {name: value.numpy(force=True) for name, value in module.state_dict().items()}
     return Checkpoint(spec, weights), int(np.clip(length, 10, longest))
+
+
+def network_at_the_edge(number: int) -> tuple[Checkpoint, int]:
+    """A small network between forgetting and growing, and a length: rounding errors add up over hundreds of steps."""
+    random = np.random.default_rng((number, 2))
+    layers, hidden = int(random.integers(1, 5)), int(random.choice([1, 1, 2, 3]))
+    dilations = tuple(map(int, random.integers(1, 5, layers)))
+    cell = _CELLS[max(number % 4 - 1, 0)]
+    spec = ModelSpec(cell, (hidden,) * layers, dilations, Continuous(1), Head("sequence", 1))  # type: ignore[arg-type]
+    torch.manual_seed(number)
+    module = DilatedRNN(spec)
+    gains, swings = random.uniform(0.5, 2.5, 2), random.random() < 0.7
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "weight_hh" in name and cell == "rnn":
+                parameter *= random.uniform(0.97, 1.15) / np.abs(np.linalg.eigvals(parameter.numpy())).max()
+                parameter *= -1.0 if swings and parameter.diagonal().sum() > 0 else 1.0
+            elif "weight" in name:
+                parameter *= gains[int("weight_hh" in name)]
+            elif number % 8 < 4:
+                parameter.zero_()
+    weights = {name: value.numpy(force=True) for name, value in module.state_dict().items()}
+    return Checkpoint(spec, weights), int(random.integers(100, 600))

@@ -16,6 +16,7 @@ from drnn_core import errors
 from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.export import export
 from drnn_deploy.cli.parity import parity
+from drnn_deploy.cli.run import run
 from tests.drnn_deploy.test_pytest_plugin import PLUGIN
 
 pytest_plugins = ["pytester"]
@@ -78,7 +79,7 @@ def test_pytest_options_are_there(pytester: pytest.Pytester) -> None:
 
 
 def test_options_in_the_text_exist() -> None:
-    known = {name for command in (parity, export) for option in command.params for name in option.opts}
+    known = {name for command in (parity, export, run) for option in command.params for name in option.opts}
     text = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
     named = set(re.findall(r"--[a-z][a-z-]*", text)) - {"--drnn-bundle", "--drnn-require"}
     assert len(named) >= 8

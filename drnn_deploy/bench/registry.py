@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.text import choose_from
 from drnn_deploy.bench.contender import Contender, RuntimeContender
 from drnn_deploy.bench.gauges import IdleLoop, MatrixProduct
 from drnn_deploy.bench.torch_contenders import TorchCompile, TorchEager, TorchOnnx
@@ -33,7 +34,7 @@ def choose(names: Sequence[str]) -> list[Contender]:
     """
     for name in names:
         if name not in CONTENDERS:
-            raise InputError(f"there is no contender {name!r}", f"Choose from: {', '.join(CONTENDERS)}.")
+            raise InputError(f"there is no contender {name!r}", choose_from(name, CONTENDERS))
         available = CONTENDERS[name].availability()
         if not available.usable:
             raise RuntimeUnavailableError(f"{name} cannot run here: {available.detail}", available.fix)

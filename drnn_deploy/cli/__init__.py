@@ -10,9 +10,12 @@ import click
 
 from drnn_core.environment import package_version
 from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
+from drnn_deploy.cli.command import Group
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",
+    "cache": "Show or clear what is kept on this machine: engines, kernels, float64 answers.",
+    "completion": "Let the shell complete commands, options and names with the Tab key.",
     "data": "Fetch and verify the tasks' data sets.",
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",
     "doctor": "Show what is installed here, what will work, and what to install for the rest.",
@@ -25,6 +28,7 @@ _COMMANDS = {
     "parity": "Check that every runtime computes what float64 makes of a bundle's weights.",
     "plan": "Compare a network's graphs by what they cost on a target, and recommend one.",
     "report": "Write the results page from the results of experiments.",
+    "run": "Run a bundle on your own arrays, whole sequences or streams.",
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
@@ -35,7 +39,7 @@ _EXTRAS = {  # optional package -> the extra that brings it
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
@@ -52,13 +56,13 @@ class _LazyGroup(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
 
-@click.command(cls=_LazyGroup)
+@click.group(cls=_LazyGroup)
 @click.version_option(package_version(), prog_name="drnn-deploy")
 def drnn_deploy() -> None:
     """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
 
     Exit codes: 0 fine, 1 parity failed, 2 usage or bad file, 3 runtime missing or fell back, 4 engine cannot be built
-    or does not fit this machine.
+    or does not fit this machine; 130 stopped by Ctrl-C, 141 the reader of the output is gone.
     """
 
 

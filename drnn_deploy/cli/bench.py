@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, styled, verdict, write_json
-from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.options import device_options, graph_options
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,12 +22,30 @@ if TYPE_CHECKING:
 
 _TIMES = ("us/run", "quartiles", "p90", "p99", "us/step", "1000 steps/s", "GFLOP/s", "of peak", "ns/cell")
 _COSTS = ("ready, s", "load, s", "memory, MB", "its own, MB", "file, kB")
+_RANKS = {  # of the columns that a narrow terminal has no room for; the largest goes first
+    name: rank
+    for rank, name in enumerate(
+        ("of peak", "GFLOP/s", "1000 steps/s", "quartiles", "ns/cell", "p90", "file, kB", "its own, MB", "load, s"), 1
+    )
+}
 _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too slow": "yellow"}
 
 
-@click.command()
-@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
-@click.option("--contender", "contenders", multiple=True, help="Only this one; repeat. [default: all that run here]")
+def _contenders() -> list[str]:
+    from drnn_deploy.bench.registry import CONTENDERS
+
+    return list(CONTENDERS)
+
+
+@command()
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=BundleOrCheckpoint())
+@click.option(
+    "--contender",
+    "contenders",
+    multiple=True,
+    type=Name("contender", _contenders),
+    help="Only this one; repeat. [default: all that run here]",
+)
 @graph_options(
     form="Only this form; repeat. [default: all of a bundle; of a checkpoint whole sequences, blocks and steps]",
     emission="Only graphs written like this; repeat. [default: all of a bundle; of a checkpoint those that are small]",
@@ -49,8 +70,9 @@ _STYLES = {"ok": "", "wrong": "red", "failed": "red", "refused": "yellow", "too 
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
+@device_options
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
-@click.option("--picture", metavar="FILE.svg", type=click.Path(path_type=Path), help="Also draw it, as .svg or .png.")
+@click.option("--picture", metavar="FILE.svg", type=OutputFile(), help="Also draw it, as .svg or .png.")
 @json_option
 def bench(
     path: Path,
@@ -67,20 +89,19 @@ def bench(
     Exit code 1: a contender computes something else; it is not timed. 3: one that was named cannot run here, or none.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        from drnn_deploy.bench.measure import Effort
-        from drnn_deploy.bench.run import QUICK, BenchOptions
-        from drnn_deploy.bench.run import bench as measured
+    from drnn_deploy.bench.measure import Effort
+    from drnn_deploy.bench.run import QUICK, BenchOptions
+    from drnn_deploy.bench.run import bench as measured
 
-        usual = QUICK if quick else Effort()
-        effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
-        with progress(console) as notify:
-            report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
-        write_json(json_path, report.to_json())
-        if picture:
-            from drnn_deploy.bench.picture import draw
+    usual = QUICK if quick else Effort()
+    effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
+    with progress(console) as notify:
+        report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
+    write_json(json_path, report.to_json())
+    if picture:
+        from drnn_deploy.bench.picture import draw
 
-            draw(report, picture)
+        draw(report, picture)
     show(console, report)
     click.get_current_context().exit(report.exit_code)
 
@@ -105,7 +126,10 @@ def show(console: Console, report: BenchReport) -> None:
         " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
         " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
-    console.print(verdict(report.exit_code == 0), f"(exit code {report.exit_code})" if report.exit_code else "")
+    wrong = [f"{entry.name}: {entry.reason}" for row in report.rows for entry in row.measured if entry.status != "ok"]
+    reason = wrong[0] if wrong else "nothing could be measured"
+    text = f"(exit code {report.exit_code}) {reason}" if report.exit_code else report.network
+    conclude(console, report.exit_code == 0, text)
 
 
 def _show_row(console: Console, row: Row) -> None:
@@ -131,16 +155,9 @@ def _show_row(console: Console, row: Row) -> None:
 def _print_table(
     console: Console, title: str, columns: Sequence[str], cells: Mapping[str, list[str]], styles: Mapping[str, str]
 ) -> None:
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    table.add_column("contender", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, texts in cells.items():
-        table.add_row(name, *texts, style=styles.get(name, "bold"))
-    if cells:
-        console.print(table)
+    shown = [Column("contender", kind="name"), *(Column(name, _RANKS.get(name, 0)) for name in columns)]
+    rows = [[name, *texts] for name, texts in cells.items()]
+    print_table(console, shown, rows, styles=[styles.get(name, "bold") for name in cells], title=title)
 
 
 def _times(row: Row, entry: Measured) -> list[str]:

@@ -14,28 +14,69 @@ import click
 from drnn_core.errors import DeployError
 from drnn_core.files import replacing
 from drnn_core.text import printable
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import JsonOutput
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from drnn_deploy.cli.plain_console import PlainConsole
     from drnn_deploy.parity.results import Missing, ParityReport, TaskResult
 
 _LOG_WIDTH = 120
+_PARITY = (
+    Column("runtime", kind="name"),
+    Column("graph", kind="name"),
+    Column("precision", 4, "name"),
+    Column("largest error"),
+    Column("in noise", 1),
+    Column("ms/call", 3),
+    Column("ms/sequence", 2),
+    Column("seconds", 5),
+)
+VERBOSITY = "drnn-deploy.verbosity"  # of a click context's meta: 1 for --verbose, -1 for --quiet
 
 json_option = click.option(
-    "--json", "json_path", metavar="FILE", help="Also write the result as JSON, on failure too; - for standard output."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=JsonOutput(),
+    help="Also write the result as JSON, on failure too; - for standard output.",
 )
 
 
-def make_console(json_path: str | None) -> Console:
+def make_console(json_path: str | None) -> PlainConsole:
     """The console for people: standard error where JSON goes to standard output. Tables in logs are not squeezed."""
     from drnn_deploy.cli.plain_console import PlainConsole
 
-    console = PlainConsole(stderr=json_path == "-", soft_wrap=True)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    console = PlainConsole(stderr=json_path == "-", soft_wrap=True, quiet=verbosity() < 0)
+    console.is_log = not console.is_terminal and "COLUMNS" not in os.environ
+    if console.is_log:
         console.width = _LOG_WIDTH
     return console
+
+
+def verbosity() -> int:
+    """1 where `--verbose` was typed, -1 where `--quiet` was, else 0."""
+    context = click.get_current_context(silent=True)
+    return 0 if context is None else context.meta.get(VERBOSITY, 0)
+
+
+def conclude(console: Console, passed: bool | None, text: str, *, then: str = "") -> None:
+    """The last lines: how it ended, which `--quiet` shows as well, and what to do next.
+
+    Args:
+        console: Where they go.
+        passed: Whether it ended well; None where nothing was checked.
+        text: What was done, or what failed, and the reason.
+        then: The command to type next, and what it is for.
+    """
+    quiet, console.quiet = console.quiet, False
+    console.print(styled("WROTE", "yellow") if passed is None else verdict(passed), text)
+    console.quiet = quiet
+    if then:
+        console.print(f"next    {then}")
 
 
 def verdict(passed: bool) -> Text:
@@ -75,22 +116,17 @@ def json_on_failure(json_path: str | None) -> Iterator[None]:
     try:
         yield
     except DeployError as error:
-        write_json(
-            json_path,
-            {"passed": False, "exit_code": error.exit_code, "error": {"message": error.message, "fix": error.fix}},
-        )
+        failure = {"message": error.message, "fix": error.fix}
+        with contextlib.suppress(DeployError):  # where the file itself cannot be written, which is the error then
+            write_json(json_path, {"passed": False, "exit_code": error.exit_code, "error": failure})
         raise
 
 
-@contextlib.contextmanager
-def progress(console: Console) -> Iterator[Callable[[str], None]]:
-    """A line that says what is going on and for how long; yields the function to change it with."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def progress(console: Console) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+    """Long work shows itself on standard error, unless `--quiet` was typed; see `drnn_deploy.cli.progress`."""
+    from drnn_deploy.cli.progress import progress as shown
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda text: bar.update(task, description=printable(text))
+    return shown(quiet=console.quiet)
 
 
 def show_parity(console: Console, report: ParityReport) -> None:
@@ -100,50 +136,60 @@ def show_parity(console: Console, report: ParityReport) -> None:
         console: Where it goes.
         report: Of one bundle.
     """
-    from rich.table import Table
+    from drnn_deploy.reports.text import (
+        NO_CASE,
+        NOT_COMPARED,
+        REFERENCE_ERROR,
+        describe_file,
+        failures,
+        row_cells,
+        uncompared,
+    )
 
-    from drnn_deploy.reports.text import describe_file, failures, row_cells, uncompared
-
-    names, figures = ("runtime", "graph", "precision"), ("largest error", "in noise", "ms/sequence", "seconds")
-    table = Table()
-    for column in ("runtime", "form", "precision"):
-        table.add_column(column, overflow="fold")
-    for column in figures:
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for row in report.rows:
-        cells = row_cells(row)
-        table.add_row(
-            *(cells[column] for column in (*names, *figures)),
-            styled(row.verdict.upper(), "green" if row.passed else "red"),
-        )
-    console.print(table)
+    verdicts = [styled(row.verdict.upper(), "green" if row.passed else "red") for row in report.rows]
+    figures = [[row_cells(row)[column.title] for column in _PARITY] for row in report.rows]
+    rows = [[*cells, word] for cells, word in zip(figures, verdicts, strict=True)]
+    print_table(console, [*_PARITY, Column("verdict", kind="name")], rows)
     for row in report.rows:
         if not row.passed:
-            reason = next(iter(failures(row)), "no golden case fits this graph")
+            reason = next(iter(failures(row)), NO_CASE)
             console.print(styled(row.verdict.upper(), "red"), f"{row.runtime} {row.graph}: {reason}")
     for file in report.files:
         if not file.passed:
             console.print(verdict(False), describe_file(file))
     if not report.compared:
-        console.print(verdict(False), "no runtime besides the reference ran, so nothing was compared")
+        console.print(verdict(False), NOT_COMPARED)
     for sentence in uncompared(report):
         console.print(f"note    {sentence}")
     for name, caveat in {row.runtime: row.caveat for row in report.rows if row.caveat}.items():
         console.print(f"note    {name}: {caveat}")
+    for row in report.rows:
+        if row.is_reference and row.worst is not None and row.worst.absolute:
+            console.print(f"note    {row.runtime} {row.graph}: {REFERENCE_ERROR}")
     show_missing(console, report.missing)
 
 
 def show_missing(console: Console, missing: Iterable[Missing]) -> None:
-    """A line for each runtime or graph that took no part, with the reason and what to do about it.
+    """What took no part: a line for all runtimes that are not here and one for graphs; each reason with `--verbose`.
 
     Args:
         console: Where they go.
         missing: What took no part.
     """
-    for entry in missing:
-        name = f"{entry.runtime} {entry.graph}".rstrip()
-        console.print(styled("not run", "yellow"), f"{name}: {entry.reason}. {entry.fix}".rstrip())
+    entries = list(missing)
+    word = styled("not run", "yellow")
+    if verbosity() > 0:
+        for entry in entries:
+            name = f"{entry.runtime} {entry.graph}".rstrip()
+            console.print(word, f"{name}: {entry.reason}. {entry.fix}".rstrip())
+        return
+    runtimes = [entry.runtime for entry in entries if not entry.graph]
+    graphs = [f"{entry.runtime} {entry.graph}" for entry in entries if entry.graph]
+    if runtimes:
+        plural = "runtime" if len(runtimes) == 1 else "runtimes"
+        console.print(word, f"{len(runtimes)} {plural} unavailable ({', '.join(runtimes)}): drnn-deploy doctor")
+    if graphs:
+        console.print(word, f"{', '.join(graphs)}: --verbose says why")
 
 
 def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
@@ -155,16 +201,11 @@ def show_tasks(console: Console, results: Sequence[TaskResult]) -> None:
     """
     if not results:
         return
-    from rich.table import Table
-
     from drnn_deploy.reports.text import task_table
 
     header, rows = task_table(results)
-    table = Table()
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    shown = [Column(name, kind="name" if number < 3 else "figure") for number, name in enumerate(header)]
+    shown[0], shown[-2] = Column(header[0], 2, "name"), Column(header[-2], 1)
+    print_table(console, shown, rows)
     for source in dict.fromkeys(result.source for result in results):
         console.print(f"data    {source}")

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drnn_deploy.cli.command import Group
+from drnn_deploy.cli.console import progress as plain_progress
+
 if TYPE_CHECKING:
     from drnn_deploy.datasets import FileResult, Progress
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Fetch and check data sets (pixel-mnist, ptb-char, speaker-id).
 
@@ -72,14 +75,18 @@ def _line(result: FileResult) -> str:
 
 @contextlib.contextmanager
 def _progress_bars() -> Iterator[Progress]:
-    """Bars on the terminal's standard error while the block runs; nothing where that is not a terminal."""
+    """Bars on the terminal's standard error while the block runs; elsewhere a plain line every few seconds."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        with plain_progress(console) as notify:
+            yield lambda what, done, total: notify(f"{what}: {done:,} of {total or 0:,} bytes")
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
 
         def show(what: str, done: int, total: int | None) -> None:
             if what not in tasks:

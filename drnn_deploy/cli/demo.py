@@ -9,7 +9,10 @@ import click
 import numpy as np
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import make_console, show_missing, styled
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import make_console, progress, show_missing, styled
+from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.values import BundleFolder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +25,9 @@ _PER_ROW, _SIDE = 5, 28
 _RAMP = " .:-=+*#%@"  # dark to bright
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@command()
+@click.argument("bundle", type=BundleFolder())
+@device_options
 def demo(bundle: Path) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns
@@ -34,9 +38,11 @@ def demo(bundle: Path) -> int:
 
     opened = Bundle.open(bundle)
     case = _digits(opened)
-    predictions = classify(opened, case)
-    assert case.targets is not None
     console = make_console(None)
+    with progress(console) as notify:
+        notify("classifying the digits on every runtime")
+        predictions = classify(opened, case)
+    assert case.targets is not None
     console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
     pictures = [
         _picture(image, colours=console.color_system is not None) for image in case.inputs.reshape(-1, _SIDE, _SIDE)

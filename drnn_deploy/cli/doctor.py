@@ -5,17 +5,19 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import click
-
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.tables import Column, print_table
+
+_WORKS = {True: ("yes", "green"), False: ("no", "yellow")}
 
 
-@click.command()
+@command()
+@device_options
 @json_option
 def doctor(json_path: str | None) -> None:
     """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""
-    from rich.table import Table
-
     facts = examine()
     write_json(json_path, facts)
     console = make_console(json_path)
@@ -23,12 +25,18 @@ def doctor(json_path: str | None) -> None:
     console.print(f"GPU: {facts['gpu']}")
     console.print(", ".join(f"{name} {version or 'absent'}" for name, version in facts["packages"].items()))
     console.print(f"ONNX Runtime providers: {', '.join(facts['providers']) or 'none'}")
+    fixes: dict[str, list[str]] = {}
     for kind in ("runtimes", "engine builders"):
-        table = Table(kind, "works here", "detail", "to have it")
+        rows = []
         for name, entry in facts[kind].items():
-            works = styled("yes", "green") if entry["usable"] else styled("no", "yellow")
-            table.add_row(name, works, entry["detail"], entry["fix"])
-        console.print(table)
+            rows.append([name, styled(*_WORKS[entry["usable"]]), entry["detail"]])
+            if not entry["usable"] and entry["fix"]:
+                fixes.setdefault(entry["fix"], []).append(name)
+        columns = Column(kind, kind="name"), Column("works here", kind="name"), Column("detail", kind="prose")
+        print_table(console, columns, rows)
+    for fix, names in fixes.items():
+        console.print(f"for {', '.join(dict.fromkeys(names))}: {fix}")
+    console.print("next    drnn-export model.pt")
 
 
 def examine() -> dict[str, Any]:

@@ -9,26 +9,35 @@ from typing import TYPE_CHECKING
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import conclude, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from drnn_deploy.evaluation import Evaluation
     from drnn_deploy.parity.results import Missing
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
 
-_RUNTIMES = ("torch", "onnxruntime-cpu")
+RUNTIMES = ("torch", "onnxruntime-cpu")
 _WHERE_IT_RUNS = "native"
 
 
-@click.command()
-@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=click.Path(path_type=Path))
+@command()
+@click.argument("path", metavar="BUNDLE|CHECKPOINT", type=BundleOrCheckpoint())
 @click.option(
     "--runtime",
     "runtimes",
     multiple=True,
+    type=RUNTIME,
     help="A runtime for the bundle, which must be usable; repeat for several. "
-    f"[default: {', '.join(_RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
+    f"[default: {', '.join(RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
+@device_options
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
 @json_option
@@ -38,38 +47,48 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     Of a bundle through each runtime, counting predictions that differ (exit code 1 if any); of a checkpoint through
     PyTorch.
     """
-    from rich.table import Table
-
     from drnn_deploy.evaluation import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
 
     console = make_console(json_path)
     missing: list[Missing] = []
-    with json_on_failure(json_path):
-        if path.is_file():
-            from drnn_models.checkpoint import load_checkpoint
+    if path.is_file():
+        from drnn_models.checkpoint import load_checkpoint
 
-            if runtimes:
-                fix = f"Export it first: drnn-export {path}; or leave --runtime out."
-                raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
+        if runtimes:
+            fix = f"Export it first: drnn-export {path}; or leave --runtime out."
+            raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
+        with progress(console) as notify:
+            notify("torch on the checkpoint")
             results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
-        else:
-            opened = Bundle.open(path)
-            with progress(console) as notify:
-                chosen, missing = _chosen(runtimes, opened)
-                results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
-        write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
+    else:
+        opened = Bundle.open(path)
+        with progress(console) as notify:
+            chosen, missing = _chosen(runtimes, opened)
+            results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
+    write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
     names = list(results[0].metrics)
-    table = Table("runtime", "form", *(name.replace("_", " ") for name in names), "predictions", "changed", "seconds")
-    for result in results:
-        metrics = (f"{result.metrics[name]:.6f}" for name in names)
-        counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
-        table.add_row(result.runtime, result.graph, *metrics, *counts)
-    console.print(table)
+    columns = [Column("runtime", kind="name"), Column("graph", kind="name")]
+    columns += [Column(name.replace("_", " ")) for name in names]
+    columns += [Column("predictions", 1), Column("changed"), Column("seconds", 2)]
+    rows = [_cells(result, names) for result in results]
+    print_table(console, columns, rows)
     for name, caveat in {result.runtime: result.caveat for result in results if result.caveat}.items():
         console.print(f"note    {name}: {caveat}")
     show_missing(console, missing)
-    return int(any(result.changed for result in results))
+    changed = [
+        f"{result.runtime} {result.graph}: {result.changed:,} predictions" for result in results if result.changed
+    ]
+    if len(results) > 1:
+        same = "every prediction is the same everywhere"
+        conclude(console, not changed, f"(exit code 1) changed: {', '.join(changed)}" if changed else same)
+    return int(bool(changed))
+
+
+def _cells(result: Evaluation, names: Sequence[str]) -> list[str]:
+    metrics = (f"{result.metrics[name]:.6f}" for name in names)
+    counts = (f"{result.predictions:,}", f"{result.changed:,}", f"{result.seconds:.1f}")
+    return [result.runtime, result.graph, *metrics, *counts]
 
 
 def _chosen(names: tuple[str, ...], bundle: Bundle) -> tuple[list[Runtime], list[Missing]]:
@@ -81,4 +100,4 @@ def _chosen(names: tuple[str, ...], bundle: Bundle) -> tuple[list[Runtime], list
         return require(names), []
     further = find_runtime(_WHERE_IT_RUNS)
     absent = why_left_out(further, bundle)
-    return [*require(_RUNTIMES), *([] if absent else [further])], [absent] if absent else []
+    return [*require(RUNTIMES), *([] if absent else [further])], [absent] if absent else []

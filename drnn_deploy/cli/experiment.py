@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.values import OutputFolder
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
 @click.option("--run", "chosen", multiple=True, help="Only this run; repeat for several. [default: all]")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder for the trainings."
-)
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for the results. [default: OUTPUT/results]")
+@click.option("--output", type=OutputFolder(), default="runs", show_default=True, help="Folder for the trainings.")
+@click.option("--results", type=OutputFolder(), help="Folder for the results. [default: OUTPUT/results]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 def experiment(
@@ -27,6 +27,7 @@ def experiment(
     beside it holds the validations so far. `drnn-deploy report` makes tables and figures of the results.
     """
     from drnn_core.errors import InputError
+    from drnn_core.text import choose_from
     from drnn_deploy.cli.train import train_to_the_end
     from drnn_deploy.training.experiments import (
         load_experiment,
@@ -47,7 +48,7 @@ def experiment(
     loaded = load_experiment(name)
     runs = [*loaded.recipes, *([loaded.trivial] if loaded.trivial else [])]
     if unknown := sorted(set(chosen) - set(runs)):
-        raise InputError(f"experiment {name} has no run {unknown[0]!r}", f"It has: {', '.join(runs)}.")
+        raise InputError(f"experiment {name} has no run {unknown[0]!r}", choose_from(unknown[0], runs))
     if loaded.trivial and (not chosen or loaded.trivial in chosen):
         save_result(result_path(results or output / "results", loaded.name, loaded.trivial), trivial_result(loaded))
     for run, recipe in loaded.recipes.items():

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from drnn_runtimes.bundle import Bundle, GoldenCase
 
 
+_RANKS = {"growth as it ran": 3, "limit": 2, "first step off": 1}  # of columns; the largest goes first
+
+
 class Explaining:
     """Explains failures as bundles are checked, and keeps the explanations by path; does nothing unless asked to.
 
@@ -83,20 +86,17 @@ class Explaining:
 
 
 def _show(console: Console, explanation: Explanation) -> None:
-    from rich.table import Table
-
     from drnn_deploy.cli.console import styled
+    from drnn_deploy.cli.tables import Column, print_table
     from drnn_deploy.reports.text import STAGE_COLUMNS, explanation_details, stage_table
 
     name = f"{explanation.runtime} {explanation.graph}"
     console.print(styled("explained", "bold"), f"{name}: {explanation.verdict}")
     if explanation.stages:
-        shown = Table(title=f"on {explanation.case} inputs", title_justify="left")
-        for column in STAGE_COLUMNS:
-            shown.add_column(column, overflow="fold")
-        for row in stage_table(explanation, ascii_only=console.options.ascii_only):
-            shown.add_row(*row)
-        console.print(shown)
+        rows = stage_table(explanation, ascii_only=console.options.ascii_only)
+        first, *others = STAGE_COLUMNS
+        columns = [Column(first, kind="name"), *(Column(title, _RANKS.get(title, 0)) for title in others)]
+        print_table(console, columns, rows, title=f"on {explanation.case} inputs")
     for line in explanation_details(explanation):
         console.print(f"        {line}")
     if explanation.reproduction:

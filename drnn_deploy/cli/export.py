@@ -3,50 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from drnn_core.errors import InputError, ParityError
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
-    json_on_failure,
+    conclude,
     json_option,
     make_console,
     progress,
     show_parity,
     styled,
-    verdict,
     write_json,
 )
 from drnn_deploy.cli.options import (
     BatchSize,
+    device_options,
     engine_options,
     goal_options,
     graph_options,
     reference_minutes_option,
     take_controls,
+    take_goal,
+    take_tolerance,
+    tolerance_options,
 )
+from drnn_deploy.cli.values import RUNTIME, CheckpointFile, OutputFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drnn_deploy.exporter.options import ExportOptions
     from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
     from drnn_runtimes.trt.sidecar import Sidecar
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="The bundle's folder. [default: NAME-bundle]")
+@command()
+@click.argument("model", type=CheckpointFile())
+@click.option("--output", type=OutputFolder(), help="The bundle's folder. [default: NAME-bundle]")
 @click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
 @graph_options(
     emission="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
-    "layers as one product, the output late by one step for each layer but the first. Repeat for several. [default: as "
+    "layers as one product, the output late by one step for each layer but the first; blocked is for form sequence: "
+    "loops over blocks of per-step nodes, which TensorRT compiles in seconds. Repeat for several. [default: as "
     "drnn-deploy plan recommends]",
     form="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
     precision="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
 )
+@click.option("--block", type=click.IntRange(min=2), help="Most steps of a block. [default: what is built in seconds]")
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
     "--ring/--no-ring",
@@ -58,15 +68,27 @@ if TYPE_CHECKING:
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
 @engine_options
 @click.option(
-    "--runtime", "runtimes", multiple=True, help="Check with this one, which must be usable. [default: all here]"
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=RUNTIME,
+    help="Check with this one, which must be usable. [default: all here]",
 )
+@device_options
 @reference_minutes_option
-@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
+@click.option("--quick", is_flag=True, help="Check on ONNX Runtime's CPU alone, which takes seconds.")
+@click.option("--no-check", is_flag=True, help="Check on no runtime: drnn-parity does it later.")
+@tolerance_options
 @click.option(
     "--triton",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=OutputFolder(),
     help="Also write a model repository for NVIDIA's Triton server; needs a form with state and --batch dynamic.",
+)
+@click.option(
+    "--cuda-kernel",
+    is_flag=True,
+    help="Also compile the CUDA kernel, for each --compute-capability or the GPU here; needs NVRTC, no GPU.",
 )
 @click.option("--native", is_flag=True, help="Also write the network as C sources, into native/ of the bundle.")
 @click.option("--native-name", metavar="NAME", help="What its names in C begin with. [default: NAME of NAME.pt]")
@@ -91,27 +113,26 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
     data, the manifest and the parity report: everything a device needs, without PyTorch.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        with progress(console) as notify:
-            from drnn_deploy.exporter.pipeline import export as export_bundle
-            from drnn_deploy.exporter.triton import check_options, write_repository
+    chosen = _options(options)
+    chosen.refuse_ignored()  # before the import of PyTorch, which takes seconds
+    with progress(console) as notify:
+        from drnn_deploy.exporter.pipeline import export as export_bundle
+        from drnn_deploy.exporter.triton import check_options, write_repository
 
-            chosen = _options(options)
-            result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
-            served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
-        write_json(json_path, _as_json(result))
+        result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
+        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
+    write_json(json_path, _as_json(result))
     _show(console, model, result)
     if served:
         console.print(f"triton  {served}: tritonserver --model-repository {triton}")
     return result.exit_code
 
 
-def _options(given: dict[str, Any]) -> Any:
+def _options(given: dict[str, Any]) -> ExportOptions:
     from drnn_deploy.exporter.options import ExportOptions
 
-    renamed = {"max_noise": "noise_multiple"}
-    controls = take_controls(given)
-    chosen = {renamed.get(name, name): value for name, value in given.items() if value not in (None, ())}
+    controls, goal, tolerance, check = take_controls(given), take_goal(given), take_tolerance(given), _take_check(given)
+    chosen = {name: value for name, value in given.items() if value not in (None, ())}
     chosen["batch"] = given["batch"]  # None is a dynamic batch
     chosen["native"] = bool(
         given["native"] or given["native_name"] is not None or given["native_targets"] or given["native_precision"]
@@ -120,7 +141,16 @@ def _options(given: dict[str, Any]) -> Any:
         chosen |= {"batch": None, "profile": given["batch"]}
     if chosen.get("engines") == ("none",):
         chosen["engines"] = ()
-    return ExportOptions(**chosen, controls=controls)
+    if goal:
+        chosen["goal"] = goal
+    return ExportOptions(**chosen, controls=controls, **dataclasses.asdict(tolerance), check=check)
+
+
+def _take_check(given: dict[str, Any]) -> Literal["full", "quick", "none"]:
+    quick, no_check = given.pop("quick"), given.pop("no_check")
+    if quick and no_check:
+        raise InputError("--quick and --no-check contradict each other", "Leave one of them out.")
+    return "quick" if quick else "none" if no_check else "full"
 
 
 def _as_json(result: ExportResult) -> dict[str, Any]:
@@ -139,6 +169,7 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "engines": engines,
         "native": result.bundle.native,
+        "kernels": [dataclasses.asdict(kernel) for kernel in result.bundle.kernels],
         **result.parity.to_json(),
         "passed": result.exit_code == 0,
     }
@@ -150,13 +181,45 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.lateness}")
     for engine in result.engines:
         _show_engine(console, engine)
+    for kernel in result.bundle.kernels:
+        size = result.bundle.path(kernel.file).stat().st_size
+        console.print(f"kernel  {kernel.file}: for {kernel.compute_capability}, {kernel.compiler}, {size:,} bytes")
+    for reason in result.kernels.reasons:
+        console.print("kernel  not compiled:", reason)
     if result.native:
         console.print(f"native  native/{result.native.name}.h: {result.native.summary}")
-    show_parity(console, result.parity)
+    if result.checked:
+        show_parity(console, result.parity)
     for note in result.parity.notes:
         console.print(f"note    {note}")
     code = f"(exit code {result.exit_code}) " if result.exit_code else ""
-    console.print(verdict(result.exit_code == 0), f"{code}{model} -> {result.bundle.folder}")
+    reason = _reason(result)
+    text = f"{code}{model} -> {result.bundle.folder}{f': {reason}' if reason else ''}"
+    passed = result.exit_code == 0
+    conclude(console, None if passed and not result.checked else passed, text, then=_next(result))
+
+
+def _reason(result: ExportResult) -> str:
+    """What failed, or that nothing was checked; "" where all is well."""
+    from drnn_deploy.reports.text import why_failed
+
+    if result.checked and result.parity.exit_code:
+        return why_failed(result.parity)
+    missing = (f"no {e.backend} engine of {e.graph}: {e.reason}" for e in result.engines if e.failed)
+    return next(missing, "" if result.checked else "not checked")
+
+
+def _next(result: ExportResult) -> str:
+    """What to type now."""
+    folder = shlex.quote(str(result.bundle.folder))
+    if not result.checked:
+        return f"to check it on every runtime: drnn-parity {folder}"
+    if result.parity.exit_code == ParityError.exit_code:
+        return f"to see which layer and operator is wrong: drnn-parity {folder} --explain"
+    if result.exit_code:
+        fixes = (engine.fix for engine in result.engines if engine.failed and engine.fix)
+        return next(fixes, "to see what is missing here: drnn-deploy doctor")
+    return f"on the device: drnn-parity {folder}; how fast it is: drnn-deploy bench {folder}"
 
 
 def _show_engine(console: Console, engine: EngineResult) -> None:

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_core.errors import refuse_ignored
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, write_json
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import InputFile, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,16 +29,14 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
         return tuple(click.IntRange(min=1).convert(part.strip(), param, ctx) for part in value.split(","))
 
 
-@click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@command("import")
+@click.argument("file", type=InputFile("a file of weights: a state dict of torch.save or safetensors"))
 @click.option(
     "--layout",
     type=click.Choice(["drnn", "zalando", "neuralforecast", "torch"]),
     help="Whose weight names the file has. [default: as the names show, where they do]",
 )
-@click.option(
-    "--output", type=click.Path(path_type=Path), default="model.pt", show_default=True, help="The checkpoint to write."
-)
+@click.option("--output", type=OutputFile(), default="model.pt", show_default=True, help="The checkpoint to write.")
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
@@ -113,12 +115,14 @@ def import_(
     'mlp_decoder.*': the scaling of windows before it and the decoder after it stay yours to compute.
     """  # noqa: D301  \b is the character by which click knows what not to wrap
     console, command = make_console(json_path), _with_comparison(click.get_current_context())
-    with json_on_failure(json_path):
-        from drnn_deploy.importing.import_network import import_network
-        from drnn_models.interop.choices import Choices
+    refuse_ignored((choices["steps"] is not None and choices["head"] != "last_k", "--steps", "--head last_k"))
+    from drnn_deploy.importing.import_network import import_network
+    from drnn_models.interop.choices import Choices
 
+    with progress(console) as notify:
+        notify(f"importing {file}")
         result = import_network(file, output, layout, Choices(**choices), compare=compare, force=force)
-        write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
+    write_json(json_path, {"passed": True, "checkpoint": str(output), **_facts(result, command)})
     _show(console, file, output, result, command)
 
 
@@ -156,14 +160,15 @@ def _with_comparison(context: click.Context) -> str:
 
 def _show(console: Console, file: Path, output: Path, result: ImportResult, command: str) -> None:
     from drnn_deploy.importing.recorded import snippet
+    from drnn_deploy.reports.words import edge_words, network_words
 
     imported = result.imported
     _show_weights(console, imported)
     for name in imported.ignored:
         console.print(f"ignored  {name}")
     spec = imported.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
-    console.print(f"         input {spec.input}, head {spec.head}")
+    console.print(f"network  {network_words(spec)}")
+    console.print(f"         {edge_words(spec)}")
     for note in imported.notes:
         console.print(f"note     {note}")
     for case in result.comparison or ():
@@ -176,13 +181,9 @@ def _show(console: Console, file: Path, output: Path, result: ImportResult, comm
 
 
 def _show_weights(console: Console, imported: Imported) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for title in ("weight", "shape", "from"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for name, origin in imported.origins.items():
         stand_in = "(identity)" if name == "head.weight" else "(zeros)"
         shown = stand_in if origin is None else origin
-        table.add_row(name, " x ".join(map(str, imported.weights[name].shape)), shown)
-    console.print(table)
+        rows.append([name, " x ".join(map(str, imported.weights[name].shape)), shown])
+    print_table(console, [Column("weight", kind="name"), Column("shape"), Column("from", kind="name")], rows)

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.values import BundleFolder
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@command()
+@click.argument("bundle", type=BundleFolder())
 @json_option
 def inspect(bundle: Path, json_path: str | None) -> None:
     """Verify every file of a bundle against its manifest, read each of them, and show what is in it."""
+    from drnn_deploy.reports.words import edge_words, network_words, plain_words
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.bundle.graph_file import read_graph
     from drnn_runtimes.trt.sidecar import Sidecar
 
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle)
+    with progress(console) as notify:
         for graph in opened.graphs:
+            notify(f"reading {graph.file}")
             read_graph(opened.path(graph.file), opened.spec, graph)
-        for engine in opened.engines:
-            Sidecar.read(opened.path(engine.sidecar))
-        facts = _facts(opened)
-        write_json(json_path, {"passed": True, **facts})
+    for engine in opened.engines:
+        Sidecar.read(opened.path(engine.sidecar))
+    facts = _facts(opened)
+    write_json(json_path, {"passed": True, **facts})
     spec = opened.spec
-    console.print(f"network  {spec.cell}, hidden {list(spec.hidden)}, dilations {list(spec.dilations)}")
-    console.print(f"         input {spec.input}, head {spec.head}, {facts['parameters']:,} parameters")
+    console.print(f"network  {network_words(spec)}")
+    console.print(f"         {edge_words(spec)}; {facts['parameters']:,} parameters")
     if opened.task:
-        console.print(f"task     {opened.task}")
+        console.print(f"task     {plain_words(opened.task)}")
     for graph in opened.graphs:
         batch = "any" if graph.batch is None else graph.batch
         pruned = "pruned" if graph.pruned else "not pruned"
@@ -42,13 +47,17 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         )
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
+    for kernel in opened.kernels:
+        console.print(f"kernel   {kernel.file}: for compute capability {kernel.compute_capability}, {kernel.compiler}")
     if opened.native:
         console.print(f"native   {', '.join(opened.native)}")
     for case in opened.golden:
-        line = f"golden   {case.name}: inputs {case.inputs.shape}, noise {case.largest_noise:.1e}, {case.source}"
+        shape = " x ".join(map(str, case.inputs.shape))
+        line = f"golden   {case.name}: inputs {shape}, float32 rounding error {case.largest_noise:.1e}, {case.source}"
         console.print(line)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(styled("intact", "green"), f"  {len(opened.files)} files have the sha256 that the manifest says")
+    console.print(f"next     drnn-parity {shlex.quote(str(bundle))}")
 
 
 def _facts(bundle: Any) -> dict[str, Any]:
@@ -61,6 +70,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
         "native": bundle.native,
+        "kernels": [dataclasses.asdict(kernel) for kernel in bundle.kernels],
         "golden": [{"name": case.name, "noise": case.largest_noise, "source": case.source} for case in bundle.golden],
         "files": bundle.files,
         "versions": bundle.versions,

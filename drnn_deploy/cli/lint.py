@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import EngineError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, verdict, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, styled, verdict, write_json
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import ComputeCapability, InputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,8 +26,8 @@ _ROWS = 40  # findings that are shown; --json has all
 _STYLES = {"error": "red", "warning": "yellow"}
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@command()
+@click.argument("model", type=InputFile("the path of an .onnx file"))
 @click.option(
     "--target", "targets", multiple=True, type=click.Choice(_TARGETS), help="Repeat for several. [default: all]"
 )
@@ -32,7 +35,7 @@ _STYLES = {"error": "red", "warning": "yellow"}
     "--compute-capability",
     "capabilities",
     multiple=True,
-    metavar="7.5",
+    type=ComputeCapability(),
     help="A GPU generation that it must run on; repeat for several. [default: 8.0 and later]",
 )
 @json_option
@@ -44,9 +47,10 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
     from drnn_export.lint.linter import TARGETS, lint_file
 
     console = make_console(json_path)
-    with json_on_failure(json_path):
+    with progress(console) as notify:
+        notify(f"checking {model}")
         by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
-        write_json(json_path, _as_json(model, by_target))
+    write_json(json_path, _as_json(model, by_target))
     _show(console, by_target)
     return _exit_code(by_target)
 
@@ -77,21 +81,16 @@ def _as_json(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> 
 
 
 def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -> None:
-    from rich.table import Table
-
     from drnn_export.lint.linter import load_table
 
     rows = _merged(by_target)
-    table = Table()
-    table.add_column("finding", overflow="fold")
-    for target in by_target:
-        table.add_column(target)
+    cells = []
     for finding, severities in rows[:_ROWS]:
         where = f"{finding.node} ({finding.operator}): " if finding.node else ""
         text = f"{finding.rule}: {where}{finding.what}.\n{finding.fix}."
-        table.add_row(text, *(_cell(severities.get(target, "")) for target in by_target))
-    if rows:
-        console.print(table)
+        cells.append([text, *(_cell(severities.get(target, "")) for target in by_target)])
+    columns = [Column("finding", kind="prose"), *(Column(target, kind="name") for target in by_target)]
+    print_table(console, columns, cells)
     if len(rows) > _ROWS:
         console.print(f"and {len(rows) - _ROWS:,} more findings; --json FILE has them all")
     for target, findings in by_target.items():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import Emission, Form, Precision
+from drnn_deploy.cli.values import ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
+    from drnn_deploy.parity.tolerance import Tolerance
+    from drnn_deploy.planner.plan import Goal
     from drnn_export.engine.config import BuildControls
 
-_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native")
+_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel")
 _GRAPH_CHOICES = {"form": get_args(Form), "emission": get_args(Emission), "precision": get_args(Precision)}
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 
@@ -72,17 +75,104 @@ def graph_options(**helps: str) -> Callable[[Any], Any]:
     return lambda command: _with(options, command)
 
 
+def device_options(command: Any) -> Any:
+    """Add the options that say which GPU the runtimes use and whether a bundle's code for it is run."""
+    options = (
+        click.option(
+            "--device",
+            type=click.IntRange(min=0),
+            metavar="N",
+            expose_value=False,
+            callback=_use_device,
+            help="The GPU of every GPU runtime, as nvidia-smi numbers them. [default: the first]",
+        ),
+        click.option(
+            "--trust-images",
+            is_flag=True,
+            expose_value=False,
+            callback=_trust_images,
+            help="Let cuda-kernel run the images that a bundle ships, which are code; without it, it compiles its own.",
+        ),
+    )
+    return _with(options, command)
+
+
+def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        from drnn_core.gpu import only_gpu
+
+        ctx.with_resource(only_gpu(value))
+
+
+def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from drnn_core.environment import setting_variables
+        from drnn_runtimes.cuda_kernel.trust import TRUST
+
+        ctx.with_resource(setting_variables({TRUST: "1"}))
+
+
 def goal_options(command: Any) -> Any:
     """Add the options that say where a graph will run and what to optimise."""
     options = (
         click.option(
             "--target", type=click.Choice(_TARGETS), help="Where the graph will run. [default: onnxruntime-cpu]"
         ),
-        click.option("--latency", "goal", flag_value="latency", help="A stream whose answers come early."),
-        click.option("--throughput", "goal", flag_value="throughput", help="A stream that costs little per step."),
+        click.option("--latency", is_flag=True, help="A stream whose answers come early."),
+        click.option("--throughput", is_flag=True, help="A stream that costs little per step."),
         click.option("--rate", type=float, help="Samples a second of the stream. [default: the checkpoint's task]"),
     )
     return _with(options, command)
+
+
+def take_goal(given: dict[str, Any]) -> Goal | None:
+    """Take the options of a goal out of a command's.
+
+    Args:
+        given: The command's values, by name.
+
+    Raises:
+        InputError: Both goals are asked for, or a rate and none.
+    """
+    latency, throughput = given.pop("latency"), given.pop("throughput")
+    if latency and throughput:
+        raise InputError("--latency and --throughput are two goals, and a graph is chosen for one", "Leave one out.")
+    goal: Goal | None = "latency" if latency else "throughput" if throughput else None
+    refuse_ignored((given["rate"] is not None and not goal, "--rate", "--latency or --throughput"))
+    return goal
+
+
+def tolerance_options(command: Any) -> Any:
+    """Add `--max-noise`, `--atol` and `--rtol`."""
+    options = (
+        click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]"),
+        click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise."),
+        click.option("--rtol", type=float, help="Added to it: a share of the largest |output|."),
+    )
+    return _with(options, command)
+
+
+def take_tolerance(given: dict[str, Any]) -> Tolerance:
+    """Take the options of a tolerance out of a command's.
+
+    Args:
+        given: The command's values, by name.
+
+    Raises:
+        InputError: They contradict each other, or let nothing pass.
+    """
+    from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
+
+    noise, atol, rtol = (given.pop(name) for name in ("max_noise", "atol", "rtol"))
+    if noise is not None and (atol is not None or rtol is not None):
+        raise InputError("--max-noise and --atol or --rtol are two ways to say the same", "Leave one of them out.")
+    return Tolerance(NOISE_MULTIPLE if noise is None else noise, atol, rtol)
+
+
+def _builders() -> list[str]:
+    from drnn_export.engine.build import BACKENDS
+
+    return list(BACKENDS)
 
 
 def engine_options(command: Any) -> Any:
@@ -92,13 +182,14 @@ def engine_options(command: Any) -> Any:
             "--engine",
             "engines",
             multiple=True,
+            type=Name("engine builder", _builders, "none"),
             help="Build with tensorrt or tensorrt-rtx, or with none. [default: the one that can build here]",
         ),
         click.option(
             "--compute-capability",
             "compute_capabilities",
             multiple=True,
-            metavar="8.6",
+            type=ComputeCapability(),
             help="Build ahead of time for this GPU generation; repeat for several.",
         ),
         click.option(
@@ -145,7 +236,7 @@ def engine_options(command: Any) -> Any:
         click.option(
             "--timing-cache",
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=OutputFile(),
             help="Timings of kernels, read and written, so that the full TensorRT builds faster next time.",
         ),
     )

@@ -3,48 +3,79 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_core.errors import InputError, ParityError
-from drnn_core.files import replacing
+from drnn_core.errors import InputError, ParityError, refuse_ignored
+from drnn_core.files import replacing, sha256
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
-    json_on_failure,
+    conclude,
     json_option,
     make_console,
     progress,
     show_parity,
     show_tasks,
     styled,
-    verdict,
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-from drnn_deploy.cli.options import graph_options, reference_minutes_option
+from drnn_deploy.cli.options import (
+    device_options,
+    graph_options,
+    reference_minutes_option,
+    take_tolerance,
+    tolerance_options,
+)
+from drnn_deploy.cli.values import (
+    RUNTIME,
+    BundleOrCheckpoint,
+    CheckpointFile,
+    InputFile,
+    Name,
+    OutputFile,
+    OutputFolder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
-    from drnn_deploy.parity.tolerance import Tolerance
     from drnn_deploy.reports.regressions import Regression
 
 
-@click.command()
-@click.argument("paths", metavar="[BUNDLE|CHECKPOINT]...", nargs=-1, type=click.Path(path_type=Path))
+def _tasks() -> list[str]:
+    from drnn_zoo import recipe_names
+
+    return recipe_names()
+
+
+@command()
+@click.argument("paths", metavar="[BUNDLE|CHECKPOINT]...", nargs=-1, type=BundleOrCheckpoint())
 @click.option(
-    "--runtime", "runtimes", multiple=True, help="Only this one, which must be usable; repeat. [default: all here]"
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=RUNTIME,
+    help="Only this one, which must be usable; repeat. [default: all here]",
 )
-@click.option("--require", "required", multiple=True, help="Must take part, or exit code 3; others do too. Repeat.")
+@click.option(
+    "--require", "required", multiple=True, type=RUNTIME, help="Must take part, or exit code 3; others do too. Repeat."
+)
 @click.option(
     "--task",
     "tasks",
     multiple=True,
+    type=Name("task", _tasks, "all"),
     help="Without a path: check the zoo's network of this task; repeat, or type all. With a path: measure this task in "
     "place of the network's own.",
 )
@@ -58,6 +89,7 @@ if TYPE_CHECKING:
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
+@device_options
 @click.option(
     "--golden",
     is_flag=True,
@@ -66,16 +98,37 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="CHECKPOINT",
-    type=click.Path(path_type=Path),
+    type=CheckpointFile(),
     help="Also compare a bundle's network and weights with the checkpoint that it is said to be from.",
 )
+@click.option(
+    "--inputs",
+    metavar="FILE",
+    type=InputFile("an array that numpy.save or numpy.savez wrote"),
+    help="Also check a bundle on these sequences: an array (sequences, steps, features), or tokens (sequences, steps), "
+    "in a .npy file, or several in a .npz file.",
+)
+@click.option(
+    "--outputs",
+    metavar="FILE",
+    type=InputFile("an array that numpy.save or numpy.savez wrote"),
+    help="What the sequences of --inputs gave elsewhere, for example on a device: judged like a runtime's.",
+)
+@click.option(
+    "--graph",
+    metavar="FILE.onnx",
+    type=InputFile("the path of an .onnx file"),
+    help="Check this graph in place of the bundle's, of which a simplifier, quantizer or converter made it, on "
+    "onnxruntime-cpu or each --runtime.",
+)
+@click.option(
+    "--rename", "renames", metavar="A=B", multiple=True, help="Input or output A of --graph is B of the bundle; repeat."
+)
 @reference_minutes_option
-@click.option("--max-noise", type=float, help="Largest error to pass, in units of float32 noise. [default: 8]")
-@click.option("--atol", type=float, help="Largest absolute error to pass, whatever the noise.")
-@click.option("--rtol", type=float, help="Added to it: a share of the largest |output|.")
+@tolerance_options
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=InputFile("an earlier report of --json"),
     help="An earlier report of --json, or parity.json of a bundle: what got worse by more than noise fails too.",
 )
 @click.option(
@@ -83,24 +136,21 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="With --baseline: times that a sequence may take longer. [default: times do not count]",
 )
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Also write one self-contained page.")
-@click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="Also write JUnit XML.")
-@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Also write Markdown.")
+@click.option("--html", "html_path", type=OutputFile(), help="Also write one self-contained page.")
+@click.option("--junit", "junit_path", type=OutputFile(), help="Also write JUnit XML.")
+@click.option("--markdown", "markdown_path", type=OutputFile(), help="Also write Markdown.")
 @click.option("--explain", is_flag=True, help="Name the layer and operator that a failing runtime gets wrong.")
 @click.option(
     "--repro",
     "repro_path",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OutputFolder(),
     help="Also write the least that still fails of each failure; explains it as well.",
 )
 @json_option
 def parity(
     paths: tuple[Path, ...],
     tasks: tuple[str, ...],
-    max_noise: float | None,
-    atol: float | None,
-    rtol: float | None,
     baseline: Path | None,
     max_slowdown: float | None,
     html_path: Path | None,
@@ -118,37 +168,49 @@ def parity(
     nothing could be compared.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        chosen = _chosen(paths, tasks)
-        with progress(console) as notify:
-            from drnn_deploy.matrix.run import MatrixOptions, check_path
-            from drnn_deploy.reports.regressions import read_baseline, regressions
+    chosen = _chosen(paths, tasks)
+    if options["graph"] and (explain or repro_path):
+        raise InputError("--explain and --repro are for a bundle's own graphs", "Leave them out, or --graph.")
+    refuse_ignored(
+        (max_slowdown is not None and baseline is None, "--max-slowdown", "--baseline"),
+        (
+            options["golden"] and options["reference_minutes"] is not None,
+            "--reference-minutes",
+            "no --golden",
+        ),
+    )
+    with progress(console) as notify:
+        from drnn_deploy.matrix.run import MatrixOptions, check_path
+        from drnn_deploy.parity.report_format import require_format
+        from drnn_deploy.reports.regressions import read_baseline, regressions
 
-            earlier = read_baseline(baseline) if baseline else None
-            named = tasks[0] if paths and tasks else None
-            given = {name: value for name, value in options.items() if value is not None}
-            how = MatrixOptions(**given, task=named, tolerance=_tolerance(max_noise, atol, rtol))
-            explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
-            reports = {
-                name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
-                for name, path in chosen.items()
-            }
-        data = as_json(reports)
-        for entry in data["reports"]:
-            entry |= explained.to_json(entry["path"])
-        worse = regressions(earlier, data, max_slowdown) if earlier else []
-        code = _exit_code(reports, worse)
-        data |= {"passed": code == 0, "exit_code": code}
-        if baseline:
-            data["baseline"] = {
-                "file": baseline.name,
-                "regressions": [dataclasses.asdict(regression) for regression in worse],
-            }
-        write_json(json_path, data)
-        _write_files(reports, junit_path, markdown_path, explained.markdown())
-        if html_path:
-            _write_page(html_path, reports, data, worse, explained)
-    _show(console, reports, worse, code, explained)
+        earlier = read_baseline(baseline) if baseline else None
+        named = tasks[0] if paths and tasks else None
+        tolerance = take_tolerance(options)
+        given = {name: value for name, value in options.items() if value is not None}
+        how = MatrixOptions(**given, task=named, tolerance=tolerance)
+        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
+        reports = {
+            name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
+            for name, path in chosen.items()
+        }
+    data = as_json(reports)
+    for entry in data["reports"]:
+        entry |= explained.to_json(entry["path"])
+    worse = regressions(earlier, data, max_slowdown) if earlier else []
+    code = _exit_code(reports, worse)
+    data |= {"passed": code == 0, "exit_code": code}
+    if baseline:
+        data["baseline"] = {
+            "file": baseline.name,
+            "regressions": [dataclasses.asdict(regression) for regression in worse],
+        }
+    require_format(data)
+    write_json(json_path, data)
+    _write_files(reports, junit_path, markdown_path, explained.markdown())
+    if html_path:
+        _write_page(html_path, reports, data, worse, explained, chosen)
+    _show(console, reports, worse, code, explained, how)
     return code
 
 
@@ -166,20 +228,46 @@ def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) ->
     return ParityError.exit_code if worse else code
 
 
-def _tolerance(max_noise: float | None, atol: float | None, rtol: float | None) -> Tolerance:
-    from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
+def _made() -> dict[str, str]:
+    """When, where and by which command."""
+    from drnn_deploy.bench.machine import machine
 
-    if max_noise is not None and (atol is not None or rtol is not None):
-        raise InputError("--max-noise and --atol or --rtol are two ways to say the same", "Leave one of them out.")
-    return Tolerance(NOISE_MULTIPLE if max_noise is None else max_noise, atol, rtol)
+    facts = machine()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{facts['processor']}, {facts['cores']} cores",
+        "command": shlex.join([str(click.get_current_context().find_root().info_name), *sys.argv[1:]]),
+    }
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """File -> sha256, of a checkpoint or of every file of a bundle."""
+    if path.is_dir():
+        from drnn_runtimes.bundle import Bundle
+
+        return {"manifest.json": sha256(path / "manifest.json"), **Bundle.open(path, verify=False).files}
+    return {path.name: sha256(path)}
 
 
 def _write_page(
-    path: Path, reports: dict[str, ParityReport], data: dict[str, Any], worse: list[Regression], explained: Explaining
+    path: Path,
+    reports: dict[str, ParityReport],
+    data: dict[str, Any],
+    worse: list[Regression],
+    explained: Explaining,
+    places: dict[str, Path],
 ) -> None:
     from drnn_deploy.reports.html import page
 
-    text = page(reports, data["environment"], worse, data.get("baseline", {}).get("file", ""), explained.explanations)
+    text = page(
+        reports,
+        data["environment"],
+        worse,
+        data.get("baseline", {}).get("file", ""),
+        explained.explanations,
+        made=_made(),
+        hashes={name: _hashes(place) for name, place in places.items()},
+    )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -217,13 +305,16 @@ def _show(
     worse: Sequence[Regression],
     code: int,
     explained: Explaining,
+    how: MatrixOptions,
 ) -> None:
-    from drnn_deploy.reports.text import derivation
+    from drnn_deploy.reports.text import case_lines, derivation, why_failed
 
     for path, report in reports.items():
         console.print(path)
         show_parity(console, report)
         explained.show(console, path)
+        for line in case_lines(report, how.inputs.name) if how.inputs else ():
+            console.print(f"inputs  {line}")
         show_tasks(console, report.tasks)
         for line in derivation(report):
             console.print(f"limit   {line}")
@@ -233,5 +324,14 @@ def _show(
         console.print(styled("WORSE", "red"), f"{regression.where}: {regression.what}")
     seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
-    shown_code = f"(exit code {code}) " if code else ""
-    console.print(verdict(code == 0), f"{shown_code}drnn-parity {' '.join(reports)}")
+    reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
+    shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
+    given = "".join(f" --{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name)))
+    reason = f": {reasons[0]}" if code and reasons else ""
+    again = f"which layer and operator is wrong: drnn-parity {names} --explain"
+    then = (
+        again
+        if code == ParityError.exit_code and not worse and how.graph is None and not explained.explanations
+        else ""
+    )
+    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{given}{reason}", then=then)

@@ -11,7 +11,13 @@ from drnn_core.text import printable
 
 
 class PlainConsole(Console):
-    """Obeys no markup, emoji codes or control characters in any string, also in cells. What has a style is a `Text`."""
+    """Obeys no markup, emoji codes or control characters in any string, also in cells. What has a style is a `Text`.
+
+    Attributes:
+        is_log: Whether it is no terminal and has no width of its own, so that a table may be as wide as it is.
+    """
+
+    is_log = False
 
     def __init__(self, **settings: Any) -> None:
         """Make one.
@@ -20,6 +26,14 @@ class PlainConsole(Console):
             settings: As of `rich.console.Console`.
         """
         super().__init__(**settings, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `drnn_deploy.cli.command`; rich would exit with 1, which is the code of a parity that failed.
+
+        Raises:
+            BrokenPipeError: The reader of the output is gone.
+        """
+        raise BrokenPipeError
 
     def render_str(self, text: str, **how: Any) -> Text:
         """Make a `Text` of a string, as everything that is printed goes through.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, styled, write_json
-from drnn_deploy.cli.options import BatchSize, goal_options
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.options import BatchSize, goal_options, take_goal
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import CheckpointFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,8 +21,17 @@ if TYPE_CHECKING:
     from drnn_deploy.planner.plan import Candidate, Plan
 
 
-@click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+_MARK = "*"  # of the recommended graph, where there are no colours
+_LEGEND = (
+    "*: recommended; cells: evaluations for each sequence, of which so many steps wait for one another (sequential"
+    " steps)",
+    "first output: so many steps after the first sample, and a run; build, engine: of TensorRT, for one compute"
+    " capability; kB: of the ONNX file",
+)
+
+
+@command()
+@click.argument("model", type=CheckpointFile())
 @goal_options
 @click.option("--length", type=click.IntRange(min=1), help="Time steps of a sequence. [default: the checkpoint's task]")
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
@@ -31,56 +44,65 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
     own options leave the choice open.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        from drnn_deploy.planner.plan import plan_checkpoint
-        from drnn_models.checkpoint import load_checkpoint
+    from drnn_deploy.planner.plan import plan_checkpoint
+    from drnn_models.checkpoint import load_checkpoint
 
-        batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
-        chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
-        made = plan_checkpoint(load_checkpoint(model), batch=batch, **chosen)
-        write_json(json_path, _as_json(made))
-    _show(console, made)
+    goal, typed = take_goal(given), dict(given)
+    batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
+    chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
+    with progress(console) as notify:
+        notify("comparing the graphs")
+        made = plan_checkpoint(load_checkpoint(model), batch=batch, goal=goal or "sequence", **chosen)
+    write_json(json_path, _as_json(made))
+    _show(console, made, model, typed)
 
 
-def _show(console: Console, made: Plan) -> None:
-    from rich.table import Table
-
+def _show(console: Console, made: Plan, model: Path, given: dict[str, Any]) -> None:
     from drnn_deploy.planner.notes import plan_notes
     from drnn_deploy.planner.plan import UNITS
 
     unit = UNITS[made.target]
-    table = Table()
-    table.add_column("graph", no_wrap=True)
-    columns = (
-        "nodes",
-        "kB",
-        "cells",
-        "in a row",
-        "mult-adds",
-        f"first output, steps + {unit}",
-        f"step, {unit}",
-        "build, s",
-        "MB",
-    )
-    for column in columns:
-        table.add_column(column, justify="right")
-    for candidate in made.candidates:
-        table.add_row(*_cells(candidate), style="bold green" if candidate is made.chosen else "")
-    console.print(table)
-    console.print(
-        "cells: evaluations per sequence, and how many of them are in a row; first output: so many steps after the"
-        " first sample, and a run; build, MB: of a TensorRT engine for one compute capability; kB: of the ONNX file",
-    )
-    for note in plan_notes(made.target):
-        console.print(note)
     console.print(f"for {made.target}, {made.goal}:", styled(f"{made.chosen.name},", "bold green"), made.reason)
+    columns = (
+        Column("", kind="name"),
+        Column("graph", kind="name"),
+        Column("nodes", 4),
+        Column("kB", 8),
+        Column("cells", 5),
+        Column("sequential steps", 2),
+        Column("MACs", 6),
+        Column(f"first output, steps + {unit}"),
+        Column(f"step, {unit}"),
+        Column("build, s", 1),
+        Column("engine, MB", 7),
+    )
+    ordered = sorted(made.candidates, key=lambda candidate: candidate is not made.chosen)
+    rows = [_cells(candidate, _MARK if candidate is made.chosen else "") for candidate in ordered]
+    print_table(console, columns, rows, styles=["bold green", *[""] * (len(rows) - 1)])
+    for line in (*_LEGEND, *plan_notes(made.target)):
+        console.print(f"note    {line}")
+    console.print(f"next    {_export(model, made, given)}")
 
 
-def _cells(candidate: Candidate) -> list[str]:
+def _export(model: Path, made: Plan, given: dict[str, Any]) -> str:
+    """The command that exports the recommended graph."""
+    words = ["drnn-export", str(model), *([] if made.goal == "sequence" else [f"--{made.goal}"])]
+    for name in ("target", "length", "rate", "node_budget"):
+        if given[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    batch = "dynamic" if given["batch"] is None else given["batch"]
+    if batch != 1:
+        words += ["--batch", ":".join(map(str, batch)) if isinstance(batch, tuple) else str(batch)]
+    return shlex.join(words)
+
+
+def _cells(candidate: Candidate, mark: str) -> list[str]:
     from drnn_deploy.planner.plan import shown_cost
+    from drnn_deploy.reports.text import shown_figure
 
     work = candidate.work
     return [
+        mark,
         candidate.name,
         f"{work.size.nodes:,}",
         f"{work.size.file_bytes / 1e3:,.0f}",
@@ -88,8 +110,8 @@ def _cells(candidate: Candidate) -> list[str]:
         f"{work.depth:,}",
         f"{work.multiply_adds:,}",
         f"{candidate.wait:,} + {shown_cost(candidate.cost)}",
-        f"{candidate.cost_per_step:,.3g}",
-        f"{candidate.build_seconds:,.2g}" if candidate.build_seconds < 1000 else f"{candidate.build_seconds:,.0f}",
+        shown_figure(candidate.cost_per_step),
+        shown_figure(candidate.build_seconds, 2),
         f"{candidate.engine_bytes / 1e6:,.1f}",
     ]
 

@@ -6,10 +6,17 @@ from pathlib import Path
 
 import click
 
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.values import OutputFolder
 
-@click.command()
-@click.option("--results", type=click.Path(path_type=Path), help="Folder with results. [default: those that ship]")
-@click.option("--output", type=click.Path(path_type=Path), default="docs", show_default=True)
+
+@command()
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with results. [default: those that ship]",
+)
+@click.option("--output", type=OutputFolder(), default="docs", show_default=True)
 @click.option("--experiment", "names", multiple=True, help="Only this experiment; repeat for several. [default: all]")
 def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     """Write results.md and its figures from the results of `drnn-deploy experiment`."""

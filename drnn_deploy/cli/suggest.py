@@ -7,11 +7,23 @@ import dataclasses
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.tables import Column, print_table
 from drnn_models.cells import CELLS
 
+_COLUMNS = (
+    Column("layers"),
+    Column("dilations", kind="name"),
+    Column("parameters", 2),
+    Column("longest path"),
+    Column("mean rec. length", 3),
+    Column("sequential steps", 1),
+    Column("MACs", 4),
+)
 
-@click.command()
+
+@command()
 @click.option("--length", type=click.IntRange(min=1), required=True, help="Time steps of a sequence.")
 @click.option("--cell", type=click.Choice(list(CELLS)), default="gru", show_default=True)
 @click.option("--hidden", type=click.IntRange(min=1), default=20, show_default=True, help="Units per layer.")
@@ -40,35 +52,29 @@ def suggest(
 
     It is the smallest stack in which the way from the farthest step to the output is shortest, counted in edges.
     """
-    from rich.table import Table
-
     from drnn_models import path_lengths
     from drnn_models.spec import Continuous, Head, ModelSpec
 
-    with json_on_failure(json_path):
-        compared = [_stack(text) for text in stacks] or path_lengths.doubling_stacks(length, first=first)
-        specs = [
-            ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
-            for dilations in compared
-        ]
-        reports = [path_lengths.analyse(spec, length) for spec in specs]
-        best = path_lengths.suggest(reports)
-        rows = [
-            {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
-            for index, (spec, report) in enumerate(zip(specs, reports, strict=True))
-        ]
-        write_json(json_path, {"passed": True, "stacks": rows})
+    compared = [_stack(text) for text in stacks] or path_lengths.doubling_stacks(length, first=first)
+    specs = [
+        ModelSpec(cell, (hidden,) * len(dilations), dilations, Continuous(features), Head("last", outputs))  # type: ignore[arg-type]
+        for dilations in compared
+    ]
+    reports = [path_lengths.analyse(spec, length) for spec in specs]
+    best = path_lengths.suggest(reports)
+    rows = [
+        {"dilations": list(spec.dilations), "suggested": index == best, **dataclasses.asdict(report)}
+        for index, (spec, report) in enumerate(zip(specs, reports, strict=True))
+    ]
+    write_json(json_path, {"passed": True, "stacks": rows})
     console = make_console(json_path)
-    table = Table(
-        "layers", "dilations", "parameters", "longest path", "mean rec. length", "cells in a row", "mult-adds"
-    )
+    cells = []
     for index, (spec, report) in enumerate(zip(specs, reports, strict=True)):
         dilations = stacks[index] if stacks else f"{spec.dilations[0]} to {spec.dilations[-1]}"
         path, mean = f"{report.longest_path:,}", f"{report.mean_recurrent_length:.2f}"
-        cells, products = f"{report.sequential_cells:,}", f"{report.multiply_adds:,}"
-        style = "bold green" if index == best else ""
-        table.add_row(str(spec.layers), dilations, f"{report.parameters:,}", path, mean, cells, products, style=style)
-    console.print(table)
+        sizes = f"{report.parameters:,}", path, mean, f"{report.sequential_cells:,}", f"{report.multiply_adds:,}"
+        cells.append([str(spec.layers), dilations, *sizes])
+    print_table(console, _COLUMNS, cells, styles=["bold green" if index == best else "" for index in range(len(specs))])
     chosen = ", ".join(str(dilation) for dilation in specs[best].dilations)
     console.print(f"for {length:,} steps start with {specs[best].layers} layers, dilations {chosen}")
 

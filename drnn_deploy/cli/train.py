@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shlex
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from drnn_core.errors import InputError
+from drnn_core.steps import Step
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import progress as plain_progress
+from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
 
 if TYPE_CHECKING:
@@ -22,58 +29,61 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 
-@click.command(epilog=f"Tasks: {', '.join(recipe_names())}.")
-@click.argument("task")
+@command(epilog=f"Tasks: {', '.join(recipe_names())}.")
+@click.argument("task", required=False, type=Name("task", recipe_names))
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="A recipe file. [default: the one shipped for the task]"
+    "--config", type=InputFile("a recipe, as .toml"), help="A recipe file. [default: the one shipped for the task]"
 )
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe, e.g. training.batch=64."
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results. [default: runs/TASK]")
+@click.option("--output", type=OutputFolder(), help="Folder for the results. [default: runs/TASK]")
 @click.option("--resume", is_flag=True, help="Go on with the training that was interrupted in the output folder.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: cpu; with --resume that of before]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
 def train(
-    task: str,
+    task: str | None,
     config: Path | None,
     overrides: tuple[str, ...],
     output: Path | None,
     resume: bool,
-    device: str,
+    device: str | None,
     threads: int | None,
 ) -> int:
     """Train a network on TASK.
 
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C and SIGTERM keep the state, and a kill that of
     half a minute before; --resume goes on from it and gives the same losses as a training that was never interrupted.
+    It needs no other option again, and with --output no TASK: the state holds what was trained.
     """
     from drnn_deploy.training.recipe import load_recipe
 
-    recipe = load_recipe(task, config, overrides)
-    folder = output or Path("runs") / task
+    if task is None and not (resume and output):
+        raise click.UsageError("Missing argument 'TASK': only --resume with --output knows it.")
+    folder = output or Path("runs") / str(task)
     state = folder / "state.pt"
     if state.exists() != resume:
-        raise InputError(*_resume_message(task, folder, state.exists()))
+        raise InputError(*_resume_message(task or "a task", folder, state.exists()))
+    asked = not resume or config or overrides
+    recipe = load_recipe(task, config, overrides) if task and asked else None
     stopped = train_to_the_end(make_console(None), recipe, folder, device, threads)
     if isinstance(stopped, int):
-        chosen = [*(("--config", str(config)) if config else ()), *(f"--set={entry}" for entry in overrides)]
-        words = ["drnn-deploy", "train", task, *chosen, "--device", device, "--output", str(folder), "--resume"]
+        words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
         click.echo(f"go on with: {shlex.join(words)}")
         return stopped
     return 0
 
 
 def train_to_the_end(
-    console: Console, recipe: Recipe, folder: Path, device: str, threads: int | None
+    console: Console, recipe: Recipe | None, folder: Path, device: str | None, threads: int | None
 ) -> tuple[TrainingRun, Checkpoint] | int:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
     Args:
         console: Gets the log.
-        recipe: What to train.
+        recipe: What to train. None: what the state is of, which must be there.
         folder: Where everything goes; the training's state is state.pt there.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda". None: that of the state, else "cpu".
         threads: CPU threads of PyTorch; None leaves its own choice.
 
     Returns:
@@ -85,15 +95,16 @@ def train_to_the_end(
     """
     import torch
 
-    from drnn_deploy.training.loop import Terminated, TrainingRun, terminable
+    from drnn_deploy.training.loop import Terminated, TrainingRun, terminable, usable_device
 
-    if device != "cpu" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no CUDA device", "Train with --device cpu.")
     if threads:
         torch.set_num_threads(threads)
-    console.print(_work(recipe))
     state = folder / "state.pt"
-    run = TrainingRun.resume(state, recipe, device) if state.exists() else TrainingRun.start(recipe, device)
+    if state.exists() or recipe is None:
+        run = TrainingRun.resume(state, recipe, device)
+    else:
+        run = TrainingRun.start(recipe, usable_device(device or "cpu"))
+    console.print(_work(run.recipe))
     try:
         with terminable():
             _run(console, run, folder)
@@ -118,9 +129,34 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 
 
 def _run(console: Console, run: TrainingRun, folder: Path) -> None:
-    from rich import progress
-
     from drnn_deploy.training.loop import train as train_steps
+
+    with _shown(console, run) as show:
+        accuracy = ""
+        for line in train_steps(run, folder / "state.pt"):
+            if line.validation:
+                _write_log(run, folder)
+                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
+                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
+            show(line.iteration, f"loss {line.loss:.4f}{accuracy}")
+
+
+@contextlib.contextmanager
+def _shown(console: Console, run: TrainingRun) -> Iterator[Callable[[int, str], None]]:
+    """A bar below the log on a terminal; elsewhere a plain line every few seconds. Yields what moves it."""
+    total = run.recipe.training.iterations
+    if not console.is_terminal:
+        started, first = time.monotonic(), run.iteration
+        with plain_progress(console) as notify:
+
+            def show(iteration: int, text: str) -> None:
+                each = (time.monotonic() - started) / max(1, iteration - first)
+                notify(Step(f"iteration {iteration:,} of {total:,}, {text}", (total - iteration) * each))
+
+            yield show
+        return
+    from rich import progress
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -130,15 +166,8 @@ def _run(console: Console, run: TrainingRun, folder: Path) -> None:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=run.recipe.training.iterations, completed=run.iteration)
-        accuracy = ""
-        for line in train_steps(run, folder / "state.pt"):
-            if line.validation:
-                _write_log(run, folder)
-                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
-                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
-                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
-            bar.update(task, completed=line.iteration, description=f"loss {line.loss:.4f}{accuracy}")
+        task = bar.add_task("training", total=total, completed=run.iteration)
+        yield lambda iteration, text: bar.update(task, completed=iteration, description=text)
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
@@ -153,6 +182,7 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
+    console.print(f"next: drnn-export {shlex.quote(str(folder / 'model.pt'))}")
     return checkpoint
 
 

@@ -18,6 +18,7 @@ from drnn_deploy.datasets.sources import Progress, package_archive
 
 _LARGEST_SOURCE = 16 << 20
 _LONGEST_LINE = 6  # tokens
+_TOKEN, _MOST_WORK = 2048, 1 << 30  # bytes that are copied in the time of a token, and in about a second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +75,16 @@ def _assigned_texts(source: IO[bytes], variable: str) -> Iterator[tuple[str, str
     """Yield key and text of every line `variable["key"] = "text"`.
 
     It reads token by token, since a syntax tree of a hostile source takes hundreds of times its size.
+
+    Raises:
+        ValueError: There are too many tokens, or too many in one line: Python 3.12 copies a line for each of them.
     """
     line: list[tokenize.TokenInfo] = []
+    work = 0
     for token in tokenize.tokenize(source.readline):
+        work += _TOKEN + len(token.line)
+        if work > _MOST_WORK:
+            raise ValueError("too many tokens")
         if token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
             match [(part.type, part.string) for part in line]:
                 case [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.npz import StoredArrays
+from drnn_models.sequences import as_sequences, check_sequences
 from drnn_models.spec import ModelSpec, Tokens
 
 _MOST_BYTES = 1 << 28  # of all arrays in a file, unpacked
@@ -124,19 +125,13 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _pair(name: str, inputs: NDArray[Any], outputs: NDArray[Any], spec: ModelSpec) -> Recorded:
     """One pair, checked against what the network takes."""
     name = f"inputs{name}"[:80]
-    tokens = isinstance(spec.input, Tokens)
-    wanted = "(sequences, steps) of whole numbers" if tokens else f"(sequences, steps, {spec.input.width}) of numbers"
-    fits = inputs.ndim == 2 if tokens else inputs.ndim == 3 and inputs.shape[2] == spec.input.width
-    if not fits or inputs.dtype.kind not in ("iu" if tokens else "iuf") or 0 in inputs.shape:
-        raise InputError(f"the network takes {wanted}, and {name!r} is {inputs.dtype!s:.80} of shape {inputs.shape}")
+    check_sequences(spec, name, inputs)
     if outputs.dtype not in (np.float32, np.float64):
         raise InputError(
             f"the outputs of {name!r} are {outputs.dtype!s:.80}: to be compared, the original must run in float32"
         )
-    if isinstance(spec.input, Tokens) and not 0 <= inputs.min() <= inputs.max() < spec.input.vocabulary:
-        raise InputError(f"{name!r} has tokens outside 0 to {spec.input.vocabulary - 1}")
-    if not (np.isfinite(inputs).all() and np.isfinite(outputs).all()):
-        raise InputError(f"{name!r} or its outputs hold NaN or infinity")
-    if tokens:
-        return Recorded(name, inputs.astype(np.int64), outputs)
-    return Recorded(name, inputs if inputs.dtype == np.float64 else inputs.astype(np.float32), outputs)
+    if not np.isfinite(outputs).all():
+        raise InputError(f"the outputs of {name!r} hold NaN or infinity")
+    if inputs.dtype == np.float64:
+        return Recorded(name, inputs, outputs)
+    return Recorded(name, as_sequences(spec, name, inputs), outputs)

@@ -6,7 +6,10 @@ Float64 is computed once for each set of inputs (`drnn_deploy.parity.known_answe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments, checked_fields
 from drnn_core.errors import InputError
+from drnn_deploy.exporter.expected import check_seconds
+from drnn_deploy.matrix import other_graph, own_inputs
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
 from drnn_deploy.parity.check import check_parity, shown_name, with_required
 from drnn_deploy.parity.golden_file import check_golden_file
@@ -39,6 +45,7 @@ _BELIEVED = (
 )
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class MatrixOptions:
     """How a matrix is checked.
@@ -55,6 +62,10 @@ class MatrixOptions:
         golden: Of a bundle, whether its golden data is believed, in place of computing float64 from its weights.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
         against: Of a bundle, the checkpoint that it is said to be from.
+        inputs: Of a bundle, a file with sequences that are checked like the standard cases.
+        outputs: A file with what they gave elsewhere, which is judged like a runtime's outputs.
+        graph: Of a bundle, an ONNX file that takes the place of its graphs; see `drnn_deploy.matrix.other_graph`.
+        renames: `A=B`: the input or output A of that file is B of the bundle's graphs.
         tolerance: Which errors pass.
     """
 
@@ -68,6 +79,10 @@ class MatrixOptions:
     golden: bool = False
     reference_minutes: float = REFERENCE_MINUTES
     against: Path | None = None
+    inputs: Path | None = None
+    outputs: Path | None = None
+    graph: Path | None = None
+    renames: tuple[str, ...] = ()
     tolerance: Tolerance = DEFAULT
 
     def chosen(self) -> list[Runtime]:
@@ -78,13 +93,22 @@ class MatrixOptions:
             RuntimeUnavailableError: One of `runtimes` is missing here.
         """
         usual = {name for name, runtime in RUNTIMES.items() if not (self.golden and runtime.is_reference)}
+        usual = usual if self.graph is None else {*other_graph.RUNTIMES}
         named = {runtime.name for runtime in require(self.runtimes)} or usual
         named |= {find_runtime(name).name for name in self.required}
         return [runtime for name, runtime in RUNTIMES.items() if name in named]
 
 
+USUAL = MatrixOptions()
+
+
+@checked_arguments
 def check_path(
-    path: Path, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+    path: Path | str,
+    options: MatrixOptions = USUAL,
+    *,
+    notify: Notify = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
     """Check a bundle's folder, or a checkpoint's graphs, which are exported for the check and not kept.
 
@@ -100,18 +124,27 @@ def check_path(
     Raises:
         DeployError: Something cannot be read, exported or chosen.
     """
+    path = Path(path)
     if path.is_dir():
         return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
-    if options.golden or options.against:
-        given = "--golden" if options.golden else "--against"
+    for_bundles = {
+        name: value for name in ("golden", "against", "inputs", "graph") if (value := getattr(options, name))
+    }
+    if for_bundles:
+        given = f"--{next(iter(for_bundles))}"
         raise InputError(f"{given} is for a bundle, and {path} is a file", f"Leave {given} out, or name a bundle.")
     from drnn_models.checkpoint import load_checkpoint
 
     return check_checkpoint(load_checkpoint(path), options, notify=notify, inspect=inspect)
 
 
+@checked_arguments
 def check_bundle(
-    bundle: Bundle, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+    bundle: Bundle,
+    options: MatrixOptions = USUAL,
+    *,
+    notify: Notify = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
     """Check every graph of a bundle that the options select, through every runtime, with the task's metrics.
 
@@ -130,18 +163,49 @@ def check_bundle(
         InputError: The options select no graph.
     """
     selected, runtimes = select(bundle, options), options.chosen()
-    if not options.golden:
-        require_time(bundle.spec, bundle.graphs, options.reference_minutes, "Believe its golden data: --golden")
-    answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle)
-    notify("computing the float64 reference")
-    cases, notes = _task_cases(selected, answers, options, notify)
-    report = _check(selected, runtimes, answers, options.tolerance, cases, notify)
-    notify("comparing the files with what the weights make")
-    files = tuple(_files(bundle, selected, answers, options))
-    notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
-    report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
-    inspect(selected, report, "", _known(selected, answers, cases))
-    return with_required(report, _required(options))
+    own = _own_inputs(bundle, options)
+    with contextlib.ExitStack() as stack:
+        if options.graph is not None:
+            renames = other_graph.read_renames(options.renames)
+            selected = stack.enter_context(other_graph.with_other_graph(selected, options.graph, renames))
+        own_cases = own_inputs.cases_of(selected, own)
+        if not options.golden:
+            fix = "Give fewer or shorter sequences" if own else "Believe its golden data: --golden"
+            require_time(bundle.spec, bundle.graphs, options.reference_minutes, fix, own_cases)
+        answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle, own_cases)
+        notify("computing the float64 reference")
+        cases, notes = _task_cases(selected, answers, options, notify)
+        report = _check(selected, runtimes, answers, options, cases, notify)
+        if options.graph is not None:
+            report = _labelled(report, options.graph.name)
+        notes += own_inputs.left_out(selected, own)
+        if options.outputs is not None and isinstance(answers, ComputedAnswers):
+            rows = own_inputs.output_rows(selected, own, options.outputs.name, answers, options.tolerance)
+            report = dataclasses.replace(report, rows=(*report.rows, *rows))
+        notify("comparing the files with what the weights make")
+        files = () if options.graph else tuple(_files(bundle, selected, answers, options))
+        notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
+        report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
+        inspect(selected, report, "", _known(selected, answers, cases))
+        return with_required(report, _required(options))
+
+
+def _own_inputs(bundle: Bundle, options: MatrixOptions) -> list[own_inputs.OwnInputs]:
+    """The user's own inputs.
+
+    Raises:
+        InputError: They cannot be read, or options that need them or one another are given alone.
+    """
+    if options.renames and options.graph is None:
+        raise InputError("--rename is for the graph of --graph", "Add --graph FILE.onnx, or leave --rename out.")
+    if options.inputs is None:
+        if options.outputs is not None:
+            raise InputError("--outputs without --inputs: what are they the outputs of?", "Add --inputs FILE.")
+        return []
+    if options.golden:
+        what = "--golden believes what the bundle carries, and nothing in it is known of the inputs of --inputs"
+        raise InputError(what, "Leave one of them out.")
+    return own_inputs.read_own_inputs(bundle.spec, options.inputs, options.outputs)
 
 
 def _files(bundle: Bundle, selected: Bundle, answers: Answers, options: MatrixOptions) -> Iterator[FileResult]:
@@ -190,7 +254,7 @@ def check_checkpoint(
             _write(checkpoint, answers, Path(folder) / f"bundle{n}", graphs, notify) for n, graphs in enumerate(sets)
         ]
         cases, more_notes = _task_cases(bundles[0], answers, options, notify)
-        checked = [_check(bundle, runtimes, answers, options.tolerance, cases, notify) for bundle in bundles]
+        checked = [_check(bundle, runtimes, answers, options, cases, notify) for bundle in bundles]
         for bundle, report, graphs in zip(bundles, checked, sets, strict=True):
             inspect(bundle, report, graphs.label, _known(bundle, answers, cases))
     reports = [_labelled(report, graphs.label) for report, graphs in zip(checked, sets, strict=True)]
@@ -248,7 +312,7 @@ def _check(
     bundle: Bundle,
     runtimes: Sequence[Runtime],
     answers: Answers,
-    tolerance: Tolerance,
+    options: MatrixOptions,
     cases: Sequence[TaskCase],
     notify: Notify,
 ) -> ParityReport:
@@ -267,7 +331,15 @@ def _check(
             results.append(result)
 
     report = check_parity(
-        bundle, runtimes, answers=answers, tolerance=tolerance, notify=notify, more_cases=more, observe=observe
+        bundle,
+        runtimes,
+        answers=answers,
+        tolerance=options.tolerance,
+        notify=notify,
+        more_cases=more,
+        observe=observe,
+        expected=functools.partial(check_seconds, bundle.spec),
+        sampled=math.inf if options.runtimes else None,
     )
     return dataclasses.replace(report, tasks=tuple(results))
 

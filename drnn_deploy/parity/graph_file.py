@@ -17,6 +17,7 @@ from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.onnx_diff import differences, edge_differences
 from drnn_export.onnx_surgery import read_graph
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.bodies import count_nodes
 
 
 def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
@@ -31,7 +32,7 @@ def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
     """
     try:
         model = read_graph(bundle, graph)
-        budget = max(NODE_BUDGET, 2 * len(model.graph.node))
+        budget = max(NODE_BUDGET, 2 * count_nodes(model))
         right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=budget)
     except DeployError as error:
         return FileResult(graph.file, False, (error.message,), exit_code=error.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError
-from drnn_core.files import cache_folder
 from drnn_core.types import NamedGraph, Precision
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
@@ -81,15 +82,20 @@ class ComputedAnswers:
         self._by_kind: dict[tuple[int, Precision], list[GoldenCase]] = {}  # 0 steps: the stream's
 
     @classmethod
-    def of(cls, bundle: Bundle) -> ComputedAnswers:
-        """The answers of a bundle. Of its golden data only the inputs are taken that are no standard case's."""
-        standard = {
+    def of(cls, bundle: Bundle, own: Sequence[CaseInputs] = ()) -> ComputedAnswers:
+        """The answers of a bundle. Of its golden data only the inputs are taken that are no standard case's.
+
+        Args:
+            bundle: An open bundle.
+            own: Further inputs, which count where the golden data has others of the same name.
+        """
+        there = {case.name for case in own} | {
             case.name
             for graph in bundle.graphs
             for case in standard_inputs(bundle.spec, bundle.weights, graph, bundle.graphs)
         }
-        more = [as_inputs(case) for case in bundle.golden if case.name not in standard]
-        return cls(bundle.spec, bundle.weights, bundle.graphs, more)
+        more = [as_inputs(case) for case in bundle.golden if case.name not in there]
+        return cls(bundle.spec, bundle.weights, bundle.graphs, [*more, *own])
 
     def names(self, graph: NamedGraph) -> list[str]:
         """The names of `cases`; nothing is computed."""
@@ -133,8 +139,9 @@ class ComputedAnswers:
     def _inputs(self, graph: NamedGraph) -> list[CaseInputs]:
         stream = has_state(graph)
         fitting = [case for case in self._more if case.stream == stream]
-        if not stream:
-            fitting = [case for case in fitting if case.inputs.shape[1] == graph.steps]
+        lengths = [case.inputs.shape[1] for case in fitting]
+        fits = [length >= graph.steps if stream else length == graph.steps for length in lengths]
+        fitting = list(itertools.compress(fitting, fits))
         fitting = [case for case in fitting if is_for(case.name, graph.precision)]
         return [*standard_inputs(self._spec, self._weights, graph, self._streamed), *fitting]
 
@@ -159,17 +166,12 @@ def standard_inputs(
     return [stream_case(spec, stream_length(spec, streamed), chunk), *([edge] if edge else [])]
 
 
-def require_time(spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, fix: str) -> None:
-    """Refuse a check whose known answers would take too long to compute.
+def reference_seconds(spec: ModelSpec, graphs: Sequence[NamedGraph]) -> float:
+    """Estimate how long the known answers take to compute, where no earlier check has left them in the cache.
 
     Args:
         spec: The network.
         graphs: All graphs that are checked.
-        minutes: The longest that they may take.
-        fix: What makes it shorter.
-
-    Raises:
-        InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
     """
     precisions = len({graph.precision for graph in graphs})
     steps = {graph.steps for graph in graphs if not has_state(graph)}
@@ -177,6 +179,27 @@ def require_time(spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, 
     if streamed := [graph for graph in graphs if has_state(graph)]:
         length = stream_length(spec, streamed)
         seconds += answer_seconds(spec, sequence_rows(spec, length), length, precisions)
+    return seconds
+
+
+def require_time(
+    spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, fix: str, more: Sequence[CaseInputs] = ()
+) -> None:
+    """Refuse a check whose known answers would take too long to compute.
+
+    Args:
+        spec: The network.
+        graphs: All graphs that are checked.
+        minutes: The longest that they may take.
+        fix: What makes it shorter.
+        more: Further cases.
+
+    Raises:
+        InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
+    """
+    seconds = reference_seconds(spec, graphs)
+    precisions = len({graph.precision for graph in graphs})
+    seconds += sum(answer_seconds(spec, len(case.inputs), case.inputs.shape[1], precisions) for case in more)
     if seconds > 60 * minutes:
         needed = math.ceil(seconds / 60)
         raise InputError(

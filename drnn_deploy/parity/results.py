@@ -80,7 +80,7 @@ class ParityRow:
         precision: The precision of the graph; "fp64" for the reference.
         passed: Whether no case failed, and at least one was compared and passed.
         cases: The results of the golden cases.
-        milliseconds: The median time per sequence at the graph's batch.
+        milliseconds: The median time of a call, divided by the sequences of its batch.
         error: What went wrong, where the runtime did not get as far as numbers.
         exit_code: The exit code of that error.
         caveat: What a passed row does not show; see `drnn_runtimes.runtime.Runtime`.
@@ -108,6 +108,11 @@ class ParityRow:
     def is_reference(self) -> bool:
         """Whether it is a row of the reference, which is compared with itself."""
         return self.runtime == ReferenceRuntime.name
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a call of the graph takes a whole sequence, and not a piece of a stream."""
+        return self.graph.startswith("sequence")
 
     @property
     def worst(self) -> CaseResult | None:

@@ -6,8 +6,9 @@ which leaves the order of the candidates nearly as it is.
 
 run    c . (1, operators, other nodes, folded steps of operators, multiply-adds of operators, multiply-adds of nodes,
        gate values, bytes of state in and out)
-build  c . (1, operators, cells, cells ** p), each summed over the unrolled layers, p fitted as well: chains of hundreds
-       of steps take the compiler more than linear time
+build  c . (1, operators, cells, cells ** p, loops, cells squared where there are loops), cells summed over the
+       unrolled layers, p fitted as well: chains of hundreds of steps take the compiler more than linear time, and so do
+       the blocks of all loops together
 """
 
 from __future__ import annotations
@@ -47,8 +48,12 @@ class Workload:
         size: The nodes and bytes of the graph.
         evaluations: The cell evaluations per sequence.
         operators: The recurrent operators.
-        unrolled_cells: The cells one after the other, for each unrolled run of a layer.
+        unrolled_cells: The cells one after the other in the nodes, for each unrolled run of a layer and each loop's
+            block.
         operator_steps: The cells one after the other, summed over the operators.
+        loops: The loops over blocks of unrolled steps.
+        trips: The trips of these loops.
+        repeated_cells: The cells one after the other of all trips of a loop but its first, summed over the loops.
         operator_multiply_adds: The multiply-adds of the operators' matrix products.
         node_multiply_adds: The multiply-adds of all other matrix products.
         gate_values: The elements that go through an activation.
@@ -60,6 +65,9 @@ class Workload:
     operators: int
     unrolled_cells: tuple[int, ...]
     operator_steps: int
+    loops: int
+    trips: int
+    repeated_cells: int
     operator_multiply_adds: int
     node_multiply_adds: int
     gate_values: int
@@ -68,7 +76,7 @@ class Workload:
     @property
     def depth(self) -> int:
         """The cell evaluations one after the other."""
-        return sum(self.unrolled_cells) + self.operator_steps
+        return sum(self.unrolled_cells) + self.repeated_cells + self.operator_steps
 
     @property
     def multiply_adds(self) -> int:
@@ -82,17 +90,19 @@ class Workload:
         return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
 
     def build_features(self, power: float) -> NDArray[np.float64]:
-        """What the time to build an engine is computed from, (4,).
+        """What the time to build an engine is computed from, (6,).
 
         Args:
             power: The exponent of a chain's length.
         """
         chains = np.array(self.unrolled_cells, np.float64)
-        return np.array([1, self.operators, chains.sum(), (chains**power).sum()], np.float64)
+        together = chains.sum() ** 2 if self.loops else 0
+        return np.array([1, self.operators, chains.sum(), (chains**power).sum(), self.loops, together], np.float64)
 
     def engine_features(self) -> NDArray[np.float64]:
-        """What the size of an engine is computed from, (4,)."""
-        return np.array([1, self.operators, sum(self.unrolled_cells), self.size.weight_bytes], np.float64)
+        """What the size of an engine is computed from, (5,)."""
+        cells, weights = sum(self.unrolled_cells), self.size.weight_bytes
+        return np.array([1, self.operators, cells, weights, self.loops], np.float64)
 
 
 def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
@@ -107,13 +117,20 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
     products = {True: 0, False: batch * head}  # by whether the run is an operator
     operator_steps: list[int] = []
     unrolled: list[int] = []
+    loops: list[tuple[int, int]] = []
     values = 0
     for runs, features, hidden in zip(request.runs(spec), spec.layer_inputs(), spec.hidden, strict=True):
         for cells, fold in runs:
             rows = batch * cells * fold * gates * hidden
             products[request.fuses(spec, cells)] += rows * (features + hidden)
             values += rows
-            (operator_steps if request.fuses(spec, cells) else unrolled).append(cells)
+            if request.fuses(spec, cells):
+                operator_steps.append(cells)
+                continue
+            trips, length = request.blocks(cells)
+            if trips > 1:
+                loops.append((trips, length))
+            unrolled += [steps for steps in (length, cells - trips * length) if steps]
     if request.emission == "skewed":
         wide, size = max(*spec.hidden, spec.input.width), max(spec.hidden)
         columns = product_blocks(spec)
@@ -126,6 +143,9 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
         operators=len(operator_steps),
         unrolled_cells=tuple(unrolled),
         operator_steps=sum(operator_steps),
+        loops=len(loops),
+        trips=sum(trips for trips, _ in loops),
+        repeated_cells=sum((trips - 1) * length for trips, length in loops),
         operator_multiply_adds=products[True],
         node_multiply_adds=products[False],
         gate_values=values,

@@ -13,10 +13,23 @@ STAGE_COLUMNS = ("part", "on right inputs", "as it ran", "limit", "first step of
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 _MOST_FINDINGS = 5
+NO_CASE = "no golden case fits this graph"
+REFERENCE_ERROR = "its error is that of the golden data in the file beside float64 of the weights, computed here"
+NOT_COMPARED = "no runtime besides the reference ran, so nothing was compared"
 _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
     "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
 )
+
+
+def shown_figure(value: float, digits: int = 3) -> str:
+    """A figure with so many digits that count, and never with an exponent where it is large.
+
+    Args:
+        value: The figure, not negative.
+        digits: That count, of a figure below ten to the power of them.
+    """
+    return f"{value:,.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def row_cells(row: ParityRow) -> dict[str, str]:
@@ -38,7 +51,8 @@ def row_cells(row: ParityRow) -> dict[str, str]:
         "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
         "verdict": row.verdict,
         "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
-        "ms/sequence": "-" if row.milliseconds is None else f"{row.milliseconds:.3g}",
+        "ms/call": "-" if row.milliseconds is None else shown_figure(row.milliseconds * (row.batch or 1)),
+        "ms/sequence": "-" if row.milliseconds is None or not row.is_whole else shown_figure(row.milliseconds),
         "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
     }
 
@@ -92,6 +106,38 @@ def failures(row: ParityRow) -> list[str]:
         shorter = f"--length {3 * min(horizons) // 4}" if horizons else "--length"
         return [_NOTHING_COMPARED.format(shorter=shorter)]
     return [describe(case) for case in row.cases if case.verdict == "failed"]
+
+
+def case_lines(report: ParityReport, file: str) -> list[str]:
+    """Sentences on the cases of a file of inputs, one for each runtime and graph.
+
+    Args:
+        report: Of a bundle.
+        file: The file's name, with which the names of its cases begin.
+    """
+    return [
+        f"{case.case}: {row.runtime} {row.graph} {case.verdict}, {_off(case)}"
+        for row in report.rows
+        for case in row.cases
+        if case.case.startswith(file)
+    ]
+
+
+def _off(case: CaseResult) -> str:
+    if case.absolute is None or case.in_noise is None:
+        return "outputs are missing, misshapen or not finite"
+    return f"largest error {case.absolute:.1e}, {case.in_noise:.2f} noises; the limit is {case.limit:.1e}"
+
+
+def why_failed(report: ParityReport) -> str:
+    """The first reason why a report is no pass, and how many more there are; "" for a pass."""
+    failed = [row for row in report.rows if not row.passed]
+    reasons = [f"{row.runtime} {row.graph}: {next(iter(failures(row)), NO_CASE)}" for row in failed]
+    reasons += [describe_file(file) for file in report.files if not file.passed]
+    if not report.compared:
+        reasons.append(NOT_COMPARED)
+    more = f"; and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else ""
 
 
 def task_table(results: Sequence[TaskResult]) -> tuple[list[str], list[list[str]]]:

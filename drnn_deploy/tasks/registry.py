@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drnn_core.errors import InputError
+from drnn_core.text import choose_from
 from drnn_deploy.tasks.task import Task, fits
 from drnn_models.baseline_specs import NetworkSpec
 
@@ -37,12 +38,12 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
         InputError: The name or an option is unknown, or a value does not fit.
     """
     if not isinstance(name, str) or name not in TASKS:
-        raise InputError(f"there is no task {name!r}", f"Choose one of: {', '.join(sorted(TASKS))}.")
+        raise InputError(f"there is no task {name!r}", choose_from(name, sorted(TASKS)))
     if not isinstance(options, Mapping):
         raise InputError(f"the options of task {name} must be a table, got {options!r}")
     known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
     if unknown := sorted(set(options) - set(known)):
-        raise InputError(f"task {name} has no option {unknown[0]!r}", f"It has: {', '.join(sorted(known))}.")
+        raise InputError(f"task {name} has no option {unknown[0]!r}", choose_from(unknown[0], sorted(known)))
     task: Task = TASKS[name](**options)
     return task
 
@@ -62,7 +63,8 @@ def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
         InputError: It names no task, or one that its network does not fit.
     """
     if "name" not in described:
-        raise InputError(f"{what} does not say which task its network is for")
+        told = f"{what} does not say which task its network is for"
+        raise InputError(told, "Save it with one: Checkpoint(spec, weights, {'name': 'pixel-mnist', 'length': 784}).")
     task = make_task(described["name"], described.get("options", {}))
     if not fits(task, spec.input, spec.head):
         raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")

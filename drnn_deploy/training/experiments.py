@@ -18,6 +18,7 @@ from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_core.plain_data import read_json, read_toml, schema_error
+from drnn_core.text import choose_from
 from drnn_deploy.datasets.features import frame_length
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.recipe import Recipe, load_recipe
@@ -77,9 +78,7 @@ def load_experiment(name: str) -> Experiment:
     try:
         table = read_toml(path)
     except FileNotFoundError:
-        raise InputError(
-            f"there is no experiment {name!r}", f"Choose one of: {', '.join(experiment_names())}."
-        ) from None
+        raise InputError(f"there is no experiment {name!r}", choose_from(name, experiment_names())) from None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the experiment {name}: {error}") from error
     try:
@@ -96,7 +95,7 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
         if not isinstance(table.get(key), kind):
             raise InputError(f"entry {key!r} must be there and be a {kind.__name__}")
     if unknown := sorted(set(table) - set(kinds)):
-        raise InputError(f"there is no entry {unknown[0]!r}", f"It has: {', '.join(kinds)}.")
+        raise InputError(f"there is no entry {unknown[0]!r}", choose_from(unknown[0], kinds))
     for key, allowed in (("figure", get_args(FigureKind)), ("metric", get_args(Metric))):
         if table[key] not in allowed:
             raise InputError(f"{key} must be one of {', '.join(allowed)}, got {table[key]!r}")

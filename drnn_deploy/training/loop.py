@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
@@ -32,6 +33,7 @@ from drnn_runtimes.torch import float32_products
 _SAVE_SECONDS = 30.0
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _LOG_EVERY = 20
+_AGAIN = "Delete it to train from the start."
 
 
 class Terminated(KeyboardInterrupt):
@@ -83,13 +85,13 @@ class TrainingRun:
         return cls(recipe, torch.device(device), model, optimizer)
 
     @classmethod
-    def resume(cls, path: Path, recipe: Recipe, device: str = "cpu") -> TrainingRun:
+    def resume(cls, path: Path, recipe: Recipe | None = None, device: str | None = None) -> TrainingRun:
         """Go on from the file of `save`.
 
         Args:
             path: What `save` wrote.
-            recipe: The recipe that it must be of.
-            device: "cpu" or "cuda".
+            recipe: The recipe that it must be of. None: that of the file.
+            device: "cpu" or "cuda". None: where it was trained before.
 
         Returns:
             The training as it was saved.
@@ -99,13 +101,14 @@ class TrainingRun:
         """
         data = load_plain(path)
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
-            raise InputError(f"{path} is not a training state", "Delete it to train from the start.")
+            raise InputError(f"{path} is not a training state", _AGAIN)
+        recipe = recipe or _saved_recipe(path, data)
         if not recipe.is_in(data.get("recipe")):
             raise InputError(
                 f"{path} belongs to a training with other settings",
                 "Choose another --output, or the settings it was started with.",
             )
-        run = cls.start(recipe, device)
+        run = cls.start(recipe, usable_device(device or data.get("device", "cpu")))
         try:
             check_state(data, recipe, run.model, run.optimizer)
         except InputError as error:
@@ -126,6 +129,7 @@ class TrainingRun:
         state: dict[str, Any] = {
             "format": STATE_FORMAT,
             "recipe": self.recipe.to_json(),
+            "device": self.device.type,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "iteration": self.iteration,
@@ -149,7 +153,26 @@ class TrainingRun:
         return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *moments, *self.losses))
 
 
-def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
+def usable_device(device: object) -> str:
+    """The device, where PyTorch has it.
+
+    Raises:
+        InputError: PyTorch has no such device here.
+    """
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"--device {device}: PyTorch finds no such device", "Train with --device cpu.")
+    return str(device)
+
+
+def _saved_recipe(path: Path, data: dict[str, Any]) -> Recipe:
+    try:
+        return Recipe.from_json(data.get("recipe"))
+    except InputError as error:
+        raise InputError(f"{path} is a damaged training state: {error.message}", _AGAIN) from error
+
+
+@checked_arguments
+def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
     """Train to the end of the recipe, or until solved.
 
     The state is saved every half a minute and before each validation, which may take long, and when the caller stops
@@ -165,7 +188,7 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
     Raises:
         InputError: The loss stops being a number.
     """
-    recipe, task = run.recipe, run.recipe.make_task()
+    state, recipe, task = Path(state), run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
     saved_at = time.monotonic()
     try:

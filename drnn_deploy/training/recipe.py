@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drnn_core import bounds
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
 from drnn_deploy.tasks import Task, fits, make_task
@@ -87,17 +88,31 @@ class Recipe:
         plain: dict[str, Any] = json.loads(json.dumps({**dataclasses.asdict(self), "spec": self.spec.to_json()}))
         return plain
 
+    @staticmethod
+    def from_json(data: object) -> Recipe:
+        """The recipe of what `to_json` gave. Newer entries may have their default.
+
+        Args:
+            data: Read from a file.
+
+        Raises:
+            InputError: It is none.
+        """
+        names = {"task", "data", "spec", "training", "seed"}
+        if not isinstance(data, dict) or set(data) != names or not isinstance(data["spec"], dict):
+            raise InputError(f"a saved recipe must have exactly {', '.join(sorted(names))}")
+        return _recipe({**{name: data[name] for name in names - {"spec"}}, "model": data["spec"]})
+
     def is_in(self, data: object) -> bool:
         """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default."""
         try:
-            entries: dict[str, Any] = {**data}  # type: ignore[dict-item]
-            spec, training = read_spec(entries["spec"]), Training(**entries["training"])
-            return self == Recipe(**{**entries, "spec": spec, "training": training})
-        except (InputError, KeyError, TypeError):
+            return self == Recipe.from_json(data)
+        except InputError:
             return False
 
 
-def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+@checked_arguments
+def load_recipe(task: str, config: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
     Args:
@@ -111,7 +126,7 @@ def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] 
     Raises:
         InputError: The file, a key or a value does not make a recipe.
     """
-    text = _read(config or recipe_file(task))
+    text = _read(Path(config) if config else recipe_file(task))
     where = str(config or f"the recipe of {task}")
     try:
         table = parse_toml(text)

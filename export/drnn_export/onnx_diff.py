@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.types import TensorInfo
-from drnn_export.lint.graph_view import attribute_value
+from drnn_export.lint.graph_view import attribute_value, inner_graphs
 from drnn_export.onnx_surgery import tensor_info
+from drnn_runtimes.bundle.bodies import every_node
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
@@ -110,7 +111,7 @@ class _Graph:
     """A graph by names."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.order = list(model.graph.node)
+        self.order = list(every_node(model.graph.node))
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.nodes = {_key(node): (place, node) for place, node in enumerate(self.order)}
         self.readers: dict[str, list[int]] = {}
@@ -155,7 +156,7 @@ def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
 
 
 def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
-    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    casts = (node for node in every_node(model.graph.node) if node.op_type == "Cast")
     return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
 
 
@@ -267,13 +268,23 @@ def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
         got, should = (side.get(name, "not there") for side in values)
         if got != should:
             return f"has the attribute {name:.{_LONGEST}} {got:.{_LONGEST}}, should be {should}"
-    for what, sides in (("input", (have.input, want.input)), ("output", (have.output, want.output))):
+    own = (("has the input {index}", have.input, want.input), ("has the output {index}", have.output, want.output))
+    for what, *sides in (*own, *_body_edges(have, want)):
         got_names, names = (list(side) for side in sides)
         for index in range(max(len(got_names), len(names))):
             got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
             if got != should:
-                return f"has the {what} {index} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
+                said = what.format(index=index)
+                return f"{said} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
     return ""
+
+
+def _body_edges(have: onnx.NodeProto, want: onnx.NodeProto) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What the bodies of two nodes read and give, by name; their nodes are compared like all others."""
+    for what, side in (("has a body that reads", "input"), ("has a body that gives", "output")):
+        named = ([value.name for body in inner_graphs(node) for value in getattr(body, side)] for node in (have, want))
+        got, should = named
+        yield what, got, should
 
 
 def _attribute(attribute: onnx.AttributeProto) -> str:

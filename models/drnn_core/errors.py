@@ -49,6 +49,20 @@ class RuntimeUnavailableError(DeployError):
     exit_code = 3
 
 
+def refuse_ignored(*rules: tuple[object, str, str]) -> None:
+    """Refuse options that would have no effect, in place of ignoring them in silence.
+
+    Args:
+        rules: For each option whether it would be ignored, its name, and what it needs to have an effect.
+
+    Raises:
+        InputError: One would be ignored.
+    """
+    for ignored, option, needs in rules:
+        if ignored:
+            raise InputError(f"{option} would be ignored: it needs {needs}", f"Leave {option} out, or choose {needs}.")
+
+
 class EngineError(DeployError):
     """An engine cannot be built, or does not fit this machine."""
 

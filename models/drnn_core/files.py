@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the folder of what can be made again."""
+"""Files that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -12,18 +12,7 @@ from pathlib import Path
 
 from drnn_core.errors import InputError
 
-
-def cache_folder(kind: str = "engines") -> Path:
-    """The folder for what was made on this machine: in `$DRNN_CACHE`, or in the user's cache.
-
-    Args:
-        kind: What it holds: "engines", or "references", "native" or "zig", each in a folder of its own.
-    """
-    import platformdirs
-
-    if chosen := os.environ.get("DRNN_CACHE"):
-        return Path(chosen) if kind == "engines" else Path(chosen) / kind
-    return Path(platformdirs.user_cache_dir("drnn-deploy")) / kind
+_ELSEWHERE = "Choose another place with --output, or free space and permissions there."
 
 
 def sha256(path: Path) -> str:
@@ -54,6 +43,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, kind: str = "file") -> None:
+    """Refuse a place where nothing can be written, before the work whose result would go there.
+
+    Args:
+        path: What will be written. Its folders need not be there.
+        kind: "file" or "folder".
+
+    Raises:
+        InputError: Something of the other kind is there, a parent is no folder, or it is closed to this user.
+    """
+    if path.is_dir() if kind == "file" else path.exists() and not path.is_dir():
+        there = "a folder" if kind == "file" else "a file"
+        raise InputError(f"cannot write {path}: it is {there}", f"Name a {kind}, for example with --output.")
+    parent = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
+    if not parent.is_dir():
+        raise InputError(f"cannot write {path}: {parent} is not a folder", _ELSEWHERE)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {path}: {parent} is closed to this user", _ELSEWHERE)
 
 
 @contextlib.contextmanager
@@ -90,5 +99,5 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}",
-            "Choose another place with --output, or free space and permissions there.",
+            _ELSEWHERE,
         ) from error

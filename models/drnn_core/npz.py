@@ -1,4 +1,4 @@
-"""Arrays in one .npz file, with a JSON document among them that says what they are."""
+"""Arrays in one .npz file, with a JSON document among them that says what they are; and arrays that others saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from drnn_core.files import writing
 from drnn_core.plain_data import parse_json
 
 _KINDS = "biufcU"  # of dtypes: numbers and text
+_NPY = b"\x93"  # with which a .npy file begins
+_LONGEST_NAME = 80  # of an array in the file of a user
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -104,18 +106,69 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
 
     def _header(self, name: str) -> StoredArray:
         with self._archive.open(name) as member:
-            if (version := np.lib.format.read_magic(member)) not in _HEADERS:
-                raise ValueError(f"{name!r:.80} is an array of format {version}")
-            shape, _, dtype = _HEADERS[version](member)
-            stored = StoredArray(dtype, shape)
-            size = self._archive.getinfo(name).file_size - member.tell()
-        if dtype.hasobject:
-            raise ValueError(f"Object arrays cannot be loaded: {name!r:.80} is one")
-        if dtype.kind not in _KINDS or dtype.itemsize == 0:
-            raise ValueError(f"{name!r:.80} has type {dtype!s:.80}, which is neither numbers nor text")
-        if min(shape, default=0) < 0 or stored.nbytes != size:
-            raise ValueError(f"{name!r:.80} says that it has shape {shape!s:.80}, and holds {size} bytes")
-        return stored
+            return _header(member, name, self._archive.getinfo(name).file_size)
+
+
+def read_arrays(path: Path, fix: str, *, most: int = bounds.UNPACKED) -> dict[str, NDArray[Any]]:
+    """Read arrays that anyone saved: one with `numpy.save`, or several with `numpy.savez`. What counts is the content.
+
+    Args:
+        path: A .npy or .npz file.
+        fix: What to do where it cannot be read.
+        most: The most bytes of all arrays together, unpacked. More is refused before any is read.
+
+    Returns:
+        Name -> array of numbers or text, at least one. The one of a .npy file has the name "".
+
+    Raises:
+        InputError: The file is missing, damaged, too large or of another kind, or an array has a name that cannot be
+            shown.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file", fix)
+    try:
+        with path.open("rb") as file:
+            if file.peek(1)[:1] == _NPY:
+                return {"": _whole_array(file, path.stat().st_size, most)}
+            with bounds.open_zip(file, most) as archive:
+                arrays = dict(StoredArrays(archive))
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own on damaged files
+        raise InputError(f"{path} cannot be read as arrays of NumPy: {error!s:.300}", fix) from error
+    if not arrays:
+        raise InputError(f"{path} holds no array", fix)
+    if odd := [name for name in arrays if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME]:
+        raise InputError(f"{path} holds an array called {odd[0]!a:.100}, a name that cannot be shown", fix)
+    return arrays
+
+
+def _whole_array(file: BinaryIO, size: int, most: int) -> NDArray[Any]:
+    """The array of a .npy file of so many bytes."""
+    if size > most:
+        raise bounds.TooLargeError(f"it is {bounds.shown_bytes(size)} long, more than {bounds.shown_bytes(most)}")
+    _header(file, "it", size)
+    file.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _header(file: Any, name: str, size: int) -> StoredArray:
+    """What an array of so many bytes, open at its beginning, says of itself.
+
+    Raises:
+        ValueError: It is no array of numbers or text, or not whole.
+    """
+    if (version := np.lib.format.read_magic(file)) not in _HEADERS:
+        raise ValueError(f"{name!r:.80} is an array of format {version}")
+    shape, _, dtype = _HEADERS[version](file)
+    stored = StoredArray(dtype, shape)
+    held = size - file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"Object arrays cannot be loaded: {name!r:.80} is one")
+    if dtype.kind not in _KINDS or dtype.itemsize == 0:
+        raise ValueError(f"{name!r:.80} has type {dtype!s:.80}, which is neither numbers nor text")
+    if min(shape, default=0) < 0 or stored.nbytes != held:
+        raise ValueError(f"{name!r:.80} says that it has shape {shape!s:.80}, and holds {held} bytes")
+    return stored
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 LONGEST = 2000  # characters of a message
 
 
@@ -40,3 +43,19 @@ def shortened(text: str, most: int = LONGEST) -> str:
 def for_people(text: str) -> str:
     """A message that may quote a file, cut to `LONGEST` characters that can all be seen."""
     return shortened(printable(shortened(text)))
+
+
+def choose_from(name: object, known: Iterable[str]) -> str:
+    """Advice where a name is none of those that there are.
+
+    Args:
+        name: What was given.
+        known: The names that there are, in the order to show them.
+
+    Returns:
+        "Did you mean 'torch'? Choose from: torch, native." The question is left out where no name is near.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name)[:LONGEST], names, 1)
+    question = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{question}Choose from: {', '.join(names)}."

@@ -12,7 +12,8 @@ if TYPE_CHECKING:  # the commands' options need these types before anything heav
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
-Emission = Literal["fused", "unrolled", "mixed", "skewed"]
+# blocked: a loop over blocks of unrolled steps for each long layer.
+Emission = Literal["fused", "unrolled", "mixed", "skewed", "blocked"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # see `PRECISIONS`
 FLOAT64: Literal["fp64"] = "fp64"  # the reference's own arithmetic, which no graph has
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out

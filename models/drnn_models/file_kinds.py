@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from drnn_core.errors import InputError
 
+MANIFEST = "manifest.json"  # of a bundle
 _PEEK = 1 << 20  # bytes of a pickle that are searched for the names of classes
 _ONNX = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28[\x00-\x7f])")  # ir_version, next field
 _TAKE_OUT = (
@@ -27,6 +29,64 @@ def is_safetensors(path: Path) -> bool:
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
+def check_file(path: Path, wanted: str) -> None:
+    """Refuse a path that leads to no content.
+
+    Args:
+        path: Which should be a file.
+        wanted: What to give in its place, for the advice.
+
+    Raises:
+        InputError: Nothing is there, a folder is, or the file is empty.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is not a file but a folder", f"Give {wanted}.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file", f"{near(path)}Give {wanted}.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty", "Copy or train it again: the file was cut off when it was written.")
+
+
+def check_checkpoint_file(path: Path) -> None:
+    """Refuse what the first bytes show to be no checkpoint, without PyTorch, whose import takes seconds.
+
+    Raises:
+        InputError: The file is not there, empty, or of another kind.
+    """
+    refuse_other_kinds(path)
+    check_file(path, "the path of a checkpoint, model.pt")
+    if is_safetensors(path):
+        raise InputError(f"{path} is a safetensors file and no drnn-deploy checkpoint", import_advice(path))
+
+
+def check_bundle_folder(folder: Path) -> None:
+    """Refuse what is not a bundle at first sight.
+
+    Raises:
+        InputError: Nothing is there, it is a file, or it has no manifest.
+    """
+    if folder.is_file():
+        quoted = shlex.quote(str(folder))
+        raise InputError(
+            f"{folder} is a file, and a bundle is a folder", f"Make one of a checkpoint: drnn-export {quoted}"
+        )
+    if (folder / MANIFEST).is_file():
+        return
+    reason = f"it has no {MANIFEST}" if folder.is_dir() else "it does not exist"
+    make = "Make one: drnn-export model.pt --output DIR"
+    raise InputError(f"{folder} is not a bundle: {reason}", f"{near(folder)}{make}")
+
+
+def near(path: Path) -> str:
+    """A question after a name beside a path that is much like its own; "" where there is none."""
+    try:
+        names = [] if path.exists() else [other.name for other in path.parent.iterdir()]
+    except OSError:
+        names = []
+    like = difflib.get_close_matches(path.name, names, 1)
+    return f"Did you mean {path.with_name(like[0])}? " if like else ""
+
+
 def refuse_other_kinds(path: Path) -> None:
     """Refuse what is neither weights nor a checkpoint.
 
@@ -34,7 +94,7 @@ def refuse_other_kinds(path: Path) -> None:
         InputError: The file is an ONNX graph, a TorchScript file or an exported program, or a folder with a bundle.
     """
     quoted = shlex.quote(str(path))
-    if (path / "manifest.json").is_file():
+    if (path / MANIFEST).is_file():
         raise InputError(f"{path} is a bundle, which was exported already", f"To check it, type: drnn-parity {quoted}")
     parts = _parts(path)
     if any(part.endswith("constants.pkl") for part in parts) and any("/code/" in part for part in parts):

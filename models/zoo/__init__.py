@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from drnn_core.errors import InputError
+from drnn_core.text import choose_from
 
 ZOO = Path(__file__).resolve().parent
 RESULTS = ZOO / "results"
@@ -26,9 +27,7 @@ def zoo_checkpoint(task: str) -> tuple[str, Path]:
     """
     known = zoo_tasks()
     if task not in known:
-        raise InputError(
-            f"the zoo has no network for task {task!r}", f"It has: {', '.join(known)}; or type --task all."
-        )
+        raise InputError(f"the zoo has no network for task {task!r}", choose_from(task, [*known, "all"]))
     return f"zoo/{task}/model.pt", ZOO / task / "model.pt"
 
 
@@ -45,7 +44,7 @@ def recipe_file(task: str) -> Path:
     """
     path = ZOO / task / "recipe.toml"
     if not path.is_file():
-        raise InputError(f"there is no task {task!r}", f"Choose one of: {', '.join(recipe_names())}.")
+        raise InputError(f"there is no task {task!r}", choose_from(task, recipe_names()))
     return path
 
 

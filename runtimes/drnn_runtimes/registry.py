@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.text import choose_from
+from drnn_runtimes.cuda_kernel.runtime import CudaKernelRuntime
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
@@ -26,12 +29,14 @@ _ALL: tuple[Runtime, ...] = (
     OpenVinoRuntime(),
     TractRuntime(),
     TensorRTNetworkRuntime(),
+    CudaKernelRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
+@checked_arguments
 def find_runtime(name: str) -> Runtime:
     """The runtime called `name`.
 
@@ -39,10 +44,25 @@ def find_runtime(name: str) -> Runtime:
         InputError: There is none.
     """
     if name not in RUNTIMES:
-        raise InputError(f"there is no runtime {name!r}", f"Choose from: {', '.join(RUNTIMES)}.")
+        raise InputError(f"there is no runtime {name!r}", choose_from(name, RUNTIMES))
     return RUNTIMES[name]
 
 
+def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
+    """The runtime called `name`, with so many threads.
+
+    Args:
+        name: One of `RUNTIMES`.
+        threads: Threads of a run, where it has a setting for that; None for its default.
+
+    Raises:
+        InputError: There is none, or the threads are no count.
+    """
+    runtime = find_runtime(name)
+    return runtime if threads is None else runtime.with_threads(threads)
+
+
+@checked_arguments
 def require(names: Sequence[str]) -> list[Runtime]:
     """The runtimes asked for, all usable here.
 

@@ -65,6 +65,7 @@ class TorchRuntime(StreamingRuntime):
     """
 
     reads_graph = False
+    is_sampled = True
 
     def __init__(self, device: str) -> None:
         self._device = device

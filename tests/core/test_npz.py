@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drnn_core import bounds
 from drnn_core.errors import InputError
-from drnn_core.npz import reading_npz, write_npz
+from drnn_core.npz import read_arrays, reading_npz, write_npz
 
 DOCUMENT = {"format": "shapes/1", "names": ["a", "ü"], "size": 3}
 ARRAYS: dict[str, Any] = {
@@ -79,3 +83,67 @@ def test_arrays_that_would_not_be_read_are_not_written(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"take 1\.01 kB, more than would be read"):
         write_npz(tmp_path / "a.npz", {}, {"a": np.zeros(126)})
     assert [path.name for path in tmp_path.iterdir()] == ["b.npz"]
+
+
+# arrays of users
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(6.0).reshape(2, 3), np.asfortranarray(np.ones((2, 3), np.int8)), np.array(3)]
+)
+def test_one_array_is_read_whatever_the_file_is_called(array: Any, tmp_path: Path) -> None:
+    with (tmp_path / "x").open("wb") as file:
+        np.save(file, array)
+    (name, read), *more = read_arrays(tmp_path / "x", "Fix.").items()
+    assert (name, more) == ("", [])
+    np.testing.assert_array_equal(read, array, strict=True)
+
+
+def test_several_arrays_have_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **ARRAYS)
+    assert {name: array.tolist() for name, array in read_arrays(tmp_path / "x.npz", "").items()} == {
+        name: array.tolist() for name, array in ARRAYS.items()
+    }
+
+
+def test_what_is_no_array_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    np.save(tmp_path / "pickle.npy", np.array([Bomb(marker)], object), allow_pickle=True)
+    np.savez(tmp_path / "odd.npz", **{"a\x1b[31m": np.ones(2)})
+    np.savez(tmp_path / "none.npz")
+    (tmp_path / "text.npy").write_text("not an array", encoding="utf-8")
+    np.save(tmp_path / "long.npy", np.ones(100))
+    (tmp_path / "long.npy").write_bytes((tmp_path / "long.npy").read_bytes()[:-1])
+    for name, says in {
+        "pickle.npy": "Object arrays", "odd.npz": "cannot be shown", "none.npz": "holds no array", "text.npy": "zip",
+        "long.npy": "says that it has shape", "not there": "does not exist", "": "is not a file",
+    }.items():  # fmt: skip
+        with pytest.raises(InputError, match=says) as refused:
+            read_arrays(tmp_path / name, "Save it again.")
+        assert refused.value.fix == "Save it again."
+    assert not marker.exists()
+
+
+def test_sizes_count_before_anything_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "claims.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
+    np.save(tmp_path / "large.npy", np.ones(100))
+    with pytest.raises(InputError, match=r"\(1099511627776,\), and holds 0 bytes"):
+        read_arrays(tmp_path / "claims.npy", "")
+    with pytest.raises(InputError, match="928 bytes long, more than 900 bytes"):
+        read_arrays(tmp_path / "large.npy", "", most=900)
+
+
+@given(st.binary(max_size=60), st.integers(0, 300), st.booleans())
+def test_any_bytes_are_arrays_or_an_input_error(noise: bytes, where: int, cut: bool) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((3, 4)))
+    right = buffer.getvalue()
+    content = right[:where] if cut else right[:where] + noise + right[where + len(noise) :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npy"
+        path.write_bytes(content)
+        try:
+            assert read_arrays(path, "Fix.")
+        except InputError as error:
+            assert error.fix

@@ -38,12 +38,14 @@ Command = Callable[..., Ran]
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Run `drnn-export ...`, or `drnn-deploy ...` where the first word is "drnn-deploy"."""
 
-    def run(*words: object) -> Ran:
+    def run(*words: object, columns: str | None = None) -> Ran:
         name, entry = ("drnn-export", main_export)
         if words[0] == "drnn-deploy":
             name, entry, words = "drnn-deploy", main, words[1:]
         monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
         monkeypatch.delenv("COLUMNS", raising=False)  # the width of a log, not of the terminal that runs the tests
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
         capfd.readouterr()
         with pytest.raises(SystemExit) as exit_:
             entry()

@@ -16,6 +16,7 @@ from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.onnx_diff import differences, edge_differences, narrower_types, stage_of
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle.bodies import every_node
 from tests.networks import Case, cases, random_weights
 
 SPEC = ModelSpec("lstm", (3, 4), (1, 3), Continuous(2), Head("sequence", 2))
@@ -30,14 +31,31 @@ def shown(found: onnx.ModelProto, right: onnx.ModelProto) -> list[tuple[tuple[st
     return [(each.stages, str(each)) for each in (*edge_differences(found, right), *differences(found, right))]
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.sampled_from(["sequence", "chunk"]))
+@given(cases(), st.sampled_from(["fused", "unrolled", "mixed", "blocked"]), st.sampled_from(["sequence", "chunk"]))
 @settings(max_examples=20)
 def test_a_graph_does_not_differ_from_itself(case: Case, emission: Any, form: Any) -> None:
-    request = GraphRequest(case.length, 2, emission, form=form)
+    request = GraphRequest(case.length, 2, emission, form="sequence" if emission == "blocked" else form, block=3)
     one, other = (emit(case.spec, case.weights, request) for _ in range(2))
     assert shown(one, other) == []
-    for node in one.graph.node:  # every node belongs somewhere
+    for node in every_node(one.graph.node):  # every node belongs somewhere
         assert stage_of(node.output[0]) or stage_of(node.name), node.name
+
+
+def test_a_node_of_a_body_and_a_state_of_a_loop_that_differ_are_named() -> None:
+    request = GraphRequest(9, 2, "blocked", block=3)
+    right, found = made(request=request), made(request=request)
+    loop = next(node for node in found.graph.node if node.name == "l0/block")
+    inside = next(node for node in loop.attribute[0].g.node if node.name == "l0/block/t001/gates")
+    inside.input[0] = "l0/block/h"
+    assert shown(found, right) == [
+        (("layer 0",), "node l0/block/t001/gates (Gemm) has the input 0 l0/block/h, should be l0/block/t000/h")
+    ]
+    other = made(request=request)
+    loop = next(node for node in other.graph.node if node.name == "l0/block")
+    loop.attribute[0].g.output[1].name = "l0/block/t001/h"
+    assert shown(other, right) == [
+        (("layer 0",), "node l0/block (Loop) has a body that gives l0/block/t001/h, should be l0/block/t002/h")
+    ]
 
 
 @given(cases(), st.data())

@@ -71,11 +71,12 @@ def requests(draw: st.DrawFn) -> GraphRequest:
         return GraphRequest(
             1 if form == "step" else draw(st.integers(1, 16)),
             draw(st.sampled_from([1, 1, 2, 3, None])),
-            draw(st.sampled_from(["fused", "unrolled", "mixed"])),
+            draw(st.sampled_from(["fused", "unrolled", "mixed", "blocked"])),
             prune=draw(st.booleans()),
             form=form,  # type: ignore[arg-type]
             ring=form != "sequence" and draw(st.booleans()),
             precision=draw(st.sampled_from([*PRECISIONS, "fp32", "fp32"])),
+            block=draw(st.integers(2, 5)),
         )
     except InputError:
         assume(False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.types import Precision
 from drnn_export.emitter.precision import retyped
+from drnn_runtimes.bundle.bodies import reads
 
 OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
 IR_VERSION = 7  # the one that came with opset 13
@@ -23,6 +25,8 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
+        self._declared: list[onnx.ValueInfoProto] = []  # the outputs of loops, whose sizes onnx does not infer
+        self._around: list[onnx.NodeProto] = []  # the nodes around the body that is open
         self._constants: dict[str, onnx.TensorProto] = {}
         self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
         self._reshaped: dict[str, str] = {}  # what a reshape reshapes
@@ -119,6 +123,8 @@ class GraphBuilder:
 
     def _attribute(self, name: str, value: Any) -> onnx.AttributeProto:
         """An attribute, made once for the thousands of steps that carry the same one."""
+        if isinstance(value, onnx.GraphProto):
+            return helper.make_attribute(name, value)
         key = (name, repr(value))
         if key not in self._attributes:
             self._attributes[key] = helper.make_attribute(name, value)
@@ -198,12 +204,65 @@ class GraphBuilder:
         """
         return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
 
+    @contextlib.contextmanager
+    def body(self) -> Iterator[list[onnx.NodeProto]]:
+        """Collect the nodes that are added meanwhile apart: the body of a `loop`. Constants stay in the graph.
+
+        Yields:
+            The nodes.
+        """
+        self._around, self._nodes = self._nodes, []
+        try:
+            yield self._nodes
+        finally:
+            self._nodes, self._around = self._around, []
+
+    @contextlib.contextmanager
+    def around(self) -> Iterator[None]:
+        """While a body is open: add nodes before its loop."""
+        inside, self._nodes = self._nodes, self._around
+        try:
+            yield
+        finally:
+            self._nodes = inside
+
+    def loop(
+        self, body: Sequence[onnx.NodeProto], trips: int, states: Sequence[tuple[str, str, str]], given: str, name: str
+    ) -> str:
+        """Add a Loop node. In its body, `name/trip` is the number of the trip, from 0.
+
+        Args:
+            body: The nodes of a trip, from `body`.
+            trips: How many there are.
+            states: For each state its value before the first trip, and its names in the body before and after a trip.
+            given: A value of the body. Its shape and those of states before a trip are known (`shape`).
+            name: The node's name.
+
+        Returns:
+            What `given` was in each trip, one after the other along a new first axis.
+        """
+        go, goes = f"{name}/go", f"{name}/goes"  # NVIDIA's parser refuses a Loop without a condition
+        read = [(f"{name}/trip", INT64, ()), (go, BOOL, ()), *((b, FLOAT, self._shapes[b]) for _, b, _ in states)]
+        made = [(goes, BOOL, ()), *((after, FLOAT, self._shapes[b]) for _, b, after in states)]
+        graph = helper.make_graph(
+            [*body, helper.make_node("Identity", [go], [goes], goes)],
+            f"{name}/body",
+            [_value_info(*value) for value in read],
+            [_value_info(*value) for value in (*made, (given, FLOAT, self._shapes[given]))],
+        )
+        count, true = self.constant(f"trips_{trips}", np.array(trips, np.int64)), self.constant("true", np.array(True))
+        labels = [*(f"last_{index}" for index in range(len(states))), "every"]
+        outputs = self.nodes("Loop", [count, true, *(first for first, _, _ in states)], name, labels, body=graph)
+        shapes = [*(self._shapes[b] for _, b, _ in states), (trips, *self._shapes[given])]
+        self._declared += [_value_info(*value) for value in zip(outputs, [FLOAT] * len(outputs), shapes, strict=True)]
+        return outputs[-1]
+
     def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
         """The nodes that reach an output, in order."""
         needed, live = set(outputs), []
         for node in reversed(self._nodes):
             if not needed.isdisjoint(node.output):
-                needed.update(node.input)
+                needed.update(reads(node))
                 live.append(node)
         return live[::-1]
 
@@ -220,7 +279,7 @@ class GraphBuilder:
             The live nodes, and the constants that they use, each in the order in which they were added.
         """
         nodes, constants = retyped(self.live_nodes(outputs), self._constants, precision)
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in nodes for name in reads(node)}
         return nodes, [constant for name, constant in constants.items() if name in used]
 
     def model(
@@ -250,6 +309,7 @@ class GraphBuilder:
             [_value_info(*value) for value in inputs],
             [_value_info(*value) for value in outputs],
             constants,
+            value_info=self._declared,
         )
         model = helper.make_model(
             graph,
@@ -278,4 +338,4 @@ def _runs(sizes: Sequence[int]) -> list[str]:
     return [f"{len(sizes)}x{sizes[0]}"] if len(set(sizes)) == 1 else [str(size) for size in sizes]
 
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL

@@ -14,7 +14,7 @@ from drnn_export.emitter.weights import LayerWeights, stack
 from drnn_models.cells import Cell
 from drnn_models.spec import ModelSpec
 
-Project = Callable[..., list[str]]  # see `LayerEmitter._unrolled`
+Project = Callable[..., list[str]]  # see `LayerEmitter._projection`
 Recall = Callable[[str, str, str], str]  # (r * h, W x + b, name) -> a value called `name`: R (r * h) + W x + b
 
 

@@ -14,6 +14,7 @@ import math
 import numpy as np
 import onnx
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
@@ -25,6 +26,7 @@ from drnn_export.emitter.skew import SkewedLayers
 from drnn_export.emitter.weights import LayerWeights
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
+from drnn_runtimes.bundle.bodies import every_node
 from drnn_runtimes.bundle.graph_kind import INPUT, OUTPUT, edges, next_state_name, state_name
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
@@ -52,6 +54,7 @@ class Estimate:
     file_bytes: int
 
 
+@checked_arguments
 def emit(
     spec: ModelSpec, weights: Weights, request: GraphRequest, *, node_budget: int = NODE_BUDGET
 ) -> onnx.ModelProto:
@@ -97,6 +100,7 @@ def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
     ]
 
 
+@checked_arguments
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     """The size of the graph that `emit` would make, from the shapes alone.
 
@@ -133,7 +137,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _NetworkEmitter(g, spec, weights, request).emit()
         live, constants = g.finished([tensor.name for tensor in edges(spec, request)[1]], request.precision)
-        nodes, weight_bytes = len(live), sum(len(constant.raw_data) for constant in constants)
+        nodes, weight_bytes = sum(1 for _ in every_node(live)), sum(len(constant.raw_data) for constant in constants)
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
@@ -147,7 +151,8 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
         raise InputError(
             f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
             f"over the budget of {node_budget:,}",
-            f"Use --emission fused, a smaller --length, or --node-budget {size.nodes}.",
+            f"Use --emission fused{' or blocked' if request.form == 'sequence' else ''}, a smaller --length, or "
+            f"--node-budget {size.nodes}.",
         )
 
 

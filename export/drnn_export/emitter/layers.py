@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from drnn_export.emitter.builder import GraphBuilder
-from drnn_export.emitter.cells import CELL_EMITTERS
+from drnn_export.emitter.cells import CELL_EMITTERS, Project
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.weights import LayerWeights, stack
 from drnn_models.cells import CELLS
@@ -129,7 +129,7 @@ class LayerEmitter:
         else:
             x = g.reshape(x, (cells * rows, features), f"{name}/fold")
             initial = [g.reshape(line, (rows, hidden), f"{line}/fold") for line in initial]
-            y, cell = self._unrolled(x, cells, rows, name, initial)
+            y, cell = self._steps(x, cells, rows, name, initial)
         y = g.reshape(y, (cells * fold, batch, hidden), f"{name}/unfold")
         return y, g.reshape(cell, (fold, batch, hidden), f"{name}/unfold_c") if cell and initial else ""
 
@@ -155,28 +155,82 @@ class LayerEmitter:
         outputs, _, last = g.nodes(info.operator, inputs, node, ["outputs", "", "c"], **attributes)
         return outputs, last
 
-    def _unrolled(self, x: str, steps: int, rows: int, name: str, initial: Sequence[str]) -> tuple[str, str]:
-        """Nodes for every step over x (steps * rows, C); `cell_nodes` a step.
+    def _steps(self, x: str, cells: int, rows: int, name: str, initial: Sequence[str]) -> tuple[str, str]:
+        """Nodes over x (cells * rows, C) without an operator: all steps, or a loop over blocks of them.
 
-        initial: (rows, H) each, or nothing for zeros. Returns the outputs (steps * rows, H), and of a cell with a c the
-        last c (rows, H), otherwise "".
+        initial: (rows, H) each, or nothing for zeros. Returns the outputs (cells * rows, H), and of a cell with a c
+        the last c (rows, H) unless it went through a loop, otherwise "".
         """
-        g, layer = self._g, self._weights
-        ticks = [f"t{t:03d}" for t in range(steps)]
+        g, hidden = self._g, self._hidden
+        if not initial:
+            zeros = g.constant(f"zeros_{rows}_{hidden}", np.zeros((rows, hidden), np.float32))
+            initial = [zeros] * len(self._spec.cell_states)
+        trips, length = self._request.blocks(cells)
+        if trips == 1:
+            y, last = self._unrolled(self._projection(x, cells, rows, name), cells, name, initial)
+            return y, "".join(last[1:])
+        first, outputs = (cells - trips * length) * rows, []
+        if first:
+            start, x = g.take(x, 0, first, f"{name}/start"), g.take(x, first, cells * rows, f"{name}/others")
+            steps, part = first // rows, f"{name}/first"
+            y, initial = self._unrolled(self._projection(start, steps, rows, part), steps, part, initial)
+            outputs = [y]
+        outputs.append(self._loop(x, trips, length, rows, name, initial))
+        return g.node("Concat", outputs, f"{name}/outputs", axis=0) if first else outputs[0], ""
+
+    def _loop(self, x: str, trips: int, length: int, rows: int, name: str, initial: Sequence[str]) -> str:
+        """`trips` blocks of `length` steps over x (trips * length * rows, C). Returns the outputs."""
+        g, block, size = self._g, f"{name}/block", length * rows
 
         def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
-            """W x + b for all steps in one product, then one (rows, G*H) piece per step."""
-            bias = stack(layer.bw, gates) + (stack(layer.br, gates) if with_recurrent_bias else 0)
-            weight = g.constant(f"{layer.name}/{label}/W", stack(layer.w, gates))
-            inputs = [x, weight, g.constant(f"{layer.name}/{label}/B", bias)]
-            whole = g.node("Gemm", inputs, f"{name}/{label}", transB=1)
-            return g.split(whole, [rows] * steps, f"{name}/{label}/steps", ticks, axis=0) if steps > 1 else [whole]
+            """The products of all blocks before the loop, which takes its part of them at every trip."""
+            with g.around():
+                every = self._product(x, gates, name, label, with_recurrent_bias=with_recurrent_bias)
+                every = g.reshape(every, (trips, size, len(gates) * self._hidden), f"{block}/{label}/every")
+            part = g.node("Gather", [every, f"{block}/trip"], f"{block}/{label}", axis=0)
+            return self._pieces(part, length, rows, f"{block}/{label}")
 
-        if not initial:
-            zeros = g.constant(f"zeros_{rows}_{layer.hidden}", np.zeros((rows, layer.hidden), np.float32))
-            initial = [zeros] * len(self._spec.cell_states)
-        outputs, last = self._cell.steps(layer, project, initial, [f"{name}/{tick}" for tick in ticks])
-        return (g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]), last
+        before = [f"{block}/{letter}" for letter in self._spec.cell_states]
+        for state in before:
+            g.shape(state, (rows, self._hidden))
+        with g.body() as body:
+            y, after = self._unrolled(project, length, block, before)
+        g.shape(y, (size, self._hidden))
+        every = g.loop(body, trips, list(zip(initial, before, after, strict=True)), y, block)
+        return g.reshape(every, (trips * size, self._hidden), f"{block}/outputs")
+
+    def _unrolled(self, project: Project, steps: int, name: str, initial: Sequence[str]) -> tuple[str, list[str]]:
+        """Nodes for every step; `cell_nodes` a step. initial: (rows, H) each.
+
+        Returns the outputs (steps * rows, H), and the last states (rows, H).
+        """
+        ticks = [f"{name}/{tick}" for tick in _ticks(steps)]
+        outputs, cell = self._cell.steps(self._weights, project, initial, ticks)
+        y = self._g.node("Concat", outputs, f"{name}/outputs", axis=0) if steps > 1 else outputs[0]
+        return y, [outputs[-1], cell][: len(initial)]
+
+    def _projection(self, x: str, steps: int, rows: int, name: str) -> Project:
+        """Gives W x + b for all steps of x (steps * rows, C) in one product, then one (rows, G*H) piece per step."""
+
+        def project(gates: str, *, with_recurrent_bias: bool, label: str) -> list[str]:
+            whole = self._product(x, gates, name, label, with_recurrent_bias=with_recurrent_bias)
+            return self._pieces(whole, steps, rows, f"{name}/{label}")
+
+        return project
+
+    def _product(self, x: str, gates: str, name: str, label: str, *, with_recurrent_bias: bool) -> str:
+        """W x + b of some gates: x (n, C) -> (n, G*H)."""
+        g, layer = self._g, self._weights
+        bias = stack(layer.bw, gates) + (stack(layer.br, gates) if with_recurrent_bias else 0)
+        weight = g.constant(f"{layer.name}/{label}/W", stack(layer.w, gates))
+        inputs = [x, weight, g.constant(f"{layer.name}/{label}/B", bias)]
+        return g.node("Gemm", inputs, f"{name}/{label}", transB=1)
+
+    def _pieces(self, whole: str, steps: int, rows: int, name: str) -> list[str]:
+        """(steps * rows, n) -> (rows, n) for each step."""
+        if steps == 1:
+            return [whole]
+        return self._g.split(whole, [rows] * steps, f"{name}/steps", _ticks(steps), axis=0)
 
     def _time_major(self, value: str, rows: int) -> str:
         """(B, rows, H) -> (rows, B, H)."""
@@ -189,3 +243,7 @@ class LayerEmitter:
         if 1 in (rows, self._request.batch):
             return self._g.reshape(value, (self._request.rows, rows, self._hidden), output, keep=True)
         return self._g.node("Transpose", [value], output, perm=[1, 0, 2])
+
+
+def _ticks(steps: int) -> list[str]:
+    return [f"t{step:03d}" for step in range(steps)]

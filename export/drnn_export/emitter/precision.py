@@ -15,7 +15,10 @@ Inputs and outputs of the graph keep their types.
 
 from __future__ import annotations
 
+import abc
+import copy
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 import onnx
@@ -23,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.types import PRECISIONS, Precision, PrecisionInfo
 from drnn_models.cells import CELLS
+from drnn_runtimes.bundle.bodies import reads
 from drnn_runtimes.reference.low_precision import quantised
 
 _OPERATORS = {info.operator for info in CELLS.values()}
@@ -46,20 +50,59 @@ def retyped(
         return list(nodes), dict(constants)
     info = PRECISIONS[precision]
     pass_ = _Int8(constants) if info.weights_only else _Narrow(constants, info)
-    for node in nodes:
-        pass_.add(node)
-    used = {name for node in pass_.nodes for name in node.input}
+    pass_.add_all(nodes)
+    used = {name for node in pass_.nodes for name in reads(node)}
     return pass_.nodes, {name: value for name, value in pass_.constants.items() if name in used}
 
 
-class _Narrow:
+class _Pass(abc.ABC):
+    """A graph in another precision: its nodes and constants so far."""
+
+    def __init__(self, constants: Mapping[str, onnx.TensorProto]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants = dict(constants)
+
+    def add_all(self, nodes: Sequence[onnx.NodeProto]) -> None:
+        """Add what nodes become, in order; a node with a body stays, and its body changes."""
+        for node in nodes:
+            if node.op_type == "Loop":
+                self.nodes.append(self._with_body(node))
+            else:
+                self.add(node)
+
+    @abc.abstractmethod
+    def add(self, node: onnx.NodeProto) -> None:
+        """Add what a node without a body becomes."""
+
+    def _with_body(self, node: onnx.NodeProto) -> onnx.NodeProto:
+        changed = onnx.NodeProto()
+        changed.CopyFrom(node)
+        body = next(attribute.g for attribute in changed.attribute if attribute.name == "body")
+        inner = self._inside()
+        inner.add_all(list(body.node))
+        del body.node[:]
+        body.node.extend(inner.nodes)
+        return changed
+
+    def _inside(self) -> Self:
+        """The pass of a body, which shares the constants."""
+        inner = copy.copy(self)
+        inner.nodes = []
+        return inner
+
+
+class _Narrow(_Pass):
     """Rules 1 and 2."""
 
     def __init__(self, constants: Mapping[str, onnx.TensorProto], precision: PrecisionInfo) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants = dict(constants)
+        super().__init__(constants)
         self._kind, self._dtype = TensorProto.DataType.Value(precision.onnx), precision.numpy
         self._narrow: dict[str, str] = {}  # value -> the same in the narrow type
+
+    def _inside(self) -> Self:
+        inner = super()._inside()
+        inner._narrow = dict(self._narrow)  # what a body rounds cannot be read outside
+        return inner
 
     def add(self, node: onnx.NodeProto) -> None:
         """Add what the node becomes."""
@@ -118,12 +161,12 @@ class _Narrow:
         self.nodes.append(helper.make_node("Cast", [value], [output], name, to=kind))
 
 
-class _Int8:
+class _Int8(_Pass):
     """Rule 3."""
 
     def __init__(self, constants: Mapping[str, onnx.TensorProto]) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants = dict(constants)
+        super().__init__(constants)
+        self._outermost = self.nodes  # what is made of constants is made once, not at every trip
         self._wide: dict[str, str] = {}  # constant -> what dequantises to it
 
     def add(self, node: onnx.NodeProto) -> None:
@@ -149,6 +192,6 @@ class _Int8:
                 self.constants[f"{name}/{label}"] = numpy_helper.from_array(array, f"{name}/{label}")
             wide = f"{name}/dequantised"
             inputs = [f"{name}/int8", f"{name}/scale"]
-            self.nodes.append(helper.make_node("DequantizeLinear", inputs, [wide], wide, axis=axis))
+            self._outermost.append(helper.make_node("DequantizeLinear", inputs, [wide], wide, axis=axis))
             self._wide[name] = wide
         return self._wide[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_core.types import Emission, Form, NamedGraph, Precision
 from drnn_export.emitter.cells import cell_nodes
@@ -13,9 +14,11 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.bundle.graph_kind import check_kind, delay_of, state_shapes
 
+BLOCK = 16  # steps of a block where nobody says how many
 MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class GraphRequest(NamedGraph):
     """One graph to emit.
@@ -24,12 +27,14 @@ class GraphRequest(NamedGraph):
         steps: Time steps of one run, static.
         batch: B, or None for a dynamic batch axis (emissions `fused` and `skewed`).
         emission: `fused`, one ONNX operator for each layer; `unrolled`, nodes for each step; `mixed`, whichever suits
-            the layer; `skewed` (form `step`), see `drnn_export.emitter.skew`.
+            the layer; `skewed` (form `step`), see `drnn_export.emitter.skew`; `blocked` (form `sequence`), a loop over
+            blocks of unrolled steps for each layer of more steps than a block.
         prune: Whether to compute only what reaches the output (form `sequence`).
         form: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step.
         ring: Whether only the rows that change of a delay line go in and out where the line is longer than the chunk;
             the session keeps the other rows.
         precision: Of matrix products, see `drnn_export.emitter.precision`.
+        block: The most steps of a block (emission `blocked`); None for `BLOCK` of them, and with other emissions.
 
     Raises:
         InputError: The values contradict each other, or there is no such graph.
@@ -42,6 +47,7 @@ class GraphRequest(NamedGraph):
     form: Form = "sequence"
     ring: bool = False
     precision: Precision = "fp32"
+    block: int | None = None
 
     def __post_init__(self) -> None:
         choices = (
@@ -52,6 +58,7 @@ class GraphRequest(NamedGraph):
         for name, value, allowed in choices:
             if value not in get_args(allowed):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        object.__setattr__(self, "block", (self.block or BLOCK) if self.emission == "blocked" else None)
         check_kind(self)
         if self.form != "sequence" and self.prune:
             object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output
@@ -60,7 +67,14 @@ class GraphRequest(NamedGraph):
     def of(cls, graph: GraphInfo) -> GraphRequest:
         """The request that a bundle's graph was emitted for."""
         return cls(
-            graph.steps, graph.batch, graph.emission, graph.pruned, graph.form, graph.ring, precision=graph.precision
+            graph.steps,
+            graph.batch,
+            graph.emission,
+            graph.pruned,
+            graph.form,
+            graph.ring,
+            precision=graph.precision,
+            block=graph.block,
         )
 
     @property
@@ -78,6 +92,21 @@ class GraphRequest(NamedGraph):
         if self.emission == "mixed":
             return cells * cell_nodes(spec) > MIXED_NODES
         return self.emission == "fused"
+
+    def blocks(self, cells: int) -> tuple[int, int]:
+        """The blocks of a layer's run of `cells` steps, one after the other.
+
+        Args:
+            cells: Steps one after the other.
+
+        Returns:
+            The blocks that a loop takes, and the steps of each; what is left over comes before them, unrolled. A block
+            has more than half of `block` steps, as leaves the fewest over. One block is no loop: all steps are in it.
+        """
+        if self.block is None or cells <= self.block:
+            return 1, cells
+        length = min(range(self.block, self.block // 2, -1), key=lambda steps: cells % steps)
+        return (cells // length, length) if cells >= 2 * length else (1, cells)
 
     def delay(self, spec: ModelSpec) -> int:
         """Steps between an input and its output."""

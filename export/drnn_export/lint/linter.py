@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.plain_data import MAX_DEPTH
+from drnn_export.lint.free_axes import SitesAt, frozen_findings, has_free_axes, sites_at
 from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
 from drnn_export.lint.graph_view import Site, load_graph, sites, subgraphs, with_inferred_types, without_large_weights
@@ -50,15 +53,24 @@ MISREAD = frozenset(  # accepted in silence, computed differently
 
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """A model whose functions are written out and whose types are inferred, or why that cannot be done."""
+    """A model whose functions are written out and whose types are inferred, or why that cannot be done.
+
+    Attributes:
+        graph: Its graph.
+        sites: Its nodes.
+        problem: Why it cannot be done, or "".
+        at: Size of all free axes -> the nodes with what is known then; None where no axis is free.
+    """
 
     graph: onnx.GraphProto
     sites: tuple[Site, ...] = ()
     problem: str = ""
+    at: SitesAt | None = None
 
 
+@checked_arguments
 def lint_file(
-    path: Path, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
+    path: Path | str, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
 ) -> dict[LintTarget, tuple[Finding, ...]]:
     """Check an ONNX file.
 
@@ -73,6 +85,7 @@ def lint_file(
     Raises:
         InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
     """
+    path = Path(path)
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
     check_size(path)
@@ -135,8 +148,11 @@ def _lint(
     for graph in subgraphs(model.graph):
         findings += weight_findings(graph, table, folder)
     findings += _wiring(prepared)
-    for site in prepared.sites:
-        findings += node_findings(site, table)
+    of_nodes = [finding for site in prepared.sites for finding in node_findings(site, table)]
+    findings += of_nodes
+    if prepared.at is not None:
+        known = {finding.node for finding in of_nodes if finding.severity == "error" or finding.rule == "frozen"}
+        findings += frozen_findings(prepared.at, known, table)
     findings += generation_findings(prepared.sites, table.target, capabilities)
     findings += _node_count(len(prepared.sites), table)
     return tuple(sorted(findings, key=lambda finding: finding.severity))  # stable: in the order of the graph
@@ -150,7 +166,8 @@ def _prepare(model: onnx.ModelProto) -> _Prepared:
     if problem:
         return _Prepared(small.graph, problem=problem)
     inferred = with_inferred_types(small)
-    return _Prepared(inferred.graph, tuple(sites(inferred)))
+    at = functools.cache(functools.partial(sites_at, small)) if has_free_axes(small.graph) else None
+    return _Prepared(inferred.graph, tuple(sites(inferred)), at=at)
 
 
 def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:

@@ -15,6 +15,7 @@ from drnn_export.lint.tables import Finding, Table
 
 _Rule = Callable[[Site, Table], Iterator[Finding]]
 
+_NARROW = 8  # units from which the compiler ends on a recurrence of one row
 _SHAPES = {  # inputs whose values decide a shape
     **dict.fromkeys(("Expand", "Reshape", "Tile", "TopK", "CumSum"), (1,)),
     **{"ConstantOfShape": (0,), "Pad": (1, 3), "Range": (0, 1, 2), "Resize": (3,), "Slice": (1, 2, 3, 4)},
@@ -145,7 +146,7 @@ def _loop_size(site: Site, table: Table) -> Iterator[Finding]:
 
 def _one_row_state(site: Site, table: Table) -> Iterator[Finding]:
     states = [site.scope.shape_of(name) for name in site.node.output]
-    if any(state and len(state) == 2 and state[0] == 1 for state in states):
+    if any(state and len(state) == 2 and state[0] == 1 and state[1] < _NARROW for state in states):
         yield from _one_row(site, table)
 
 

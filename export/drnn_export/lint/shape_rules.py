@@ -216,6 +216,20 @@ def _vector_product(site: Site, table: Table) -> Iterator[Finding]:
         yield site.error("size", what, "Unsqueeze the vector to a matrix before, and squeeze after")
 
 
+def _einsum(site: Site, table: Table) -> Iterator[Finding]:
+    """A letter stands for one size, or for 1."""
+    equation = site.attribute("equation")
+    terms = equation.replace(" ", "").partition("->")[0].split(",") if isinstance(equation, str) else []
+    sizes: dict[str, set[int]] = {}
+    for term, shape in zip(terms, shapes(site, *range(len(terms))), strict=True):
+        if shape is not None and len(shape) == len(term) and "." not in term:
+            for letter, size in zip(term, shape, strict=True):
+                sizes.setdefault(letter, set()).add(size)
+    for letter, several in sizes.items():
+        if differ(*(several - {1})):
+            yield site.error("size", f"{letter!r} in {equation!r} stands for {sorted(several - {-1})}", FIX)
+
+
 def _frozen(site: Site, table: Table) -> Iterator[Finding]:
     """A free axis of one operand against a size of another: it works for that size alone."""
     shapes = [(name, shape) for name in site.node.input if (shape := site.scope.shape_of(name))]
@@ -256,6 +270,7 @@ SHAPE_RULES: dict[str, tuple[_Rule, ...]] = {
     **WINDOW_RULES,
     "DepthToSpace": (_blocks,),
     "DequantizeLinear": (_quantised_axis,),
+    "Einsum": (_einsum,),
     "Gather": (_gather,),
     "GatherElements": (_gather_elements,),
     "GroupNormalization": (_group_scales, _normalised),

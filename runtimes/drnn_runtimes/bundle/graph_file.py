@@ -3,11 +3,13 @@
 ONNX is a programming language: a few bytes of it can ask for a billion rounds or a terabyte, and runtimes compute
 constants while they load. A bundle's graphs need none of that. `read_graph` takes files that hold operators without
 bodies, whose every tensor has a size that the file tells, and that take no more than their manifest accounts for
-(`drnn_runtimes.bundle.cost`). Any emission does; what does not is refused unseen by any runtime.
+(`drnn_runtimes.bundle.cost`); in emission `blocked` also loops with a constant number of trips. Any emission does; what
+does not is refused unseen by any runtime.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from drnn_core.bounds import TooLargeError, read_bytes, shown_bytes
 from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle.bodies import count_nodes, every_node
 from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
 from drnn_runtimes.bundle.infos import GraphInfo
 from drnn_runtimes.bundle.operators import PRODUCTS, REDUCTIONS, is_plain, products_of
@@ -93,7 +96,7 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
     """
     try:
         model = _parsed(read_bytes(path, most_graph_bytes(spec, graph)))
-        nodes, most = len(model.graph.node), cost_of(spec, graph, graph.largest_batch).nodes
+        nodes, most = count_nodes(model), cost_of(spec, graph, graph.largest_batch).nodes
         if nodes > most:
             raise _RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
         if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
@@ -107,7 +110,7 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
-    for node in graph.node:
+    for node in every_node(graph.node):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
@@ -137,7 +140,7 @@ def _parsed(data: bytes) -> onnx.ModelProto:
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
+    for node in every_node(graph.node):
         yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
         yield from (attribute.name for attribute in node.attribute)
     yield from (named.name for side in (graph.initializer, graph.input, graph.output) for named in side)
@@ -147,7 +150,7 @@ def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     cost = cost_of(spec, graph, graph.largest_batch)
     if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
         raise _RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
-    sizes = _Sizes(model, graph.largest_batch)
+    sizes = _Sizes(model, graph.largest_batch, with_loops=graph.emission == "blocked")
     for index, node in enumerate(model.graph.node):
         try:
             sizes.add(node)
@@ -156,6 +159,8 @@ def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
             raise _RefusedError(f"its node {name!r:.80} ({node.op_type:.40}) {error}") from error
         if sizes.bytes > cost.bytes:
             raise _RefusedError(f"its tensors take over {shown_bytes(cost.bytes)}, more than those of the network")
+        if sizes.nodes > cost.nodes:
+            raise _RefusedError(f"it runs more nodes than the {cost.nodes:,} that the network takes")
         if sizes.work > cost.products + cost.bytes:
             raise _RefusedError("it computes more than the network does")
     for value in model.graph.output:
@@ -169,9 +174,10 @@ class _Sizes:
     Attributes:
         bytes: Of all tensors that nodes make.
         work: Values and products that nodes compute.
+        nodes: That are run, those of a loop at every trip.
     """
 
-    def __init__(self, model: onnx.ModelProto, batch: int) -> None:
+    def __init__(self, model: onnx.ModelProto, batch: int, *, with_loops: bool) -> None:
         """Take in the constants and inputs.
 
         Raises:
@@ -182,7 +188,8 @@ class _Sizes:
         self._types: dict[str, onnx.TypeProto] = {}
         self._indices: dict[str, onnx.TensorProto] = {}
         self._far: set[str] = set()  # of them, those with values that are no sizes
-        self.bytes = self.work = 0
+        self._with_loops = with_loops
+        self.bytes = self.work = self.nodes = 0
         for tensor in model.graph.initializer:
             self._constant(tensor.name, tensor)
         for value in model.graph.input:
@@ -201,12 +208,17 @@ class _Sizes:
         """
         import onnx
 
-        if node.domain not in ("", "ai.onnx") or not is_plain(node.op_type):
+        loop = self._with_loops and node.op_type == "Loop"
+        if node.domain not in ("", "ai.onnx") or not (loop or is_plain(node.op_type)):
             raise _RefusedError("is of an operator that no graph of a bundle has")
         if missing := next((name for name in node.input if name and name not in self._types), None):
             raise _RefusedError(f"reads {missing!r:.80}, which nothing makes before it")
         if again := next((name for name in node.output if name in self._types), None):
             raise _RefusedError(f"makes {again!r:.80}, which is there already")
+        self.nodes += 1
+        if loop:
+            self._loop(node)
+            return
         if node.op_type in _SIZED and not self._far.isdisjoint(node.input):
             raise _RefusedError("asks for sizes that no tensor has")
         if node.op_type == "Constant":
@@ -239,6 +251,45 @@ class _Sizes:
             if products is None:
                 raise _RefusedError(f"has inputs of sizes {shapes!s:.200}, which do not fit together")
             self.work += products
+
+    def _loop(self, node: onnx.NodeProto) -> None:
+        """Take in a loop of a constant number of trips, whose states keep their sizes and which holds no other loop."""
+        if [(attribute.name, attribute.type) for attribute in node.attribute] != [("body", 5)]:
+            raise _RefusedError("holds more than one body")
+        body, first = node.attribute[0].g, node.input[2:]
+        trips = self._trips(node.input[0] if node.input else "")
+        given, made = ([value.name for value in side] for side in (body.input, body.output))
+        states = len(first)
+        if len(body.initializer) or len(given) != states + 2 or not states < len(made) == len(node.output) + 1:
+            raise _RefusedError("has a body that does not fit its inputs and outputs")
+        inner = copy.copy(self)
+        inner._types, inner._indices, inner._far = dict(self._types), dict(self._indices), set(self._far)
+        inner._with_loops, inner.bytes, inner.work, inner.nodes = False, 0, 0, 0
+        kinds = [_scalar("INT64"), _scalar("BOOL"), *(self._types[name] for name in first)]
+        if again := next((name for name in given if name in self._types), None) or len({*given}) < len(given):
+            raise _RefusedError(f"has a body with an input {again!r:.80}, which is there already")
+        inner._types.update(zip(given, kinds, strict=True))
+        for inside in body.node:
+            inner.add(inside)
+        if lost := next((name for name in made if name not in inner), None):
+            raise _RefusedError(f"has a body in which nothing makes {lost!r:.80}")
+        for name, before in zip(made, kinds[1:], strict=False):
+            if inner._types[name] != before:
+                raise _RefusedError(f"has a state {name!r:.80} that changes its size or type")
+        for place, (name, inside) in enumerate(zip(node.output, made[1:], strict=True)):
+            kind = inner._types[inside]
+            self._types[name] = kind if place < states else _stacked(kind, trips)
+        self.bytes += inner.bytes
+        self.work += trips * inner.work + sum(self._count(name) for name in node.output)
+        self.nodes += trips * inner.nodes
+
+    def _trips(self, name: str) -> int:
+        import onnx
+
+        tensor = self._indices.get(name)
+        if tensor is None or len(tensor.dims):
+            raise _RefusedError("is a loop whose number of trips is no constant")
+        return max(0, int(onnx.numpy_helper.to_array(tensor)))
 
     def _constant(self, name: str, tensor: onnx.TensorProto) -> None:
         import onnx
@@ -281,6 +332,20 @@ def _with_batch(value: onnx.ValueInfoProto, batch: int) -> onnx.TypeProto:
         if not dim.HasField("dim_value"):
             dim.dim_value = batch
     return kind
+
+
+def _scalar(kind: str) -> onnx.TypeProto:
+    import onnx
+
+    return onnx.helper.make_tensor_type_proto(onnx.TensorProto.DataType.Value(kind), ())
+
+
+def _stacked(one: onnx.TypeProto, count: int) -> onnx.TypeProto:
+    """The type of `count` values of a type, along a new first axis."""
+    import onnx
+
+    sizes = [dim.dim_value for dim in one.tensor_type.shape.dim]
+    return onnx.helper.make_tensor_type_proto(one.tensor_type.elem_type, [count, *sizes])
 
 
 def _value(node: onnx.NodeProto) -> onnx.TensorProto:

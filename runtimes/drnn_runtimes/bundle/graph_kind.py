@@ -43,6 +43,10 @@ class GraphKind(Protocol):
     def ring(self) -> bool:
         """Whether only what changes of a delay line goes in and out."""
 
+    @property
+    def block(self) -> int | None:
+        """The most unrolled steps of a block (emission blocked), else None."""
+
 
 def check_kind(graph: GraphKind) -> None:
     """Check that there is such a graph.
@@ -51,14 +55,18 @@ def check_kind(graph: GraphKind) -> None:
         InputError: Its values contradict each other.
     """
     if graph.steps < 1 or (graph.batch is not None and graph.batch < 1):
-        raise InputError(f"steps and batch must be at least 1, got {graph.steps} and {graph.batch}")
-    if graph.batch is None and graph.emission in ("unrolled", "mixed"):
+        raise InputError(f"steps and batch must be at least 1, got {graph.steps} and {graph.batch}", "Count from 1.")
+    if graph.batch is None and graph.emission in ("unrolled", "mixed", "blocked"):
         raise InputError(
             f"a graph of emission {graph.emission} has static shapes and cannot take a dynamic batch",
             "Ask for emission fused, or for one fixed batch.",
         )
     if graph.emission == "skewed" and (graph.form != "step" or graph.ring):
         raise InputError("emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring.")
+    if graph.emission == "blocked" and graph.form != "sequence":
+        raise InputError("emission blocked is for form sequence", "Ask for emission unrolled.")
+    if (graph.emission == "blocked") != (graph.block is not None) or (graph.block or 2) < 2:
+        raise InputError(f"blocks have 2 steps or more, of emission blocked alone, got {graph.block}")
     if reason := PRECISIONS[graph.precision].refused.get(graph.emission):
         raise InputError(*reason)
     if graph.form == "step" and graph.steps != 1:

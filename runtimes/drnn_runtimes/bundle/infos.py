@@ -1,4 +1,4 @@
-"""What a manifest says of a graph and of an engine."""
+"""What a manifest says of a graph, of an engine and of an image of the CUDA kernel."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class GraphInfo(NamedGraph):
         profile: The smallest, usual and largest batch for which engines are built and which are checked; None for a
             graph of one batch.
         largest_input: The largest |sample| that it takes; None where the bundle is older and says nothing.
+        block: The most unrolled steps of a block (emission blocked); None for other emissions.
     """
 
     file: str
@@ -49,6 +50,7 @@ class GraphInfo(NamedGraph):
     delay: int = 0
     profile: tuple[int, int, int] | None = None
     largest_input: float | None = None
+    block: int | None = None
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> GraphInfo:
@@ -90,3 +92,20 @@ class EngineInfo:
     sidecar: str
     graph: str
     runtime: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelInfo:
+    """One image of the CUDA kernel, see `drnn_runtimes.cuda_kernel.images`.
+
+    Attributes:
+        file: Its path in the bundle.
+        compute_capability: Of the GPUs that it runs on, for example "8.7".
+        source_sha256: Of the text that it was compiled from.
+        compiler: What compiled it, for people.
+    """
+
+    file: str
+    compute_capability: str
+    source_sha256: str
+    compiler: str

@@ -11,12 +11,13 @@ from typing import Any
 
 from drnn_core.errors import InputError
 from drnn_core.plain_data import check_plain, read_json, schema_error, shipped_json
+from drnn_models.file_kinds import MANIFEST as MANIFEST
+from drnn_models.file_kinds import check_bundle_folder
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle.fit import check_manifest
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 
 FORMAT = "drnn-deploy-bundle/1"
-MANIFEST = "manifest.json"
 REBUILD = "Export it again: drnn-export model.pt --output DIR"
 _SCHEMA = "drnn_runtimes.bundle", "manifest.schema.json"
 _MOST_BYTES = 4 << 20  # of the file; with 64 layers and ten graphs it has 0.3 MB
@@ -46,6 +47,7 @@ class Manifest:
     task: dict[str, Any]
     graphs: tuple[GraphInfo, ...]
     engines: tuple[EngineInfo, ...]
+    kernels: tuple[KernelInfo, ...]
     files: dict[str, FileInfo]
     versions: dict[str, str]
     emitter: int
@@ -61,10 +63,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: It is missing, damaged or edited, or describes no bundle. The message names the entry.
     """
     path = folder / MANIFEST
-    if not path.is_file():
-        raise InputError(
-            f"{folder} is not a bundle: it has no {MANIFEST}", "Make one: drnn-export model.pt --output DIR"
-        )
+    check_bundle_folder(folder)
     check_inside(folder, path)
     try:
         data = read_json(path, _MOST_BYTES, parse_constant=_refuse_constant)
@@ -114,6 +113,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
         task=data["task"],
         graphs=tuple(map(GraphInfo.from_json, data["graphs"])),
         engines=tuple(EngineInfo(**entry) for entry in data["engines"]),
+        kernels=tuple(KernelInfo(**entry) for entry in data.get("kernels", ())),
         files={name: FileInfo(**entry) for name, entry in data["files"].items()},
         versions=data["versions"],
         emitter=data.get("emitter", 0),
@@ -123,7 +123,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
             raise InputError(f"the file name {name!r:.{_SHOWN}} points outside the bundle")
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise InputError(f"the file name {name!r:.{_SHOWN}} is none that an export writes")
-    check_manifest(manifest.spec, manifest.graphs, manifest.engines)
+    check_manifest(manifest.spec, manifest.graphs, manifest.engines, manifest.kernels)
     return manifest
 
 

@@ -17,13 +17,15 @@ Shape = tuple[int, ...]
 RECURRENT = {"RNN": 1, "GRU": 3, "LSTM": 4}  # operator -> gates
 _REDUCING = """ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
     ReduceSum ReduceSumSquare"""
-_BY_VALUE = """Abs Add And Cast Ceil Clip Cos DequantizeLinear Div Elu Equal Erf Exp Floor Greater GreaterOrEqual
+_BY_VALUE = """Abs Add And Cast Ceil Clip Cos DequantizeLinear Div
+    DynamicQuantizeLinear Elu Equal Erf Exp Floor Greater GreaterOrEqual
     HardSigmoid Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Max Mean Min Mod Mul Neg Not Or Pow PRelu
     QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Sub Sum Tan Tanh
     ThresholdedRelu Where Xor"""
 _MOVING = """Concat Constant CumSum Dropout Expand Flatten Gather GatherElements OneHot Pad Reshape ScatterElements
     ScatterND Slice Split Squeeze Transpose Unsqueeze"""
-PRODUCTS = frozenset({"MatMul", "Gemm", *RECURRENT})
+_INTEGER = {"MatMulInteger": 1, "QLinearMatMul": 3}  # operator -> which input is the right matrix
+PRODUCTS = frozenset({"MatMul", "Gemm", *_INTEGER, *RECURRENT})
 REDUCTIONS = frozenset(_REDUCING.split())
 _PLAIN = frozenset((*PRODUCTS, *REDUCTIONS, *_BY_VALUE.split(), *_MOVING.split()))
 
@@ -45,7 +47,7 @@ def products_of(node: onnx.NodeProto, shapes: Sequence[Shape]) -> int | None:
     """
     if node.op_type in RECURRENT:
         return _recurrent(node, RECURRENT[node.op_type], shapes)
-    left, right = shapes[0], shapes[1]
+    left, right = shapes[0], shapes[_INTEGER.get(node.op_type, 1)]
     if node.op_type == "Gemm":
         flags = {attribute.name: attribute.i for attribute in node.attribute}
         rows, inner = left[::-1] if flags.get("transA") else left

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from drnn_core.cache import cache_folder, shrink
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder
+from drnn_core.text import choose_from
 from drnn_runtimes.native.compiler import first_error
 
 TARGETS = ("aarch64-linux-gnu", "aarch64-linux-musl", "x86_64-linux-gnu", "x86_64-linux-musl")
@@ -31,7 +32,7 @@ def check_targets(targets: Collection[str]) -> None:
     """
     for target in targets:
         if target not in TARGETS:
-            raise InputError(f"there is no target {target!r:.80}", f"Choose from: {', '.join(TARGETS)}.")
+            raise InputError(f"there is no target {target!r:.80}", choose_from(target, TARGETS))
     if targets and importlib.util.find_spec("ziglang") is None:
         raise RuntimeUnavailableError(
             "the package ziglang, which compiles for other systems, is not installed",
@@ -65,6 +66,7 @@ def build_for(target: str, name: str, sources: Mapping[str, str]) -> dict[str, b
 
 
 def _zig(folder: str, *words: str) -> None:
+    shrink(cache_folder("zig"), "zig")
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder("zig")), "ZIG_LOCAL_CACHE_DIR": str(Path(folder) / ".zig")}
     try:
         done = subprocess.run(

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
+from drnn_core.errors import InputError
 from drnn_models.cells import CELLS, Cell
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
@@ -43,6 +45,7 @@ class Reference:
     trace: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
+@checked_arguments
 def run_reference(
     spec: ModelSpec,
     weights: Weights,
@@ -52,6 +55,7 @@ def run_reference(
     precision: type[np.floating[Any]] = np.float64,
     product: Product = np.matmul,
     rounded: Rounding = lambda value: value,
+    activated: Rounding | None = None,
     traced: bool = False,
 ) -> Reference:
     """Compute the outputs of a sequence, or a piece of one, and the state after it.
@@ -64,12 +68,18 @@ def run_reference(
         precision: The type of all arithmetic. Another than float64 is no reference, but shows what rounding does to
             this order of summation.
         product: x, W -> x W, for an arithmetic that rounds products in its own way.
-        rounded: The same for inputs, sums, activations and the states of an LSTM: exact value -> rounded value.
+        rounded: The same for inputs, sums and the states of an LSTM: exact value -> rounded value.
+        activated: The same for what tanh gives, which is also within every sigmoid; None for `rounded`.
         traced: Whether to keep what is between the layers.
 
     Returns:
         The outputs are those of `DilatedRNN.advance`.
     """
+    if missing := sorted(spec.weight_shapes().keys() - weights.keys()):
+        raise InputError(f"the weights lack {missing[0]!r}", "Those of a bundle are bundle.weights.")
+    if inputs.ndim != (2 if isinstance(spec.input, Tokens) else 3):
+        what = f"inputs must be (B, T, C), or tokens (B, T), got the shape {inputs.shape}"
+        raise InputError(what, "For one sequence: x[None].")
     wide = {name: value.astype(precision) for name, value in weights.items()}
     batch, length = inputs.shape[:2]
     before: State = {name: np.zeros(shape, precision) for name, shape in spec.state_shapes(batch).items()}
@@ -77,7 +87,7 @@ def run_reference(
         before = {name: line.astype(precision) for name, line in state.items()}
     lines = [_delay_line(spec, before, layer) for layer in range(len(spec.dilations))]
     window = deque(before["fusion"].swapaxes(0, 1) if spec.window > 1 else (), spec.window)
-    cells = [_cell(spec, wide, layer, product, rounded) for layer in range(len(spec.dilations))]
+    cells = [_cell(spec, wide, layer, product, rounded, activated or rounded) for layer in range(len(spec.dilations))]
     answered = length - spec.head.output_steps(length)
     sizes = np.abs(wide["head.weight"]).T, np.abs(wide["head.bias"])
     outputs, magnitudes, trace = [], [], _Trace(traced)
@@ -142,7 +152,12 @@ def _embed(
 
 
 def _cell(
-    spec: ModelSpec, weights: Mapping[str, Array], layer: int, product: Product, rounded: Rounding
+    spec: ModelSpec,
+    weights: Mapping[str, Array],
+    layer: int,
+    product: Product,
+    rounded: Rounding,
+    activated: Rounding,
 ) -> Callable[[Array, Parts], Parts]:
     """The cell of one layer: (x (B, C), past) -> new (h,) or (h, c)."""
     order, size = CELLS[spec.cell].torch, spec.hidden[layer]
@@ -156,7 +171,7 @@ def _cell(
         return product(h, r) + br
 
     def tanh(x: Array) -> Array:
-        return rounded(np.tanh(x))
+        return activated(np.tanh(x))
 
     def sigmoid(total: Array) -> Array:
         opened: Array = 0.5 * (1.0 + tanh(0.5 * rounded(total)))  # no overflow at either end

@@ -5,6 +5,10 @@ times at once, and every product, sum and activation is off by a random share of
 (Monte Carlo arithmetic). A part of each error is new at every operation, as rounding is. The other parts stay the same
 for the whole sequence, one for each unit and one for all of them: a runtime's tanh may give small values 0.8 spacings
 too small on the mean, which adds up where independent errors would cancel.
+
+A small activation may be off by far more than its own spacing. ONNX Runtime's RNN operator computes tanh x as
+(1 - exp(-2x)) / (1 + exp(-2x)), which is off by up to a spacing of 1, however small x is. So every tanh is also rounded
+as a difference of numbers of that size is.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from numpy.typing import NDArray
 from drnn_core.types import FLOAT64, PRECISIONS, Precision
 from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
-from drnn_runtimes.reference.loop import Array, Product, Reference, Rounding, run_reference
+from drnn_runtimes.reference.loop import Array, Product, Reference, run_reference
 from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
 
 _SAMPLES = 8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n/k**2)**(n/2)
@@ -30,6 +34,9 @@ _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 _SHARED = 1 << 22  # outputs of all steps: cases with more of them are large enough to be computed one by one
+_BESIDE = (
+    3.0  # whose neighbours are two spacings of 1 apart: what is added to it and taken away again is off by up to one
+)
 _FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 
@@ -195,7 +202,7 @@ def _noises(
         return []
     kept = [_different(inputs) if state is None else np.arange(len(inputs)) for inputs in cases]
     sampled = [np.tile(rows, min(_SAMPLES, max(_FEWER, _ROWS // len(rows)))) for rows in kept]
-    product, rounded = _arithmetic(spec, list(map(len, sampled)), precision)
+    product, jitter = _arithmetic(spec, list(map(len, sampled)), precision)
     with np.errstate(over="ignore", invalid="ignore"):
         sampled_run = run_reference(
             spec,
@@ -204,7 +211,8 @@ def _noises(
             None if state is None else {name: line[sampled[0]] for name, line in state.items()},
             precision=np.float64 if precision == FLOAT64 else np.float32,
             product=product,
-            rounded=rounded,
+            rounded=jitter,
+            activated=jitter.activated,
             traced=bool(right[0].trace),
         )
         ends, noises = np.cumsum(list(map(len, sampled))), []
@@ -225,11 +233,10 @@ def _different(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
 
 def _arithmetic(
     spec: ModelSpec, rows: Sequence[int], precision: Precision | Literal["fp64"]
-) -> tuple[Product, Rounding]:
+) -> tuple[Product, _Jitter]:
     """Products, and all other operations, of an arithmetic that rounds at random; rows: of each case."""
     if precision == FLOAT64:
-        rounded = _Jitter(spec, rows, float(np.finfo(np.float64).eps), kind=np.float64)
-        return np.matmul, rounded
+        return np.matmul, _Jitter(spec, rows, float(np.finfo(np.float64).eps), kind=np.float64)
     info = PRECISIONS[precision]
     if precision == "fp32" or info.weights_only:
         return np.matmul, _Jitter(spec, rows, PRECISIONS["fp32"].spacing)
@@ -258,6 +265,7 @@ class _Jitter:
         of_cases = [_factors(count, widest, spacing, kind) for count in rows]
         factors = [np.concatenate(turn) for turn in zip(*of_cases, strict=True)]
         self._turns, self._largest = itertools.cycle(factors), largest
+        self._beside = kind(_BESIDE * spacing / np.finfo(kind).eps)
 
     def __call__(self, value: Array) -> Array:
         jittered: Array = value * next(self._turns)[:, : value.shape[1]]
@@ -265,6 +273,13 @@ class _Jitter:
             return jittered
         within = np.abs(value) <= self._largest
         return np.where(within, np.clip(jittered, -self._largest, self._largest), jittered)
+
+    def activated(self, value: Array) -> Array:
+        """The same of what tanh gives, up to 1, and by up to a spacing of 1 more; zero stays zero."""
+        jittered = self(value)
+        jittered += self._beside
+        jittered -= self._beside
+        return jittered
 
 
 def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]) -> list[Array]:

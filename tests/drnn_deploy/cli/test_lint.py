@@ -85,7 +85,7 @@ def test_what_is_no_model_is_exit_code_2(content: bytes | None, command: Command
     ran = command("drnn-deploy", "lint", path, "--json", tmp_path / "out.json")
     what, fix = ran.err.splitlines()
     assert ran.code == 2
-    assert what.startswith(f"drnn-deploy: {'cannot read ' if content is None else ''}{path}")
+    assert what.startswith(f"drnn-deploy: {path}")
     assert fix == "Give the path of an .onnx file."
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["error"]["fix"] == fix
 

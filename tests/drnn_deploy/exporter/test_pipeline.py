@@ -56,7 +56,9 @@ def test_every_runtime_passes_and_has_a_row(command: Command, model: Path) -> No
         ("torch", "sequence", "fp32", "PASSED"),
         ("onnxruntime-cpu", "sequence/fused", "fp32", "PASSED"),
     ]
-    assert ran.out.splitlines()[-1] == f"PASSED {model} -> {model.parent / 'bundle'}"
+    *_, last, then = ran.out.splitlines()
+    assert last == f"PASSED {model} -> {model.parent / 'bundle'}"
+    assert then.startswith(f"next    on the device: drnn-parity {model.parent / 'bundle'}; ")
 
 
 def test_bundle_holds_what_a_device_needs_and_nothing_else(model: Path) -> None:
@@ -370,7 +372,9 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
     )
     assert ran.code == 4
     assert "engine  sequence/fused: tensorrt failed: the builder crashed on [node/17] Use another [form]" in ran.out
-    assert ran.out.splitlines()[-1] == f"FAILED (exit code 4) {model} -> {out}"
+    *_, last, then = ran.out.splitlines()
+    assert last.startswith(f"FAILED (exit code 4) {model} -> {out}: no tensorrt")
+    assert then.startswith("next    ")
     written = json.loads((model.parent / "r.json").read_text(encoding="utf-8"))
     assert (written["passed"], written["exit_code"], written["engines"][0]["built"]) == (False, 4, False)
     assert Bundle.open(out).engines == ()
@@ -398,7 +402,10 @@ def test_parity_failure_is_exit_code_1_with_the_bundle_and_the_report(command: C
     out = model.parent / "bundle"
     ran = command(model, "--output", out, "--max-noise", "1e-9", "--json", model.parent / "r.json", *QUICK)
     assert ran.code == 1
-    assert ran.out.splitlines()[-1] == f"FAILED (exit code 1) {model} -> {out}"
+    *_, last, then = ran.out.splitlines()
+    wanted = re.escape(f"FAILED (exit code 1) {model} -> {out}: ") + r"\S+ sequence\S*: .*the limit is "
+    assert re.match(wanted, last)
+    assert then.endswith(f"drnn-parity {out} --explain")
     assert "FAILED onnxruntime-cpu sequence/fused: error " in ran.out
     report, written = (
         json.loads((out / "parity.json").read_text(encoding="utf-8")),
@@ -436,7 +443,7 @@ def test_advice_with_brackets_is_printed_as_it_is(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     ran = command(model, "--output", model.parent / "bundle[bold]", "--engine", "none")
     assert "not run torch: PyTorch is not installed. pip install 'drnn-deploy[train]'" in ran.out
-    assert ran.out.splitlines()[-1].endswith("bundle[bold]")
+    assert ran.out.splitlines()[-2].endswith("bundle[bold]")
 
 
 @pytest.mark.parametrize("target", ["file", "-"])

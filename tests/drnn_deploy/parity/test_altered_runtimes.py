@@ -40,6 +40,7 @@ class Altered(StreamingRuntime):
     name: str = "altered"
     reads_graph: bool = True
     runs_any_graph: bool = False
+    is_sampled: bool = False
     is_reference: bool = False
 
     def availability(self) -> Any:

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 import drnn_deploy
+from benchmarks.costs import request_of
 from drnn_deploy.planner.cost_model import build_seconds, load_costs, workload
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle.bodies import every_node
 from tests.networks import random_weights, specs
 
 REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]
@@ -32,21 +36,32 @@ def network(cell: Cell, layers: int = 9, hidden: int = 20) -> ModelSpec:
 
 @st.composite
 def requests(draw: st.DrawFn) -> GraphRequest:
-    form = draw(st.sampled_from(["sequence", "chunk"]))
-    emission = draw(st.sampled_from(["fused", "mixed", "unrolled"]))
+    emission = draw(st.sampled_from(["fused", "mixed", "unrolled", "blocked"]))
+    form = "sequence" if emission == "blocked" else draw(st.sampled_from(["sequence", "chunk"]))
     ring = form == "chunk" and draw(st.booleans())
-    return GraphRequest(draw(st.integers(1, 30)), draw(st.integers(1, 3)), emission, form=form, ring=ring)  # type: ignore[arg-type]
+    steps, batch, block = draw(st.integers(1, 30)), draw(st.integers(1, 3)), draw(st.integers(2, 5))
+    return GraphRequest(steps, batch, emission, form=form, ring=ring, block=block)  # type: ignore[arg-type]
+
+
+def trips_of(graph: onnx.GraphProto, loop: onnx.NodeProto) -> int:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    return int(numpy_helper.to_array(constants[loop.input[0]]))
 
 
 @given(specs(), requests())
 def test_counts_are_those_of_the_emitted_graph(spec: ModelSpec, request: GraphRequest) -> None:
     work = workload(spec, request)
     graph = emit(spec, random_weights(spec, 0), request).graph
-    kinds = [node.op_type for node in graph.node]
+    nodes = list(every_node(graph.node))
+    kinds = [node.op_type for node in nodes]
     assert work.operators == sum(kind in OPERATORS for kind in kinds)
     assert work.size.nodes == len(kinds)
     ends = {"rnn": "/gates", "gru": "/zr", "lstm": "/opened"}[spec.cell]
-    assert sum(work.unrolled_cells) == sum(node.name.endswith(ends) for node in graph.node)
+    assert sum(work.unrolled_cells) == sum(node.name.endswith(ends) for node in nodes)
+    trips = {node.name: trips_of(graph, node) for node in graph.node if node.op_type == "Loop"}
+    assert (work.loops, work.trips) == (len(trips), sum(trips.values()))
+    layers = request.runs(spec)
+    assert work.depth == (1 if request.emission == "skewed" else sum(cells for runs in layers for cells, _ in runs))
     states = {value.name for value in graph.input if value.name.startswith("state_")}
     sizes = [
         math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -82,7 +97,7 @@ def test_committed_measurements_are_near_their_estimates(cell: Cell, kind: str, 
     costs = load_costs(cell)
     estimates = []
     for row in rows:
-        request = GraphRequest(row["steps"], row["batch"], row["emission"], form=row["form"], ring=row["ring"])
+        request = request_of(row)
         work = workload(network(cell, row["layers"], row["hidden"]), request)
         assert work.size.nodes == row["nodes"]
         estimates.append(costs.run_microseconds(work) if kind == "run" else costs.build_seconds(work))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import pytest
 
 from drnn_deploy.reports.html import page
 from drnn_deploy.reports.regressions import Regression
+from tests.browser import open_browser
 from tests.drnn_deploy.reports.made_up import case, report, row, task
 
 if TYPE_CHECKING:
@@ -28,30 +27,32 @@ REPORTS = {
     HOSTILE: report(row(HOSTILE, case(HOSTILE, 1.0)), tasks=(task(changed=1),)),
 }
 ENVIRONMENT = {"python": "3.11.7", "numpy": HOSTILE}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of the system. Skips where there is none, unless CHROMIUM_REQUIRED says that there must be one."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        message = "no Chromium to open the page with: apt install chromium"
-        pytest.fail(message) if os.environ.get("CHROMIUM_REQUIRED") else pytest.skip(message)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
+    yield from open_browser()
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "parity.html"
     worse = [Regression("torch sequence", "error grew from 1 to 20 noises")]
-    path.write_text(page(REPORTS, ENVIRONMENT, worse, "old.json"), encoding="utf-8")
+    made = {"date": "2026-01-02 03:04 UTC", "machine": "a processor, 2 cores", "command": f"drnn-parity '{HOSTILE}'"}
+    hashes = {"bundle one": {"model.onnx": "0123456789abcdef" * 4}}
+    path.write_text(page(REPORTS, ENVIRONMENT, worse, "old.json", made=made, hashes=hashes), encoding="utf-8")
     return path
+
+
+def test_page_says_when_where_and_of_what_it_was_made(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for words in (
+        "2026-01-02 03:04 UTC",
+        "a processor, 2 cores",
+        "drnn-parity &#39;&lt;script&gt;",
+        "0123456789abcdef" * 4,
+    ):
+        assert words in text
 
 
 def opened(browser: Browser, file: Path, width: int, scheme: Any) -> tuple[Any, list[str]]:

@@ -176,7 +176,7 @@ def test_unknown_experiment_and_run_are_refused_with_those_that_are(tiny: Path, 
     ran = command("drnn-deploy", "experiment", "nothing")
     assert (ran.code, "copy-memory-500" in ran.err) == (2, True)
     ran = command("drnn-deploy", "experiment", tiny, "--run", "lstm")
-    assert (ran.code, "It has: rnn, skip, cnn." in ran.err) == (2, True)
+    assert (ran.code, "Choose from: rnn, skip, cnn." in ran.err) == (2, True)
 
 
 def test_without_a_name_the_experiments_are_listed(command: Command) -> None:

@@ -204,4 +204,5 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_task_without_a_recipe(task: str) -> None:
     with pytest.raises(InputError, match="there is no task") as refusal:
         load_recipe(task)
-    assert refusal.value.fix == "Choose one of: copy-memory, pixel-mnist, ptb-char, speaker-id."
+    assert refusal.value.fix.endswith("Choose from: copy-memory, pixel-mnist, ptb-char, speaker-id.")
+    assert ("Did you mean 'pixel-mnist'?" in refusal.value.fix) == (task == "mnist")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,18 +14,26 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from drnn_core.errors import InputError
+from drnn_core.types import Emission
 from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cone import plan_cone
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.bundle.bodies import count_nodes
 from tests.networks import Case, cases, make_case, random_weights
 
 PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))
 
 
-def graph_of(case: Case, *, emission: str = "fused", prune: bool = True, dynamic: bool = False) -> onnx.ModelProto:
+EMISSIONS = st.tuples(st.sampled_from(["fused", "unrolled", "mixed", "blocked"]), st.integers(2, 6))
+
+
+def graph_of(
+    case: Case, *, emission: str = "fused", prune: bool = True, dynamic: bool = False, block: int | None = None
+) -> onnx.ModelProto:
     batch = None if dynamic else len(case.inputs)
-    return emit(case.spec, case.weights, GraphRequest(case.length, batch, emission, prune))  # type: ignore[arg-type]
+    request = GraphRequest(case.length, batch, emission, prune, block=block)  # type: ignore[arg-type]
+    return emit(case.spec, case.weights, request)
 
 
 def run(model: onnx.ModelProto, inputs: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -45,6 +54,33 @@ def test_unrolled_and_mixed_graphs_compute_the_equation(case: Case, emission: st
     case.assert_within_noise(run(graph_of(case, emission=emission, prune=prune), case.inputs))
 
 
+@given(cases(), st.integers(2, 6), st.booleans())
+def test_blocked_graph_computes_the_equation(case: Case, block: int, prune: bool) -> None:
+    case.assert_within_noise(run(graph_of(case, emission="blocked", prune=prune, block=block), case.inputs))
+
+
+@given(st.integers(1, 2000), st.integers(2, 200))
+def test_blocks_are_at_least_half_full_and_leave_less_than_a_block_over(cells: int, block: int) -> None:
+    trips, length = GraphRequest(4, 1, "blocked", block=block).blocks(cells)
+    if trips == 1:
+        assert length == cells < 2 * block
+    else:
+        assert block / 2 < length <= block
+        assert 0 <= cells - trips * length < length
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_blocked_graph_has_a_loop_for_long_layers_and_all_steps_of_short_ones(cell: str) -> None:
+    spec = dataclasses.replace(PIXEL, cell=cell)  # type: ignore[arg-type]
+    case = make_case(spec, 1, 784)
+    model = graph_of(case, emission="blocked", block=32)
+    loops = [node.name for node in model.graph.node if node.op_type == "Loop"]
+    assert loops == [f"l{layer}/block" for layer in range(5)]  # of 784, 392, 196, 98 and 49 steps
+    assert {f"l5/t{step:03d}/h" for step in range(25)} <= {node.name for node in model.graph.node}
+    assert count_nodes(model) < len(graph_of(case, emission="unrolled").graph.node) / 6
+    case.assert_within_noise(run(model, case.inputs))
+
+
 @pytest.mark.parametrize(("cell", "most"), [("rnn", 12), ("gru", 2), ("lstm", 2)])
 def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones(cell: str, most: int) -> None:
     spec = dataclasses.replace(PIXEL, cell=cell)  # type: ignore[arg-type]
@@ -56,9 +92,11 @@ def test_mixed_graph_has_operators_for_long_layers_and_nodes_for_short_ones(cell
     assert unrolled == {f"l{layer}" for layer, count in enumerate(cells) if count <= most}
 
 
-@given(cases(), st.booleans())
-def test_onnx_reference_evaluator_agrees_on_unrolled_graphs(case: Case, prune: bool) -> None:
-    evaluator = ReferenceEvaluator(graph_of(case, emission="unrolled", prune=prune))
+@given(cases(), st.sampled_from([("unrolled", None), ("blocked", 2), ("blocked", 3)]), st.booleans())
+def test_onnx_reference_evaluator_agrees_on_unrolled_graphs(
+    case: Case, emission: tuple[str, int | None], prune: bool
+) -> None:
+    evaluator = ReferenceEvaluator(graph_of(case, emission=emission[0], block=emission[1], prune=prune))
     case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
 
 
@@ -69,11 +107,11 @@ def test_onnx_reference_evaluator_agrees_on_fused_graphs(case: Case, prune: bool
     case.assert_within_noise(evaluator.run(None, {"input": case.inputs})[0])
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
-def test_estimate_counts_the_nodes_that_are_emitted(case: Case, emission: str, prune: bool) -> None:
-    model = graph_of(case, emission=emission, prune=prune)
-    request = GraphRequest(case.length, len(case.inputs), emission, prune)  # type: ignore[arg-type]
-    assert estimate(case.spec, request).nodes == len(model.graph.node)
+@given(cases(), EMISSIONS, st.booleans())
+def test_estimate_counts_the_nodes_that_are_emitted(case: Case, emission: tuple[str, int], prune: bool) -> None:
+    model = graph_of(case, emission=emission[0], prune=prune, block=emission[1])
+    request = GraphRequest(case.length, len(case.inputs), emission[0], prune, block=emission[1])  # type: ignore[arg-type]
+    assert estimate(case.spec, request).nodes == count_nodes(model)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
@@ -85,9 +123,9 @@ def test_estimate_of_file_size_is_within_a_quarter(cell: str, emission: str) -> 
     assert estimate(spec, request).file_bytes == pytest.approx(size, rel=0.25)
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]), st.booleans())
-def test_every_edge_has_a_type_and_a_static_shape(case: Case, emission: str, prune: bool) -> None:
-    model = graph_of(case, emission=emission, prune=prune)
+@given(cases(), EMISSIONS, st.booleans())
+def test_every_edge_has_a_type_and_a_static_shape(case: Case, emission: tuple[str, int], prune: bool) -> None:
+    model = graph_of(case, emission=emission[0], prune=prune, block=emission[1])
     onnx.checker.check_model(model, full_check=True)
     known = {value.name: value.type.tensor_type for value in [*model.graph.value_info, *model.graph.output]}
     for output in (name for node in model.graph.node for name in node.output if name):
@@ -104,9 +142,11 @@ def test_only_the_batch_axis_is_free_in_a_dynamic_graph(case: Case) -> None:
         Case(case.spec, case.weights, inputs).assert_within_noise(run(model, inputs))
 
 
-@given(cases(), st.sampled_from(["fused", "unrolled", "mixed"]))
-def test_same_network_gives_same_bytes(case: Case, emission: str) -> None:
-    first, second = (graph_of(case, emission=emission).SerializeToString(deterministic=True) for _ in range(2))
+@given(cases(), EMISSIONS)
+def test_same_network_gives_same_bytes(case: Case, emission: tuple[str, int]) -> None:
+    first, second = (
+        graph_of(case, emission=emission[0], block=emission[1]).SerializeToString(deterministic=True) for _ in range(2)
+    )
     assert first == second
 
 
@@ -139,6 +179,17 @@ def test_unrolling_over_the_budget_is_refused_with_the_figure() -> None:
     assert "--emission fused" in refusal.value.fix
 
 
-def test_dynamic_batch_is_refused_for_unrolled_graphs() -> None:
+@pytest.mark.parametrize("emission", ["unrolled", "mixed", "blocked"])
+def test_dynamic_batch_is_refused_for_unrolled_graphs(emission: Emission) -> None:
     with pytest.raises(InputError, match="dynamic batch"):
-        GraphRequest(16, None, "unrolled")
+        GraphRequest(16, None, emission)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ({"form": "chunk"}, "blocked is for form sequence"),
+    ({"block": 1}, "2 steps or more"),
+    ({"block": -4}, "2 steps or more"),
+])  # fmt: skip
+def test_blocks_that_make_no_sense_are_refused(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        GraphRequest(16, 1, "blocked", **words)

@@ -41,7 +41,7 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
     return values | {constant.name: constant.data_type for constant in graph.initializer}
 
 
-@given(cases(), st.sampled_from(["fp16", "int8"]), st.sampled_from(["fused", "unrolled", "mixed"]))
+@given(cases(), st.sampled_from(["fp16", "int8"]), st.sampled_from(["fused", "unrolled", "mixed", "blocked"]))
 def test_outputs_are_within_the_noise_of_the_precision(case: Case, precision: Precision, emission: str) -> None:
     model = emit(case.spec, case.weights, request(case, precision, emission))
     found = on_onnxruntime(model)({"input": case.inputs})["output"]

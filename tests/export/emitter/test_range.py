@@ -52,7 +52,7 @@ def test_no_constant_is_infinite_and_what_is_refused_is_named(
     assert "bias" in name or size <= PRECISIONS[precision].largest
 
 
-@pytest.mark.parametrize("emission", ["fused", "unrolled", "mixed"])
+@pytest.mark.parametrize("emission", ["fused", "unrolled", "mixed", "blocked"])
 @pytest.mark.parametrize("name", ["layers.0.weight_ih_l0", "layers.1.weight_hh_l0", "head.weight"])
 def test_a_weight_beyond_float16_is_named_with_its_value_and_the_limit(name: str, emission: Emission) -> None:
     weights = random_weights(SPEC, 0)

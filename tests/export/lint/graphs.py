@@ -146,14 +146,14 @@ def loop(*, condition: bool, reads: bool) -> onnx.ModelProto:
     return model([node], constants=constants)
 
 
-def scan(operator: str, rows: int = B) -> onnx.ModelProto:
-    kind = [rows, H]
+def scan(operator: str, rows: int = B, width: int = H) -> onnx.ModelProto:
+    kind = [rows, width]
     state, step = (helper.make_tensor_value_info(name, FLOAT, kind) for name in ("h", "xt"))
     made = [helper.make_tensor_value_info(name, FLOAT, kind) for name in ("next", "yt")]
     nodes = [helper.make_node("Add", ["h", "xt"], ["sum"]), helper.make_node(operator, ["sum"], ["next"], "inner")]
     body = helper.make_graph([*nodes, helper.make_node("Identity", ["next"], ["yt"])], "body", [state, step], made)
     node = helper.make_node("Scan", ["h0", "x"], ["last", "y"], "scan", body=body, num_scan_inputs=1)
-    return model([node], {"x": (FLOAT, [T, rows, H])}, {"y": (FLOAT, [T, rows, H])}, {"h0": weights(rows, H)})
+    return model([node], {"x": (FLOAT, [T, *kind])}, {"y": (FLOAT, [T, *kind])}, {"h0": weights(*kind)})
 
 
 def called(operator: str, *, recursive: bool = False) -> onnx.ModelProto:

@@ -154,7 +154,7 @@ def requests() -> list[GraphRequest]:
         for precision in get_args(Precision) if batch == 2 else ("fp32",):
             steps = 1 if form == "step" else 7
             with contextlib.suppress(InputError):
-                made.append(GraphRequest(steps, batch, emission, form=form, precision=precision))
+                made.append(GraphRequest(steps, batch, emission, form=form, precision=precision, block=3))
     return made
 
 
@@ -162,7 +162,11 @@ def requests() -> list[GraphRequest]:
 def test_own_graphs_are_taken(cell: Cell, tmp_path: Path) -> None:
     spec = ModelSpec(cell, (5, 4), (1, 2), Continuous(2), Head("last", 3))
     files = []
-    assert {(request.form, request.emission) for request in requests()} >= {("step", "skewed"), ("chunk", "mixed")}
+    assert {(request.form, request.emission) for request in requests()} >= {
+        ("step", "skewed"),
+        ("chunk", "mixed"),
+        ("sequence", "blocked"),
+    }
     assert {request.precision for request in requests()} == set(get_args(Precision))
     for request in requests():
         files.append(tmp_path / f"{request.form}-{request.emission}-{request.precision}-{request.batch}.onnx")
@@ -180,7 +184,7 @@ def test_graphs_of_the_zoo_are_clean(task: str, target: LintTarget) -> None:
     spec = load_checkpoint(zoo_checkpoint(task)[1]).spec
     weights = random_weights(spec, 0)
     for form, steps in (("sequence", 600), ("chunk", 4), ("step", 1)):
-        for emission in get_args(Emission) if form != "sequence" else ("fused",):
+        for emission in get_args(Emission) if form != "sequence" else ("fused", "blocked"):
             with contextlib.suppress(InputError):
                 graph = emit(spec, weights, GraphRequest(steps, 2, emission, form=form))
                 assert lint_model(graph, target, Path()) == (), (form, emission)

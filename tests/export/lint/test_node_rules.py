@@ -105,6 +105,8 @@ def test_many_nodes_are_a_warning_with_an_estimate(count: int, warned: bool) -> 
     [
         (graphs.scan("Tanh", rows=1), True),
         (graphs.scan("Tanh", rows=2), False),
+        (graphs.scan("Tanh", rows=1, width=7), True),
+        (graphs.scan("Tanh", rows=1, width=8), False),
     ],
 )
 def test_recurrence_of_one_row_is_a_warning_on_rtx(graph: onnx.ModelProto, warned: bool) -> None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
+from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.graph_kind import delay_of, edges, state_pairs
 
 Edit = Callable[[onnx.ModelProto], Any]
@@ -29,13 +30,14 @@ def info_of(spec: ModelSpec, request: GraphRequest, model: onnx.ModelProto) -> G
         request.batch,
         request.precision,
         model.opset_import[0].version,
-        len(model.graph.node),
+        count_nodes(model),
         inputs,
         outputs,
         state_pairs(spec, request),
         request.ring,
         delay_of(spec, request),
         (1, 2, 5) if request.batch is None else None,
+        block=request.block,
     )
 
 

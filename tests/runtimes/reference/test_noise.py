@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from drnn_core.types import FLOAT64
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.reference.loop import run_reference
+from drnn_runtimes.reference.loop import Array, run_reference
 from drnn_runtimes.reference.noise import answer, answers, estimate_noise
 from tests.networks import Case, cases, make_case, random_inputs
 
@@ -70,6 +70,27 @@ def test_errors_that_add_up_are_noise_too() -> None:
     error = np.abs(biased.outputs - right.outputs)[0]
     assert np.all(error <= 4 * estimate_noise(spec, weights, inputs, right).outputs)
     assert error[-1] > 50 * 2.0**-23 * right.outputs[0, -1]
+
+
+def test_small_activations_that_are_off_by_a_spacing_of_one_are_noise_too() -> None:
+    """A unit that swings out from zero keeps the first error of a tanh that is computed from exponentials."""
+    spec = ModelSpec("rnn", (1,), (1,), Continuous(1), Head("sequence", 1))
+    one, zero = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    weights = {"layers.0.weight_ih_l0": one, "layers.0.weight_hh_l0": -1.06 * one, "layers.0.bias_ih_l0": zero,
+               "layers.0.bias_hh_l0": zero, "head.weight": one, "head.bias": zero}  # fmt: skip
+    inputs = np.zeros((2, 100, 1), np.float32)
+    inputs[0, 0] = 1e-4
+
+    def from_exponentials(exact: Array) -> Array:
+        shrunk = np.exp(-2 * np.arctanh(exact).astype(np.float32))
+        return ((1 - shrunk) / (1 + shrunk)).astype(np.float64)  # type: ignore[no-any-return]
+
+    right = run_reference(spec, weights, inputs)
+    error = np.abs(run_reference(spec, weights, inputs, activated=from_exponentials).outputs - right.outputs)
+    noise = estimate_noise(spec, weights, inputs, right).outputs
+    assert np.all(error <= 4 * noise)
+    assert error[0, -1] > 50 * 2.0**-23 * np.abs(right.outputs[0, -1])
+    assert np.all(estimate_noise(spec, weights, inputs[1:], run_reference(spec, weights, inputs[1:])).outputs == 0)
 
 
 def test_float64_has_its_own_noise() -> None:

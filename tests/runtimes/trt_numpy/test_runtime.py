@@ -37,6 +37,9 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip i
 NETWORK = find_runtime("tensorrt-network")
 
 
+_OF_FORM = {"sequence": ["blocked", "blocked"], "chunk": [], "step": ["skewed"]}
+
+
 def outputs(bundle: Bundle, feed: Arrays) -> Arrays:
     with NETWORK.load(bundle, bundle.graphs[0]) as session:
         return session.run(feed)
@@ -45,11 +48,12 @@ def outputs(bundle: Bundle, feed: Arrays) -> Arrays:
 @st.composite
 def requests(draw: st.DrawFn, batch: int, length: int) -> GraphRequest:
     form = draw(st.sampled_from(["sequence", "chunk", "step"]))
-    emission = draw(st.sampled_from(["fused", "unrolled", "mixed", *(["skewed"] if form == "step" else [])]))
-    fixed = batch if emission in ("unrolled", "mixed") else draw(st.sampled_from([batch, None]))
+    emission = draw(st.sampled_from(["fused", "unrolled", "mixed", *_OF_FORM[form]]))
+    fixed = batch if emission in ("unrolled", "mixed", "blocked") else draw(st.sampled_from([batch, None]))
     ring = form != "sequence" and emission != "skewed" and draw(st.booleans())
     prune = form == "sequence" and draw(st.booleans())
-    return GraphRequest(1 if form == "step" else length, fixed, emission, prune, form, ring)
+    steps, block = 1 if form == "step" else length, draw(st.integers(2, 4))
+    return GraphRequest(steps, fixed, emission, prune, form, ring, block=block)  # type: ignore[arg-type]
 
 
 @given(st.data(), cases())
@@ -78,7 +82,8 @@ def test_every_form_and_emission_passes_parity(cell: str, tmp_path: Path) -> Non
         length=21,
         forms=("sequence", "chunk", "step"),
         chunk=5,
-        emissions=("fused", "unrolled", "mixed", "skewed"),
+        emissions=("fused", "unrolled", "mixed", "skewed", "blocked"),
+        block=5,
         engines=(),
         runtimes=("tensorrt-network",),
     )

@@ -1,0 +1,113 @@
+"""What every command has: short options, places that are checked before any work, JSON on failure, its output's end."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from drnn_core.environment import package_version
+from drnn_deploy.cli.console import VERBOSITY, json_on_failure
+from drnn_deploy.cli.values import Checked
+
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class Command(click.Command):
+    """A command with `--quiet`, `--verbose`, `--version` and `-h`; `--json` holds its failure, too."""
+
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
+        self.context_settings = {**_HELP, **self.context_settings}
+        self.params += _common()
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Check the values that a look can check, then run; see click.Command."""
+        with broken_pipe_ends(), json_on_failure(ctx.params.get("json_path")):
+            for parameter in self.params:
+                if isinstance(parameter.type, Checked):
+                    parameter.type.check_all(ctx.params.get(parameter.name or ""))
+            return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A group that asks "did you mean" where it has no such command."""
+
+    command_class = Command
+
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
+        self.context_settings = {**_HELP, **self.context_settings}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Group."""
+        with broken_pipe_ends():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; see click.Group.
+
+        Args:
+            ctx: Of the group.
+            args: The words that were typed, the name first.
+
+        Raises:
+            click.UsageError: There is no such command.
+        """
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            question = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{question}")
+        return super().resolve_command(ctx, args)
+
+
+def command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a `Command` of a function.
+
+    Args:
+        name: Of the command. Default: the function's.
+        settings: As of click.command.
+    """
+    return click.command(name, cls=Command, **settings)
+
+
+def _common() -> list[click.Parameter]:
+    """The options that every command has, behind its own."""
+
+    def holder() -> None: ...
+
+    for option in (
+        click.version_option(package_version()),
+        click.option("-v", "--verbose", **_verbosity(1), help="Say more: every step, and every reason."),
+        click.option("-q", "--quiet", **_verbosity(-1), help="Say only how it ended."),
+    ):
+        option(holder)
+    parameters: list[click.Parameter] = holder.__click_params__  # type: ignore[attr-defined]
+    return parameters[::-1]
+
+
+def _verbosity(level: int) -> dict[str, Any]:
+    def keep(ctx: click.Context, _: click.Parameter, chosen: bool) -> None:
+        if chosen and ctx.meta.setdefault(VERBOSITY, level) != level:
+            raise click.UsageError("--quiet and --verbose contradict each other: leave one of them out.", ctx)
+
+    return {"is_flag": True, "expose_value": False, "callback": keep}
+
+
+@contextlib.contextmanager
+def broken_pipe_ends() -> Iterator[None]:
+    """End as other programs do where the reader of the output is gone, as with `| head`: by no code of ours."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at the end finds a place
+        raise SystemExit(BROKEN_PIPE) from None

@@ -1,0 +1,191 @@
+"""Kinds of values on the command line, and what can be seen of one before any work, such as whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drnn_core.errors import InputError
+from drnn_core.files import check_writable
+
+
+class Checked(click.ParamType[Any]):
+    """A value with a check that needs no heavy import. It raises a `DeployError`, which `--json` holds as well."""
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that cannot be right.
+
+        Raises:
+            DeployError: With what to type in its place.
+        """
+
+    def check_all(self, value: Any) -> None:
+        """Check a value, or each of an option that repeats.
+
+        Args:
+            value: What was typed; None for nothing.
+        """
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None:
+                self.check(one)
+
+
+class _Path(Checked):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """See click.ParamType."""
+        return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Complete names of files, as shells do; see click.ParamType.
+
+        Args:
+            ctx: The command.
+            param: The option.
+            incomplete: What was typed of it.
+        """
+        return click.Path(file_okay=self.name != "directory").shell_complete(ctx, param, incomplete)
+
+
+class InputFile(_Path):
+    """A file to read."""
+
+    def __init__(self, wanted: str = "the path of a file") -> None:
+        self._wanted = wanted
+
+    def check(self, value: Path) -> None:
+        """Refuse what is not there, a folder, and an empty file."""
+        from drnn_models.file_kinds import check_file
+
+        check_file(value, self._wanted)
+
+
+class CheckpointFile(_Path):
+    """A checkpoint, model.pt."""
+
+    def check(self, value: Path) -> None:
+        """Refuse what the first bytes show to be none."""
+        from drnn_models.file_kinds import check_checkpoint_file
+
+        check_checkpoint_file(value)
+
+
+class BundleFolder(_Path):
+    """A bundle's folder."""
+
+    name = "directory"
+
+    def check(self, value: Path) -> None:
+        """Refuse what has no manifest."""
+        from drnn_models.file_kinds import check_bundle_folder
+
+        check_bundle_folder(value)
+
+
+class BundleOrCheckpoint(_Path):
+    """A bundle's folder, or a checkpoint's file."""
+
+    def check(self, value: Path) -> None:
+        """Refuse what is neither at first sight."""
+        (BundleFolder if value.is_dir() else CheckpointFile)().check(value)
+
+
+class OutputFile(_Path):
+    """A file to write."""
+
+    def check(self, value: Path) -> None:
+        """Refuse a place where no file can be."""
+        check_writable(value)
+
+
+class OutputFolder(_Path):
+    """A folder to write."""
+
+    name = "directory"
+
+    def check(self, value: Path) -> None:
+        """Refuse a place where no folder can be."""
+        check_writable(value, "folder")
+
+
+class JsonOutput(Checked):
+    """A file to write, or - for standard output."""
+
+    name = "file"
+
+    def check(self, value: str) -> None:
+        """Refuse a place where no file can be."""
+        if value != "-":
+            check_writable(Path(value))
+
+
+class Name(Checked):
+    """A name of something that there are several of, such as a runtime.
+
+    Args:
+        what: What it is a name of, in one word.
+        known: Gives the names; called where one is checked or completed.
+        more: Words that mean several, or none.
+    """
+
+    def __init__(self, what: str, known: Callable[[], list[str]], *more: str) -> None:
+        self.name, self._known, self._more = what, known, more
+
+    def check(self, value: str) -> None:
+        """Refuse a name that there is not."""
+        from drnn_core.text import choose_from
+
+        known = [*self._known(), *self._more]
+        if value not in known:
+            raise InputError(f"there is no {self.name} {value!r}", choose_from(value, known))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Complete a name; see click.ParamType.
+
+        Args:
+            ctx: The command.
+            param: The option.
+            incomplete: What was typed of it.
+        """
+        from click.shell_completion import CompletionItem
+
+        names = [*self._known(), *self._more]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def runtime_names() -> list[str]:
+    """The names of all runtimes."""
+    from drnn_runtimes.registry import RUNTIMES
+
+    return list(RUNTIMES)
+
+
+RUNTIME = Name("runtime", runtime_names)
+
+
+class ComputeCapability(click.ParamType[str]):
+    """A generation of NVIDIA GPUs: 8.6, 86 and sm_86 are the same."""
+
+    name = "8.6"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Write it as CUDA does.
+
+        Args:
+            value: What was typed.
+            param: The option, for messages.
+            ctx: The command, for messages.
+
+        Raises:
+            click.BadParameter: It is none.
+        """
+        from drnn_core.gpu import compute_capability
+
+        try:
+            return compute_capability(value)
+        except InputError as error:
+            self.fail(f"{error.message}. {error.fix}", param, ctx)

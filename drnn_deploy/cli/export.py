@@ -178,7 +178,7 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
 def _show(console: Console, model: Path, result: ExportResult) -> None:
     for graph in result.bundle.graphs:
         size = result.bundle.path(graph.file).stat().st_size
-        console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.lateness}")
+        console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.remark}")
     for engine in result.engines:
         _show_engine(console, engine)
     for kernel in result.bundle.kernels:

@@ -133,7 +133,9 @@ def loops_of(image: bytes) -> list[list[Instruction]]:
         path.write_bytes(image)
         listed = subprocess.run([command, "-hex", "-c", str(path)], capture_output=True, text=True, check=True)
     listing = listed.stdout
-    instructions, labels, text = [], {}, ""
+    instructions: list[Instruction] = []
+    labels: dict[str, int] = {}
+    text = ""
     for line in listing.splitlines():
         if label := re.match(r"\s*(\.L_x_\d+):", line):
             labels[label[1]] = len(instructions)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ _SHOWN = 3  # classes
 )
 @click.option("--form", help="The bundle's graph. [default: the first that has state]")
 @click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
+@device_options
 @click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
 @click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")
@@ -58,6 +61,12 @@ def stream(
 
     arecord -q -t raw -f S16_LE -r 16000 | drnn-deploy stream - --rate 16000
     """
+    context, raw = click.get_current_context(), sound == "-"
+    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    refuse_ignored(
+        (not raw and "rate" in typed, "--rate", "raw PCM on standard input, -"),
+        (not raw and "sample_format" in typed, "--sample-format", "raw PCM on standard input, -"),
+    )
     console = make_console(json_path)
     with contextlib.ExitStack() as stack:
         from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, read_pcm, read_sound

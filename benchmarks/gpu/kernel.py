@@ -128,7 +128,7 @@ def _network(
 
 
 def times(setting: Setting, cell: str) -> Rows:
-    """Microseconds between two events of the GPU, without copies: the kernel, its recorded graph, and what else there is.
+    """Microseconds between two events of the GPU, without copies: of the kernel, its recorded graph, and other ways.
 
     Beside it: torch with cuDNN on tensors of the GPU, and as many empty launches as there are cell evaluations that
     wait for each other, one by one and as a graph.
@@ -258,7 +258,7 @@ def _torch_times(model: DilatedRNN, runs: int) -> Iterator[Row]:
 def _torch_microseconds(call: Callable[[], object], runs: int) -> dict[str, float]:
     found = []
     for number in range(runs + 3):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()
         call()
         end.record()

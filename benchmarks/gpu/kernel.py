@@ -128,7 +128,7 @@ def _network(
 
 
 def times(setting: Setting, cell: str) -> Rows:
-    """Microseconds between two events of the GPU, without copies: of the kernel, its recorded graph, and other ways.
+    """Microseconds between two events of the GPU, without copies: the kernel, its recorded graph, and others.
 
     Beside it: torch with cuDNN on tensors of the GPU, and as many empty launches as there are cell evaluations that
     wait for each other, one by one and as a graph.
@@ -255,10 +255,15 @@ def _torch_times(model: DilatedRNN, runs: int) -> Iterator[Row]:
                 yield {"what": what, "batch": batch, "steps": STEPS, "launched": _torch_microseconds(call, runs)}
 
 
+def _event() -> Any:
+    make: Any = torch.cuda.Event  # without types
+    return make(enable_timing=True)
+
+
 def _torch_microseconds(call: Callable[[], object], runs: int) -> dict[str, float]:
     found = []
     for number in range(runs + 3):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin, end = (_event() for _ in range(2))
         begin.record()
         call()
         end.record()

@@ -49,12 +49,14 @@ if TYPE_CHECKING:
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
 @graph_options(
     emission="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
-    "layers as one product, the output late by one step for each layer but the first. Repeat for several. [default: as "
+    "layers as one product, the output late by one step for each layer but the first; blocked is for form sequence: "
+    "loops over blocks of per-step nodes, which TensorRT compiles in seconds. Repeat for several. [default: as "
     "drnn-deploy plan recommends]",
     form="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
     precision="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
 )
+@click.option("--block", type=click.IntRange(min=2), help="Most steps of a block. [default: what is built in seconds]")
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
     "--ring/--no-ring",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drnn_core.errors import refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, progress, write_json
 from drnn_deploy.cli.tables import Column, print_table
@@ -114,6 +115,7 @@ def import_(
     'mlp_decoder.*': the scaling of windows before it and the decoder after it stay yours to compute.
     """  # noqa: D301  \b is the character by which click knows what not to wrap
     console, command = make_console(json_path), _with_comparison(click.get_current_context())
+    refuse_ignored((choices["steps"] is not None and choices["head"] != "last_k", "--steps", "--head last_k"))
     from drnn_deploy.importing.import_network import import_network
     from drnn_models.interop.choices import Choices
 

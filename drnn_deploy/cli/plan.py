@@ -98,6 +98,7 @@ def _export(model: Path, made: Plan, given: dict[str, Any]) -> str:
 
 def _cells(candidate: Candidate, mark: str) -> list[str]:
     from drnn_deploy.planner.plan import shown_cost
+    from drnn_deploy.reports.text import shown_figure
 
     work = candidate.work
     return [
@@ -109,8 +110,8 @@ def _cells(candidate: Candidate, mark: str) -> list[str]:
         f"{work.depth:,}",
         f"{work.multiply_adds:,}",
         f"{candidate.wait:,} + {shown_cost(candidate.cost)}",
-        f"{candidate.cost_per_step:,.3g}",
-        f"{candidate.build_seconds:,.2g}" if candidate.build_seconds < 100 else f"{candidate.build_seconds:,.0f}",
+        shown_figure(candidate.cost_per_step),
+        shown_figure(candidate.build_seconds, 2),
         f"{candidate.engine_bytes / 1e6:,.1f}",
     ]
 

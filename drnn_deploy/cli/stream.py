@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
 from drnn_deploy.cli.options import device_options
@@ -60,6 +61,12 @@ def stream(
 
     arecord -q -t raw -f S16_LE -r 16000 | drnn-deploy stream - --rate 16000
     """
+    context, raw = click.get_current_context(), sound == "-"
+    typed = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    refuse_ignored(
+        (not raw and "rate" in typed, "--rate", "raw PCM on standard input, -"),
+        (not raw and "sample_format" in typed, "--sample-format", "raw PCM on standard input, -"),
+    )
     console = make_console(json_path)
     with contextlib.ExitStack() as stack:
         from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, read_pcm, read_sound

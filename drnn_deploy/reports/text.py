@@ -22,6 +22,16 @@ _NOTHING_COMPARED = (
 )
 
 
+def shown_figure(value: float, digits: int = 3) -> str:
+    """A figure with so many digits that count, and never with an exponent where it is large.
+
+    Args:
+        value: The figure, not negative.
+        digits: That count, of a figure below ten to the power of them.
+    """
+    return f"{value:,.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
+
+
 def row_cells(row: ParityRow) -> dict[str, str]:
     """What a row of a parity table shows, in every form of a report.
 
@@ -41,8 +51,8 @@ def row_cells(row: ParityRow) -> dict[str, str]:
         "in noise": "-" if worst is None or worst.in_noise is None else f"{worst.in_noise:.2f}",
         "verdict": row.verdict,
         "agreement": "-" if not row.cases else f"{min(case.agreement for case in row.cases):.4f}",
-        "ms/call": "-" if row.milliseconds is None else f"{row.milliseconds * (row.batch or 1):.3g}",
-        "ms/sequence": "-" if row.milliseconds is None or not row.is_whole else f"{row.milliseconds:.3g}",
+        "ms/call": "-" if row.milliseconds is None else shown_figure(row.milliseconds * (row.batch or 1)),
+        "ms/sequence": "-" if row.milliseconds is None or not row.is_whole else shown_figure(row.milliseconds),
         "seconds": "-" if row.seconds is None else f"{row.seconds:.2f}",
     }
 

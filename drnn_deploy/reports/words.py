@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 
 from drnn_models.spec import ModelSpec, Tokens
 
@@ -17,8 +16,7 @@ def network_words(spec: ModelSpec) -> str:
         spec: Of the network.
     """
     layers = f"{spec.layers} {'layer' if spec.layers == 1 else 'layers'} of {spec.cell.upper()}"
-    units = [f"{size} x {sum(1 for _ in same)}" for size, same in groupby(spec.hidden)]
-    sizes = f"{spec.hidden[0]} units each" if len(set(spec.hidden)) == 1 else f"units {listed(units)}"
+    sizes = f"{spec.hidden[0]} units each" if len(set(spec.hidden)) == 1 else f"units {listed(spec.hidden)}"
     return f"{layers}, {sizes}, dilations {listed(spec.dilations)}"
 
 

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 
+from drnn_core.cache import cache_folder, shrink, touch
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder, replacing
+from drnn_core.files import replacing
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
@@ -100,10 +101,12 @@ def compiled_image(plan: KernelPlan, architecture: str) -> bytes:
         with contextlib.suppress(OSError):
             image = kept.read_bytes()
             if kept.name == _cached_name(name, image):  # else it is damaged
+                touch(kept)
                 return image
     image = nvrtc.compile_kernel(plan, architecture)
     with contextlib.suppress(InputError), replacing(folder / _cached_name(name, image)) as file:
         file.write_bytes(image)  # where it cannot be written, the next process compiles again
+    shrink(folder, "cuda-kernel")
     return image
 
 

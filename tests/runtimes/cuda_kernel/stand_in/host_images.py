@@ -28,9 +28,10 @@ def library(source: Path, name: str, folder: Path) -> Path:
 
 # A GPU's clocks are not here: a kernel that is not the network's does nothing but count.
 _PLAIN = """
-#define KERNEL extern "C" __attribute__((visibility("default"))) void
-KERNEL empty(void**) {}
-KERNEL clocks(void** p) { ((long long*)*p)[0] = 3, ((long long*)*p)[1] = 2; }
+extern "C" __attribute__((visibility("default"))) void empty(void**) {}
+extern "C" __attribute__((visibility("default"))) void clocks(void** p) {
+  ((long long*)*p)[0] = 3, ((long long*)*p)[1] = 2;
+}
 """
 
 

@@ -1,0 +1,244 @@
+"""What every command has, and what is refused before any work: places, names, options that would be ignored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drnn_deploy.cli import _COMMANDS
+from drnn_models.checkpoint import Checkpoint
+from tests.drnn_deploy.cli.test_cli import ENVIRONMENT, START_EXPORT, cpu_seconds_of, python
+
+Command = Callable[..., Any]  # see conftest
+SIMPLE = sorted(set(_COMMANDS) - {"data"})
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+def test_every_command_has_the_short_options(command: Command, name: str) -> None:
+    ran = command("drnn-deploy", name, "-h")
+    assert ran.code == 0
+    for option in ("-q, --quiet", "-v, --verbose", "--version", "-h, --help"):
+        assert option in ran.out
+    assert command("drnn-deploy", name, "--version").out.startswith("drnn-deploy, version ")
+
+
+def test_quiet_and_verbose_contradict_each_other(command: Command) -> None:
+    ran = command("drnn-deploy", "doctor", "-q", "-v")
+    assert (ran.code, "--quiet and --verbose contradict each other" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("words, asks", [
+    (("exprot",), "Did you mean 'export'?"),
+    (("data", "fecth", "x"), "Did you mean 'fetch'?"),
+    (("train", "pixel-mnst"), "Did you mean 'pixel-mnist'?"),
+    (("parity", "--task", "copy-memry"), "Did you mean 'copy-memory'?"),
+    (("parity", "BUNDLE", "--runtime", "onnxruntime-cpuu"), "Did you mean 'onnxruntime-cpu'?"),
+    (("evaluate", "BUNDLE", "--runtime", "torhc"), "Did you mean 'torch'?"),
+    (("bench", "BUNDLE", "--contender", "torch-egaer"), "Did you mean 'torch-eager'?"),
+    (("export", "MODEL", "--engine", "tensorrt-rxt"), "Did you mean 'tensorrt-rtx'?"),
+    (("plan", "FOLDER/modle.pt"), "model.pt?"),
+    (("inspect", "FOLDER/bundel"), "bundle?"),
+])  # fmt: skip
+def test_did_you_mean(command: Command, model: Path, bundle: Path, words: tuple[str, ...], asks: str) -> None:
+    bundle = bundle.rename(model.parent / "bundle")
+    there = {"MODEL": str(model), "BUNDLE": str(bundle)}
+    typed = [there.get(word, word.replace("FOLDER", str(model.parent))) for word in words]
+    ran = command("drnn-deploy", *typed)
+    assert ran.code == 2
+    assert asks in ran.err
+
+
+@pytest.mark.parametrize("words, says", [
+    (("export", "MODEL", "--chunk", "8"), "--chunk would be ignored: it needs --form chunk"),
+    (("export", "MODEL", "--ring"), "--ring would be ignored: it needs --form chunk or --form step"),
+    (("export", "MODEL", "--rate", "8000"), "--rate would be ignored: it needs --latency or --throughput"),
+    (("plan", "MODEL", "--rate", "8000"), "--rate would be ignored"),
+    (("export", "MODEL", "--latency", "--throughput"), "--latency and --throughput are two goals"),
+    (("plan", "MODEL", "--throughput", "--latency"), "--latency and --throughput are two goals"),
+    (("export", "MODEL", "--engine", "none", "--compute-capability", "86"), "--compute-capability would be ignored"),
+    (("export", "MODEL", "--engine", "none", "--tf32"), "builder would be ignored"),
+    (("export", "MODEL", "--quick", "--no-check"), "--quick and --no-check contradict each other"),
+    (("export", "MODEL", "--quick", "--runtime", "torch"), "--runtime would be ignored"),
+    (("export", "MODEL", "--no-check", "--atol", "1e-3"), "a tolerance would be ignored"),
+    (("export", "MODEL", "--max-noise", "9", "--atol", "1e-3"), "two ways to say the same"),
+    (("parity", "BUNDLE", "--max-slowdown", "2"), "--max-slowdown would be ignored: it needs --baseline"),
+    (("parity", "BUNDLE", "--golden", "--reference-minutes", "2"), "--reference-minutes would be ignored"),
+    (("stream", "sound.wav", "--rate", "8000"), "--rate would be ignored"),
+    (("stream", "sound.wav", "--sample-format", "f32"), "--sample-format would be ignored"),
+    (("import", "MODEL", "--steps", "3"), "--steps would be ignored: it needs --head last_k"),
+])  # fmt: skip
+def test_options_that_would_be_ignored_are_refused(
+    command: Command, model: Path, bundle: Path, words: tuple[str, ...], says: str
+) -> None:
+    there, before = {"MODEL": model, "BUNDLE": bundle}, sorted(model.parent.iterdir())
+    ran = command("drnn-deploy", *(there.get(word, word) for word in words))
+    assert ran.code == 2
+    assert says in ran.err
+    assert sorted(model.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("text", ["8.6", "86", "sm_86", "SM86"])
+def test_ways_to_write_a_compute_capability(command: Command, model: Path, text: str) -> None:
+    """Each gets as far as the builder, which is not there."""
+    ran = command(model, "--compute-capability", text, "--engine", "none")
+    assert "--compute-capability would be ignored" in ran.err
+
+
+@pytest.mark.parametrize("text", ["banana", "8.65", "8", "99.9", "-8.6", "", "4.2", "8,6"])
+@pytest.mark.parametrize("name", ["export", "lint"])
+def test_nonsense_is_no_compute_capability(command: Command, model: Path, name: str, text: str) -> None:
+    ran = command("drnn-deploy", name, model, "--compute-capability", text)
+    assert ran.code == 2
+    assert "is no compute capability" in ran.err
+
+
+@pytest.mark.parametrize("name", ["inspect", "parity", "export", "lint"])
+@pytest.mark.parametrize("place", ["folder", "missing"])
+def test_a_place_that_holds_nothing_is_refused_with_json(
+    command: Command, tmp_path: Path, name: str, place: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    ran = command("drnn-deploy", name, tmp_path / place, "--json", "-")
+    assert ran.code == 2
+    failure = json.loads(ran.out)
+    assert (failure["passed"], failure["exit_code"]) == (False, 2)
+    assert failure["error"]["fix"]
+
+
+@pytest.mark.parametrize("place", ["", "file/below", "file/below/far"])
+@pytest.mark.parametrize("option", ["--json", "--html", "--junit", "--markdown"])
+def test_a_place_where_nothing_can_be_written_is_refused_before_any_work(
+    command: Command, bundle: Path, tmp_path: Path, option: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    monkeypatch.setattr("drnn_deploy.matrix.run.check_path", lambda *_, **__: pytest.fail("it worked"))
+    ran = command("drnn-deploy", "parity", bundle, option, tmp_path / place)
+    assert ran.code == 2
+    assert f"cannot write {tmp_path / place}".rstrip("/") in ran.err
+
+
+def test_quick_and_no_check(command: Command, model: Path) -> None:
+    out = model.parent / "bundle"
+    ran = command(model, "--output", out, "--engine", "none", "--quick", "--json", "-")
+    assert ran.code == 0
+    assert [row["runtime"] for row in json.loads(ran.out)["rows"]] == ["reference", "onnxruntime-cpu"]
+    ran = command(model, "--output", out, "--engine", "none", "--no-check")
+    assert ran.code == 0
+    *_, last, then = ran.out.splitlines()
+    assert last == f"WROTE {model} -> {out}: not checked"
+    assert then == f"next    to check it on every runtime: drnn-parity {out}"
+    assert not (out / "parity.json").exists()
+    assert command("drnn-deploy", "inspect", out).code == 0
+
+
+def test_an_absolute_tolerance_of_an_export(command: Command, model: Path) -> None:
+    words = (model, "--output", model.parent / "bundle", "--engine", "none", "--quick", "--json", "-")
+    refused, taken = command(*words, "--atol", "0"), command(*words, "--atol", "1e-3", "--rtol", "1e-3")
+    assert (refused.code, taken.code) == (1, 0)
+    assert json.loads(taken.out)["tolerance"] == {"noise_multiple": 8.0, "atol": 1e-3, "rtol": 1e-3}
+
+
+@pytest.mark.parametrize("words", [("missing.pt",), (".",), ("missing.pt", "--json", "-")])
+def test_simple_errors_need_no_pytorch(words: tuple[str, ...], record_property: Callable[[str, object], None]) -> None:
+    started = time.perf_counter()
+    seconds = cpu_seconds_of(START_EXPORT, *words, code=2)
+    record_property(f"drnn-export {' '.join(words)}: s of the processor (of the clock)", f"{seconds:.2f}")
+    assert seconds < 1
+    assert time.perf_counter() > started
+
+
+def test_an_unknown_runtime_needs_no_pytorch() -> None:
+    code = (
+        "import sys\nfrom drnn_deploy.cli import main_export\n"
+        "try: main_export()\nfinally: print([n for n in ('torch', 'onnxruntime') if n in sys.modules])"
+    )
+    ran = python(code, __file__, "--runtime", "no-such")
+    assert (ran.returncode, ran.stdout.strip()) == (2, "[]")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a broken pipe is one of POSIX")
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_broken_pipe_is_not_parity_that_failed(buffered: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**ENVIRONMENT, **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
+    code = "from drnn_deploy.cli import main; main()"
+    command = [sys.executable, "-c", code, "suggest", "--length", "784"]
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_by_one_command(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".zshrc").write_text("alias x=y\n", encoding="utf-8")
+    for _ in range(2):
+        assert command("drnn-deploy", "completion").code == 0
+    scripts = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".zshrc"]
+    assert sorted(path.name.strip("_").removesuffix(".fish") for path in scripts) == [
+        "drnn-deploy", "drnn-export", "drnn-parity",
+    ]  # fmt: skip
+    for path in scripts:
+        assert f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper() in path.read_text(
+            "utf-8"
+        )
+    settings = (tmp_path / ".zshrc").read_text(encoding="utf-8")
+    assert settings.startswith("alias x=y\n")
+    assert settings.count("compinit &&") == settings.count("compinit\n") == (1 if shell == "zsh" else 0)
+
+
+def test_completion_needs_to_know_the_shell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    ran = command("drnn-deploy", "completion")
+    assert (ran.code, "drnn-deploy completion bash" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("typed, completed", [
+    (["exp"], {"export", "experiment"}),
+    (["evaluate", "--runtime", "onnx"], {"onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt"}),
+    (["train", "pix"], {"pixel-mnist"}),
+    (["export", "--no-che"], {"--no-check"}),
+])  # fmt: skip
+def test_what_the_shell_is_told(typed: list[str], completed: set[str]) -> None:
+    from click.shell_completion import get_completion_class
+
+    from drnn_deploy.cli import drnn_deploy
+
+    made = get_completion_class("bash")
+    assert made is not None
+    *before, last = typed
+    items = made(drnn_deploy, {}, "drnn-deploy", "_DRNN_DEPLOY_COMPLETE").get_completions(before, last)
+    assert {item.value for item in items} == completed
+
+
+def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, network: Checkpoint) -> None:
+    out = tmp_path / "run"
+    options = [
+        word
+        for entry in ("data.delay=3", "model.cell=rnn", "model.hidden=[4]", "model.dilations=[2]",
+                      "training.iterations=3", "training.batch=2", "training.evaluate_every=3")
+        for word in ("--set", entry)
+    ]  # fmt: skip
+    assert command("drnn-deploy", "train", "copy-memory", *options, "--output", out).code == 0
+    (out / "model.pt").unlink()
+    other = command("drnn-deploy", "train", "copy-memory", "--set", "seed=5", "--output", out, "--resume")
+    assert (other.code, "belongs to a training with other settings" in other.err) == (2, True)
+    assert command("drnn-deploy", "train", "--resume").code == 2
+    ran = command("drnn-deploy", "train", "--resume", "--output", out)
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next: drnn-export {out / 'model.pt'}"
+    assert network.spec != json.loads((out / "log.json").read_text(encoding="utf-8"))["recipe"]["spec"]

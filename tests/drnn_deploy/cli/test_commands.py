@@ -193,9 +193,8 @@ def test_completion_is_installed_by_one_command(
         "drnn-deploy", "drnn-export", "drnn-parity",
     ]  # fmt: skip
     for path in scripts:
-        assert f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper() in path.read_text(
-            "utf-8"
-        )
+        variable = f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper()
+        assert variable in path.read_text(encoding="utf-8")
     settings = (tmp_path / ".zshrc").read_text(encoding="utf-8")
     assert settings.startswith("alias x=y\n")
     assert settings.count("compinit &&") == settings.count("compinit\n") == (1 if shell == "zsh" else 0)

@@ -47,13 +47,15 @@ if TYPE_CHECKING:
 @click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
 @graph_options(
-    emission="How it is written: one ONNX operator per layer, nodes for each step, blocks of steps in a loop, or what "
-    "suits each layer; pipelined is for form step: all layers as one product, the output late by one step for each "
-    "layer but the first. Repeat for several. [default: as drnn-deploy plan recommends]",
+    emission="How it is written: an ONNX operator per layer, nodes for each step, or what suits each layer; blocked is "
+    "for form sequence: loops over blocks of nodes for each step, which TensorRT compiles in seconds; pipelined is for "
+    "form step: all layers as one product, the output late by one step for each layer but the first. Repeat for "
+    "several. [default: as drnn-deploy plan recommends]",
     form="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
     precision="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
 )
+@click.option("--block", type=click.IntRange(min=2), help="Most steps of a block. [default: what is built in seconds]")
 @click.option("--chunk", type=click.IntRange(min=1), help="Steps of form chunk. [default: 32]")
 @click.option(
     "--ring/--no-ring",

@@ -174,6 +174,7 @@ def parity(
     )
     with progress(console) as notify:
         from drnn_deploy.matrix.run import MatrixOptions, check_path
+        from drnn_deploy.parity.report_format import require_format
         from drnn_deploy.reports.regressions import read_baseline, regressions
 
         earlier = read_baseline(baseline) if baseline else None
@@ -197,6 +198,7 @@ def parity(
             "file": baseline.name,
             "regressions": [dataclasses.asdict(regression) for regression in worse],
         }
+    require_format(data)
     write_json(json_path, data)
     _write_files(reports, junit_path, markdown_path, explained.markdown())
     if html_path:

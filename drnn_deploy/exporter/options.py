@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
@@ -26,6 +27,7 @@ ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint, the planner's estimates and this machine.
@@ -38,6 +40,7 @@ class ExportOptions:
         batch: Sequences at a time; None for a dynamic batch axis.
         profile: The smallest, usual and largest size of a dynamic batch.
         emissions: How the graphs are written.
+        block: The most unrolled steps of a block (emission `blocked`). None: as many as an engine is built fast for.
         precisions: The precisions of the graphs' products.
         target: Where the graphs will run, for the planner (`drnn_deploy.planner.plan`).
         goal: What the planner optimises. A goal of streams also decides the form.
@@ -68,6 +71,7 @@ class ExportOptions:
     batch: int | None = 1
     profile: tuple[int, int, int] = (1, 8, 64)
     emissions: tuple[str, ...] | None = None
+    block: int | None = None
     precisions: tuple[str, ...] = ("fp32",)
     target: PlanTarget = "onnxruntime-cpu"
     goal: Goal = "sequence"
@@ -89,6 +93,12 @@ class ExportOptions:
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
     native_precision: Literal["fp32", "int8"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("length", "chunk", "batch", "rate", "node_budget", "engine_seconds", "reference_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be more than 0, got {value}", f"Leave {name} out for the usual.")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -155,6 +165,8 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
+    if options.block is not None and "blocked" not in (options.emissions or ()):
+        raise InputError("blocks are for emission blocked", "Add --emission blocked, or leave --block out.")
     return [
         _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
         for form in forms
@@ -188,7 +200,9 @@ def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
 def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
     length = options.length or task_length(checkpoint)
     if length is None:
-        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+        raise InputError(
+            "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
+        )
     return length
 
 
@@ -203,10 +217,11 @@ def _request(
         form=form,  # type: ignore[arg-type]
         ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
+        block=options.block,
     )
-    return (
-        with_block(spec, request) if emission else cheapest_emission(spec, request, options.target, options.node_budget)
-    )
+    if emission:
+        return request if options.block else with_block(spec, request)
+    return cheapest_emission(spec, request, options.target, options.node_budget)
 
 
 def _first_emission(precision: str) -> Emission:

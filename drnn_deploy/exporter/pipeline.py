@@ -8,11 +8,13 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drnn_core.arguments import checked_arguments
+from drnn_core.cache import cache_folder
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
@@ -25,6 +27,7 @@ from drnn_deploy.parity.cases import CaseInputs
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.edges import edge_precision, is_for
 from drnn_deploy.parity.known_answers import ComputedAnswers, reference_seconds, require_time
+from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_export.emitter.emit import emit, estimate
@@ -33,7 +36,7 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
-from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
+from drnn_models.checkpoint import Checkpoint, as_checkpoint
 from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
 from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.golden import write_golden
@@ -44,6 +47,9 @@ from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.trt.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import AnyModel
 
 Notify = Callable[[str], None]
 _QUICK = ("reference", "onnxruntime-cpu")  # which are always here
@@ -95,12 +101,14 @@ class ExportResult:
         return parity or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
 
 
+@checked_arguments
 def export(
-    model: Path | str | Checkpoint,
+    model: AnyModel,
     output: Path | str | None = None,
     options: ExportOptions | None = None,
     *,
     notify: Notify = lambda _: None,
+    **settings: Any,
 ) -> ExportResult:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
@@ -108,10 +116,11 @@ def export(
     Parity that fails and engines that cannot be built are in the result, not raised.
 
     Args:
-        model: A checkpoint or its path.
+        model: A `DilatedRNN`, a checkpoint or its path.
         output: The bundle's folder. Default: NAME-bundle for NAME.pt, in the current folder.
         options: What goes into the bundle.
         notify: Gets a line on what is done at the moment.
+        **settings: Fields of `ExportOptions`, for example `length=784`, which take the place of those of `options`.
 
     Returns:
         The bundle, its parity report and its engines.
@@ -119,13 +128,13 @@ def export(
     Raises:
         DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
-    options = options or ExportOptions()
+    options = dataclasses.replace(options or ExportOptions(), **settings)
     options.refuse_ignored()
     capabilities = tuple(map(compute_capability, options.compute_capabilities))
     options = dataclasses.replace(options, compute_capabilities=capabilities)
     tolerance = options.tolerance
-    checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
-    name = "model" if isinstance(model, Checkpoint) else Path(model).stem
+    checkpoint = as_checkpoint(model)
+    name = Path(model).stem if isinstance(model, (str, Path)) else "model"
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
     check_targets(options.native_targets)
     if options.native and options.native_precision not in ("fp32", *options.precisions):
@@ -184,6 +193,7 @@ def export(
             sampled=math.inf if options.runtimes else None,
         )
         if runtimes:
+            require_format(as_check(folder, parity.to_json()))
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
             _write_manifest(draft, checkpoint, graphs, infos)
     return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
@@ -376,7 +386,7 @@ def _build(
             controls=options.controls,
             batch=graph.profile,
             time_limit=options.engine_seconds,
-            cache=cache_folder() if options.engine_cache else None,
+            cache=cache_folder("engines") if options.engine_cache else None,
         )
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)

@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision
@@ -24,7 +25,7 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from drnn_models.checkpoint import Checkpoint
+    from drnn_models.checkpoint import AnyModel, Checkpoint
 
 PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native"]
 Goal = Literal["sequence", "latency", "throughput"]
@@ -37,7 +38,7 @@ UNITS: dict[PlanTarget, str] = {
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
-BLOCK_SECONDS = 10.0  # to build an engine of the longest blocks that are chosen
+BLOCK_SECONDS = 6.0  # to build an engine of the longest blocks that are chosen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +144,9 @@ def make_plan(
     return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))
 
 
+@checked_arguments
 def plan_checkpoint(
-    checkpoint: Checkpoint,
+    checkpoint: AnyModel,
     *,
     target: PlanTarget = "onnxruntime-cpu",
     goal: Goal = "sequence",
@@ -156,7 +158,7 @@ def plan_checkpoint(
     """Compare graphs for a trained network and recommend one: see `make_plan`.
 
     Args:
-        checkpoint: The network. Its task says the length and rate where they are not given.
+        checkpoint: The network, or the path of its checkpoint. Its task says the length and rate if they are not given.
         target: Where the graph will run.
         goal: What to optimise.
         length: The time steps of a sequence.
@@ -170,6 +172,9 @@ def plan_checkpoint(
     Raises:
         InputError: See `make_plan`.
     """
+    from drnn_models.checkpoint import as_checkpoint
+
+    checkpoint = as_checkpoint(checkpoint)
     options = checkpoint.task.get("options")
     known = options.get("rate") if isinstance(options, dict) else None
     rate = rate if rate is not None or not isinstance(known, int | float) else float(known)
@@ -228,7 +233,9 @@ def _sequences(
 ) -> Iterator[GraphRequest]:
     if length is None:
         if goal == "sequence":
-            raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+            raise InputError(
+                "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
+            )
         return
     for emission in _emissions(target, "sequence", batch):
         yield with_block(spec, GraphRequest(length, batch, emission))

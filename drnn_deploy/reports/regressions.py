@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from drnn_core.errors import InputError
-from drnn_core.plain_data import read_json, schema_error, shipped_json
+from drnn_core.plain_data import read_json
+from drnn_deploy.parity.report_format import as_check, format_error
 
 # The same versions on the same machine give the same bits. Another version or processor sums in another order, which
 # moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
 _MORE_NOISE, _TIMES_NOISE = 1.0, 2.0
 _TIMES_GAP, _LEAST_GAP = 2.0, 1e-4  # of a task's metric from its float64 reference
-_SCHEMA = "drnn_deploy.reports", "parity.schema.json"
 _MOST_BYTES = 64 << 20  # of a report: one of all tasks has less than one
 _FIX = "Write one: drnn-parity BUNDLE --json FILE"
 Entry = Mapping[str, Any]
@@ -32,12 +32,6 @@ class Regression:
 
     where: str
     what: str
-
-
-def parity_schema() -> dict[str, Any]:
-    """The JSON schema of what `drnn-parity --json` writes."""
-    schema: dict[str, Any] = shipped_json(*_SCHEMA)
-    return schema
 
 
 def read_baseline(path: Path) -> dict[str, Any]:
@@ -57,20 +51,13 @@ def read_baseline(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the baseline {path}: {error}", _FIX) from error
     if isinstance(report, dict) and "rows" in report:
-        report = _as_check(path.parent, report)
-    if wrong := schema_error(report, *_SCHEMA):
-        raise InputError(f"{path} is no report of drnn-parity: {wrong.json_path}: {wrong.message:.200}", _FIX)
+        report = as_check(path.parent, report)
+    if wrong := format_error(report):
+        raise InputError(f"{path} is no report of drnn-parity: {wrong}", _FIX)
     if "error" in report:
         raise InputError(f"{path} is of a check that did not get as far as numbers: {report['error']['message']}", _FIX)
     checked: dict[str, Any] = report
     return checked
-
-
-def _as_check(bundle: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """The report that an export left in a bundle, as a check of that bundle alone would have written it."""
-    passed = report.get("passed")
-    entry = {"path": str(bundle), **report}
-    return {"passed": passed, "exit_code": int(passed is not True), "environment": {}, "reports": [entry]}
 
 
 def regressions(before: Entry, now: Entry, slowdown: float | None = None) -> list[Regression]:

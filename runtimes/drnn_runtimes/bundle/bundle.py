@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.bounds import UNPACKED, check_safetensors, shown_bytes
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
@@ -66,7 +67,8 @@ class Bundle:
     checked: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+    @checked_arguments
+    def open(cls, folder: Path | str, *, verify: bool = True) -> Bundle:
         """Read a bundle.
 
         Args:
@@ -77,6 +79,7 @@ class Bundle:
             InputError: The manifest or a file is missing, damaged or edited.
             EngineError: An engine or its sidecar is.
         """
+        folder = Path(folder)
         manifest = read_manifest(folder)
         bundle = cls(
             folder=folder,
@@ -91,6 +94,7 @@ class Bundle:
         bundle._check_files(verify)
         return bundle
 
+    @checked_arguments
     def run(
         self, inputs: object, *, runtime: str = USUAL_RUNTIME, form: str | None = None, threads: int | None = None
     ) -> NDArray[np.generic]:
@@ -115,6 +119,7 @@ class Bundle:
 
         return run_sequences(self, inputs, chosen_runtime(runtime, threads), form).outputs
 
+    @checked_arguments
     def stream(
         self,
         form: str | None = None,
@@ -150,6 +155,7 @@ class Bundle:
         """The C sources, as names of `files`; nothing where the bundle has none."""
         return [name for name in self.files if name.startswith(f"{NATIVE}/")]
 
+    @checked_arguments
     def graph(self, name: str) -> GraphInfo:
         """Find a graph.
 

@@ -65,12 +65,15 @@ struct drnn_rows {
     const int *tokens; /* instead of x: columns of the weights */
     const float *h0, *c0;
     float *h, *c, *work;
-    int xs, ps; /* values from a row to the next: of x, of the past; 0: every row is the same */
+    const float *sums; /* of the inputs, where they were computed before */
+    int xs, ps;        /* values from a row to the next: of x, of the past; 0: every row is the same */
 };
 
 struct drnn_kernel { /* what a cell does, for one instruction set */
-    int states;
-    void (*rows)(const struct drnn_rows *rows, int count); /* up to DRNN_ROWS */
+    int gates, states;
+    int paired; /* units of a layer up to which two layers in turn are faster than one after the other */
+    void (*inputs)(const struct drnn_rows *rows, int count, float *sums); /* biases, and what x adds to the gates */
+    void (*rows)(const struct drnn_rows *rows, int count);                /* up to DRNN_ROWS */
     /* `count` rows of each of one or two layers; each waits for the one before, and changes c in its place */
     void (*chains)(const struct drnn_rows *chains, int layers, int count);
     void (*affine)(int blocks, int inputs, const void *weights, const float *biases, const float *x, int stride,
@@ -116,7 +119,7 @@ DRNN_STATIC void drnn_start(const struct drnn_network *net, void *stream, int ba
 }
 
 DRNN_INLINE long drnn_work(const struct drnn_network *net) { /* values */
-    return DRNN_ROWS * (long)DRNN_MAX(2 * net->widest, DRNN_PAD(net->outputs));
+    return DRNN_ROWS * (long)DRNN_MAX((net->kernel()->gates + 2) * net->widest, DRNN_PAD(net->outputs));
 }
 
 /* Bytes of scratch memory of `drnn_push`. */
@@ -156,11 +159,13 @@ DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x,
 DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
                             int wrap, const float *h, const float *c) {
     const int hs = DRNN_PAD(rows->layer->hidden), xs = rows->xs;
-    if (count <= DRNN_MIN(wrap, DRNN_ROWS)) { /* a step of a stream: nothing is copied that was just written */
-        kernel->rows(rows, count);
+    if (count == 1) { /* a step of a stream: nothing is copied that was just written */
+        kernel->rows(rows, 1);
         return;
     }
-    for (int at = 0, n; at < count; at += n) {
+    const long gates = (long)kernel->gates * hs;
+    float *const sums = rows->work, *const work = sums + DRNN_ROWS * gates;
+    for (int at = 0, n, known = 0; at < count; at += n) {
         const int end = at < wrap ? wrap : at < lag ? lag : at + lag, ps = at < lag ? rows->ps : hs;
         const float *const first_h = at < wrap ? rows->h0 : at < lag ? h : rows->h;
         const float *const first_c = at < wrap ? rows->c0 : at < lag ? c : rows->c;
@@ -173,10 +178,15 @@ DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_
                                        first_c + skipped,
                                        rows->h + to,
                                        rows->c + to,
-                                       rows->work,
+                                       work,
+                                       sums + at % DRNN_ROWS * gates,
                                        xs,
                                        ps};
-        n = DRNN_MIN(DRNN_MIN(count, end) - at, DRNN_ROWS);
+        if (at == known) {
+            known = DRNN_MIN(count, at + DRNN_ROWS);
+            kernel->inputs(&some, known - at, sums);
+        }
+        n = DRNN_MIN(known, end) - at;
         kernel->rows(&some, n);
     }
 }
@@ -224,6 +234,7 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
                                            h,
                                            m == 1 ? c_ring + slot * row : c,
                                            work,
+                                           0,
                                            xs,
                                            hs};
             drnn_layer(kernel, &rows, m * batch, d * batch, DRNN_MIN(slots - oldest, d) * batch, ring, c_ring);
@@ -314,7 +325,7 @@ DRNN_INLINE void drnn_choose(const struct drnn_plan *plan, const int *steps, con
 DRNN_INLINE int drnn_waits(const struct drnn_network *net, const struct drnn_plan *plan, int length) {
     long rows = 0;
     for (int i = 0; i < net->layers; i++) {
-        if (plan[i].lag > 1) return 0;
+        if (plan[i].lag > 1 || net->layer[i].hidden > net->kernel()->paired) return 0;
         rows += plan[i].count;
     }
     return net->layers > 1 && rows <= 2L * length + net->layers;
@@ -342,6 +353,7 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
                              own_h,
                              c + (long)i * net->widest,
                              work,
+                             0,
                              net->features,
                              0};
     if (i) {
@@ -422,7 +434,7 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
         }
         for (int layer = some == 1 && in_turn ? net->layers : 0, xs = net->features; layer < net->layers; layer++) {
             const int hs = DRNN_PAD(net->layer[layer].hidden), lag = plan[layer].lag * some;
-            const struct drnn_rows own = {net->layer + layer, x0, tokens, zeros, zeros, out, c, work, xs, 0};
+            const struct drnn_rows own = {net->layer + layer, x0, tokens, zeros, zeros, out, c, work, 0, xs, 0};
             drnn_layer(kernel, &own, plan[layer].count * some, lag, lag, zeros, zeros);
             drnn_choose(plan + layer, steps, out, (long)some * hs, in);
             x0 = in, xs = hs, tokens = 0;

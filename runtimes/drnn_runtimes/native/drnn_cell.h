@@ -18,7 +18,7 @@
 #endif
 #define DRNN_HALVES (8 / DRNN_LANES) /* vectors of a block */
 #define DRNN_UNITS 4                 /* vectors of units whose activations are computed together */
-#define DRNN_PAIR 8                  /* of two rows */
+#define DRNN_PAIR 8                  /* of two rows; of a GRU, those of one */
 
 typedef float DRNN_(vector) __attribute__((vector_size(4 * DRNN_LANES)));
 typedef int DRNN_(mask) __attribute__((vector_size(4 * DRNN_LANES)));
@@ -54,47 +54,67 @@ DRNN_INLINE V DRNN_(weights)(const W *from, const float *scale) {
 
 DRNN_INLINE V DRNN_(pick)(M where, V yes, V no) { return (V)((where & (M)yes) | (~where & (M)no)); }
 
-DRNN_INLINE V DRNN_(clamp)(V x, float low, float high) { /* NaN stays */
+DRNN_INLINE V DRNN_(clamp)(V x, V low, V high) { /* NaN stays */
 #if defined(__SSE2__) && DRNN_LANES == 8
-    return __builtin_ia32_maxps256(DRNN_(all)(low), __builtin_ia32_minps256(DRNN_(all)(high), x));
+    return __builtin_ia32_maxps256(low, __builtin_ia32_minps256(high, x));
 #elif defined(__SSE2__)
-    return __builtin_ia32_maxps(DRNN_(all)(low), __builtin_ia32_minps(DRNN_(all)(high), x));
+    return __builtin_ia32_maxps(low, __builtin_ia32_minps(high, x));
 #else
-    x = DRNN_(pick)(x > high, DRNN_(all)(high), x);
-    return DRNN_(pick)(x < low, DRNN_(all)(low), x);
+    x = DRNN_(pick)(x > high, high, x);
+    return DRNN_(pick)(x < low, low, x);
 #endif
+}
+
+/* A constant that is loaded where it is used: compilers would keep all in registers, and sums of products not. */
+DRNN_INLINE V DRNN_(constant)(float value) {
+    V all = DRNN_(all)(value);
+#if defined(__x86_64__)
+    __asm__ volatile("" : "+x"(all));
+#endif
+    return all;
 }
 
 /* Activations of n vectors, which are taken through each operation together: a single one waits most of the time.
  *
  * e^x = s + s m with s = 2^k and |x - k ln 2| < 0.35. The polynomial is off by at most 2^-26 of its value. */
 DRNN_INLINE void DRNN_(exp_parts)(const int n, const V *x, V *s, V *m) {
-    V r[DRNN_PAIR];
-    DRNN_EACH(i, n) s[i] = x[i] * 1.44269504f + 12582912.0f; /* 3 * 2^22: numbers there have no fraction, */
-    DRNN_EACH(i, n) r[i] = x[i] - (s[i] - 12582912.0f) * 0.693359375f;
-    DRNN_EACH(i, n) r[i] = r[i] - (s[i] - 12582912.0f) * -2.12194440e-4f;
+    V r[DRNN_PAIR], k[DRNN_PAIR];
+    const V scale = DRNN_(constant)(1.44269504f), whole = DRNN_(constant)(12582912.0f);
+    DRNN_EACH(i, n) s[i] = x[i] * scale + whole; /* 3 * 2^22: numbers there have no fraction, */
+    DRNN_EACH(i, n) k[i] = s[i] - whole;
+    const V ln2 = DRNN_(constant)(0.693359375f), rest = DRNN_(constant)(-2.12194440e-4f);
+    DRNN_EACH(i, n) r[i] = x[i] - k[i] * ln2;
+    DRNN_EACH(i, n) r[i] = r[i] - k[i] * rest;
     DRNN_EACH(i, n) s[i] = (V)(((M)s[i] << 23) + 0x3f800000); /* and the last bits are those of k */
-    DRNN_EACH(i, n) m[i] = r[i] * 0x1.6bec08p-10f + 0x1.122772p-7f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.555674p-5f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.5554b0p-3f;
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + 0x1.fffffep-2f;
+    const V c6 = DRNN_(constant)(0x1.6bec08p-10f), c5 = DRNN_(constant)(0x1.122772p-7f);
+    DRNN_EACH(i, n) m[i] = r[i] * c6 + c5;
+    const V c4 = DRNN_(constant)(0x1.555674p-5f);
+    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c4;
+    const V c3 = DRNN_(constant)(0x1.5554b0p-3f);
+    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c3;
+    const V c2 = DRNN_(constant)(0x1.fffffep-2f);
+    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c2;
     DRNN_EACH(i, n) m[i] = r[i] * r[i] * m[i] + r[i];
 }
 
 /* A gate is 1 / y, tanh(x) is d / y: products of them share a division. Gates below e^-60 count as e^-60. */
 DRNN_INLINE void DRNN_(gates)(const int n, const V *x, V *y) { /* y = 1 + e^-x */
     V a[DRNN_PAIR], s[DRNN_PAIR], m[DRNN_PAIR];
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(-x[i], -60.0f, 60.0f);
+    const V low = DRNN_(constant)(-60.0f), high = DRNN_(constant)(60.0f);
+    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(-x[i], low, high);
     DRNN_(exp_parts)(n, a, s, m);
-    DRNN_EACH(i, n) y[i] = 1.0f + (s[i] * m[i] + s[i]);
+    const V one = DRNN_(constant)(1.0f);
+    DRNN_EACH(i, n) y[i] = one + (s[i] * m[i] + s[i]);
 }
 
 DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-2x) - 1, y = -(2 + d) */
     V a[DRNN_PAIR], s[DRNN_PAIR], m[DRNN_PAIR];
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], -10.0f, 10.0f) * -2.0f;
+    const V low = DRNN_(constant)(-10.0f), high = DRNN_(constant)(10.0f);
+    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high) * -2.0f;
     DRNN_(exp_parts)(n, a, s, m);
-    DRNN_EACH(i, n) d[i] = s[i] * m[i] + (s[i] - 1.0f);
-    DRNN_EACH(i, n) y[i] = -2.0f - d[i];
+    const V one = DRNN_(constant)(1.0f), two = DRNN_(constant)(2.0f);
+    DRNN_EACH(i, n) d[i] = s[i] * m[i] + (s[i] - one);
+    DRNN_EACH(i, n) y[i] = -two - d[i];
 }
 
 DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
@@ -106,6 +126,11 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
 #define DRNN_MANY(G) (DRNN_FIT(4, G) ? 4 : DRNN_FIT(2, G) ? 2 : 1)
 #define DRNN_MOST(rows, G) DRNN_MAX(1, DRNN_MIN(4, DRNN_FIT(rows, G))) /* blocks */
+#if DRNN_CELL == DRNN_GRU_RESET_BEFORE
+#define DRNN_PAIRED 0
+#else /* blocks of each of two layers */
+#define DRNN_PAIRED DRNN_MIN(4, (DRNN_SUMS == 16 ? 12 : 6) / (DRNN_GATES * DRNN_HALVES))
+#endif
 
 /* Do `work(R, B)` for all blocks, B at a time, of rows from `first` to `end`, R at a time, all of about the same size.
  * R and B are constants in it; (row, block) say where. */
@@ -187,7 +212,7 @@ static void DRNN_(affine)(int blocks, int inputs, const void *weights, const flo
 #undef DRNN_WORK
 }
 
-/* Sums of G gates from `first` on: biases, and what the inputs add; `apart` is the bias of a GRU's n. */
+/* Sums of G gates from `first` on: biases, and what the inputs add. */
 DRNN_INLINE void DRNN_(of_inputs)(const int rows, const int blocks, const int G, const int first, const int hidden,
                                   const struct drnn_rows *r, const int row, const int block, V *sums) {
     enum { all = DRNN_GATES };
@@ -207,8 +232,35 @@ DRNN_INLINE void DRNN_(of_inputs)(const int rows, const int blocks, const int G,
     } else {
         DRNN_(products)(rows, blocks, G, all, sums, r->x + (long)row * r->xs, r->xs, inputs, w, scale);
     }
-#undef PLACE
 }
+
+/* The same, of rows whose sums were computed before if there are several. */
+DRNN_INLINE void DRNN_(known_inputs)(const int rows, const int blocks, const int G, const int first, const int hidden,
+                                     const struct drnn_rows *r, const int row, const int block, V *sums) {
+    enum { all = DRNN_GATES };
+    const int hs = DRNN_PAD(hidden), width = G * DRNN_HALVES;
+    if (rows > 1 || r->sums) {
+        const float *const known = r->sums + (block * all + first) * 8;
+        DRNN_EACH(i, rows * blocks * width) {
+            sums[i] = DRNN_(load)(known + (long)(row + i / width / blocks) * hs * all + PLACE);
+        }
+    } else {
+        DRNN_(of_inputs)(rows, blocks, G, first, hidden, r, row, block, sums);
+    }
+}
+
+/* A tile of these sums. */
+DRNN_INLINE void DRNN_(inputs_tile)(const int rows, const int blocks, const int hidden, const struct drnn_rows *r,
+                                    const int row, const int block, float *to) {
+    enum { G = DRNN_GATES, all = G, width = G * DRNN_HALVES };
+    const int hs = DRNN_PAD(hidden);
+    V sums[DRNN_SUMS];
+    DRNN_(of_inputs)(rows, blocks, G, 0, hidden, r, row, block, sums);
+    DRNN_EACH(i, rows * blocks * width) {
+        DRNN_(store)(to + (long)(row + i / width / blocks) * hs * G + block * G * 8 + PLACE, sums[i]);
+    }
+}
+#undef PLACE
 
 /* What the past, h, adds. */
 DRNN_INLINE void DRNN_(of_past)(const int rows, const int blocks, const int G, const int first, const int hidden,
@@ -229,7 +281,7 @@ DRNN_INLINE void DRNN_(of_past)(const int rows, const int blocks, const int G, c
 DRNN_INLINE void DRNN_(cell_sums)(const int rows, const int blocks, const int hidden, const struct drnn_rows *r,
                                   const int row, const int block, V *sums, V *n_inputs) {
     enum { G = DRNN_GATES };
-    DRNN_(of_inputs)(rows, blocks, G, 0, hidden, r, row, block, sums);
+    DRNN_(known_inputs)(rows, blocks, G, 0, hidden, r, row, block, sums);
 #if DRNN_CELL == DRNN_GRU_RESET_AFTER
     DRNN_EACH(u, rows * blocks * DRNN_HALVES) {
         n_inputs[u] = SUM(u, G, 2);
@@ -244,7 +296,11 @@ DRNN_INLINE void DRNN_(cell_sums)(const int rows, const int blocks, const int hi
 DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int blocks, const int hidden,
                                   const struct drnn_rows *r, const int row, const int block) {
     enum { G = DRNN_GATES };
-    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden), together = two ? DRNN_PAIR : DRNN_UNITS;
+    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden),
+              together = !two     ? DRNN_UNITS
+                         : G == 3 ? units / 2
+                                  : DRNN_PAIR;
+    const int late = rows > 1 && !two; /* registers are few */
     V sums[2 * DRNN_SUMS], n_inputs[2 * DRNN_SUMS];
     if (two) {
         DRNN_EACH(i, 2)
@@ -252,22 +308,27 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int block
     } else {
         DRNN_(cell_sums)(rows, blocks, hidden, r, row, block, sums, n_inputs);
     }
+#define N_AT(u) ((block + (u) / DRNN_HALVES % blocks) * G * 8 + 16 + (u) % DRNN_HALVES * DRNN_LANES)
 #define OF(u) (r + (two ? ROW(u) : 0))
 #define PLACE(u, stride) ((two ? 0 : (long)(row + ROW(u)) * (stride)) + AT(u))
     DRNN_UNROLL for (int from = 0; from < units; from += together) {
         const int n = DRNN_MIN(units - from, together);
         V x[DRNN_PAIR], y[DRNN_PAIR], z[DRNN_PAIR], d[DRNN_PAIR], after[DRNN_PAIR];
-        (void)x, (void)y, (void)z, (void)d;
+        (void)x, (void)y, (void)z, (void)d, (void)late;
 #if DRNN_CELL == DRNN_TANH
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 0);
         DRNN_(tanhs)(n, x, d, y);
         DRNN_EACH(u, n) after[u] = d[u] / y[u];
 #elif DRNN_CELL == DRNN_RELU
-        DRNN_EACH(u, n) after[u] = DRNN_(clamp)(SUM(from + u, G, 0), 0.0f, 3.402823466e38f);
+        DRNN_EACH(u, n) after[u] = DRNN_(clamp)(SUM(from + u, G, 0), DRNN_(all)(0.0f), DRNN_(all)(3.402823466e38f));
 #elif DRNN_CELL == DRNN_GRU_RESET_AFTER
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 0);
         DRNN_(gates)(n, x, y);
-        DRNN_EACH(u, n) x[u] = n_inputs[from + u] + SUM(from + u, G, 2) / y[u];
+        DRNN_EACH(u, n) {
+            const V known = late ? DRNN_(load)(r->sums + (long)(row + ROW(from + u)) * hs * G + N_AT(from + u))
+                                 : n_inputs[from + u];
+            x[u] = known + SUM(from + u, G, 2) / y[u];
+        }
         DRNN_(tanhs)(n, x, d, y);
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 1);
         DRNN_(gates)(n, x, z);
@@ -296,6 +357,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int block
         DRNN_EACH(u, n) DRNN_(store)(OF(from + u)->h + PLACE(from + u, hs), DRNN_(settled)(after[u]));
     }
 #undef OF
+#undef N_AT
 #undef PLACE
 }
 
@@ -305,7 +367,7 @@ DRNN_INLINE void DRNN_(gates_tile)(const int rows, const int blocks, const int h
                                    const int row, const int block) {
     const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden);
     V sums[DRNN_SUMS];
-    DRNN_(of_inputs)(rows, blocks, 2, 0, hidden, r, row, block, sums);
+    DRNN_(known_inputs)(rows, blocks, 2, 0, hidden, r, row, block, sums);
     DRNN_(of_past)(rows, blocks, 2, 0, hidden, r, r->h0 + (long)row * r->ps, r->ps, block, sums);
     DRNN_EACH(u, units) {
         V y[2] = {SUM(u, 2, 0), SUM(u, 2, 1)};
@@ -321,7 +383,7 @@ DRNN_INLINE void DRNN_(new_tile)(const int rows, const int blocks, const int hid
                                  const int row, const int block) {
     const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden);
     V sums[DRNN_SUMS];
-    DRNN_(of_inputs)(rows, blocks, 1, 2, hidden, r, row, block, sums);
+    DRNN_(known_inputs)(rows, blocks, 1, 2, hidden, r, row, block, sums);
     DRNN_(of_past)(rows, blocks, 1, 2, hidden, r, r->work + row * hs, hs, block, sums);
     DRNN_EACH(u, units) {
         const V before = DRNN_(load)(r->h0 + (long)(row + ROW(u)) * r->ps + AT(u));
@@ -354,63 +416,88 @@ DRNN_INLINE void DRNN_(rows_of)(const int together, const int hidden, const stru
 #undef DRNN_WORK
 }
 
-/* Each number of units that DRNN_WIDTHS lists, X(hidden) for each, has code of its own, in which it is a constant. */
-static void DRNN_(rows)(const struct drnn_rows *rows, int count) {
-    enum { together = DRNN_MANY(DRNN_CELL == DRNN_GRU_RESET_BEFORE ? 2 : DRNN_GATES) };
-    const int tiled = together > 1 ? count / together * together : 0;
+/* Do DRNN_WORK(R, H) for rows, R at a time, of `hidden` H. Each number of units that DRNN_WIDTHS lists, X(hidden) for
+ * each, has code of its own, in which it is a constant. */
 #define DRNN_UNITS_OF(H)                                                                                               \
     {                                                                                                                  \
-        if (tiled) DRNN_(rows_of)(together, H, rows, 0, tiled);                                                        \
-        if (tiled < count) DRNN_(rows_of)(1, H, rows, tiled, count);                                                   \
+        if (tiled) DRNN_WORK(together, H, 0, tiled);                                                                   \
+        if (tiled < count) DRNN_WORK(1, H, tiled, count);                                                              \
     }
 #define DRNN_WIDTH(H)                                                                                                  \
     if (rows->layer->hidden == H) DRNN_UNITS_OF(H) else
 #ifdef DRNN_WIDTHS
+#define DRNN_BY_WIDTH                                                                                                  \
     DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
-    DRNN_UNITS_OF(rows->layer->hidden)
+#define DRNN_BY_WIDTH DRNN_UNITS_OF(rows->layer->hidden)
 #endif
-#undef DRNN_WIDTH
-#undef DRNN_UNITS_OF
+
+static void DRNN_(rows)(const struct drnn_rows *rows, int count) {
+    enum { together = DRNN_MANY(DRNN_CELL == DRNN_GRU_RESET_BEFORE ? 2 : DRNN_GATES) };
+    const int tiled = together > 1 && rows->sums ? count / together * together : 0;
+#define DRNN_WORK(R, H, first, end) DRNN_(rows_of)(R, H, rows, first, end)
+    DRNN_BY_WIDTH
+#undef DRNN_WORK
 }
+
+/* Sums of gates from `first` to `end` of rows: what the inputs add, and biases. */
+DRNN_INLINE void DRNN_(inputs_of)(const int together, const int hidden, const struct drnn_rows *rows, int first,
+                                  int end, float *to) {
+    const struct drnn_rows own = *rows, *const r = &own;
+    const int blocks = DRNN_PAD(hidden) / 8;
+#define DRNN_WORK(R, B) DRNN_(inputs_tile)(R, B, hidden, r, row, block, to)
+    DRNN_TILES(together, DRNN_GATES, first, end, blocks, DRNN_WORK);
+#undef DRNN_WORK
+}
+
+static void DRNN_(inputs)(const struct drnn_rows *rows, int count, float *to) {
+    enum { together = DRNN_MANY(DRNN_GATES) };
+    const int tiled = together > 1 ? count / together * together : 0;
+#define DRNN_WORK(R, H, first, end) DRNN_(inputs_of)(R, H, rows, first, end, to)
+    DRNN_BY_WIDTH
+#undef DRNN_WORK
+}
+
+#undef DRNN_UNITS_OF
+#undef DRNN_WIDTH
+#undef DRNN_BY_WIDTH
 
 /* `count` rows of each of `layers` chains, 1 or 2, which do not wait for each other: while one waits for itself, the
  * other computes. */
 static void DRNN_(chains)(const struct drnn_rows *chains, int layers, int count) {
     struct drnn_rows rows[2] = {chains[0], chains[layers - 1]};
-#define DRNN_STEPS(STEP)                                                                                               \
-    for (int step = 0; step < count; step++) {                                                                         \
-        STEP;                                                                                                          \
-        for (int i = 0; i < 2; i++) {                                                                                  \
-            rows[i].h0 = rows[i].h, rows[i].h += DRNN_PAD(rows[i].layer->hidden);                                      \
-            rows[i].x += rows[i].xs, rows[i].tokens += rows[i].tokens != 0;                                            \
-        }                                                                                                              \
-    }
+    const int hidden = rows[0].layer->hidden, paired = layers == 2 && rows[1].layer->hidden == hidden;
+    (void)paired;
+    for (int step = 0; step < count; step++) {
 #if DRNN_CELL != DRNN_GRU_RESET_BEFORE
-#define DRNN_TWO(B, H)                                                                                                 \
-    if (two && hidden == (H) && DRNN_PAD(H) / 8 == (B) && (B) <= DRNN_MOST(1, DRNN_GATES)) {                           \
-        DRNN_STEPS(DRNN_(cell_tile)(2, 1, DRNN_MIN(B, DRNN_MOST(1, DRNN_GATES)), H, rows, 0, 0))                       \
-        return;                                                                                                        \
-    }
-    const int hidden = rows[0].layer->hidden, two = layers == 2 && rows[1].layer->hidden == hidden;
+#define DRNN_PAIR_OF(B, H)                                                                                             \
+    if (DRNN_PAIRED >= (B) && paired && hidden == (H) && DRNN_PAD(H) / 8 == (B))                                       \
+        DRNN_(cell_tile)(2, 1, DRNN_MIN(B, DRNN_MAX(1, DRNN_PAIRED)), H, rows, 0, 0);                                  \
+    else
 #ifdef DRNN_WIDTHS
-#define DRNN_WIDTH(H) DRNN_TWO(DRNN_PAD(H) / 8, H)
-    DRNN_WIDTHS(DRNN_WIDTH)
-#undef DRNN_WIDTH
+#define DRNN_PAIR_WIDTH(H) DRNN_PAIR_OF(DRNN_PAD(H) / 8, H)
+        DRNN_WIDTHS(DRNN_PAIR_WIDTH)
+#undef DRNN_PAIR_WIDTH
 #else
-    DRNN_TWO(1, hidden)
-    DRNN_TWO(2, hidden)
-    DRNN_TWO(3, hidden)
-    DRNN_TWO(4, hidden)
+        DRNN_PAIR_OF(1, hidden)
+        DRNN_PAIR_OF(2, hidden)
+        DRNN_PAIR_OF(3, hidden)
+        DRNN_PAIR_OF(4, hidden)
 #endif
-#undef DRNN_TWO
+#undef DRNN_PAIR_OF
 #endif
-    DRNN_STEPS(for (int i = 0; i < layers; i++) DRNN_(rows)(rows + i, 1))
-#undef DRNN_STEPS
+        for (int i = 0; i < layers; i++) DRNN_(rows)(rows + i, 1);
+        for (int i = 0; i < 2; i++) {
+            rows[i].h0 = rows[i].h, rows[i].h += DRNN_PAD(rows[i].layer->hidden);
+            rows[i].x += rows[i].xs, rows[i].tokens += rows[i].tokens != 0;
+        }
+    }
 }
 
-static const struct drnn_kernel DRNN_(kernel) = {DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_(rows), DRNN_(chains),
-                                                 DRNN_(affine)};
+static const struct drnn_kernel DRNN_(kernel) = {
+    DRNN_GATES,   DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_PAIRED * 8, DRNN_(inputs), DRNN_(rows), DRNN_(chains),
+    DRNN_(affine)};
+#undef DRNN_PAIRED
 #undef V
 #undef M
 #undef W

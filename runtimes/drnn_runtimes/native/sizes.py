@@ -49,7 +49,7 @@ class MemorySizes:
             state=4 * (lines + (window * padded(top) if window > 1 else 0)),
             row=4 * widest,
             seen=4 * window * top,
-            work=4 * _ROWS * max(2 * widest, padded(spec.head.outputs)),
+            work=4 * _ROWS * max((spec.gates + 2) * widest, padded(spec.head.outputs)),
             layers=spec.layers,
             answers=packed.sizes["last"],
         )

@@ -15,10 +15,10 @@ from onnx import numpy_helper
 
 from drnn_deploy.debug.repro import Reproduction
 from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.report_format import parity_schema
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.reports.junit import junit
 from drnn_deploy.reports.markdown import markdown
-from drnn_deploy.reports.regressions import parity_schema
 from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
 from drnn_runtimes.registry import require
 

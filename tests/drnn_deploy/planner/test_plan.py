@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.options import graph_requests
-from drnn_deploy.planner.plan import BUILD_SECONDS, Candidate, Goal, Plan, PlanTarget, make_plan
+from drnn_deploy.planner.cost_model import build_seconds
+from drnn_deploy.planner.plan import (
+    BLOCK_SECONDS,
+    BLOCKS,
+    BUILD_SECONDS,
+    Candidate,
+    Goal,
+    Plan,
+    PlanTarget,
+    make_plan,
+    with_block,
+)
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -21,6 +33,10 @@ from tests.networks import random_weights, specs
 PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))
 EVERY_STEP = dataclasses.replace(PIXEL, head=Head("sequence", 10))
 Command = Any  # see conftest
+
+
+def seeded(spec: ModelSpec) -> Checkpoint:
+    return Checkpoint(spec, random_weights(spec, 0))
 
 
 def candidate(plan: Plan, name: str) -> Candidate:
@@ -84,6 +100,42 @@ def test_engines_that_take_minutes_are_not_recommended(cell: Cell) -> None:
     assert make_plan(PIXEL, "tensorrt", "latency").chosen.name == "step/unrolled"
 
 
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_whole_sequences_are_blocked_for_tensorrt_and_built_in_seconds(cell: Cell) -> None:
+    spec = dataclasses.replace(PIXEL, cell=cell)
+    chosen = make_plan(spec, "tensorrt", "sequence", length=784).chosen
+    assert chosen.name == "sequence/blocked"
+    assert chosen.build_seconds <= BLOCK_SECONDS
+    assert chosen.work.trips < chosen.work.depth / 10
+    longer = dataclasses.replace(chosen.request, block=2 * (chosen.request.block or 0))
+    assert longer.block > max(BLOCKS) or build_seconds(spec, longer) > BLOCK_SECONDS
+    (request,) = graph_requests(seeded(spec), ExportOptions(length=784, emissions=("blocked",)))
+    assert request == chosen.request
+    (request,) = graph_requests(seeded(spec), ExportOptions(length=784, emissions=("blocked",), block=5))
+    assert request.block == 5
+
+
+def test_only_tensorrt_has_use_for_blocks_and_only_of_long_sequences() -> None:
+    others = [
+        make_plan(PIXEL, target, "sequence", length=784) for target in get_args(PlanTarget) if target != "tensorrt"
+    ]
+    others += [make_plan(PIXEL, "tensorrt", "sequence", length=4), make_plan(PIXEL, "tensorrt", "throughput")]
+    others += [make_plan(PIXEL, "tensorrt", "sequence", length=784, batch=None)]
+    assert not [c for plan in others for c in plan.candidates if c.request.emission == "blocked"]
+
+
+def test_the_shortest_blocks_are_taken_where_nothing_is_built_in_seconds() -> None:
+    wide = ModelSpec("lstm", (20,) * 40, (1,) * 40, Continuous(1), Head("last", 10))
+    assert with_block(wide, GraphRequest(784, 1, "blocked")).block == min(BLOCKS)
+
+
+def test_blocks_without_the_emission_are_refused() -> None:
+    with pytest.raises(InputError, match="blocks are for emission blocked"):
+        graph_requests(seeded(PIXEL), ExportOptions(length=784, block=8))
+    with pytest.raises(InputError, match="emission blocked is for form sequence"):
+        graph_requests(seeded(PIXEL), ExportOptions(forms=("step",), emissions=("blocked",)))
+
+
 def test_small_node_budget_leaves_operators() -> None:
     chosen = make_plan(PIXEL, "onnxruntime-cpu", "throughput", node_budget=1).chosen
     assert chosen.request.emission == "fused"
@@ -137,7 +189,7 @@ def test_command_without_a_length_says_what_to_type(command: Command, tmp_path: 
     save_checkpoint(tmp_path / "m.pt", Checkpoint(PIXEL, random_weights(PIXEL, 0)))
     ran = command("drnn-deploy", "plan", tmp_path / "m.pt")
     assert ran.code == 2
-    assert "Add --length STEPS." in ran.err
+    assert "Add --length STEPS, in Python length=STEPS." in ran.err
 
 
 def test_export_follows_the_plan(command: Command, model: Path) -> None:

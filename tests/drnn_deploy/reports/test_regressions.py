@@ -20,7 +20,7 @@ from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.regressions import read_baseline, regressions
 from tests.drnn_deploy.reports.made_up import case, report, row, task
 
-SCHEMA = "drnn_deploy.reports", "parity.schema.json"
+SCHEMA = "drnn_deploy.parity", "parity.schema.json"
 noises = st.floats(0.0, 8.0)
 
 

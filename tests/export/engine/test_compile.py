@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -9,6 +10,7 @@ from typing import get_args
 import pytest
 
 from drnn_core.types import Emission, Precision
+from drnn_deploy.planner.plan import with_block
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import build_engine
@@ -39,8 +41,8 @@ NETWORKS = {
 
 
 def short(emission: Emission) -> GraphRequest:
-    """Two sequences, of 17 steps or, skewed, of one."""
-    return GraphRequest(1, 2, emission, form="step") if emission == "skewed" else GraphRequest(17, 2, emission)
+    """Two sequences, of 17 steps or, skewed, of one; in blocks of up to four."""
+    return GraphRequest(1, 2, emission, form="step") if emission == "skewed" else GraphRequest(17, 2, emission, block=4)
 
 
 def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
@@ -81,6 +83,41 @@ def test_unrolled_chunks_compile(
     states = {f"state_{name}" for name in spec.state_shapes(1)}
     assert {tensor.name for tensor in sidecar.inputs} == {"input", *states}
     assert {tensor.name for tensor in sidecar.outputs} == {"output", *(f"next_{state}" for state in states)}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.nightly
+def test_blocks_of_every_precision_compile(tmp_path: Path, cell: Cell, precision: Precision, batch: int) -> None:
+    if (cell, precision) == ("gru", "int8"):
+        pytest.skip("the compiler takes no GRU with int8 weights, see docs/engines.md")
+    spec = ModelSpec(cell, (6, 5, 4), (1, 2, 3), Continuous(2), Head("sequence", 3))
+    sidecar = compiled(tmp_path, spec, GraphRequest(31, batch, "blocked", precision=precision, block=5))
+    assert sidecar.loops == 3
+
+
+def test_a_whole_blocked_sequence_compiles_with_its_loops(tmp_path: Path) -> None:
+    spec = ModelSpec("lstm", (20,) * 4, (1, 2, 4, 8), Continuous(1), Head("last", 10))
+    request = GraphRequest(200, 1, "blocked", block=4)
+    sidecar = compiled(tmp_path, spec, request)
+    assert sidecar.loops == spec.layers
+    assert 0 < (sidecar.kernels or 0) < sum(layer.cells for layer in request.plan(spec).layers) / 4
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("cell", CELLS)
+def test_blocked_paper_network_compiles_in_seconds(
+    tmp_path: Path, cell: Cell, record_property: Callable[[str, object], None]
+) -> None:
+    """Of the processor, which other work on the machine changes little."""
+    spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    sidecar = compiled(tmp_path, spec, with_block(spec, GraphRequest(784, 1, "blocked")))
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    record_property(f"TensorRT-RTX, SM86, {cell}, blocked", f"{seconds:.1f} s, {sidecar.engine_bytes:,} bytes")
+    assert sidecar.loops
+    assert seconds < 10
 
 
 @pytest.mark.parametrize("emission", get_args(Emission))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,98 @@ def test_recurrent_operators_have_the_sizes_that_builders_read_by(
             value = np.zeros(sizes[label], np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
     assert "which do not fit together" in refusal(changed, SPEC, info)
+
+
+def looped() -> tuple[onnx.ModelProto, GraphInfo, onnx.NodeProto]:
+    """A blocked graph, what its manifest says, and its first loop: four trips of two steps, with one state."""
+    request = GraphRequest(8, 1, "blocked", block=3)
+    model = emit(SPEC, random_weights(SPEC, 0), request)
+    loop = next(node for node in model.graph.node if node.op_type == "Loop")
+    assert (loop.name, loop.input[0]) == ("l0/block", "trips_4")
+    return model, info_of(SPEC, request, model), loop
+
+
+def grown(loop: onnx.NodeProto) -> None:
+    body = loop.attribute[0].g
+    body.node.append(helper.make_node("Concat", [body.input[2].name] * 2, ["wider"], axis=0))
+    body.output[1].name = "wider"
+
+
+def loop_inside(loop: onnx.NodeProto) -> None:
+    inner = onnx.NodeProto()
+    inner.CopyFrom(loop)
+    inner.output[:] = ["inner/last", "inner/every"]
+    loop.attribute[0].g.node.append(inner)
+
+
+def constant_inside(loop: onnx.NodeProto) -> None:
+    loop.attribute[0].g.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "mine"))
+
+
+LOOPS = {
+    "has a body that does not fit its inputs and outputs": [
+        constant_inside,
+        lambda loop: loop.attribute[0].g.input.pop(),
+        lambda loop: loop.attribute[0].g.output.pop(),
+        lambda loop: loop.input.pop(),
+    ],
+    "that changes its size or type": [
+        grown,
+        lambda loop: setattr(loop.attribute[0].g.output[0], "name", loop.attribute[0].g.input[2].name),
+    ],
+    "of an operator that no graph of a bundle has": [loop_inside],
+    "nothing makes 'elsewhere'": [lambda loop: setattr(loop.attribute[0].g.output[2], "name", "elsewhere")],
+    "which nothing makes before it": [lambda loop: loop.attribute[0].g.node[0].input.__setitem__(0, "output")],
+    "which is there already": [
+        lambda loop: setattr(loop.attribute[0].g.input[0], "name", "input"),
+        lambda loop: setattr(loop.attribute[0].g.input[0], "name", loop.attribute[0].g.input[1].name),
+    ],
+    "holds more than one body": [
+        lambda loop: loop.attribute.append(helper.make_attribute("more", 1)),
+        lambda loop: loop.attribute.pop(),
+    ],
+    "number of trips is no constant": [
+        lambda loop: loop.input.__setitem__(0, "input"),
+        lambda loop: loop.input.__setitem__(0, "true"),
+        lambda loop: loop.input.__setitem__(0, ""),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "change"), [(words, change) for words, changes in LOOPS.items() for change in changes]
+)
+def test_loops_that_no_graph_of_the_network_has_are_refused(
+    words: str, change: Callable[[onnx.NodeProto], None]
+) -> None:
+    model, info, loop = looped()
+    assert refusal(model, SPEC, info) == ""
+    change(loop)
+    assert words in refusal(model, SPEC, info)
+
+
+@pytest.mark.parametrize(("trips", "words"), [
+    (100, "it runs more nodes than"), (10**9, "its tensors take over"), (2**62, "its tensors take over"),
+])  # fmt: skip
+def test_trips_are_bounded_by_what_the_network_takes(trips: int, words: str) -> None:
+    model, info, _ = looped()
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "trips_4")
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(trips), tensor.name))
+    assert words in refusal(model, SPEC, info)
+
+
+def test_loops_are_refused_in_graphs_that_say_they_have_none() -> None:
+    model, info, _ = looped()
+    other = dataclasses.replace(info, emission="unrolled", block=None)
+    assert "of an operator that no graph of a bundle has" in refusal(model, SPEC, other)
+
+
+@pytest.mark.parametrize("block", [None, 1, -3, 2**40])
+def test_a_manifest_says_how_long_blocks_are(block: int | None) -> None:
+    _, info, _ = looped()
+    check_manifest(SPEC, [info], [])
+    if block == 2**40:  # blocks that are never full
+        check_manifest(SPEC, [dataclasses.replace(info, block=block)], [])
+        return
+    with pytest.raises(InputError, match="blocks have 2 steps or more"):
+        check_manifest(SPEC, [dataclasses.replace(info, block=block)], [])

@@ -83,6 +83,7 @@ def test_every_form_and_emission_passes_parity(cell: str, tmp_path: Path) -> Non
         forms=("sequence", "chunk", "step"),
         chunk=5,
         emissions=("fused", "unrolled", "mixed", "skewed", "blocked"),
+        block=5,
         engines=(),
         runtimes=("tensorrt-network",),
     )

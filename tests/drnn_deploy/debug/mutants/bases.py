@@ -41,6 +41,7 @@ BASES = {
     "lstm-chunk": Base(_spec("lstm", _EVERY), _graph("chunk", chunk=6)),
     "lstm-skewed": Base(_spec("lstm", _EVERY), _graph("step", "skewed")),
     "lstm-unrolled": Base(_spec("lstm", _LAST), _graph(emission="unrolled")),
+    "lstm-blocked": Base(_spec("lstm", _LAST), _graph(emission="blocked", block=5, length=23)),
     "rnn": Base(_spec("rnn", _LAST_K), _graph()),
     "rnn-unrolled": Base(_spec("rnn", _LAST), _graph(emission="unrolled")),
     "fusion": Base(_spec("rnn", _LAST, (2, 4, 8)), _graph()),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import onnx
 from onnx import helper
 
 from tests.drnn_deploy.debug.mutants.mutant import (
     BOTH,
     Mutant,
     before,
+    body,
     both,
     constant,
     emitted_with,
@@ -19,6 +23,16 @@ from tests.drnn_deploy.debug.mutants.mutant import (
 )
 
 _made = helper.make_node
+
+
+def _backwards(graph: onnx.GraphProto) -> None:
+    graph.node[0].input[1] = "backwards"
+    graph.node.insert(0, _made("Sub", ["last_trip", graph.input[0].name], ["backwards"], "backwards"))
+
+
+def _gives(place: int, name: str) -> Callable[[onnx.GraphProto], None]:
+    return lambda graph: setattr(graph.output[place], "name", name)
+
 
 LAYOUT = [
     Mutant(
@@ -145,6 +159,46 @@ LAYOUT = [
     ),
 ]
 
+
+BLOCKS = [
+    Mutant(
+        "blocks from zeros",
+        "lstm-blocked",
+        "layer 0",
+        "node l0/block/t000/gates (Gemm) has the input 0 zeros_2_4, should be l0/block/h",
+        read("l0/block/t000/gates", 0, "zeros_2_4"),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "blocks from last to first",
+        "lstm-blocked",
+        "layer 1",
+        "node backwards (Sub) should not be there",
+        both(constant("last_trip", np.array(2)), body("l1/block", _backwards)),
+    ),
+    Mutant(
+        "first cell state of a block in place of the last",
+        "lstm-blocked",
+        "layer 1",
+        "node l1/block (Loop) has a body that gives l1/block/t000/c, should be l1/block/t003/c",
+        body("l1/block", _gives(2, "l1/block/t000/c")),
+        runtimes=BOTH,
+    ),
+    Mutant(
+        "first steps behind the blocks",
+        "lstm-blocked",
+        "layer 0",
+        "node l0/outputs (Concat) has the input 0 l0/block/outputs, should be l0/first/outputs",
+        both(read("l0/outputs", 0, "l0/block/outputs"), read("l0/outputs", 1, "l0/first/outputs")),
+    ),
+    Mutant(
+        "blocks from the states before the first steps",
+        "lstm-blocked",
+        "layer 0",
+        "node l0/block (Loop) has the input 2 zeros_2_4, should be l0/first/t001/h",
+        read("l0/block", 2, "zeros_2_4"),
+    ),
+]
 
 STATES = [
     Mutant(

@@ -15,6 +15,7 @@ from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.bundle.bodies import every_node
 
 Change = Callable[[onnx.ModelProto], None]
 HERE = "onnxruntime-cpu"
@@ -41,7 +42,7 @@ class Mutant:
 
 
 def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
-    return next(found for found in model.graph.node if found.name == name)
+    return next(found for found in every_node(model.graph.node) if found.name == name)
 
 
 def weights(name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Change:
@@ -197,6 +198,11 @@ def ten_bits(old: str, new: str) -> list[onnx.NodeProto]:
         helper.make_node("Sub", [f"{new}/scaled", old], [f"{new}/low"], f"{new}/low"),
         helper.make_node("Sub", [f"{new}/scaled", f"{new}/low"], [new], new),
     ]
+
+
+def body(loop: str, change: Callable[[onnx.GraphProto], None]) -> Change:
+    """Change the body of a loop."""
+    return lambda model: change(node(model, loop).attribute[0].g)
 
 
 def outputs_renamed(old: str, new: str) -> Change:

@@ -29,6 +29,7 @@ MUTANTS = [
     *weights.CELLS,
     *types.PRECISIONS,
     *layouts.LAYOUT,
+    *layouts.BLOCKS,
     *layouts.STATES,
     *types.EDGES,
 ]

@@ -42,6 +42,10 @@ class Runtime(Protocol):
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether `with_threads` changes anything: whether it has a setting of its own for one run's threads."""
+
     def with_threads(self, threads: int) -> Self:
         """The same runtime with so many threads for one run, where it has a setting of its own for that.
 
@@ -111,7 +115,7 @@ class StreamingRuntime:
     """
 
     name: str
-    is_reference = is_sampled = runs_any_graph = False
+    is_reference = is_sampled = runs_any_graph = has_threads = False
     _threads: int | None = None
 
     @checked_arguments

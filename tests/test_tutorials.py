@@ -46,9 +46,9 @@ def typed_lines(text: str) -> list[str]:
 
 def understood(line: str) -> None:
     """The command and its options exist."""
-    name, *words = shlex.split(line)
-    if name == "drnn-export":
-        name, words = "drnn-deploy", ["export", *words]
+    name, *words = shlex.split(line.removeprefix("ssh jetson "))
+    if name in ("drnn-export", "drnn-parity"):
+        name, words = "drnn-deploy", [name.removeprefix("drnn-"), *words]
     if name != "drnn-deploy":
         return
     command = drnn_deploy.get_command(drnn_deploy.make_context(name, words), words[0])
@@ -129,7 +129,10 @@ def test_own_module(own_module: Path) -> None:
     assert sorted(path.name for path in own_module.glob("*/manifest.json")) == ["manifest.json"] * 2
 
 
-@pytest.mark.parametrize("page", ["int8", "parity-in-ci", "stream-on-a-jetson"])
+NIGHTLY = [pytest.param(page, marks=pytest.mark.nightly) for page in ("int8", "stream-on-a-jetson")]
+
+
+@pytest.mark.parametrize("page", ["parity-in-ci", *NIGHTLY])
 def test_pages_that_go_on_from_it(page: str, own_module: Path, reader: Reader) -> None:
     for name in ("model.pt", "movements.py"):
         shutil.copy(own_module / name, reader.folder)
@@ -139,6 +142,14 @@ def test_pages_that_go_on_from_it(page: str, own_module: Path, reader: Reader) -
 @pytest.mark.usefixtures("digits")
 def test_mnist(reader: Reader) -> None:
     reader.follow(TUTORIALS / "mnist.md")
+
+
+@pytest.mark.parametrize("page", sorted(TUTORIALS.glob("*.md")), ids=lambda page: page.stem)
+def test_commands_are_understood(page: Path) -> None:
+    lines = [line for language, text in fences(page) if language == "sh" for line in typed_lines(text)]
+    assert lines
+    for line in lines:
+        understood(line)
 
 
 @pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "concepts").glob("*.md")), ids=lambda page: page.stem)

@@ -58,6 +58,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
         native_targets: The systems to compile that for.
@@ -89,6 +90,7 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
@@ -123,7 +125,11 @@ class ExportOptions:
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
             (self.ring is not None and not stated, "--ring", "--form chunk or --form step"),
             (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
-            (self.compute_capabilities and unbuilt, "--compute-capability", "an engine: not --engine none"),
+            (
+                self.compute_capabilities and unbuilt and not self.cuda_kernel,
+                "--compute-capability",
+                "--cuda-kernel, or an engine: not --engine none",
+            ),
             (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
             (
                 self.check != "full" and self.runtimes is not None,

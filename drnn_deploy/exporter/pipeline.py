@@ -21,6 +21,7 @@ from drnn_core.plain_data import read_json
 from drnn_core.steps import Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.expected import check_seconds
+from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
@@ -37,7 +38,18 @@ from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_models.checkpoint import Checkpoint, as_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_runtimes.bundle import (
+    GOLDEN,
+    MANIFEST,
+    NATIVE,
+    PARITY,
+    WEIGHTS,
+    Bundle,
+    EngineInfo,
+    GoldenCase,
+    GraphInfo,
+    KernelInfo,
+)
 from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
@@ -85,6 +97,7 @@ class ExportResult:
         parity: The parity report, without rows where nothing was checked.
         engines: The engines that were asked for or attempted.
         native: The network as C.
+        kernels: The images of the CUDA kernel.
         checked: Whether the bundle was checked on any runtime.
     """
 
@@ -92,6 +105,7 @@ class ExportResult:
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
+    kernels: KernelImages = dataclasses.field(default_factory=KernelImages)
     checked: bool = True
 
     @property
@@ -146,6 +160,7 @@ def export(
     check_replaceable(folder, _replaceable)
     runtimes = _runtimes(options)
     backends = _backends(options)
+    gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
@@ -176,12 +191,15 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
+        if gpus:
+            notify("compiling the CUDA kernel")
+        kernels = write_images(draft, checkpoint.dilated, graphs, gpus)
         engines = [
             _build(draft, graph, needed, backend, options, notify, checks + _building(jobs[number:], options))
             for number, (backend, graph, needed) in enumerate(jobs)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        _write_manifest(draft, checkpoint, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
@@ -195,8 +213,8 @@ def export(
         if runtimes:
             require_format(as_check(folder, parity.to_json()))
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-            _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
+            _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels, checked=bool(runtimes))
 
 
 def write_bundle(
@@ -300,9 +318,13 @@ def _with_range(checkpoint: Checkpoint, graph: GraphInfo, cases: Sequence[Golden
 
 
 def _write_manifest(
-    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo] = ()
+    draft: Path,
+    checkpoint: Checkpoint,
+    graphs: Sequence[GraphInfo],
+    engines: Sequence[EngineInfo] = (),
+    kernels: Sequence[KernelInfo] = (),
 ) -> None:
-    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, emitter=EMITTER_REVISION)
+    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, kernels, emitter=EMITTER_REVISION)
 
 
 def _write_networks(

@@ -44,6 +44,7 @@ class CacheKind:
 KINDS = {
     kind.name: kind
     for kind in (
+        CacheKind("cuda-kernel", "images of the CUDA kernel", 256 << 20),
         CacheKind("engines", "TensorRT engines", 2 << 30),
         CacheKind("onnxruntime", "engines of ONNX Runtime's TensorRT provider", 2 << 30),
         CacheKind("native", "compiled kernels", 64 << 20),

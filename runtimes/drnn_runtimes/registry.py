@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.text import choose_from
+from drnn_runtimes.cuda_kernel.runtime import CudaKernelRuntime
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
@@ -28,6 +29,7 @@ _ALL: tuple[Runtime, ...] = (
     OpenVinoRuntime(),
     TractRuntime(),
     TensorRTNetworkRuntime(),
+    CudaKernelRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )

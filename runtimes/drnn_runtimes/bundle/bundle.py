@@ -2,6 +2,7 @@
 
 model.onnx, ...     graphs, one per form and emission
 engines/            TensorRT engines, each with its sidecar
+cuda-kernel/        images of the CUDA kernel for named GPUs
 native/             the network as C sources, for people: nothing here compiles or loads them
 weights.safetensors the weights in torch's gate order, for the reference and torch runtimes
 golden.npz          inputs, float64 outputs and float32 noise of every golden case
@@ -28,7 +29,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.cost import most_graph_bytes, most_weight_bytes
 from drnn_runtimes.bundle.golden import GoldenCase, read_golden
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Bundle:
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
         emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
+        kernels: Its images of the CUDA kernel.
         checked: Whether its graphs are pieces of one that was found fit to run, and need not be asked again.
     """
 
@@ -64,6 +66,7 @@ class Bundle:
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
     emitter: int = 0
+    kernels: tuple[KernelInfo, ...] = ()
     checked: bool = False
 
     @classmethod
@@ -90,6 +93,7 @@ class Bundle:
             files={name: file.sha256 for name, file in manifest.files.items()},
             versions=manifest.versions,
             emitter=manifest.emitter,
+            kernels=manifest.kernels,
         )
         bundle._check_files(verify)
         return bundle
@@ -200,7 +204,8 @@ class Bundle:
 
     def _check_files(self, verify: bool) -> None:
         of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
-        named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
+        files = [*(graph.file for graph in self.graphs), *(kernel.file for kernel in self.kernels)]
+        named = {WEIGHTS, GOLDEN, *files} | of_engines
         if unlisted := sorted(named - set(self.files)):
             raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", REBUILD)
         for name, expected in self.files.items():

@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
@@ -18,7 +18,6 @@ from drnn_runtimes.streaming.stream import Stream
 MOST_THREADS = 1024
 
 
-@runtime_checkable
 class Runtime(Protocol):
     """A way of running bundles."""
 

@@ -21,6 +21,7 @@ from rich.text import Text
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = REPOSITORY / "docs" / "figures"
 _COLUMNS = 118
+_MOVES = re.compile(r"\x1b\[\??\d*[A-KhlST]")  # of the cursor
 _FONTS = re.compile(r"@font-face \{.*?\}\n", re.DOTALL)  # which rich would fetch from another host
 
 
@@ -36,7 +37,7 @@ def check(bundle: str, report: Path) -> str:
     """
     typed = f"stty cols {_COLUMNS}; {sys.executable} -m drnn_deploy parity {bundle} --html {report}"
     done = subprocess.run(["script", "-qec", typed, "/dev/null"], capture_output=True, text=True, check=True)
-    return re.sub(r"\x1b\[\??\d*[A-KhlSTm]*[A-KhlST]", "", done.stdout).replace("\r\n", "\n")
+    return _MOVES.sub("", done.stdout).replace("\r\n", "\n")
 
 
 def main(bundle: str) -> None:
@@ -50,8 +51,10 @@ def main(bundle: str) -> None:
         seen = check(bundle, report)
         console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
         console.print(Text(f"$ drnn-parity {Path(bundle).name}"))
-        lines = [line.split("\r")[-1] for line in seen.splitlines() if not line.startswith(("not run", "wrote"))]
-        console.print(Text.from_ansi("\n".join(lines).strip()))
+        lines = [line.split("\r")[-1] for line in seen.splitlines()]
+        table = next(place for place, line in enumerate(lines) if Text.from_ansi(line).plain.startswith("runtime "))
+        kept = [line for line in lines[table:] if not Text.from_ansi(line).plain.startswith(("not run", "limit"))]
+        console.print(Text.from_ansi("\n".join(kept).strip()))
         drawing = _FONTS.sub("", console.export_svg(title="drnn-parity"))
         (FIGURES / "terminal.svg").write_text(drawing, encoding="utf-8")
         site = (REPOSITORY / "build" / "site" / "index.html").as_uri()
@@ -59,7 +62,7 @@ def main(bundle: str) -> None:
             chromium = "/usr/bin/chromium"
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             for name, url, size in (
-                ("report", report.as_uri(), (1000, 800)),
+                ("report", report.as_uri(), (1100, 800)),
                 ("site-desk", site, (1280, 800)),
                 ("site-phone", site, (400, 800)),
             ):

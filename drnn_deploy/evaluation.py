@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy.parity.check import graphs_for, shown_name
 from drnn_deploy.parity.inference import run_case
@@ -25,7 +26,7 @@ from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 
 if TYPE_CHECKING:
-    from drnn_models.checkpoint import Checkpoint
+    from drnn_models.checkpoint import AnyModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,14 @@ class Evaluation:
     caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
 
 
+@checked_arguments
 def evaluate_checkpoint(
-    checkpoint: Checkpoint, what: str, split: str = "test", *, limit: int | None = None
+    checkpoint: AnyModel, what: str, split: str = "test", *, limit: int | None = None
 ) -> Evaluation:
     """Measure a checkpoint's task through the torch module.
 
     Args:
-        checkpoint: The network.
+        checkpoint: The network, or the path of its checkpoint.
         what: What errors call it.
         split: "validation" or "test".
         limit: The first so many sequences; None takes all.
@@ -70,8 +72,10 @@ def evaluate_checkpoint(
     """
     import torch
 
+    from drnn_models.checkpoint import as_checkpoint
     from drnn_runtimes.torch import float32_products
 
+    checkpoint = as_checkpoint(checkpoint)
     model = checkpoint.network()
 
     def predict(inputs: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -83,6 +87,7 @@ def evaluate_checkpoint(
     return _evaluate(predict, task, split, limit, "torch", "checkpoint")[0]
 
 
+@checked_arguments
 def evaluate_bundle(
     bundle: Bundle,
     runtimes: Sequence[Runtime],

@@ -41,6 +41,7 @@ def sets_of(setting: Setting, name: str) -> dict[str, dict[str, Any]]:
     }
     if not setting.quick:
         found["chunk"] = {"forms": ("chunk",), "chunk": CHUNK, "emissions": ("fused",), "precisions": ("fp32", "fp16")}
+        found["blocked"] = {"emissions": ("blocked",), "precisions": ("fp32",), "batch": 1}
         found["unrolled"] = {"emissions": ("unrolled",), "precisions": ("fp32", "bf16"), "node_budget": _NODES}
     return found
 

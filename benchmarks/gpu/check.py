@@ -40,7 +40,7 @@ from drnn_deploy.bench.machine import machine
 
 QUICK_SECONDS = 530.0  # and the rest of 540 for the start and the end
 _PACKAGES = (
-    *("tensorrt", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "cuda-bindings", "triton"),
+    *("tensorrt", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "cuda-bindings", "nvidia-cuda-nvrtc", "triton"),
     *("nvidia-cudnn-cu13", "nvidia-cudnn-cu12", "nvidia-cublas", "nvidia-cuda-runtime"),
 )
 

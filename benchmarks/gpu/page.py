@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.gpu.plan import SURVEY
-from benchmarks.gpu.tables import Result, Row, engines, graphs, latency, one_line, parity, rounding, streams
+from benchmarks.gpu.tables import (
+    Result,
+    Row,
+    engines,
+    graphs,
+    kernel_parity,
+    kernel_times,
+    latency,
+    one_line,
+    parity,
+    rounding,
+    streams,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "gpu.md"
 _HOW = """
@@ -48,6 +60,17 @@ _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is 
         "parity/*/tensorrt-rtx",
         "That engines of TensorRT-RTX compute what they should. Tested without a GPU: NVIDIA's parser and compiler "
         "take the graphs, and the parsed network, evaluated in NumPy, is right.",
+    ),
+    (
+        "parity/*/cuda-kernel",
+        "That the CUDA kernel computes what it should as a runtime. Tested without a GPU: its text on the CPU, and its "
+        "launcher on a stand-in for the driver that runs this text.",
+    ),
+    ("kernel-parity/*", "That the CUDA kernel is right for batches of more blocks than a GPU has multiprocessors."),
+    (
+        "kernel-times/*",
+        "How long a step of the CUDA kernel takes: cycles are estimated from its machine code; and that `accelerate` "
+        "runs on PyTorch's tensors of the GPU. Tested without a GPU: on tensors of the CPU.",
     ),
     (
         "tf32/*/torch-cuda/unset",
@@ -124,6 +147,8 @@ def _device(result: Result) -> list[str]:
     ]
     sections: tuple[tuple[str, Callable[[list[Row]], list[str]]], ...] = (
         ("parity", parity),
+        ("kernel-parity", kernel_parity),
+        ("kernel-times", kernel_times),
         ("tf32", rounding),
         ("engines", engines),
         ("latency", latency),

@@ -19,20 +19,23 @@ Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machin
 SURVEY, SMOKE = "runtimes", "smoke"
 FLAVOURS: tuple[str, ...] = get_args(Flavour)
 BASELINE = "torch-cudnn"
+KERNEL = "cuda-kernel"
 RUNTIMES: dict[Device, tuple[str, ...]] = {
-    "cuda": ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", *FLAVOURS),
+    "cuda": ("torch-cuda", "onnxruntime-cuda", KERNEL, "onnxruntime-tensorrt", *FLAVOURS),
     "cpu": ("torch", "onnxruntime-cpu"),
 }
 COMPILED, NATIVE = "torch-compile", "torch-native"
 TORCH_WAYS = ("torch-pruned", "torch-phases", NATIVE, COMPILED)
 OVERRIDES = ("0", "unset")  # what NVIDIA_TF32_OVERRIDE is
 RECORDED = ("copy-memory", "speaker-id")  # of the zoo: their pruned steps are unevenly spaced
-_ALONE = ("graph", "latency", "stream")  # on a quiet GPU, after all others
+_ALONE = ("graph", "kernel-times", "latency", "stream")  # on a quiet GPU, after all others
 _MINUTES = {  # a part's longest time: quick, full
     "export": (4, 10),
     "engines": (3, 45),
     SMOKE: (1, 2),
     "parity": (2, 15),
+    "kernel-parity": (2, 10),
+    "kernel-times": (2, 10),
     "tf32": (1, 5),
     "graph": (1, 10),
     "latency": (2, 15),
@@ -90,8 +93,8 @@ def networks() -> tuple[list[str], list[str]]:
 def all_parts(device: Device, *, quick: bool) -> list[Part]:
     """Every part, what is worth most first; those that are timed come after all others.
 
-    Worth: that both runtimes run at all, parity of the zoo's networks, TF32, CUDA graphs, latency; then TensorRT, and
-    last what torch takes minutes to compile.
+    Worth: that both runtimes run at all, parity of the zoo's networks, the CUDA kernel, TF32, CUDA graphs, latency;
+    then TensorRT, and last what torch takes minutes to compile.
     """
     named, cells = networks()
     first, second, *others = RUNTIMES[device]
@@ -109,6 +112,14 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
     for runtime in (first, second):
         for name in named:
             add(f"parity/{name}/{runtime}", runtime, after=f"export/{name}")
+    if KERNEL in others:
+        others.remove(KERNEL)
+        for name in named:
+            add(f"parity/{name}/{KERNEL}", KERNEL, after=f"export/{name}")
+        for cell in cells:
+            add(f"kernel-parity/{cell}", KERNEL)
+        for cell in cells:
+            add(f"kernel-times/{cell}", KERNEL)
     for override in OVERRIDES:
         for runtime in (first, second):
             for name in named:
@@ -122,7 +133,8 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
                 add(f"parity/{name}/{runtime}", runtime, after=after)
     for name in (*RECORDED, *cells):
         add(f"graph/{name}/torch", "torch-cuda")
-    for runtime in (second, *others):  # beside torch, as all that follow
+    kernel = (KERNEL,) if KERNEL in RUNTIMES[device] else ()
+    for runtime in (second, *kernel, *others):  # beside torch, as all that follow
         for cell in cells:
             after = f"engines/{cell}/{runtime}" if runtime in FLAVOURS else f"export/{cell}"
             add(f"latency/{cell}/{runtime}", first, runtime, after=after)

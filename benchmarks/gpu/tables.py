@@ -10,6 +10,7 @@ from drnn_models.cells import Cell
 
 Result = dict[str, Any]
 Row = dict[str, Any]
+_WAYS = ("launched", "graph")
 
 
 def parity(parts: list[Row]) -> list[str]:
@@ -32,6 +33,52 @@ def parity(parts: list[Row]) -> list[str]:
             verdict = f"**failed**: {', '.join(bad)}" if bad else "passed"
             shown = f"{_number(error, '.1e')} | {_number(noise, '.2f')} | {verdict}"
             lines.append(f"| {network} | {runtime} | {precision} | {len(rows)} | {shown} |")
+    return lines
+
+
+def kernel_parity(parts: list[Row]) -> list[str]:
+    """A row for each cell, form and precision of the CUDA kernel."""
+    lines = [
+        "### The CUDA kernel: parity",
+        "",
+        "The paper's network against float64, eight sequences and repeats of them, which must be equal to the bit.",
+        "",
+        "| cell | form | precision | batches | largest error | in noise | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for part in parts:
+        cell = part["part"].split("/")[1].upper()
+        for key in dict.fromkeys((row["form"], row["pruned"], row["precision"]) for row in part["rows"]):
+            rows = [row for row in part["rows"] if (row["form"], row["pruned"], row["precision"]) == key]
+            bad = [str(row["batch"]) for row in rows if not row["passed"]]
+            verdict = f"**failed**: batch {', '.join(bad)}" if bad else "passed"
+            error, noise = (_largest(row[name] for row in rows) for name in ("error", "in_noise"))
+            batches = ", ".join(f"{row['batch']:,}" for row in rows)
+            form = f"{key[0]}, pruned" if key[1] else key[0]
+            shown = f"{_number(error, '.1e')} | {_number(noise, '.2f')} | {verdict}"
+            lines.append(f"| {cell} | {form} | {key[2]} | {batches} | {shown} |")
+    return lines
+
+
+def kernel_times(parts: list[Row]) -> list[str]:
+    """A row for each cell, way and batch: times between two events of the GPU."""
+    lines = [
+        "### The CUDA kernel: time",
+        "",
+        "Microseconds of whole sequences between two events of the GPU, without copies: median (least). Cycles of a",
+        "step are the least time, at the clock that `clock64` showed beside the GPU's timer, over the steps.",
+        "",
+        "| cell | what | batch | launched | as a graph | cycles a step |",
+        "|---|---|---|---|---|---|",
+    ]
+    for part in parts:
+        cell = part["part"].split("/")[1].upper()
+        for row in part["rows"]:
+            if "launched" in row:
+                what = f"{row['what']}, pruned" if row.get("pruned") else row["what"]
+                timed = [f"{row[way]['median']:.4g} ({row[way]['least']:.4g})" if way in row else "-" for way in _WAYS]
+                cycles = _number(row.get("cycles_a_step"), ".0f")
+                lines.append(f"| {cell} | {what} | {row['batch']:,} | {' | '.join(timed)} | {cycles} |")
     return lines
 
 

@@ -54,6 +54,10 @@ def run_part(setting: Setting, part: str) -> Row | Rows:
         return parity(setting, *rest)
     if kind == SMOKE:
         return parity(setting, SMOKE, *rest)
+    if kind.startswith("kernel-"):
+        from benchmarks.gpu import kernel
+
+        return (kernel.parity if kind == "kernel-parity" else kernel.times)(setting, *rest)
     if kind == "tf32":
         from benchmarks.gpu.tf32 import rounding
 

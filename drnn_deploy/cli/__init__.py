@@ -14,6 +14,7 @@ from drnn_deploy.cli.command import Group
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",
+    "cache": "Show or clear what is kept on this machine: engines, kernels, float64 answers.",
     "completion": "Let the shell complete commands, options and names with the Tab key.",
     "data": "Fetch and verify the tasks' data sets.",
     "demo": "Classify a bundle's example digits through every runtime, with pictures.",

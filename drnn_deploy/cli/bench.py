@@ -11,7 +11,7 @@ import click
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
-from drnn_deploy.cli.options import graph_options
+from drnn_deploy.cli.options import device_options, graph_options
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
 
@@ -70,6 +70,7 @@ def _contenders() -> list[str]:
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
+@device_options
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")
 @click.option("--picture", metavar="FILE.svg", type=OutputFile(), help="Also draw it, as .svg or .png.")
 @json_option

@@ -11,6 +11,7 @@ import numpy as np
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, progress, show_missing, styled
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import BundleFolder
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _RAMP = " .:-=+*#%@"  # dark to bright
 
 @command()
 @click.argument("bundle", type=BundleFolder())
+@device_options
 def demo(bundle: Path) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns

@@ -7,12 +7,14 @@ from typing import Any
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.tables import Column, print_table
 
 _WORKS = {True: ("yes", "green"), False: ("no", "yellow")}
 
 
 @command()
+@device_options
 @json_option
 def doctor(json_path: str | None) -> None:
     """Show what is installed here, which GPU, which providers, what will work and what to install for the rest."""

@@ -11,6 +11,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, show_missing, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
@@ -36,6 +37,7 @@ _WHERE_IT_RUNS = "native"
     help="A runtime for the bundle, which must be usable; repeat for several. "
     f"[default: {', '.join(RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
+@device_options
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
 @json_option

@@ -22,6 +22,7 @@ from drnn_deploy.cli.console import (
 )
 from drnn_deploy.cli.options import (
     BatchSize,
+    device_options,
     engine_options,
     goal_options,
     graph_options,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     type=RUNTIME,
     help="Check with this one, which must be usable. [default: all here]",
 )
+@device_options
 @reference_minutes_option
 @click.option("--quick", is_flag=True, help="Check on ONNX Runtime's CPU alone, which takes seconds.")
 @click.option("--no-check", is_flag=True, help="Check on no runtime: drnn-parity does it later.")
@@ -82,6 +84,11 @@ if TYPE_CHECKING:
     metavar="DIR",
     type=OutputFolder(),
     help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic.",
+)
+@click.option(
+    "--cuda-kernel",
+    is_flag=True,
+    help="Also compile the CUDA kernel, for each --compute-capability or the GPU here; needs NVRTC, no GPU.",
 )
 @click.option("--native", is_flag=True, help="Also write the network as C sources, into native/ of the bundle.")
 @click.option("--native-name", metavar="NAME", help="What its names in C begin with. [default: NAME of NAME.pt]")
@@ -162,6 +169,7 @@ def _as_json(result: ExportResult) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "engines": engines,
         "native": result.bundle.native,
+        "kernels": [dataclasses.asdict(kernel) for kernel in result.bundle.kernels],
         **result.parity.to_json(),
         "passed": result.exit_code == 0,
     }
@@ -173,6 +181,11 @@ def _show(console: Console, model: Path, result: ExportResult) -> None:
         console.print(f"graph   {graph.file}: {graph.name}, {graph.nodes:,} nodes, {size:,} bytes{graph.lateness}")
     for engine in result.engines:
         _show_engine(console, engine)
+    for kernel in result.bundle.kernels:
+        size = result.bundle.path(kernel.file).stat().st_size
+        console.print(f"kernel  {kernel.file}: for {kernel.compute_capability}, {kernel.compiler}, {size:,} bytes")
+    for reason in result.kernels.reasons:
+        console.print("kernel  not compiled:", reason)
     if result.native:
         console.print(f"native  native/{result.native.name}.h: {result.native.summary}")
     if result.checked:

@@ -47,6 +47,8 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         )
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
+    for kernel in opened.kernels:
+        console.print(f"kernel   {kernel.file}: for compute capability {kernel.compute_capability}, {kernel.compiler}")
     if opened.native:
         console.print(f"native   {', '.join(opened.native)}")
     for case in opened.golden:
@@ -68,6 +70,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
         "native": bundle.native,
+        "kernels": [dataclasses.asdict(kernel) for kernel in bundle.kernels],
         "golden": [{"name": case.name, "noise": case.largest_noise, "source": case.source} for case in bundle.golden],
         "files": bundle.files,
         "versions": bundle.versions,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from drnn_deploy.planner.plan import Goal
     from drnn_export.engine.config import BuildControls
 
-_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native")
+_TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel")
 _GRAPH_CHOICES = {"form": get_args(Form), "emission": get_args(Emission), "precision": get_args(Precision)}
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 
@@ -73,6 +73,43 @@ def graph_options(**helps: str) -> Callable[[Any], Any]:
         for name, text in helps.items()
     ]
     return lambda command: _with(options, command)
+
+
+def device_options(command: Any) -> Any:
+    """Add the options that say which GPU the runtimes use and whether a bundle's code for it is run."""
+    options = (
+        click.option(
+            "--device",
+            type=click.IntRange(min=0),
+            metavar="N",
+            expose_value=False,
+            callback=_use_device,
+            help="The GPU of every GPU runtime, as nvidia-smi numbers them. [default: the first]",
+        ),
+        click.option(
+            "--trust-images",
+            is_flag=True,
+            expose_value=False,
+            callback=_trust_images,
+            help="Let cuda-kernel run the images that a bundle ships, which are code; without it, it compiles its own.",
+        ),
+    )
+    return _with(options, command)
+
+
+def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        from drnn_core.gpu import only_gpu
+
+        ctx.with_resource(only_gpu(value))
+
+
+def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from drnn_core.environment import setting_variables
+        from drnn_runtimes.cuda_kernel.trust import TRUST
+
+        ctx.with_resource(setting_variables({TRUST: "1"}))
 
 
 def goal_options(command: Any) -> Any:

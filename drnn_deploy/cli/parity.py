@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from drnn_core.errors import InputError, ParityError, refuse_ignored
-from drnn_core.files import replacing
+from drnn_core.files import replacing, sha256
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
     conclude,
@@ -24,7 +26,13 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
-from drnn_deploy.cli.options import graph_options, reference_minutes_option, take_tolerance, tolerance_options
+from drnn_deploy.cli.options import (
+    device_options,
+    graph_options,
+    reference_minutes_option,
+    take_tolerance,
+    tolerance_options,
+)
 from drnn_deploy.cli.values import (
     RUNTIME,
     BundleOrCheckpoint,
@@ -81,6 +89,7 @@ def _tasks() -> list[str]:
     emission="Only graphs written like this; repeat. [default: all in the bundle, the usual ones of a checkpoint]",
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
+@device_options
 @click.option(
     "--golden",
     is_flag=True,
@@ -95,20 +104,20 @@ def _tasks() -> list[str]:
 @click.option(
     "--inputs",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=InputFile("an array that numpy.save or numpy.savez wrote"),
     help="Also check a bundle on these sequences: an array (sequences, steps, features), or tokens (sequences, steps), "
     "in a .npy file, or several in a .npz file.",
 )
 @click.option(
     "--outputs",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=InputFile("an array that numpy.save or numpy.savez wrote"),
     help="What the sequences of --inputs gave elsewhere, for example on a device: judged like a runtime's.",
 )
 @click.option(
     "--graph",
     metavar="FILE.onnx",
-    type=click.Path(path_type=Path),
+    type=InputFile("the path of an .onnx file"),
     help="Check this graph in place of the bundle's, of which a simplifier, quantizer or converter made it, on "
     "onnxruntime-cpu or each --runtime.",
 )
@@ -200,7 +209,7 @@ def parity(
     write_json(json_path, data)
     _write_files(reports, junit_path, markdown_path, explained.markdown())
     if html_path:
-        _write_page(html_path, reports, data, worse, explained)
+        _write_page(html_path, reports, data, worse, explained, chosen)
     _show(console, reports, worse, code, explained, how)
     return code
 
@@ -219,12 +228,46 @@ def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) ->
     return ParityError.exit_code if worse else code
 
 
+def _made() -> dict[str, str]:
+    """When, where and by which command."""
+    from drnn_deploy.bench.machine import machine
+
+    facts = machine()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{facts['processor']}, {facts['cores']} cores",
+        "command": shlex.join([str(click.get_current_context().find_root().info_name), *sys.argv[1:]]),
+    }
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """File -> sha256, of a checkpoint or of every file of a bundle."""
+    if path.is_dir():
+        from drnn_runtimes.bundle import Bundle
+
+        return {"manifest.json": sha256(path / "manifest.json"), **Bundle.open(path, verify=False).files}
+    return {path.name: sha256(path)}
+
+
 def _write_page(
-    path: Path, reports: dict[str, ParityReport], data: dict[str, Any], worse: list[Regression], explained: Explaining
+    path: Path,
+    reports: dict[str, ParityReport],
+    data: dict[str, Any],
+    worse: list[Regression],
+    explained: Explaining,
+    places: dict[str, Path],
 ) -> None:
     from drnn_deploy.reports.html import page
 
-    text = page(reports, data["environment"], worse, data.get("baseline", {}).get("file", ""), explained.explanations)
+    text = page(
+        reports,
+        data["environment"],
+        worse,
+        data.get("baseline", {}).get("file", ""),
+        explained.explanations,
+        made=_made(),
+        hashes={name: _hashes(place) for name, place in places.items()},
+    )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

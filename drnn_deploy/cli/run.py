@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, progress, write_json
+from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import json_option, make_console, progress, write_json
+from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.values import RUNTIME, BundleFolder, InputFile, OutputFile
 
 if TYPE_CHECKING:
     from drnn_runtimes.whole_runs import WholeRun
 
 
-@click.command()
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@command()
+@click.argument("path", metavar="BUNDLE", type=BundleFolder())
 @click.option(
     "--input",
     "input_path",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=InputFile("an array that numpy.save or numpy.savez wrote"),
     required=True,
     help="An array (sequences, steps, features), or tokens (sequences, steps), as .npy; or several as .npz.",
 )
@@ -28,14 +31,15 @@ if TYPE_CHECKING:
     "--output",
     "output_path",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     required=True,
     help="Where the outputs go: a .npy file, or a .npz file with the names of the input's.",
 )
-@click.option("--runtime", "runtime_name", default="onnxruntime-cpu", show_default=True)
+@click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
 @click.option(
     "--form", help="The bundle's graph. [default: of whole sequences of this length, else the first that has state]"
 )
+@device_options
 @click.option("--threads", type=click.IntRange(min=1), help="Of the runtime, where it has a setting for that.")
 @json_option
 def run(
@@ -53,37 +57,34 @@ def run(
     every step or, with a head that looks back, every chunk.
     """
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        import numpy as np
+    import numpy as np
 
-        from drnn_core.files import writing
-        from drnn_core.npz import read_arrays
-        from drnn_runtimes.bundle import Bundle
-        from drnn_runtimes.registry import chosen_runtime
-        from drnn_runtimes.whole_runs import run_sequences
+    from drnn_core.files import writing
+    from drnn_core.npz import read_arrays
+    from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.registry import chosen_runtime
+    from drnn_runtimes.whole_runs import run_sequences
 
-        _check_paths(input_path, output_path)
-        runtime = chosen_runtime(runtime_name, threads)
-        bundle = Bundle.open(path)
-        arrays = read_arrays(input_path, "Save it with numpy.save('x.npy', x), or several with numpy.savez.")
-        if "" in arrays and output_path.suffix == ".npz":
-            raise InputError(
-                f"{input_path} holds one array, and {output_path} would hold several", "Write a .npy file."
-            )
-        if "" not in arrays and output_path.suffix == ".npy":
-            raise InputError(f"{input_path} holds {len(arrays)} arrays, each with a name", "Write a .npz file.")
-        with progress(console) as notify:
-            runs = {
-                name: run_sequences(bundle, array, runtime, form, name=name or input_path.name, notify=notify)
-                for name, array in arrays.items()
-            }
-        with writing(output_path) as buffer:
-            if "" in runs:
-                np.save(buffer, runs[""].outputs)
-            else:
-                save: Any = np.savez
-                save(buffer, **{name: done.outputs for name, done in runs.items()})
-        write_json(json_path, {"passed": True, "runtime": runtime.name, "runs": list(map(_as_json, runs.items()))})
+    _check_paths(input_path, output_path)
+    runtime = chosen_runtime(runtime_name, threads)
+    bundle = Bundle.open(path)
+    arrays = read_arrays(input_path, "Save it with numpy.save('x.npy', x), or several with numpy.savez.")
+    if "" in arrays and output_path.suffix == ".npz":
+        raise InputError(f"{input_path} holds one array, and {output_path} would hold several", "Write a .npy file.")
+    if "" not in arrays and output_path.suffix == ".npy":
+        raise InputError(f"{input_path} holds {len(arrays)} arrays, each with a name", "Write a .npz file.")
+    with progress(console) as notify:
+        runs = {
+            name: run_sequences(bundle, array, runtime, form, name=name or input_path.name, notify=notify)
+            for name, array in arrays.items()
+        }
+    with writing(output_path) as buffer:
+        if "" in runs:
+            np.save(buffer, runs[""].outputs)
+        else:
+            save: Any = np.savez
+            save(buffer, **{name: done.outputs for name, done in runs.items()})
+    write_json(json_path, {"passed": True, "runtime": runtime.name, "runs": list(map(_as_json, runs.items()))})
     for name, done in runs.items():
         shape = " x ".join(map(str, done.outputs.shape))
         took = f"{done.seconds * 1e3:.3g} ms by {runtime.name} on {done.graph.name}"
@@ -95,8 +96,6 @@ def _check_paths(input_path: Path, output_path: Path) -> None:
     """Refuse before anything is read what cannot be written."""
     if output_path.suffix not in (".npy", ".npz"):
         raise InputError(f"{output_path} must end in .npy or .npz", "Type for example --output y.npy")
-    if output_path.is_dir():
-        raise InputError(f"{output_path} is a folder", "Name a file in it.")
     if output_path.exists() and input_path.exists() and output_path.samefile(input_path):
         raise InputError(f"{output_path} is the input too", "Name another file for the output.")
 

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _SHOWN = 3  # classes
 )
 @click.option("--form", help="The bundle's graph. [default: the first that has state]")
 @click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
+@device_options
 @click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
 @click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_core.types import FLOAT64
 from drnn_deploy.debug.explanation import Explanation
@@ -49,6 +50,7 @@ _ELSEWHERE = "onnxruntime-cpu"
 _NOT_OURS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)  # a missing runtime explains itself
 
 
+@checked_arguments
 def explain_report(
     bundle: Bundle,
     report: ParityReport,
@@ -56,7 +58,7 @@ def explain_report(
     *,
     cases: Sequence[GoldenCase] | None = None,
     target: str = "",
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[Explanation, ...]:
     """Explain every row of a parity report that failed on its numbers or its graph.
@@ -76,6 +78,7 @@ def explain_report(
     Raises:
         InputError: A reproduction cannot be written.
     """
+    folder = None if folder is None else Path(folder)
     by_name = {runtime.name: runtime for runtime in runtimes}
     explanations = []
     for row in report.rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
 from drnn_deploy.parity.check import check_batches
@@ -48,7 +49,8 @@ class Reproduction:
     observed: NDArray[np.generic]
     limit: float
 
-    def save(self, path: Path) -> None:
+    @checked_arguments
+    def save(self, path: Path | str) -> None:
         """Write the reproduction to `path`, whole or not at all.
 
         Raises:
@@ -63,17 +65,18 @@ class Reproduction:
         }
         arrays = {"inputs": self.case.inputs, "expected": self.case.outputs, "observed": self.observed}
         arrays |= noise_arrays(self.case)
-        write_npz(path, about, arrays)
+        write_npz(Path(path), about, arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Reproduction:
+    @checked_arguments
+    def load(cls, path: Path | str) -> Reproduction:
         """Read the file of `save`.
 
         Raises:
             InputError: It is not such a file.
         """
         fix = "Write it again: drnn-parity BUNDLE --repro DIR"
-        with reading_npz(path, f"{path} cannot be read as a reproduction", fix, format=FORMAT) as (about, arrays):
+        with reading_npz(Path(path), f"{path} cannot be read as a reproduction", fix, format=FORMAT) as (about, arrays):
             narrow: dict[str, Noise] = {str(name): float(value) for name, value in about["narrow_noise"].items()}
             reproduction = cls(
                 model=str(about["model"]),

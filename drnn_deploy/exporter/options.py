@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import PRECISIONS, Emission, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
@@ -26,6 +27,7 @@ ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
     """What goes into a bundle. None: decided from the checkpoint, the planner's estimates and this machine.
@@ -56,6 +58,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
         native_targets: The systems to compile that for.
@@ -87,10 +90,17 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
     native_targets: tuple[str, ...] = ()
     native_precision: Literal["fp32", "int8"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("length", "chunk", "batch", "rate", "node_budget", "engine_seconds", "reference_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name} must be more than 0, got {value}", f"Leave {name} out for the usual.")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -115,7 +125,11 @@ class ExportOptions:
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
             (self.ring is not None and not stated, "--ring", "--form chunk or --form step"),
             (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
-            (self.compute_capabilities and unbuilt, "--compute-capability", "an engine: not --engine none"),
+            (
+                self.compute_capabilities and unbuilt and not self.cuda_kernel,
+                "--compute-capability",
+                "--cuda-kernel, or an engine: not --engine none",
+            ),
             (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
             (
                 self.check != "full" and self.runtimes is not None,
@@ -192,7 +206,9 @@ def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
 def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
     length = options.length or task_length(checkpoint)
     if length is None:
-        raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+        raise InputError(
+            "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
+        )
     return length
 
 

@@ -8,17 +8,20 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drnn_core.arguments import checked_arguments
+from drnn_core.cache import cache_folder
 from drnn_core.errors import DeployError, EngineError, InputError
-from drnn_core.files import cache_folder
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import read_json
 from drnn_core.steps import Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.expected import check_seconds
+from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.cases import CaseInputs
@@ -34,8 +37,19 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.revision import EMITTER_REVISION
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_export.onnx_surgery import tensor_infos
-from drnn_models.checkpoint import Checkpoint, check_checkpoint, load_checkpoint
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, NATIVE, PARITY, WEIGHTS, Bundle, EngineInfo, GoldenCase, GraphInfo
+from drnn_models.checkpoint import Checkpoint, as_checkpoint
+from drnn_runtimes.bundle import (
+    GOLDEN,
+    MANIFEST,
+    NATIVE,
+    PARITY,
+    WEIGHTS,
+    Bundle,
+    EngineInfo,
+    GoldenCase,
+    GraphInfo,
+    KernelInfo,
+)
 from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.bundle.graph_kind import state_pairs
@@ -45,6 +59,9 @@ from drnn_runtimes.native.names import c_name, check_c_name
 from drnn_runtimes.registry import RUNTIMES, require
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.trt.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from drnn_models.checkpoint import AnyModel
 
 Notify = Callable[[str], None]
 _QUICK = ("reference", "onnxruntime-cpu")  # which are always here
@@ -80,6 +97,7 @@ class ExportResult:
         parity: The parity report, without rows where nothing was checked.
         engines: The engines that were asked for or attempted.
         native: The network as C.
+        kernels: The images of the CUDA kernel.
         checked: Whether the bundle was checked on any runtime.
     """
 
@@ -87,6 +105,7 @@ class ExportResult:
     parity: ParityReport
     engines: tuple[EngineResult, ...]
     native: NativeSources | None = None
+    kernels: KernelImages = dataclasses.field(default_factory=KernelImages)
     checked: bool = True
 
     @property
@@ -96,12 +115,14 @@ class ExportResult:
         return parity or (EngineError.exit_code if any(e.failed for e in self.engines) else 0)
 
 
+@checked_arguments
 def export(
-    model: Path | str | Checkpoint,
+    model: AnyModel,
     output: Path | str | None = None,
     options: ExportOptions | None = None,
     *,
     notify: Notify = lambda _: None,
+    **settings: Any,
 ) -> ExportResult:
     """Write the bundle of a trained network and check it on every runtime that is here.
 
@@ -109,10 +130,11 @@ def export(
     Parity that fails and engines that cannot be built are in the result, not raised.
 
     Args:
-        model: A checkpoint or its path.
+        model: A `DilatedRNN`, a checkpoint or its path.
         output: The bundle's folder. Default: NAME-bundle for NAME.pt, in the current folder.
         options: What goes into the bundle.
         notify: Gets a line on what is done at the moment.
+        **settings: Fields of `ExportOptions`, for example `length=784`, which take the place of those of `options`.
 
     Returns:
         The bundle, its parity report and its engines.
@@ -120,13 +142,13 @@ def export(
     Raises:
         DeployError: A bundle cannot be written, or a runtime or engine that was asked for by name cannot be had.
     """
-    options = options or ExportOptions()
+    options = dataclasses.replace(options or ExportOptions(), **settings)
     options.refuse_ignored()
     capabilities = tuple(map(compute_capability, options.compute_capabilities))
     options = dataclasses.replace(options, compute_capabilities=capabilities)
     tolerance = options.tolerance
-    checkpoint = check_checkpoint(model) if isinstance(model, Checkpoint) else load_checkpoint(Path(model))
-    name = "model" if isinstance(model, Checkpoint) else Path(model).stem
+    checkpoint = as_checkpoint(model)
+    name = Path(model).stem if isinstance(model, (str, Path)) else "model"
     native_name = check_c_name(options.native_name) if options.native_name else c_name(name)
     check_targets(options.native_targets)
     if options.native and options.native_precision not in ("fp32", *options.precisions):
@@ -138,6 +160,7 @@ def export(
     check_replaceable(folder, _replaceable)
     runtimes = _runtimes(options)
     backends = _backends(options)
+    gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
@@ -168,12 +191,15 @@ def export(
                 notify=notify,
             )
             _write_native(draft, native)
+        if gpus:
+            notify("compiling the CUDA kernel")
+        kernels = write_images(draft, checkpoint.dilated, graphs, gpus)
         engines = [
             _build(draft, graph, needed, backend, options, notify, checks + _building(jobs[number:], options))
             for number, (backend, graph, needed) in enumerate(jobs)
         ]
         infos = [_engine_info(result, graphs) for result in engines if result.sidecar is not None]
-        _write_manifest(draft, checkpoint, graphs, infos)
+        _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
         parity = check_parity(
             Bundle.open(draft, verify=False),
             runtimes,
@@ -187,8 +213,8 @@ def export(
         if runtimes:
             require_format(as_check(folder, parity.to_json()))
             (draft / PARITY).write_text(json.dumps(parity.to_json(), indent=1) + "\n", encoding="utf-8")
-            _write_manifest(draft, checkpoint, graphs, infos)
-    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, checked=bool(runtimes))
+            _write_manifest(draft, checkpoint, graphs, infos, kernels.images)
+    return ExportResult(Bundle.open(folder), parity, tuple(engines), native, kernels, checked=bool(runtimes))
 
 
 def write_bundle(
@@ -292,9 +318,13 @@ def _with_range(checkpoint: Checkpoint, graph: GraphInfo, cases: Sequence[Golden
 
 
 def _write_manifest(
-    draft: Path, checkpoint: Checkpoint, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo] = ()
+    draft: Path,
+    checkpoint: Checkpoint,
+    graphs: Sequence[GraphInfo],
+    engines: Sequence[EngineInfo] = (),
+    kernels: Sequence[KernelInfo] = (),
 ) -> None:
-    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, emitter=EMITTER_REVISION)
+    write_manifest(draft, checkpoint.dilated, checkpoint.task, graphs, engines, kernels, emitter=EMITTER_REVISION)
 
 
 def _write_networks(
@@ -378,7 +408,7 @@ def _build(
             controls=options.controls,
             batch=graph.profile,
             time_limit=options.engine_seconds,
-            cache=cache_folder() if options.engine_cache else None,
+            cache=cache_folder("engines") if options.engine_cache else None,
         )
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from drnn_core.arguments import checked_arguments
 from drnn_deploy.importing.compare import compare_with_original
 from drnn_deploy.parity.results import CaseResult
 from drnn_models.interop.choices import Choices
@@ -26,13 +27,14 @@ class ImportResult:
     comparison: tuple[CaseResult, ...] | None
 
 
+@checked_arguments
 def import_network(
-    path: Path,
-    output: Path,
+    path: Path | str,
+    output: Path | str,
     layout: Layout | None = None,
     choices: Choices | None = None,
     *,
-    compare: Path | None = None,
+    compare: Path | str | None = None,
     force: bool = False,
 ) -> ImportResult:
     """Import a network of other PyTorch code, and prove that it is the original.
@@ -57,7 +59,7 @@ def import_network(
 
     def prove(imported: Imported) -> None:
         if compare is not None:
-            comparison.extend(compare_with_original(imported, compare))
+            comparison.extend(compare_with_original(imported, Path(compare)))
 
     imported = import_file(path, output, layout, choices, force=force, check=prove if compare is not None else None)
     return ImportResult(imported, tuple(comparison) or None)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments, checked_fields
 from drnn_core.errors import InputError
 from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.matrix import other_graph, own_inputs
@@ -44,6 +45,7 @@ _BELIEVED = (
 )
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class MatrixOptions:
     """How a matrix is checked.
@@ -97,8 +99,16 @@ class MatrixOptions:
         return [runtime for name, runtime in RUNTIMES.items() if name in named]
 
 
+USUAL = MatrixOptions()
+
+
+@checked_arguments
 def check_path(
-    path: Path, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+    path: Path | str,
+    options: MatrixOptions = USUAL,
+    *,
+    notify: Notify = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
     """Check a bundle's folder, or a checkpoint's graphs, which are exported for the check and not kept.
 
@@ -114,6 +124,7 @@ def check_path(
     Raises:
         DeployError: Something cannot be read, exported or chosen.
     """
+    path = Path(path)
     if path.is_dir():
         return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
     for_bundles = {
@@ -127,8 +138,13 @@ def check_path(
     return check_checkpoint(load_checkpoint(path), options, notify=notify, inspect=inspect)
 
 
+@checked_arguments
 def check_bundle(
-    bundle: Bundle, options: MatrixOptions, *, notify: Notify = lambda _: None, inspect: Inspect = lambda *_: None
+    bundle: Bundle,
+    options: MatrixOptions = USUAL,
+    *,
+    notify: Notify = lambda _: None,
+    inspect: Inspect = lambda *_: None,
 ) -> ParityReport:
     """Check every graph of a bundle that the options select, through every runtime, with the task's metrics.
 

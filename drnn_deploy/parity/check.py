@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_core.steps import Step
 from drnn_core.types import FLOAT64
@@ -33,6 +34,7 @@ _TELLING = (DIFFERENT_ROWS, "task", "stream")  # cases
 Observer = Callable[[Runtime, GraphInfo, GoldenCase, NDArray[np.generic]], None]
 
 
+@checked_arguments
 def check_parity(
     bundle: Bundle,
     runtimes: Sequence[Runtime],

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError
-from drnn_core.files import cache_folder
 from drnn_core.types import NamedGraph, Precision
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for

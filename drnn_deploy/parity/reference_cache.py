@@ -2,7 +2,7 @@
 
 An entry is a golden file of one case. Its name is a digest of all that decides the answer: the network, its weights,
 the inputs, and the code that computes it. It is read like any file: one that is damaged, or not of the same inputs, is
-computed again. What was not used for longest goes where the cache would grow beyond 512 MiB.
+computed again. `drnn_core.cache` has the limit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from drnn_core.cache import shrink, touch
 from drnn_core.errors import InputError
 from drnn_core.types import Precision
 from drnn_deploy.parity.cases import CaseInputs
@@ -27,7 +27,6 @@ from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.bundle.golden import read_golden, write_golden
 
-MOST_BYTES = 512 << 20
 _CODE = {  # package -> the files that decide what an answer is; None for all
     "drnn_models": None,
     "drnn_runtimes.reference": None,
@@ -82,8 +81,7 @@ def kept_answer(cache: Path, key: str, spec: ModelSpec, case: CaseInputs) -> Gol
     except (InputError, ValueError):
         return None
     same = (answer.name, answer.stream) == (case.name, case.stream) and np.array_equal(answer.inputs, case.inputs)
-    with contextlib.suppress(OSError):
-        os.utime(entry)
+    touch(entry)
     return answer if same else None
 
 
@@ -98,17 +96,7 @@ def keep_answer(cache: Path, key: str, spec: ModelSpec, answer: GoldenCase) -> N
     """
     with contextlib.suppress(InputError, OSError):
         write_golden(cache / f"{key}.npz", spec, (), [answer])
-        _shrink(cache)
-
-
-def _shrink(cache: Path) -> None:
-    entries = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in cache.glob("*.npz"))
-    size = sum(bytes_ for _, bytes_, _ in entries)
-    for _, bytes_, entry in entries:
-        if size <= MOST_BYTES:
-            return
-        entry.unlink(missing_ok=True)
-        size -= bytes_
+        shrink(cache, "references")
 
 
 @functools.cache

@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_runtimes.bundle import GoldenCase
 
@@ -21,6 +22,7 @@ NOISE_MULTIPLE = 8.0
 _WHY = "over 243 networks of up to 4,000 steps ONNX Runtime's is under 1.8 in 99 % of the cases and at most 2.9"
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
     """What passes: an error of at most `noise_multiple` noises or, with `atol` or `rtol`, of atol + rtol * scale.

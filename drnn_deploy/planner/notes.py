@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from drnn_deploy.planner.cost_model import shipped_costs
-from drnn_deploy.planner.plan import UNITS, PlanTarget
+from drnn_deploy.planner.plan import RUN_WEIGHTS, UNITS, PlanTarget
 from drnn_runtimes.registry import find_runtime
 
-_NATIVE = (
-    "native runs the weights: how the graph is written (emission) and where delay lines are kept (ring) make no"
-    " difference, so each form is listed once; whole sequences are pruned, whatever the graph",
-    "with native, a stream of form step also takes many samples in one push, at about the cost per step of a chunk",
+_WEIGHTS = (
+    "{target} runs the weights: how the graph is written (emission) and where delay lines are kept (ring) make no"
+    " difference, so each form is listed once",
+    "with {target}, a stream of form step also takes many samples in one push, at about the cost per step of a chunk",
 )
+
+
+_PRUNED = "native prunes whole sequences, whatever the graph"
 
 
 def plan_notes(target: PlanTarget) -> list[str]:
@@ -20,12 +23,14 @@ def plan_notes(target: PlanTarget) -> list[str]:
         target: Where the graph will run.
     """
     notes = [f"estimates from measurements on: {_measured_on(target)} (docs/costs.md)"]
-    if target == "native":
-        available = find_runtime(target).availability()
-        missing = [] if available.usable else [f"native cannot run here: {available.detail}. {available.fix}".rstrip()]
-        return [*notes, *_NATIVE, *missing]
     if UNITS[target] != "us":
         notes.append(f"no GPU has been measured: a run is counted in {UNITS[target]}, one after the other")
+    if target in RUN_WEIGHTS:
+        available = find_runtime(target).availability()
+        what = f"{target} cannot run here: {available.detail}. {available.fix}".rstrip()
+        notes += [note.format(target=target) for note in _WEIGHTS]
+        notes += [_PRUNED] if target == "native" else []
+        notes += [] if available.usable else [what]
     return notes
 
 

@@ -4,7 +4,7 @@ The cost of a run is an estimated time: of the graph on ONNX Runtime's CPU (`drn
 compiled kernel, which runs the weights however the graph is written (`drnn_deploy.planner.native_cost`). No GPU has
 been measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that
 are launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
-them.
+them. The CUDA kernel is launched once a run, and steps wait for each other inside of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision
@@ -22,18 +23,23 @@ from drnn_deploy.planner.native_cost import native_microseconds
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
+from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions
+from drnn_runtimes.cuda_kernel.planner import plan_kernel
 
 if TYPE_CHECKING:
-    from drnn_models.checkpoint import Checkpoint
+    from drnn_models.checkpoint import AnyModel, Checkpoint
 
-PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native"]
+PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel"]
 Goal = Literal["sequence", "latency", "throughput"]
 UNITS: dict[PlanTarget, str] = {
     "onnxruntime-cpu": "us",
     "onnxruntime-cuda": "nodes",
     "tensorrt": "kernels",
     "native": "us",
+    "cuda-kernel": "steps",
 }
+RUN_WEIGHTS: tuple[PlanTarget, ...] = ("native", "cuda-kernel")  # however a graph is written
+_LAUNCH_STEPS = 10.0  # what starting the CUDA kernel costs, 2 to 5 us, in its steps of 0.2 to 0.5 us: both estimated
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
 BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
@@ -121,7 +127,7 @@ def make_plan(
 
     Raises:
         InputError: The target or goal is unknown, the length is missing, it or the batch is too large, the rate is not
-            a positive number, or no graph stays within the limits.
+            a positive number, no graph stays within the limits, or the CUDA kernel cannot compute the network.
     """
     for name, value, known in (("target", target, get_args(PlanTarget)), ("goal", goal, get_args(Goal))):
         if value not in known:
@@ -130,6 +136,8 @@ def make_plan(
         raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
     check_steps(spec, max(length or 1, *CHUNKS))
     check_memory(spec, "step", 1, batch or 1)
+    if target == "cuda-kernel":
+        plan_kernel(spec, KernelOptions(shared_memory=max(SHARED_MEMORY.values())))  # or says why it cannot
     costs = load_costs(spec.cell)
     requests = [*_sequences(spec, target, goal, length, batch), *_streams(spec, target, batch)]
     candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]
@@ -143,8 +151,9 @@ def make_plan(
     return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))
 
 
+@checked_arguments
 def plan_checkpoint(
-    checkpoint: Checkpoint,
+    checkpoint: AnyModel,
     *,
     target: PlanTarget = "onnxruntime-cpu",
     goal: Goal = "sequence",
@@ -156,7 +165,7 @@ def plan_checkpoint(
     """Compare graphs for a trained network and recommend one: see `make_plan`.
 
     Args:
-        checkpoint: The network. Its task says the length and rate where they are not given.
+        checkpoint: The network, or the path of its checkpoint. Its task says the length and rate if they are not given.
         target: Where the graph will run.
         goal: What to optimise.
         length: The time steps of a sequence.
@@ -170,6 +179,9 @@ def plan_checkpoint(
     Raises:
         InputError: See `make_plan`.
     """
+    from drnn_models.checkpoint import as_checkpoint
+
+    checkpoint = as_checkpoint(checkpoint)
     options = checkpoint.task.get("options")
     known = options.get("rate") if isinstance(options, dict) else None
     rate = rate if rate is not None or not isinstance(known, int | float) else float(known)
@@ -228,7 +240,9 @@ def _sequences(
 ) -> Iterator[GraphRequest]:
     if length is None:
         if goal == "sequence":
-            raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
+            raise InputError(
+                "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
+            )
         return
     for emission in _emissions(target, "sequence", batch):
         yield with_block(spec, GraphRequest(length, batch, emission))
@@ -239,7 +253,7 @@ def _streams(spec: ModelSpec, target: PlanTarget, batch: int | None) -> Iterator
         form: Form = "step" if steps == 1 else "chunk"
         for emission in _emissions(target, form, batch):
             yield GraphRequest(steps, batch, emission, form=form)
-        if steps == 1 and spec.layers > 1 and target != "native":  # which has no layer ahead of another
+        if steps == 1 and spec.layers > 1 and target not in RUN_WEIGHTS:  # which have no layer ahead of another
             yield GraphRequest(1, batch, "skewed", form="step")
 
 
@@ -254,7 +268,7 @@ def _emissions(
     if batch is not None and form == "sequence" and target == "tensorrt":
         every = (*every, "blocked")
     allowed = tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
-    return allowed[:1] if target == "native" else allowed
+    return allowed[:1] if target in RUN_WEIGHTS else allowed
 
 
 def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:
@@ -264,6 +278,7 @@ def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs
         "onnxruntime-cuda": lambda: float(work.size.nodes),
         "tensorrt": lambda: float(work.depth),
         "native": lambda: native_microseconds(spec, request),
+        "cuda-kernel": lambda: _LAUNCH_STEPS + request.steps,
     }[target]()
     wait = request.delay(spec) or request.steps - 1
     return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))

@@ -41,6 +41,9 @@ def page(
     worse: Sequence[Regression] = (),
     baseline: str = "",
     explanations: Mapping[str, Sequence[Explanation]] | None = None,
+    *,
+    made: Mapping[str, str] | None = None,
+    hashes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Make the page of parity reports. Names in bundles are escaped.
 
@@ -50,6 +53,8 @@ def page(
         worse: What got worse than the baseline.
         baseline: The file that `worse` was found against, or "".
         explanations: Name of a report -> explanations of its failures.
+        made: When, where and by which command the reports were made, for the head of the page.
+        hashes: Name of a report -> file -> sha256, of what was checked.
 
     Returns:
         The page as text, which needs nothing else.
@@ -68,12 +73,16 @@ def page(
     )
     explained = explanations or {}
     entries = [
-        {**_entry(name, report, number), "explanations": [*map(_explanation, explained.get(name, ()))]}
+        {
+            **_entry(name, report, number),
+            "explanations": [*map(_explanation, explained.get(name, ()))],
+            "hashes": (hashes or {}).get(name, {}),
+        }
         for number, (name, report) in enumerate(reports.items())
     ]
     passed = not worse and all(report.passed for report in reports.values())
     text: str = templates.get_template("parity.html").render(
-        entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline
+        entries=entries, passed=passed, environment=environment, worse=worse, baseline=baseline, made=made or {}
     )
     return printable(text)
 
@@ -117,7 +126,7 @@ def _row(row: ParityRow) -> dict[str, Any]:
     cells = row_cells(row)
     return {
         "cells": [cells[column] for column in ("runtime", "graph", "precision")],
-        "figures": [cells[c] for c in ("largest error", "in noise", "agreement", "ms/sequence", "seconds")],
+        "figures": [cells[c] for c in ("largest error", "in noise", "agreement", "ms/call", "ms/sequence", "seconds")],
         "passed": row.passed,
         "verdict": cells["verdict"],
         "remark": row.error,

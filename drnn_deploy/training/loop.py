@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
@@ -170,7 +171,8 @@ def _saved_recipe(path: Path, data: dict[str, Any]) -> Recipe:
         raise InputError(f"{path} is a damaged training state: {error.message}", _AGAIN) from error
 
 
-def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
+@checked_arguments
+def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
     """Train to the end of the recipe, or until solved.
 
     The state is saved every half a minute and before each validation, which may take long, and when the caller stops
@@ -186,7 +188,7 @@ def train(run: TrainingRun, state: Path) -> Iterator[Progress]:
     Raises:
         InputError: The loss stops being a number.
     """
-    recipe, task = run.recipe, run.recipe.make_task()
+    state, recipe, task = Path(state), run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
     saved_at = time.monotonic()
     try:

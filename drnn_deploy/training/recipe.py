@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drnn_core import bounds
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
 from drnn_deploy.tasks import Task, fits, make_task
@@ -110,7 +111,8 @@ class Recipe:
             return False
 
 
-def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
+@checked_arguments
+def load_recipe(task: str, config: Path | str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe.
 
     Args:
@@ -124,7 +126,7 @@ def load_recipe(task: str, config: Path | None = None, overrides: Sequence[str] 
     Raises:
         InputError: The file, a key or a value does not make a recipe.
     """
-    text = _read(config or recipe_file(task))
+    text = _read(Path(config) if config else recipe_file(task))
     where = str(config or f"the recipe of {task}")
     try:
         table = parse_toml(text)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import platform
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def computed_with(packages: Sequence[str]) -> dict[str, str]:
 def system() -> str:
     """Operating system and processor, for example "Linux x86_64"."""
     return f"{platform.system()} {platform.machine()}"
+
+
+@contextlib.contextmanager
+def setting_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Inside, environment variables have other values, also for processes that are started there.
+
+    Args:
+        values: Name -> value.
+    """
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and the folder of what can be made again."""
+"""Files that are either whole or not there."""
 
 from __future__ import annotations
 
@@ -13,19 +13,6 @@ from pathlib import Path
 from drnn_core.errors import InputError
 
 _ELSEWHERE = "Choose another place with --output, or free space and permissions there."
-
-
-def cache_folder(kind: str = "engines") -> Path:
-    """The folder for what was made on this machine: in `$DRNN_CACHE`, or in the user's cache.
-
-    Args:
-        kind: What it holds: "engines", or "references", "native" or "zig", each in a folder of its own.
-    """
-    import platformdirs
-
-    if chosen := os.environ.get("DRNN_CACHE"):
-        return Path(chosen) if kind == "engines" else Path(chosen) / kind
-    return Path(platformdirs.user_cache_dir("drnn-deploy")) / kind
 
 
 def sha256(path: Path) -> str:

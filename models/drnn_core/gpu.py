@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
+from drnn_core.environment import setting_variables
 from drnn_core.errors import InputError
 
 _CAPABILITY = re.compile(r"(?:sm_?)?(\d{1,2})\.?(\d)", re.IGNORECASE)
@@ -25,6 +29,9 @@ _STATE = {  # names of facts, and what nvidia-smi calls them
 }
 
 
+_VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+
+
 @dataclasses.dataclass(frozen=True)
 class Gpu:
     """The GPU that CUDA uses by default (the first one visible).
@@ -38,6 +45,27 @@ class Gpu:
     name: str
     compute_capability: str
     driver: str
+
+
+@contextlib.contextmanager
+def only_gpu(number: int) -> Iterator[None]:
+    """Inside, CUDA sees one GPU, in this process and in those that are started there.
+
+    CUDA reads this once: choose before anything uses it.
+
+    Args:
+        number: Among those that are visible, in the order of nvidia-smi.
+
+    Raises:
+        InputError: Fewer are visible.
+    """
+    visible = os.environ.get(_VISIBLE)
+    names = visible.split(",") if visible is not None else None
+    if names is not None and number >= len(names):
+        raise InputError(f"there is no GPU {number}: {_VISIBLE} is {visible!r:.80}", "GPUs are counted from 0.")
+    chosen = str(number) if names is None else names[number].strip()
+    with setting_variables({_VISIBLE: chosen, _ORDER: os.environ.get(_ORDER, "PCI_BUS_ID")}):
+        yield
 
 
 def gpu() -> Gpu | None:
@@ -59,7 +87,7 @@ def gpu_state() -> dict[str, str]:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return {}
-    command = [tool, f"--query-gpu={','.join(_STATE.values())}", "--format=csv,noheader", "--id=0"]
+    command = [tool, f"--query-gpu={','.join(_STATE.values())}", "--format=csv,noheader", f"--id={_visible()[0]}"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
         return dict(zip(_STATE, (value.strip() for value in said.split(",")), strict=True))
@@ -80,6 +108,11 @@ def compute_capability(text: str) -> str:
     if parts is None or int(parts[1]) not in _GENERATIONS:
         raise InputError(f"{text!r:.80} is no compute capability", "Type it as 8.6 or 86; 12.0 or 120.")
     return f"{int(parts[1])}.{parts[2]}"
+
+
+def _visible() -> list[str]:
+    """The GPUs that CUDA may use, the first is the one it uses."""
+    return [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()] or ["0"]
 
 
 def _probe() -> tuple[Gpu | None, str]:
@@ -125,7 +158,8 @@ def _refusal(text: str, driver: int, needed: int) -> str:
             f"the NVIDIA driver speaks CUDA {_cuda_version(driver)}, the installed cuda-bindings "
             f"CUDA {_cuda_version(needed)}: install cuda-bindings {driver // 1000}.x or a newer driver"
         )
-    return f"CUDA finds no GPU to use: {text}"
+    of = f" with {_VISIBLE}={os.environ[_VISIBLE]:.80}" if _VISIBLE in os.environ else ""
+    return f"CUDA finds no GPU to use{of}: {text}"
 
 
 def _cuda_version(number: int) -> str:

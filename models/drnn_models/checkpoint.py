@@ -17,18 +17,20 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 
 from drnn_core import bounds
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import PlainDataError, check_plain
 from drnn_core.types import Examples
-from drnn_models.baseline_modules import Network, make_network
+from drnn_models.baseline_modules import DilatedCNN, Network, SkipRNN, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.examples import check_examples
 from drnn_models.file_kinds import check_checkpoint_file, check_file, import_advice, take_out_advice
 from drnn_models.spec import ModelSpec
@@ -46,7 +48,7 @@ class Checkpoint:
 
     Attributes:
         spec: What the network is.
-        weights: Name -> float32 array, in torch's gate order.
+        weights: Name -> float32 array, in torch's gate order. Tensors are taken too, as in a state dict.
         task: What it was trained for; empty where unknown.
         metrics: Name -> number, measured on the task's test split.
         provenance: Recipe, seed and versions.
@@ -59,6 +61,10 @@ class Checkpoint:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     examples: Examples | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weights, Mapping) and any(isinstance(v, torch.Tensor) for v in self.weights.values()):
+            object.__setattr__(self, "weights", to_arrays(self.weights))
 
     @property
     def dilated(self) -> ModelSpec:
@@ -81,38 +87,70 @@ class Checkpoint:
         return model.eval()
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+if TYPE_CHECKING:  # `as_checkpoint` says more of another model than the check of arguments does
+    AnyModel = Network | Checkpoint | Path | str
+
+
+@checked_arguments
+def save_checkpoint(path: Path | str, model: AnyModel) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:
         path: The file to write, usually `model.pt`.
-        checkpoint: The network, with the weights that its spec asks for.
+        model: The network as a module, or with what else is known of it as a checkpoint.
 
     Raises:
         InputError: The file cannot be written, or `check_checkpoint` refuses what would be in it.
     """
-    checked = check_checkpoint(checkpoint)
+    checkpoint = as_checkpoint(model)
     data: dict[str, Any] = {
         "format": FORMAT,
-        "spec": checked.spec.to_json(),
-        "state_dict": {name: torch.from_numpy(value) for name, value in checked.weights.items()},
+        "spec": checkpoint.spec.to_json(),
+        "state_dict": {name: torch.from_numpy(value) for name, value in checkpoint.weights.items()},
     }
-    data |= {name: value for name in _PLAIN if (value := getattr(checked, name))}
-    if (examples := checked.examples) is not None:
+    data |= {name: value for name in _PLAIN if (value := getattr(checkpoint, name))}
+    if (examples := checkpoint.examples) is not None:
         data["examples"] = {
             "inputs": torch.from_numpy(examples.inputs),
             "targets": torch.from_numpy(examples.targets),
             "source": examples.source,
         }
-    save_plain(path, data)
+    save_plain(Path(path), data)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def as_checkpoint(model: object) -> Checkpoint:
+    """Make a checked checkpoint of whatever holds a network and its weights.
+
+    Args:
+        model: A checkpoint, its path, or a network as a module of `drnn_models`.
+
+    Raises:
+        InputError: It is none of these, cannot be read, or `check_checkpoint` refuses it.
+    """
+    if isinstance(model, Checkpoint):
+        return check_checkpoint(model)
+    if isinstance(model, (DilatedRNN, DilatedCNN, SkipRNN)):
+        return check_checkpoint(Checkpoint(model.spec, to_arrays(model.state_dict())))
+    if isinstance(model, (str, Path)):
+        return load_checkpoint(model)
+    if isinstance(model, torch.nn.Module):
+        fix = "Save its state dict with torch.save, and import that: drnn-deploy import --help."
+        raise InputError(f"a {type(model).__name__} is no network of drnn_models", fix)
+    if isinstance(model, Mapping):
+        what = "weights alone do not say what the network is"
+        raise InputError(what, "Give the DilatedRNN itself, or Checkpoint(spec, state_dict).")
+    what = f"the model must be a DilatedRNN, a checkpoint or its path, got {type(model).__name__}"
+    raise InputError(what, "Give the DilatedRNN itself, or the path of a checkpoint, model.pt.")
+
+
+@checked_arguments
+def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint without executing anything in it.
 
     Raises:
         InputError: The file is no checkpoint.
     """
+    path = Path(path)
     check_checkpoint_file(path)
     data = load_plain(path, if_objects=take_out_advice(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -150,6 +188,9 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         InputError: Weights or examples do not fit the spec, or the rest is not what JSON can hold.
     """
+    if not isinstance(checkpoint.spec, NetworkSpec):
+        what = f"the spec of a checkpoint must be a ModelSpec, got {type(checkpoint.spec).__name__}"
+        raise InputError(what, "Of a module it is module.spec; from JSON ModelSpec.from_json makes it.")
     weights = check_weights(checkpoint.spec, checkpoint.weights)
     plain = {name: _plain(name, getattr(checkpoint, name)) for name in _PLAIN}
     examples = None if checkpoint.examples is None else check_examples(checkpoint.spec, checkpoint.examples)

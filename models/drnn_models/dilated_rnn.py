@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from drnn_core.arguments import checked_arguments
+from drnn_core.errors import InputError
 from drnn_models.cell_modules import LAYERS, initialise
 from drnn_models.cone import Indices, as_slice, plan_cone
 from drnn_models.spec import Continuous, ModelSpec, Tokens
@@ -22,6 +24,7 @@ class DilatedRNN(nn.Module):
     `advance` carries state, so that a sequence fed in pieces of any lengths gives what the whole gives.
     """
 
+    @checked_arguments
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -141,7 +144,16 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
 
     Returns:
         (B, T, C): the inputs as they are, or tokens looked up or one-hot.
+
+    Raises:
+        InputError: The inputs are no tensor of these axes.
     """
+    axes = 2 if isinstance(source, Tokens) else 3
+    if not isinstance(inputs, Tensor) or inputs.ndim != axes or inputs.is_floating_point() != (axes == 3):
+        got = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        wanted = "an int64 tensor (B, T)" if axes == 2 else f"a float tensor (B, T, {source.width})"
+        fix = "Of an array: torch.from_numpy; of one sequence: x[None]."
+        raise InputError(f"the network reads {wanted}, got {got}", fix)
     if table is not None:
         return cast(Tensor, table(inputs))
     if isinstance(source, Tokens):

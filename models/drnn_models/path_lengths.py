@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
 from drnn_models.cone import plan_cone
@@ -95,6 +97,7 @@ def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float
     return float(path_lengths(spec, period or max(stack.dilations))[1:].mean())
 
 
+@checked_arguments
 def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
     """Compute everything that a `MemoryReport` says.
 
@@ -165,7 +168,8 @@ def doubling_stacks(length: int, *, first: int = 1) -> list[tuple[int, ...]]:
     return [tuple(first << layer for layer in range(count)) for count in range(1, layers + 1)]
 
 
-def suggest(reports: list[MemoryReport]) -> int:
+@checked_arguments
+def suggest(reports: Sequence[MemoryReport]) -> int:
     """Choose the smallest stack with the shortest longest path.
 
     For 784 and 1,020 steps this is the paper's own choice of nine layers, 1 to 256.

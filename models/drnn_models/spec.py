@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
+from drnn_core.arguments import named_fields
 from drnn_core.errors import SpecError
 from drnn_core.plain_data import check_plain
 from drnn_models.cells import CELLS, Activation, Cell, Reset
@@ -21,6 +22,7 @@ _MOST_LAYERS = 64
 _LONGEST_SHOWN = 100  # characters of a wrong value in a message
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class Continuous:
     """Real-valued input: each time step is a vector of `features` float32 values."""
@@ -38,6 +40,7 @@ class Continuous:
         return self.features
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class Tokens:
     """Symbols 0 .. `vocabulary` - 1 (int64).
@@ -63,6 +66,7 @@ class Tokens:
         return self.vocabulary if self.embedding is None else self.embedding
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class Head:
     """What the network returns.
@@ -89,6 +93,7 @@ class Head:
         return length if self.kind == "sequence" else min(self.steps, length)
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """A stack of dilated recurrent layers with a linear head.

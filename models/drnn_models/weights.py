@@ -29,6 +29,9 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
         InputError: They are too large, or a weight is missing, unexpected, misshapen, not floating point or not finite.
             The message names it.
     """
+    if not isinstance(weights, Mapping):
+        what = f"weights must be a dictionary of arrays, got {type(weights).__name__}"
+        raise InputError(what, "Of a module they are module.state_dict().")
     shapes = spec.weight_shapes()
     if (size := 4 * sum(map(math.prod, shapes.values()))) > bounds.UNPACKED:
         raise InputError(
@@ -37,14 +40,19 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
             "Use fewer hidden units, features or symbols, or an embedding.",
         )
     if missing := sorted(set(shapes) - set(weights)):
-        raise InputError(f"the weights lack {missing[0]!r}, which the spec calls for ({len(missing)} missing in all)")
+        what = f"the weights lack {missing[0]!r}, which the spec calls for ({len(missing)} missing in all)"
+        raise InputError(what, "Of a module all of them are module.state_dict().")
     if unexpected := sorted(set(weights) - set(shapes)):
-        raise InputError(f"the weights hold {unexpected[0]!r}, which the spec does not have ({len(unexpected)} in all)")
+        what = f"the weights hold {unexpected[0]!r}, which the spec does not have ({len(unexpected)} in all)"
+        raise InputError(what, "Take the spec of the same module: module.spec.")
     checked: Weights = {}
     for name, shape in shapes.items():
         value = weights[name]
+        if not isinstance(value, np.ndarray):
+            raise InputError(f"weight {name!r} must be an array, got {type(value).__name__}", "Make it: numpy.asarray.")
         if value.shape != shape:
-            raise InputError(f"weight {name!r} has shape {value.shape}, the spec says {shape}")
+            what = f"weight {name!r} has shape {value.shape}, the spec says {shape}"
+            raise InputError(what, "Take the spec of the same module: module.spec.")
         checked[name] = as_float32(name, value)
     return checked
 

@@ -18,7 +18,7 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, check_inputs
+from drnn_runtimes.session import Arrays, check_inputs, check_outputs
 
 MOST_NODES = 5000  # it compiles 2,256 in 5 s and 15,754 in 49 s
 _WIDE = (
@@ -113,6 +113,7 @@ class OpenVinoSession:
         import openvino
 
         check_inputs(self._graph, inputs, self._spec)
+        check_outputs(self._graph, outputs)
         with self._refusing():
             request = self._compiled.create_infer_request()
             bound = {name: openvino.Tensor(value, shared_memory=True) for name, value in (inputs | outputs).items()}

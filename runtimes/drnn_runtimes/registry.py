@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.text import choose_from
+from drnn_runtimes.cuda_kernel.runtime import CudaKernelRuntime
 from drnn_runtimes.native.runtime import NativeRuntime
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.openvino import OpenVinoRuntime
@@ -27,13 +29,14 @@ _ALL: tuple[Runtime, ...] = (
     OpenVinoRuntime(),
     TractRuntime(),
     TensorRTNetworkRuntime(),
+    CudaKernelRuntime(),
     TensorRTRuntime("tensorrt"),
     TensorRTRuntime("tensorrt-rtx"),
 )
-MOST_THREADS = 1024
 RUNTIMES = {runtime.name: runtime for runtime in _ALL}
 
 
+@checked_arguments
 def find_runtime(name: str) -> Runtime:
     """The runtime called `name`.
 
@@ -56,13 +59,10 @@ def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
         InputError: There is none, or the threads are no count.
     """
     runtime = find_runtime(name)
-    if threads is None:
-        return runtime
-    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS:,}, got {threads!r:.80}")
-    return runtime.with_threads(threads)
+    return runtime if threads is None else runtime.with_threads(threads)
 
 
+@checked_arguments
 def require(names: Sequence[str]) -> list[Runtime]:
     """The runtimes asked for, all usable here.
 

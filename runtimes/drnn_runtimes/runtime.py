@@ -6,15 +6,19 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import Session
 from drnn_runtimes.streaming.stream import Stream
 
+MOST_THREADS = 1024
 
+
+@runtime_checkable
 class Runtime(Protocol):
     """A way of running bundles."""
 
@@ -42,7 +46,7 @@ class Runtime(Protocol):
         """The same runtime with so many threads for one run, where it has a setting of its own for that.
 
         Args:
-            threads: At least 1. Runtimes without a setting follow OMP_NUM_THREADS and its like.
+            threads: 1 to 1,024. Runtimes without a setting follow OMP_NUM_THREADS and its like.
         """
 
     def availability(self) -> Availability:
@@ -110,8 +114,11 @@ class StreamingRuntime:
     is_reference = is_sampled = runs_any_graph = False
     _threads: int | None = None
 
+    @checked_arguments
     def with_threads(self, threads: int) -> Self:
         """See `Runtime.with_threads`."""
+        if not 1 <= threads <= MOST_THREADS:
+            raise InputError(f"threads must be from 1 to {MOST_THREADS:,}, got {threads}", "None is for the default.")
         made = copy.copy(self)
         made._threads = threads
         return made
@@ -132,6 +139,7 @@ class StreamingRuntime:
         """Open a session on a graph that this runtime can run; leaving the context frees what it holds."""
         raise NotImplementedError
 
+    @checked_arguments
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
         """See `Runtime.load`."""
@@ -144,6 +152,7 @@ class StreamingRuntime:
         with self._open(bundle, graph) as session:
             yield session
 
+    @checked_arguments
     @contextlib.contextmanager
     def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
         """See `Runtime.stream`."""
@@ -151,7 +160,7 @@ class StreamingRuntime:
         if graph is None:
             raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
         with self.load(bundle, graph) as session:
-            stream = Stream(session, bundle, graph, batch or graph.batch or 1)
+            stream = Stream(session, bundle, graph, (graph.batch or 1) if batch is None else batch)
             try:
                 yield stream
             finally:

@@ -70,22 +70,58 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
         InputError: A name, type or shape is wrong, a number is too large, or a token is beyond the vocabulary.
     """
     expected = {tensor.name: tensor for tensor in graph.inputs}
+    if not isinstance(inputs, Mapping):
+        what = f"{graph.name} takes a dictionary of arrays, got {type(inputs).__name__}"
+        raise InputError(what, f"Its inputs are {sorted(expected)!s:.300}: session.run({{'input': x}}).")
     if set(inputs) != set(expected):
-        raise InputError(f"{graph.name} takes the inputs {sorted(expected)}, got {sorted(inputs)}")
+        what = f"{graph.name} takes the inputs {sorted(expected)}, got {sorted(map(str, inputs))}"
+        raise InputError(what, "Name them so, and give all of them.")
     for name, tensor in expected.items():
         value = inputs[name]
-        fits = value.ndim == len(tensor.shape) and all(
-            size == want or (want == -1 and size >= 1) for size, want in zip(value.shape, tensor.shape, strict=True)
-        )
-        if not fits or str(value.dtype) != tensor.dtype:
+        if not isinstance(value, np.ndarray):
+            what = f"input {name!r} of {graph.name} must be an array, got {type(value).__name__}"
+            raise InputError(what, f"Make it: numpy.asarray(x, {tensor.dtype!r}).")
+        if not _sizes_fit(value.shape, tensor.shape) or str(value.dtype) != tensor.dtype:
             raise InputError(
                 f"input {name!r} of {graph.name} must be {tensor.dtype} of shape {tensor.shape}, "
-                f"got {value.dtype} of shape {value.shape}"
+                f"got {value.dtype} of shape {value.shape}",
+                "bundle.run(x) takes any number of sequences, of any type of numbers.",
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
     if spec is not None and isinstance(spec.input, Tokens):  # of others, runtimes make zeros, or they crash
         check_tokens(inputs["input"], spec.input.vocabulary)
+
+
+def check_outputs(graph: GraphInfo, outputs: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check arrays that a graph is to write to: they are bound by their address.
+
+    Args:
+        graph: Its shapes may hold -1, for any size from 1.
+        outputs: Name -> array.
+
+    Raises:
+        InputError: A name, type or shape is wrong, or an array is not contiguous.
+    """
+    known = {tensor.name: tensor for tensor in graph.outputs}
+    for name, value in outputs.items():
+        tensor = known.get(name)
+        whole = isinstance(value, np.ndarray) and value.flags.c_contiguous
+        if not whole or tensor is None or str(value.dtype) != tensor.dtype or not _sizes_fit(value.shape, tensor.shape):
+            wanted = f"{tensor.dtype} of shape {tensor.shape}" if tensor else f"one of {sorted(known)!s:.300}"
+            what = f"output {name!r} of {graph.name} must be {wanted}, contiguous, got {_described(value)}"
+            raise InputError(what, "Make it: numpy.empty(shape, dtype).")
+
+
+def _sizes_fit(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    """Whether an array has the axes that a graph declares, -1 for any size from 1."""
+    return len(shape) == len(declared) and all(
+        size == want or (want == -1 and size >= 1) for size, want in zip(shape, declared, strict=True)
+    )
+
+
+def _described(value: object) -> str:
+    return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
 def check_tokens(tokens: NDArray[np.generic], vocabulary: int) -> None:

@@ -162,6 +162,8 @@ def _strange_operator(model: onnx.ModelProto) -> str:
     fixed = {tensor.name for tensor in model.graph.initializer}
     fixed |= {value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.INT64}
     for node in model.graph.node:
+        if node.op_type == "Loop":
+            return "tract has no Loop operator"
         if node.op_type not in _OPERATORS:
             return f"tract might end the process at a {node.op_type}, which no graph of this package holds"
         if node.op_type in ("Reshape", "Transpose") and node.input[0] in fixed:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_core.files import cache_folder, replacing, writing
+from drnn_core.files import replacing, writing
 from drnn_core.folders import replacing_folder
 
 
@@ -105,10 +105,3 @@ def test_full_disk_is_explained(tmp_path: Path) -> None:
         no_space()
     assert "free space" in refusal.value.fix
     assert names(tmp_path) == []
-
-
-def test_folder_is_the_environments_or_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DRNN_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("DRNN_CACHE")
-    assert cache_folder().parts[-2:] == ("drnn-deploy", "engines")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drnn_core import gpu
+from drnn_core.errors import InputError
 
 
 def test_there_is_a_gpu_or_a_reason() -> None:
@@ -70,3 +72,21 @@ def test_driver_and_clocks_are_those_that_nvidia_smi_says(tmp_path: Path, monkey
     for broken in ("exit 9", "echo 580.1", "echo"):
         tool.write_text(f"#!/bin/sh\n{broken}\n", encoding="utf-8")
         assert gpu.gpu_state() == {}
+
+
+def test_one_gpu_is_chosen_among_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    for visible, number, chosen in ((None, 2, "2"), ("5,3", 1, "3"), ("GPU-abc, GPU-def", 1, "GPU-def")):
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with gpu.only_gpu(number):
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == chosen
+            assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+            assert gpu._visible() == [chosen]
+            assert f"CUDA_VISIBLE_DEVICES={chosen}" in gpu._refusal("no CUDA-capable device", 13050, 13050)
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+    for visible in ("0,1", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with pytest.raises(InputError, match="there is no GPU 2"), gpu.only_gpu(2):
+            pass

@@ -23,7 +23,7 @@ from tests.optional_runtimes import HIDDEN, OPTIONAL
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
 pytestmark = pytest.mark.optional_runtimes("native")
 EVERYWHERE = ("reference", "torch", "onnxruntime-cpu", "native")
-WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
+WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx", "cuda-kernel")
 
 
 @pytest.fixture(scope="module")

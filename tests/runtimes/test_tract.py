@@ -80,6 +80,7 @@ def test_what_is_refused_fails_and_all_else_passes(spec: ModelSpec, request: Gra
     (TANH, GraphRequest(6, None), "only where the graph says how many"),
     (TANH, GraphRequest(6, None, form="chunk"), ""),
     (TANH, GraphRequest(6, emission="unrolled", precision="bf16"), "no bfloat16"),
+    (TANH, GraphRequest(8, emission="blocked", block=2), "no Loop operator"),
     (TANH, GraphRequest(6, precision="fp16"), "begins the RNN operator of a float16 graph with float32 zeros"),
     (TANH, GraphRequest(6, precision="fp16", form="chunk"), ""),
     (GRU, GraphRequest(4), "GRU operator on one feature"),

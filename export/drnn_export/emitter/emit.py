@@ -14,6 +14,7 @@ import math
 import numpy as np
 import onnx
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
@@ -53,6 +54,7 @@ class Estimate:
     file_bytes: int
 
 
+@checked_arguments
 def emit(
     spec: ModelSpec, weights: Weights, request: GraphRequest, *, node_budget: int = NODE_BUDGET
 ) -> onnx.ModelProto:
@@ -98,6 +100,7 @@ def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
     ]
 
 
+@checked_arguments
 def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     """The size of the graph that `emit` would make, from the shapes alone.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_core.types import Emission, Form, NamedGraph, Precision
 from drnn_export.emitter.cells import cell_nodes
@@ -17,6 +18,7 @@ BLOCK = 16  # steps of a block where nobody says how many
 MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class GraphRequest(NamedGraph):
     """One graph to emit.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import EngineError
 from drnn_core.files import replacing, sha256
 from drnn_core.gpu import Gpu, gpu, gpu_reason
@@ -63,16 +64,17 @@ def backend_availability(backend: Backend, compute_capabilities: Sequence[str] =
     )
 
 
+@checked_arguments
 def build_engine(
-    onnx: Path,
-    engine: Path,
+    onnx: Path | str,
+    engine: Path | str,
     backend: Backend,
     *,
     compute_capabilities: Sequence[str] = (),
     controls: BuildControls | None = None,
     batch: tuple[int, int, int] | None = None,
     time_limit: float = 600.0,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> Sidecar:
     """Compile a graph, and write the engine with its sidecar beside it (see `sidecar_path`).
@@ -101,6 +103,8 @@ def build_engine(
     """
     from drnn_export.onnx_surgery import tensor_infos
 
+    onnx, engine = Path(onnx), Path(engine)
+    cache = None if cache is None else Path(cache)
     controls = controls or BuildControls()
     controls.check(backend)
     module, device = _usable(backend, compute_capabilities), gpu()

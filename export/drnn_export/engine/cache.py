@@ -2,7 +2,7 @@
 
 An entry is an engine with its sidecar, KEY.engine and KEY.engine.json; the key is a digest of everything that decides
 what the builder makes. An entry is used only if its own description and bytes are what they should be; a damaged or
-foreign one is removed, and the engine is built again. The oldest entries go where the cache would grow beyond 2 GiB.
+foreign one is removed, and the engine is built again. `drnn_core.cache` has the limit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drnn_core.cache import shrink, touch
 from drnn_core.errors import DeployError, InputError
 from drnn_core.files import replacing, sha256
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path
-
-MOST_BYTES = 2 << 30
 
 
 def cache_key(identity: Mapping[str, Any]) -> str:
@@ -46,6 +45,7 @@ def take(cache: Path, key: str, onnx_sha256: str, engine: Path) -> Sidecar | Non
         sidecar = Sidecar.read(sidecar_path(entry))
         if sidecar.onnx_sha256 == onnx_sha256 and sidecar.engine_sha256 == sha256(entry):
             shutil.copyfile(entry, engine)
+            touch(entry)
             return sidecar
     except (DeployError, OSError):
         pass  # as good as another engine's: see below
@@ -68,17 +68,7 @@ def keep(cache: Path, key: str, engine: Path, sidecar: Sidecar) -> None:
             sidecar.write(described)
         with replacing(entry) as copy:
             shutil.copyfile(engine, copy)
-        _shrink(cache)
-
-
-def _shrink(cache: Path) -> None:
-    entries = sorted(cache.glob("*.engine"), key=lambda entry: entry.stat().st_mtime)
-    size = sum(entry.stat().st_size for entry in entries)
-    for entry in entries[:-1]:
-        if size <= MOST_BYTES:
-            return
-        size -= entry.stat().st_size
-        _remove(entry)
+        shrink(cache, "engines")
 
 
 def _remove(entry: Path) -> None:

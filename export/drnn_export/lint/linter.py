@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.free_axes import SitesAt, frozen_findings, has_free_axes, sites_at
 from drnn_export.lint.functions import function_size
@@ -67,8 +68,9 @@ class _Prepared:
     at: SitesAt | None = None
 
 
+@checked_arguments
 def lint_file(
-    path: Path, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
+    path: Path | str, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
 ) -> dict[LintTarget, tuple[Finding, ...]]:
     """Check an ONNX file.
 
@@ -83,6 +85,7 @@ def lint_file(
     Raises:
         InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
     """
+    path = Path(path)
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
     check_size(path)

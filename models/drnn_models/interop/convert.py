@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_models.cells import CELLS, Cell
 from drnn_models.interop.choices import Choices, modules, settle
@@ -60,6 +61,7 @@ class Imported:
     alternatives: list[ModelSpec]
 
 
+@checked_arguments
 def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None) -> Imported:
     """Build the network that the weights of a module make. What the module does without weights is not in them.
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, ParityError
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.interop.choices import Choices
@@ -17,9 +18,10 @@ from drnn_models.spec import ModelSpec, Tokens
 _FROM_SPEC = ("dilations", "activation", "head", "steps", "reset", "one_hot")
 
 
+@checked_arguments
 def import_file(
-    path: Path,
-    output: Path,
+    path: Path | str,
+    output: Path | str,
     layout: Layout | None = None,
     choices: Choices | None = None,
     *,
@@ -46,6 +48,7 @@ def import_file(
         InputError: The file cannot be imported, or `output` exists and `force` is not set. Without `check`: the
             network may be another than the original, although every weight has its place.
     """
+    path, output = Path(path), Path(output)
     if output.exists() and path.exists() and output.samefile(path):
         raise InputError(f"{output} is the file to import", "Choose another --output.")
     if output.exists() and not force:

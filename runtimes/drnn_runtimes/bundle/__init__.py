@@ -2,7 +2,7 @@
 
 from drnn_runtimes.bundle.bundle import GOLDEN, NATIVE, PARITY, WEIGHTS, Bundle
 from drnn_runtimes.bundle.golden import GoldenCase
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 from drnn_runtimes.bundle.manifest import FORMAT, MANIFEST, manifest_checksum, manifest_schema
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "EngineInfo",
     "GoldenCase",
     "GraphInfo",
+    "KernelInfo",
     "manifest_checksum",
     "manifest_schema",
 ]

@@ -2,6 +2,7 @@
 
 model.onnx, ...     graphs, one per form and emission
 engines/            TensorRT engines, each with its sidecar
+cuda-kernel/        images of the CUDA kernel for named GPUs
 native/             the network as C sources, for people: nothing here compiles or loads them
 weights.safetensors the weights in torch's gate order, for the reference and torch runtimes
 golden.npz          inputs, float64 outputs and float32 noise of every golden case
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.bounds import UNPACKED, check_safetensors, shown_bytes
 from drnn_core.errors import EngineError, InputError
 from drnn_core.files import sha256
@@ -27,7 +29,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.cost import most_graph_bytes, most_weight_bytes
 from drnn_runtimes.bundle.golden import GoldenCase, read_golden
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 from drnn_runtimes.bundle.manifest import MANIFEST, REBUILD, check_inside, read_manifest
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Bundle:
         files: Relative path -> sha256.
         versions: Package -> version, of the export.
         emitter: The revision of the emitter that wrote the graphs; 0 where the manifest does not say.
+        kernels: Its images of the CUDA kernel.
         checked: Whether its graphs are pieces of one that was found fit to run, and need not be asked again.
     """
 
@@ -63,10 +66,12 @@ class Bundle:
     files: dict[str, str]  # relative path -> sha256
     versions: dict[str, str]
     emitter: int = 0
+    kernels: tuple[KernelInfo, ...] = ()
     checked: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+    @checked_arguments
+    def open(cls, folder: Path | str, *, verify: bool = True) -> Bundle:
         """Read a bundle.
 
         Args:
@@ -77,6 +82,7 @@ class Bundle:
             InputError: The manifest or a file is missing, damaged or edited.
             EngineError: An engine or its sidecar is.
         """
+        folder = Path(folder)
         manifest = read_manifest(folder)
         bundle = cls(
             folder=folder,
@@ -87,10 +93,12 @@ class Bundle:
             files={name: file.sha256 for name, file in manifest.files.items()},
             versions=manifest.versions,
             emitter=manifest.emitter,
+            kernels=manifest.kernels,
         )
         bundle._check_files(verify)
         return bundle
 
+    @checked_arguments
     def run(
         self, inputs: object, *, runtime: str = USUAL_RUNTIME, form: str | None = None, threads: int | None = None
     ) -> NDArray[np.generic]:
@@ -115,6 +123,7 @@ class Bundle:
 
         return run_sequences(self, inputs, chosen_runtime(runtime, threads), form).outputs
 
+    @checked_arguments
     def stream(
         self,
         form: str | None = None,
@@ -150,6 +159,7 @@ class Bundle:
         """The C sources, as names of `files`; nothing where the bundle has none."""
         return [name for name in self.files if name.startswith(f"{NATIVE}/")]
 
+    @checked_arguments
     def graph(self, name: str) -> GraphInfo:
         """Find a graph.
 
@@ -194,7 +204,8 @@ class Bundle:
 
     def _check_files(self, verify: bool) -> None:
         of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
-        named = {WEIGHTS, GOLDEN, *(graph.file for graph in self.graphs)} | of_engines
+        files = [*(graph.file for graph in self.graphs), *(kernel.file for kernel in self.kernels)]
+        named = {WEIGHTS, GOLDEN, *files} | of_engines
         if unlisted := sorted(named - set(self.files)):
             raise InputError(f"{self.folder / MANIFEST} names {unlisted[0]!r} but lists no sha256 for it", REBUILD)
         for name, expected in self.files.items():

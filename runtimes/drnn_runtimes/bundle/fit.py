@@ -19,7 +19,7 @@ from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle.cost import MOST_STEPS, cost_of, least_memory
 from drnn_runtimes.bundle.graph_kind import check_kind, delay_of, edges, state_pairs
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 
 _MOST_GRAPHS = 256
 _MOST_SEQUENCES = 1 << 20  # of a golden case
@@ -37,13 +37,19 @@ class Stored(Protocol):
         """Its sizes."""
 
 
-def check_manifest(spec: ModelSpec, graphs: Sequence[GraphInfo], engines: Sequence[EngineInfo]) -> None:
+def check_manifest(
+    spec: ModelSpec,
+    graphs: Sequence[GraphInfo],
+    engines: Sequence[EngineInfo],
+    kernels: Sequence[KernelInfo] = (),
+) -> None:
     """Check that graphs and engines are ones that the network can have, and that this machine can run the graphs.
 
     Args:
         spec: The network.
         graphs: The bundle's graphs.
         engines: The bundle's engines.
+        kernels: The bundle's images of the CUDA kernel.
 
     Raises:
         InputError: They contradict the spec or each other, or would take too much. The message names the entry.
@@ -58,6 +64,7 @@ def check_manifest(spec: ModelSpec, graphs: Sequence[GraphInfo], engines: Sequen
         ("graphs: two have the name", [graph.name for graph in graphs]),
         ("engines: two have the file", [name for engine in engines for name in (engine.file, engine.sidecar)]),
         ("engines: two are of", [f"{engine.runtime} and {engine.graph}" for engine in engines]),
+        ("kernels: two have the file", [kernel.file for kernel in kernels]),
     ):
         if twice := _first_twice(values):
             raise InputError(f"{name} {twice!r:.80}")

@@ -55,7 +55,7 @@ def check_kind(graph: GraphKind) -> None:
         InputError: Its values contradict each other.
     """
     if graph.steps < 1 or (graph.batch is not None and graph.batch < 1):
-        raise InputError(f"steps and batch must be at least 1, got {graph.steps} and {graph.batch}")
+        raise InputError(f"steps and batch must be at least 1, got {graph.steps} and {graph.batch}", "Count from 1.")
     if graph.batch is None and graph.emission in ("unrolled", "mixed", "blocked"):
         raise InputError(
             f"a graph of emission {graph.emission} has static shapes and cannot take a dynamic batch",

@@ -1,4 +1,4 @@
-"""What a manifest says of a graph and of an engine."""
+"""What a manifest says of a graph, of an engine and of an image of the CUDA kernel."""
 
 from __future__ import annotations
 
@@ -92,3 +92,20 @@ class EngineInfo:
     sidecar: str
     graph: str
     runtime: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelInfo:
+    """One image of the CUDA kernel, see `drnn_runtimes.cuda_kernel.images`.
+
+    Attributes:
+        file: Its path in the bundle.
+        compute_capability: Of the GPUs that it runs on, for example "8.7".
+        source_sha256: Of the text that it was compiled from.
+        compiler: What compiled it, for people.
+    """
+
+    file: str
+    compute_capability: str
+    source_sha256: str
+    compiler: str

@@ -15,7 +15,7 @@ from drnn_models.file_kinds import MANIFEST as MANIFEST
 from drnn_models.file_kinds import check_bundle_folder
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle.fit import check_manifest
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 
 FORMAT = "drnn-deploy-bundle/1"
 REBUILD = "Export it again: drnn-export model.pt --output DIR"
@@ -47,6 +47,7 @@ class Manifest:
     task: dict[str, Any]
     graphs: tuple[GraphInfo, ...]
     engines: tuple[EngineInfo, ...]
+    kernels: tuple[KernelInfo, ...]
     files: dict[str, FileInfo]
     versions: dict[str, str]
     emitter: int
@@ -112,6 +113,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
         task=data["task"],
         graphs=tuple(map(GraphInfo.from_json, data["graphs"])),
         engines=tuple(EngineInfo(**entry) for entry in data["engines"]),
+        kernels=tuple(KernelInfo(**entry) for entry in data.get("kernels", ())),
         files={name: FileInfo(**entry) for name, entry in data["files"].items()},
         versions=data["versions"],
         emitter=data.get("emitter", 0),
@@ -121,7 +123,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
             raise InputError(f"the file name {name!r:.{_SHOWN}} points outside the bundle")
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise InputError(f"the file name {name!r:.{_SHOWN}} is none that an export writes")
-    check_manifest(manifest.spec, manifest.graphs, manifest.engines)
+    check_manifest(manifest.spec, manifest.graphs, manifest.engines, manifest.kernels)
     return manifest
 
 

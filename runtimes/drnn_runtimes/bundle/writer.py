@@ -15,7 +15,7 @@ from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle.bundle import WEIGHTS
 from drnn_runtimes.bundle.fit import check_manifest
-from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo
+from drnn_runtimes.bundle.infos import EngineInfo, GraphInfo, KernelInfo
 from drnn_runtimes.bundle.manifest import FORMAT, MANIFEST, manifest_checksum
 
 
@@ -40,6 +40,7 @@ def write_manifest(
     task: Mapping[str, Any],
     graphs: Sequence[GraphInfo],
     engines: Sequence[EngineInfo] = (),
+    kernels: Sequence[KernelInfo] = (),
     *,
     emitter: int = 0,
 ) -> None:
@@ -51,12 +52,13 @@ def write_manifest(
         task: What the network was trained for; empty where unknown.
         graphs: The ONNX files in the folder.
         engines: The engines in the folder.
+        kernels: The images of the CUDA kernel in the folder.
         emitter: The revision of the emitter that wrote the graphs (`drnn_export.emitter.revision`); 0 for none.
 
     Raises:
         InputError: They do not fit together, or a run of a graph would take too much (`drnn_runtimes.bundle.fit`).
     """
-    check_manifest(spec, graphs, engines)
+    check_manifest(spec, graphs, engines, kernels)
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -74,6 +76,8 @@ def write_manifest(
             **installed_versions(("numpy", "onnx")),
         },
     }
+    if kernels:
+        manifest["kernels"] = [dataclasses.asdict(kernel) for kernel in kernels]
     if emitter:
         manifest["emitter"] = emitter
     manifest["checksum"] = manifest_checksum(manifest)

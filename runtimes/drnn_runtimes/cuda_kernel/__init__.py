@@ -29,8 +29,11 @@ Chunks and steps are launches with a state; the same image serves every T and B.
 """
 
 from drnn_runtimes.cuda_kernel.constants import kernel_source
+from drnn_runtimes.cuda_kernel.from_torch import accelerate
 from drnn_runtimes.cuda_kernel.host_build import HostKernel
-from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan, plan_kernel
+from drnn_runtimes.cuda_kernel.nvrtc import compile_kernel
+from drnn_runtimes.cuda_kernel.plan import SHARED_MEMORY, KernelOptions, KernelPlan
+from drnn_runtimes.cuda_kernel.planner import plan_kernel
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
 
 __all__ = [
@@ -38,6 +41,8 @@ __all__ = [
     "HostKernel",
     "KernelOptions",
     "KernelPlan",
+    "accelerate",
+    "compile_kernel",
     "kernel_source",
     "pack_state",
     "pack_weights",

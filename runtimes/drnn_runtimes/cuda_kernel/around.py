@@ -24,8 +24,11 @@ def kernel_inputs(spec: ModelSpec, weights: Weights, inputs: NDArray[np.generic]
     """
     if not isinstance(spec.input, Tokens):
         return np.ascontiguousarray(inputs, np.float32)
-    table = weights.get("embedding.weight", np.eye(spec.input.vocabulary, dtype=np.float32))
-    return np.ascontiguousarray(table[inputs])
+    if spec.input.embedding is not None:
+        return np.ascontiguousarray(weights["embedding.weight"][inputs])
+    rows = np.zeros((*inputs.shape, spec.input.vocabulary), np.float32)
+    np.put_along_axis(rows, inputs.astype(np.intp)[..., None], 1.0, axis=-1)
+    return rows
 
 
 def kernel_answers(spec: ModelSpec, length: int) -> int:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,14 @@ class HostKernel:
         after = np.full(plan.state_floats(batch) if keep_state else 0, np.nan, np.float32)
         workspace = np.full(plan.workspace_bytes(batch) // 4, np.nan, np.float32)
         rows = np.ascontiguousarray(inputs, np.float32)
-        arrays = [rows, weights, np.zeros(0, np.float32) if state is None else state, after, workspace, outputs]
+        arrays: list[NDArray[Any]] = [
+            rows,
+            weights,
+            np.zeros(0, np.float32) if state is None else state,
+            after,
+            workspace,
+            outputs,
+        ]
         guarded = [_Guarded(array) for array in arrays]
         grid = plan.grid(batch), plan.threads, plan.shared_bytes
         self.launch(*grid, [memory.address for memory in guarded], batch, steps, answers, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from drnn_core.errors import EngineError, RuntimeUnavailableError
@@ -16,9 +17,7 @@ _FIX = "pip install 'drnn-deploy[cuda-kernel]'"
 def nvrtc_availability() -> Availability:
     """Whether NVRTC can be loaded here."""
     try:
-        from cuda.bindings import nvrtc
-
-        version = _checked(nvrtc.nvrtcVersion())
+        version = _checked(_nvrtc().nvrtcVersion())
     except (ImportError, RuntimeError) as error:  # the package, or the library that it looks for
         return Availability(False, f"NVRTC is not installed: {str(error).splitlines()[0]}", _FIX)
     return Availability(True, "NVRTC " + ".".join(map(str, version)))
@@ -26,9 +25,7 @@ def nvrtc_availability() -> Availability:
 
 def architectures() -> tuple[str, ...]:
     """The compute capabilities that NVRTC compiles for, without their dots."""
-    from cuda.bindings import nvrtc
-
-    _require_nvrtc()
+    nvrtc = _require_nvrtc()
     return tuple(map(str, _checked(nvrtc.nvrtcGetSupportedArchs())))
 
 
@@ -47,9 +44,7 @@ def compile_kernel(plan: KernelPlan, architecture: str, source: str | None = Non
         RuntimeUnavailableError: NVRTC is not installed.
         EngineError: It does not know the architecture, or refuses the text.
     """
-    from cuda.bindings import nvrtc
-
-    _require_nvrtc()
+    nvrtc = _require_nvrtc()
     text = kernel_source(plan) if source is None else source
     program = _checked(nvrtc.nvrtcCreateProgram(text.encode(), b"drnn.cu", 0, [], []))
     options = [f"--gpu-architecture=sm_{architecture}".encode(), b"--std=c++17"]
@@ -62,16 +57,21 @@ def compile_kernel(plan: KernelPlan, architecture: str, source: str | None = Non
         lines = log.rstrip(b" \0").decode(errors="replace").splitlines() or [str(status)]
         error = next((line for line in lines if "error" in line), lines[0])
         raise EngineError(f"cuda-kernel: NVRTC cannot compile for sm_{architecture}: {error}", "")
-    image = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+    image: bytes = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
     _checked(nvrtc.nvrtcGetCUBIN(program, image))
     nvrtc.nvrtcDestroyProgram(program)
     return image
 
 
-def _require_nvrtc() -> None:
+def _nvrtc() -> Any:
+    return importlib.import_module("cuda.bindings.nvrtc")
+
+
+def _require_nvrtc() -> Any:
     found = nvrtc_availability()
     if not found.usable:
         raise RuntimeUnavailableError(f"cuda-kernel: {found.detail}", found.fix)
+    return _nvrtc()
 
 
 def _checked(result: tuple[Any, ...]) -> Any:

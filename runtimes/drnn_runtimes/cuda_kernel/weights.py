@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
-from drnn_runtimes.cuda_kernel.plan import KernelPlan, padded
+from drnn_runtimes.cuda_kernel.layout import padded
+from drnn_runtimes.cuda_kernel.plan import KernelPlan
 
 
 def pack_weights(plan: KernelPlan, weights: Weights) -> NDArray[np.uint8]:

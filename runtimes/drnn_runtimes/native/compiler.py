@@ -16,8 +16,9 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
+from drnn_core.cache import cache_folder, shrink, touch
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder, replacing
+from drnn_core.files import replacing
 from drnn_core.types import Availability
 
 KERNEL = ("drnn.h", "drnn_cell.h")  # its sources
@@ -70,7 +71,9 @@ def load_library(cell: str, *, narrow: bool = False) -> ctypes.CDLL:
     key = "\0".join([*sources.values(), *command, _target(*command)])
     cached = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
     with contextlib.suppress(OSError):  # it is not there, or damaged
-        return ctypes.CDLL(str(cached))
+        library = ctypes.CDLL(str(cached))
+        touch(cached)
+        return library
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = _compile(command, sources, Path(folder))
         try:
@@ -79,6 +82,7 @@ def load_library(cell: str, *, narrow: bool = False) -> ctypes.CDLL:
             raise RuntimeUnavailableError(f"native: what {command[0]} made cannot be loaded: {error}", _FIX) from error
         with contextlib.suppress(InputError), replacing(cached) as file:  # the next process compiles again
             shutil.copyfile(made, file)
+    shrink(cached.parent, "native")
     return library
 
 

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from drnn_core.cache import cache_folder, shrink
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder
 from drnn_core.text import choose_from
 from drnn_runtimes.native.compiler import first_error
 
@@ -66,6 +66,7 @@ def build_for(target: str, name: str, sources: Mapping[str, str]) -> dict[str, b
 
 
 def _zig(folder: str, *words: str) -> None:
+    shrink(cache_folder("zig"), "zig")
     caches = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder("zig")), "ZIG_LOCAL_CACHE_DIR": str(Path(folder) / ".zig")}
     try:
         done = subprocess.run(

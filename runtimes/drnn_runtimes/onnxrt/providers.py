@@ -12,13 +12,12 @@ import hashlib
 import importlib.util
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from drnn_core.cache import cache_folder, shrink
 from drnn_core.errors import RuntimeUnavailableError
-from drnn_core.files import cache_folder
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
@@ -36,7 +35,6 @@ RECORD = "session.record_ep_graph_assignment_info"
 WEIGHTS_ONLY = "session.disable_quant_qdq"
 TF32 = "NVIDIA_TF32_OVERRIDE"
 NO_FALLBACK = "session.disable_cpu_ep_fallback"
-MOST_ENGINES = 64  # of ONNX Runtime's own in the cache
 _LINKED = re.compile(rb"libnv(?:infer|infer_plugin|onnxparser)\.so\.\d+")
 _SHOWN = 5  # nodes that a message names
 
@@ -166,13 +164,12 @@ def _engine_folder(graph: GraphInfo, sha256: str) -> Path:
     import onnxruntime
 
     identity = repr((sha256, graph.precision, graph.profile, onnxruntime.__version__, _linked()))
-    kept = cache_folder() / "onnxruntime"
+    kept = cache_folder("onnxruntime")
     folder = kept / hashlib.sha256(identity.encode()).hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be written to: TensorRT says so itself
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        for old in sorted(kept.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-MOST_ENGINES]:
-            shutil.rmtree(old, ignore_errors=True)
+    shrink(kept, "onnxruntime")
     return folder
 
 

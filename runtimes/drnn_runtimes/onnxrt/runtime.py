@@ -32,7 +32,7 @@ from drnn_runtimes.onnxrt.providers import (
     provider_settings,
 )
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs
 
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 _REBUILD = "Export it again: drnn-export model.pt"
@@ -170,6 +170,7 @@ class OnnxRuntimeSession(CopyingSession):
         if self._session.get_providers()[0] != PROVIDERS["cpu"]:
             return super().bind(inputs, outputs)
         check_inputs(self._graph, inputs, self._spec)
+        check_outputs(self._graph, outputs)
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
+from drnn_core.errors import InputError
 from drnn_models.cells import CELLS, Cell
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
@@ -43,6 +45,7 @@ class Reference:
     trace: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
+@checked_arguments
 def run_reference(
     spec: ModelSpec,
     weights: Weights,
@@ -72,6 +75,11 @@ def run_reference(
     Returns:
         The outputs are those of `DilatedRNN.advance`.
     """
+    if missing := sorted(spec.weight_shapes().keys() - weights.keys()):
+        raise InputError(f"the weights lack {missing[0]!r}", "Those of a bundle are bundle.weights.")
+    if inputs.ndim != (2 if isinstance(spec.input, Tokens) else 3):
+        what = f"inputs must be (B, T, C), or tokens (B, T), got the shape {inputs.shape}"
+        raise InputError(what, "For one sequence: x[None].")
     wide = {name: value.astype(precision) for name, value in weights.items()}
     batch, length = inputs.shape[:2]
     before: State = {name: np.zeros(shape, precision) for name, shape in spec.state_shapes(batch).items()}

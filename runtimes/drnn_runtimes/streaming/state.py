@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core import bounds
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
 
@@ -81,7 +82,8 @@ class StreamState:
         if {name: line.shape for name, line in self.lines.items()} != shapes:
             raise InputError("the state's delay lines have other shapes than the model's", "Save it again.")
 
-    def save(self, path: Path) -> None:
+    @checked_arguments
+    def save(self, path: Path | str) -> None:
         """Write it to `path`, whole or not at all.
 
         Args:
@@ -93,10 +95,11 @@ class StreamState:
         self.check()
         about = {"format": FORMAT, "model": self.model, "steps": self.steps, "lines": list(self.lines)}
         lines = {f"line_{name}": line for name, line in self.lines.items()}
-        write_npz(path, about, {"waiting": self.waiting, **lines}, compress=False)
+        write_npz(Path(path), about, {"waiting": self.waiting, **lines}, compress=False)
 
     @classmethod
-    def load(cls, path: Path, most: int = bounds.UNPACKED) -> StreamState:
+    @checked_arguments
+    def load(cls, path: Path | str, most: int = bounds.UNPACKED) -> StreamState:
         """Read the file of `save`.
 
         Args:
@@ -106,6 +109,7 @@ class StreamState:
         Raises:
             InputError: The file is anything else.
         """
+        path = Path(path)
         refusal = f"{path} cannot be read as a stream's state"
         with reading_npz(path, refusal, _AGAIN, format=FORMAT, most=most) as (about, arrays):
             names = about["lines"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
 from drnn_models.spec import Tokens
@@ -131,6 +132,7 @@ class Stream:
             self._waiting = self._steps = 0
             return outputs[:, :waiting] if waiting else outputs
 
+    @checked_arguments
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Start again from the zero state.
 
@@ -151,7 +153,7 @@ class Stream:
                 )
             chosen = np.arange(self._batch) if rows is None else np.asarray(rows, np.int64)
             if chosen.size and not 0 <= chosen.min() <= chosen.max() < self._batch:
-                raise InputError(f"rows are 0 to {self._batch - 1}, got {chosen.tolist()}")
+                raise InputError(f"rows are 0 to {self._batch - 1}, got {chosen.tolist()}", "Count the rows from 0.")
             self._start(chosen)
 
     def state(self) -> StreamState:
@@ -160,6 +162,7 @@ class Stream:
             waiting = self._input[:, : self._waiting].copy()
             return StreamState(self._model, self._steps, waiting, self._memory.lines())
 
+    @checked_arguments
     def restore(self, state: StreamState) -> None:
         """Go on where `state` was taken, perhaps on another runtime or with another chunk length.
 
@@ -174,7 +177,8 @@ class Stream:
             self._waiting, self._steps = state.waiting.shape[1], state.steps
             self._input[:, : self._waiting] = state.waiting
 
-    def save_state(self, path: Path) -> None:
+    @checked_arguments
+    def save_state(self, path: Path | str) -> None:
         """Write `state()` to a file, whole or not at all.
 
         Raises:
@@ -182,7 +186,8 @@ class Stream:
         """
         self.state().save(path)
 
-    def load_state(self, path: Path) -> None:
+    @checked_arguments
+    def load_state(self, path: Path | str) -> None:
         """Do `restore` from a file.
 
         Raises:
@@ -252,6 +257,11 @@ class Stream:
 
     def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         wanted = self._input
+        if not isinstance(samples, np.ndarray):
+            what = f"samples must be an array, got {type(samples).__name__}"
+            raise InputError(what, f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}).")
+        if rate is not None and type(rate) is not int:
+            raise InputError(f"rate must be a whole number of samples a second, got {rate!r:.80}", "Give a number.")
         if not (samples.shape == wanted.shape and samples.dtype == wanted.dtype) and not (
             samples.dtype == wanted.dtype
             and samples.ndim == wanted.ndim
@@ -259,14 +269,17 @@ class Stream:
             and samples.shape[2:] == wanted.shape[2:]
         ):
             shape = ", ".join(map(str, (wanted.shape[0], "k", *wanted.shape[2:])))
-            raise InputError(f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}")
+            what = f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}"
+            fix = f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}); of one sequence samples[None]."
+            raise InputError(what, fix)
         if rate is not None and self._rate is not None and rate != self._rate:
             raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")
         if self._vocabulary:
             check_tokens(samples, self._vocabulary)
         elif not self._within_range(samples):
             if not np.isfinite(samples).all():
-                raise InputError("the samples hold NaN or infinity, which would stay in the state for good")
+                what = "the samples hold NaN or infinity, which would stay in the state for good"
+                raise InputError(what, "Look where they come from: numpy.isfinite.")
             raise beyond_range(self._graph, "samples", samples, self._graph.range)
 
     def _within_range(self, samples: NDArray[np.generic]) -> bool:

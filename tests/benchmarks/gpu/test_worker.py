@@ -79,7 +79,7 @@ def test_graphs_are_of_all_precisions_and_forms(setting: Setting) -> None:
         assert {precision for options in sets.values() for precision in options["precisions"]} == {
             *("fp32", "fp16", "bf16", "int8")
         }
-    assert set(sets) == {"sequence", "stream", "chunk", "unrolled"}
+    assert set(sets) == {"sequence", "stream", "chunk", "blocked", "unrolled"}
 
 
 def test_the_networks_are_the_zoos_and_the_papers() -> None:

@@ -88,15 +88,16 @@ def test_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_was_not_used_for_longest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_answer(tmp_path, "first", SPEC, RIGHT)
-    size = (tmp_path / "first.npz").stat().st_size
-    monkeypatch.setattr(reference_cache, "MOST_BYTES", int(2.5 * size))
-    keep_answer(tmp_path, "second", SPEC, RIGHT)
-    for age, name in enumerate(("second", "first")):
+    first, second, third = (digit * 64 for digit in "123")
+    keep_answer(tmp_path, first, SPEC, RIGHT)
+    size = (tmp_path / f"{first}.npz").stat().st_size
+    monkeypatch.setattr("drnn_core.cache.limit", lambda _: int(2.5 * size))
+    keep_answer(tmp_path, second, SPEC, RIGHT)
+    for age, name in enumerate((second, first)):
         os.utime(tmp_path / f"{name}.npz", (age, age))
-    assert kept(tmp_path, "second") is not None  # is used
-    keep_answer(tmp_path, "third", SPEC, RIGHT)
-    assert {path.stem for path in tmp_path.iterdir()} == {"second", "third"}
+    assert kept(tmp_path, second) is not None  # is used
+    keep_answer(tmp_path, third, SPEC, RIGHT)
+    assert {path.stem for path in tmp_path.iterdir()} == {second, third}
 
 
 def test_key_is_another_for_whatever_decides_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,7 +189,7 @@ def test_command_without_a_length_says_what_to_type(command: Command, tmp_path: 
     save_checkpoint(tmp_path / "m.pt", Checkpoint(PIXEL, random_weights(PIXEL, 0)))
     ran = command("drnn-deploy", "plan", tmp_path / "m.pt")
     assert ran.code == 2
-    assert "Add --length STEPS." in ran.err
+    assert "Add --length STEPS, in Python length=STEPS." in ran.err
 
 
 def test_export_follows_the_plan(command: Command, model: Path) -> None:

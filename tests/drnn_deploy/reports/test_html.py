@@ -38,8 +38,21 @@ def browser() -> Iterator[Browser]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "parity.html"
     worse = [Regression("torch sequence", "error grew from 1 to 20 noises")]
-    path.write_text(page(REPORTS, ENVIRONMENT, worse, "old.json"), encoding="utf-8")
+    made = {"date": "2026-01-02 03:04 UTC", "machine": "a processor, 2 cores", "command": f"drnn-parity '{HOSTILE}'"}
+    hashes = {"bundle one": {"model.onnx": "0123456789abcdef" * 4}}
+    path.write_text(page(REPORTS, ENVIRONMENT, worse, "old.json", made=made, hashes=hashes), encoding="utf-8")
     return path
+
+
+def test_page_says_when_where_and_of_what_it_was_made(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for words in (
+        "2026-01-02 03:04 UTC",
+        "a processor, 2 cores",
+        "drnn-parity &#39;&lt;script&gt;",
+        "0123456789abcdef" * 4,
+    ):
+        assert words in text
 
 
 def opened(browser: Browser, file: Path, width: int, scheme: Any) -> tuple[Any, list[str]]:

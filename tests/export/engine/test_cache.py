@@ -10,7 +10,6 @@ import pytest
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine import build as tensorrt
-from drnn_export.engine import cache
 from drnn_export.engine.build import build_engine
 from drnn_export.engine.config import BuildControls
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -137,7 +136,8 @@ def test_oldest_entries_go_where_the_cache_is_full(
     graph: Path, builds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(graph)
-    monkeypatch.setattr(cache, "MOST_BYTES", entry(graph).stat().st_size + 10)
+    most = entry(graph).stat().st_size + sidecar_path(entry(graph)).stat().st_size + 10
+    monkeypatch.setattr("drnn_core.cache.limit", lambda _: most)
     build(graph, controls=TF32)
     assert len(list((graph.parent / "cache").iterdir())) == 2
     build(graph, controls=TF32)

@@ -14,7 +14,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from drnn_core import files, gpu
+from drnn_core import gpu
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_deploy.exporter.options import ExportOptions
@@ -193,7 +193,6 @@ def test_a_free_batch_comes_with_its_profile(bundle: Bundle) -> None:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DRNN_CACHE", str(tmp_path))
-    assert files.cache_folder() == tmp_path
     return tmp_path / "onnxruntime"
 
 
@@ -214,12 +213,15 @@ def test_engines_of_other_weights_are_never_taken(bundle: Bundle, empty_cache: P
 def test_the_cache_does_not_grow_without_bound(
     bundle: Bundle, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providers, "MOST_ENGINES", 2)
+    monkeypatch.setattr("drnn_core.cache.limit", lambda _: 250)
     graph, made = bundle.graphs[0], []
     for age, sha256 in enumerate("abc"):
         folder = Path(settings(graph, sha256 * 64)["trt_engine_cache_path"])
-        os.utime(folder, (age, age))
+        (folder / "engine").write_bytes(bytes(100))
+        for path in (folder / "engine", folder):
+            os.utime(path, (age, age))
         made.append(folder)
+    settings(graph, "d" * 64)
     assert [folder.is_dir() for folder in made] == [False, True, True]
 
 

@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     "--triton",
     metavar="DIR",
     type=OutputFolder(),
-    help="Also write a model repository for NVIDIA's Triton server; needs a form with state and --batch dynamic.",
+    help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic.",
 )
 @click.option(
     "--cuda-kernel",
@@ -121,11 +121,11 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
         from drnn_deploy.exporter.triton import check_options, write_repository
 
         result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
-        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
+        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else []
     write_json(json_path, _as_json(result))
     _show(console, model, result)
-    if served:
-        console.print(f"triton  {served}: tritonserver --model-repository {triton}")
+    for place in served:
+        console.print(f"triton  {place}: tritonserver --model-repository {triton}")
     return result.exit_code
 
 

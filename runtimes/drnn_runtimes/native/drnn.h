@@ -34,8 +34,10 @@
 #define DRNN_STATIC static __attribute__((unused))
 #if defined(__clang__)
 #define DRNN_UNROLL _Pragma("clang loop unroll(full)")
+#define DRNN_ONCE static __attribute__((noinline, unused)) /* not copied for its callers: code stays small */
 #else
 #define DRNN_UNROLL _Pragma("GCC unroll 24")
+#define DRNN_ONCE static __attribute__((noinline, noclone, unused))
 #endif
 #define DRNN_EACH(i, n) DRNN_UNROLL for (int i = 0; i < (n); i++) /* n is a constant, and small */
 #if defined(__x86_64__)
@@ -52,15 +54,16 @@ struct drnn_layer {
     const float *biases; /* of the gates; of a GRU's n, what is added to the past's part; scales, of inputs and past */
 };
 
-/* Rows of a layer that do not wait for each other, and where the first one's values are. */
+/* Rows of a layer that do not wait for each other: where the first one's values are. */
 struct drnn_rows {
     const struct drnn_layer *layer;
-    const float *x;
-    const int *tokens; /* instead of x: columns of the weights */
-    const float *h0, *c0;
-    float *h, *c, *work;
-    const float *sums; /* of the inputs, where they were computed before */
-    int xs, ps;        /* values from a row to the next: of x, of the past; 0: every row is the same */
+    const float *x;        /* inputs, each `xs` values after the one before */
+    const int *tokens;     /* instead of x: columns of the weights */
+    const float *h0, *c0;  /* the past, each `ps` values after the one before; 0: every row has the same */
+    float *h, *c;          /* written */
+    float *work;           /* scratch */
+    const float *sums;     /* of the inputs, where they were computed before */
+    int xs, ps;
 };
 
 struct drnn_kernel { /* what a cell does, for one instruction set */
@@ -99,7 +102,7 @@ DRNN_INLINE long drnn_stream_head(const struct drnn_network *net) { return (net-
 DRNN_INLINE int drnn_top(const struct drnn_network *net) { return net->layer[net->layers - 1].hidden; }
 
 /* Bytes of a stream of `batch` sequences. */
-DRNN_STATIC size_t drnn_stream_size(const struct drnn_network *net, int batch) {
+DRNN_ONCE size_t drnn_stream_size(const struct drnn_network *net, int batch) {
     long values = net->window > 1 ? (long)net->window * DRNN_PAD(drnn_top(net)) : 0;
     for (int i = 0; i < net->layers; i++)
         values += (long)(net->layer[i].dilation + 1) * DRNN_PAD(net->layer[i].hidden) * net->kernel()->states;
@@ -150,28 +153,23 @@ DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x,
 
 /* A layer over rows of which each `lag` are independent. Row i has the past of row i - lag, the first ones that of
  * `rows`, but from row `wrap` on that of `h` and `c`. */
-DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
+DRNN_ONCE void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
                             int wrap, const float *h, const float *c) {
     const int hs = DRNN_PAD(rows->layer->hidden), xs = rows->xs;
     const long gates = (long)kernel->gates * hs;
     float *const sums = rows->work, *const work = sums + DRNN_ROWS * gates;
     for (int at = 0, n, known = 0; at < count; at += n) {
-        const int end = at < wrap ? wrap : at < lag ? lag : at + lag, ps = at < lag ? rows->ps : hs;
-        const float *const first_h = at < wrap ? rows->h0 : at < lag ? h : rows->h;
-        const float *const first_c = at < wrap ? rows->c0 : at < lag ? c : rows->c;
-        const long skipped = (long)(at < wrap ? at : at < lag ? at - wrap : at - lag) * ps, to = (long)at * hs;
-        const int *const tokens = rows->tokens ? rows->tokens + at : 0;
-        const struct drnn_rows some = {rows->layer,
-                                       rows->x + (long)at * xs,
-                                       tokens,
-                                       first_h + skipped,
-                                       first_c + skipped,
-                                       rows->h + to,
-                                       rows->c + to,
-                                       work,
-                                       sums + at % DRNN_ROWS * gates,
-                                       xs,
-                                       ps};
+        const int end = at < wrap ? wrap : at < lag ? lag : at + lag;
+        struct drnn_rows some = *rows;
+        if (at >= lag) { /* their past is in this call's rows */
+            some.h0 = rows->h + (long)(at - lag) * hs, some.c0 = rows->c + (long)(at - lag) * hs, some.ps = hs;
+        } else {
+            const long skipped = (long)(at < wrap ? at : at - wrap) * rows->ps;
+            some.h0 = (at < wrap ? rows->h0 : h) + skipped, some.c0 = (at < wrap ? rows->c0 : c) + skipped;
+        }
+        some.x += (long)at * xs, some.h += (long)at * hs, some.c += (long)at * hs;
+        if (some.tokens) some.tokens += at;
+        some.work = work, some.sums = sums + at % DRNN_ROWS * gates;
         if (at == known) {
             known = DRNN_MIN(count, at + DRNN_ROWS);
             kernel->inputs(&some, known - at, sums);
@@ -216,17 +214,10 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
             const long row = (long)batch * hs, last = (long)(m - kept) * row;
             float *const c_ring = lstm ? ring + row * slots : ring;
             float *const h = m == 1 ? ring + slot * row : x0 == out ? in : out;
-            const struct drnn_rows rows = {net->layer + i,
-                                           x0,
-                                           tokens,
-                                           ring + oldest * row,
-                                           c_ring + oldest * row,
-                                           h,
-                                           m == 1 ? c_ring + slot * row : c,
-                                           work,
-                                           0,
-                                           xs,
-                                           hs};
+            const struct drnn_rows rows = {
+                .layer = net->layer + i, .x = x0, .tokens = tokens, .xs = xs, .ps = hs, .work = work,
+                .h0 = ring + oldest * row, .c0 = c_ring + oldest * row, .h = h, .c = m == 1 ? c_ring + slot * row : c,
+                .sums = 0};
             if (m * batch == 1) {
                 kernel->rows(&rows, 1);
             } else {
@@ -280,7 +271,7 @@ DRNN_STATIC size_t drnn_run_size(const struct drnn_network *net, int batch, int 
 struct drnn_plan {    /* of a layer, or of what is above the top */
     int count, start; /* of its steps among those of all */
     int lag;          /* how many places before a step stands the one that it has the past of */
-    int done, ready;  /* steps */
+    int done, ready;  /* in turn: steps that are computed, that can be in this round */
 };
 
 /* The steps of each layer, from the top down: a step needs those before it at distances of d. As the steps of a layer
@@ -339,17 +330,11 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
     const struct drnn_plan *const top = plan + net->layers - 1, *const own = plan + i;
     const int hs = DRNN_PAD(net->layer[i].hidden);
     float *const own_h = h + (long)(own->start - top->start) * net->widest + (long)own->done * hs;
-    struct drnn_rows rows = {net->layer + i,
-                             x + (long)own->done * net->features,
-                             tokens ? tokens + own->done : 0,
-                             own->done ? own_h - hs : zeros,
-                             c + (long)i * net->widest,
-                             own_h,
-                             c + (long)i * net->widest,
-                             work,
-                             0,
-                             net->features,
-                             0};
+    float *const own_c = c + (long)i * net->widest;
+    struct drnn_rows rows = {
+        .layer = net->layer + i, .x = x + (long)own->done * net->features, .xs = net->features, .work = work,
+        .tokens = tokens ? tokens + own->done : 0, .h0 = own->done ? own_h - hs : zeros, .c0 = own_c, .h = own_h,
+        .c = own_c, .sums = 0, .ps = 0};
     if (i) {
         const int first = drnn_below(net, plan, steps, i, own->done),
                   next = drnn_below(net, plan, steps, i, own->done + 1);
@@ -360,9 +345,10 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
     return rows;
 }
 
-/* Rows of one sequence where each step waits for the one before. Two layers take turns, so that one computes while the
- * other waits. In a round, which is DRNN_ROWS steps of the first layer, a layer reads what the layer below had before
- * it. Returns the rows of the top layer. */
+/* Rows of one sequence where each step waits for the one before: two layers take turns, so that one computes while the
+ * other waits. A round is DRNN_ROWS steps of the first layer, and what other layers can compute from what the layer
+ * below had before the round. When a layer is done with its round, the next one takes its place. Returns the rows of the
+ * top layer. */
 DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
                                           struct drnn_plan *plan, const int *steps, const float *x, const int *tokens,
                                           const float *zeros, float *h, float *c, float *work) {
@@ -428,7 +414,8 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
         }
         for (int layer = some == 1 && in_turn ? net->layers : 0, xs = net->features; layer < net->layers; layer++) {
             const int hs = DRNN_PAD(net->layer[layer].hidden), lag = plan[layer].lag * some;
-            const struct drnn_rows own = {net->layer + layer, x0, tokens, zeros, zeros, out, c, work, 0, xs, 0};
+            const struct drnn_rows own = {.layer = net->layer + layer, .x = x0, .tokens = tokens, .xs = xs,
+                                          .h0 = zeros, .c0 = zeros, .h = out, .c = c, .work = work};
             drnn_layer(kernel, &own, plan[layer].count * some, lag, lag, zeros, zeros);
             drnn_choose(plan + layer, steps, out, (long)some * hs, in);
             x0 = in, xs = hs, tokens = 0;

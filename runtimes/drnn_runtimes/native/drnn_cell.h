@@ -434,7 +434,7 @@ DRNN_INLINE void DRNN_(rows_of)(const int together, const int hidden, const stru
 #define DRNN_BY_WIDTH DRNN_UNITS_OF(rows->layer->hidden)
 #endif
 
-static void DRNN_(rows)(const struct drnn_rows *rows, int count) {
+DRNN_ONCE void DRNN_(rows)(const struct drnn_rows *rows, int count) {
     enum { together = DRNN_MANY(DRNN_CELL == DRNN_GRU_RESET_BEFORE ? 2 : DRNN_GATES) };
     const int tiled = together > 1 && rows->sums ? count / together * together : 0;
 #define DRNN_WORK(R, H, first, end) DRNN_(rows_of)(R, H, rows, first, end)

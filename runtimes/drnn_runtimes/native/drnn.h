@@ -10,13 +10,10 @@
  *     #define DRNN_KERNEL lstm_kernel
  *     #include "drnn.h"
  *
- * It is compiled for each instruction set, and chosen when it is called.
+ * It is drnn_cell.h, compiled for each instruction set; which one is chosen when it is called.
  *
  * Rows are time-major: row t * batch + b is step t of sequence b. A row of h has its values padded with zeros to a
- * multiple of 8. Units come in blocks of 8; the gates of a block are computed together and never leave the registers.
- * Weights lie in the order in which they are read: [panel][input][block][gate][8], see DRNN_PANEL; biases and scales
- * are [block][gate][8]. With DRNN_INT8, weights are int8, and each output has a scale. Values of h and c below 2^-100
- * count as 0: denormals would slow a step down.
+ * multiple of 8. Values of h and c below 2^-100 count as 0: denormals would slow a step down.
  */
 #ifndef DRNN_H
 #define DRNN_H
@@ -42,10 +39,7 @@
 #endif
 #define DRNN_EACH(i, n) DRNN_UNROLL for (int i = 0; i < (n); i++) /* n is a constant, and small */
 #if defined(__x86_64__)
-#define DRNN_IN_REGISTER(v)                                                                                            \
-    __asm__(""                                                                                                         \
-            : "+v"(v)) /* it is read several times: gcc would compute or load it each time                             \
-                        */
+#define DRNN_IN_REGISTER(v) __asm__("" : "+v"(v)) /* read several times: gcc would load it each time */
 #else
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif

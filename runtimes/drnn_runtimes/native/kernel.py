@@ -206,8 +206,9 @@ class KernelStream(TakesBlocks):
             ring[len(ring) - line.shape[1] :, :, : line.shape[2]] = line.swapaxes(0, 1)
 
     def _rings(self) -> list[tuple[NDArray[np.float32], int]]:
-        """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot that is written next: a
-        ring has one more than the steps that it keeps.
+        """Each ring (slots, B, padded H) in the order of `ModelSpec.state_shapes`, and the slot that is written next.
+
+        A ring has one slot more than the steps that it keeps.
         """
         spec = self._kernel.spec
         places = self._memory[: 4 * (spec.layers + 2)].view(np.int32)

@@ -67,7 +67,7 @@ def test_readme_states_the_sizes(exported: Path) -> None:
     header = (exported / "native" / "waves.h").read_text(encoding="utf-8")
     assert "| code, `-O3` | of waves.c |" in readme
     assert f"| weights, constant | {4 * 8 * (2 + 1 + 5 + 15 + 1)} |" in readme  # 8 units in place of 5 and of 3
-    state = 4 * (3 * 8 + 3 * 8)  # a delay line of 3 steps, and the head's window of 3
+    state = 4 * (4 * 8 + 3 * 8)  # a ring for 3 steps and the one that is written, and the head's window of 3
     assert f"| a stream: state of one sequence | {32 + state} |" in readme
     assert f"#define WAVES_STREAM_BYTES(batch) (32 + (size_t)(batch) * {state})" in header
     assert "@" not in readme + header

@@ -30,6 +30,17 @@ def test_every_task_of_the_zoo_is_here() -> None:
     assert set(LENGTHS) == set(zoo_tasks())
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("task", LENGTHS)
+def test_blocked_graphs_of_the_zoo_agree_at_every_length(task: str) -> None:
+    options = MatrixOptions(required=RUNTIMES, forms=("sequence",), emissions=("blocked",))
+    report = check_path(zoo_checkpoint(task)[1], options)
+    assert [f"{row.runtime} {row.graph}: {row.error}" for row in report.rows if not row.passed] == []
+    assert report.exit_code == 0
+    steps = {row.steps for row in report.rows if row.graph.startswith("sequence/blocked")}
+    assert LENGTHS[task] in steps
+
+
 def check(task: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
     """The whole matrix; by day every cell of it, on less.
 

@@ -43,7 +43,7 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         pruned = "pruned" if graph.pruned else "not pruned"
         console.print(
             f"graph    {graph.file}: {graph.name}, {graph.steps} steps, batch {batch}, {pruned}, {graph.precision}, "
-            f"opset {graph.opset}, {graph.nodes:,} nodes{graph.lateness}"
+            f"opset {graph.opset}, {graph.nodes:,} nodes{graph.remark}"
         )
     for engine in opened.engines:
         console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")

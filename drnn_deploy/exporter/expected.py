@@ -5,6 +5,8 @@ The factors are runs of `make demo`'s network beside ONNX Runtime on one thread 
 
 from __future__ import annotations
 
+import dataclasses
+
 from drnn_deploy.planner.cost_model import load_costs, workload
 from drnn_deploy.planner.native_cost import native_microseconds
 from drnn_export.emitter.request import GraphRequest
@@ -27,15 +29,9 @@ def check_seconds(spec: ModelSpec, runtime: Runtime, graph: GraphInfo) -> float:
         runtime: The runtime.
         graph: The graph.
     """
-    request = GraphRequest(
-        graph.steps,
-        graph.batch,
-        graph.emission,
-        prune=graph.pruned,
-        form=graph.form,
-        ring=graph.ring,
-        precision=graph.precision,
-    )
+    request = GraphRequest.of(
+        dataclasses.replace(graph, batch=graph.batch or 1)
+    )  # a free batch may be of no such graph
     calls = _SEQUENCES * (max(1, _LATER_STEPS // graph.steps) if graph.states else 1) / (graph.batch or 1)
     if runtime.name == "native":
         run = native_microseconds(spec, request)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.plain_data import shipped_json
-from drnn_export.emitter.cells import product_blocks
+from drnn_export.emitter.cells import cell_nodes, product_blocks
 from drnn_export.emitter.emit import Estimate, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
@@ -54,6 +54,7 @@ class Workload:
         loops: The loops over blocks of unrolled steps.
         trips: The trips of these loops.
         repeated_cells: The cells one after the other of all trips of a loop but its first, summed over the loops.
+        repeated_nodes: The nodes that run in these trips.
         operator_multiply_adds: The multiply-adds of the operators' matrix products.
         node_multiply_adds: The multiply-adds of all other matrix products.
         gate_values: The elements that go through an activation.
@@ -68,6 +69,7 @@ class Workload:
     loops: int
     trips: int
     repeated_cells: int
+    repeated_nodes: int
     operator_multiply_adds: int
     node_multiply_adds: int
     gate_values: int
@@ -85,7 +87,7 @@ class Workload:
 
     def run_features(self) -> NDArray[np.float64]:
         """What the time of a run is computed from, (8,), in the order of `RUN_FEATURES`."""
-        nodes = self.size.nodes - self.operators
+        nodes = self.size.nodes - self.operators + self.repeated_nodes
         counts = (1, self.operators, nodes, self.operator_steps, self.operator_multiply_adds, self.node_multiply_adds)
         return np.array([*counts, self.gate_values, self.state_bytes], np.float64)
 
@@ -137,6 +139,7 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
         products[False] = batch * (head + spec.layers * (wide + size) * columns * size)
         unrolled = [1]
     states = request.state_shapes(spec).values()
+    repeated = sum((trips - 1) * length for trips, length in loops)
     return Workload(
         size=estimate(spec, request),
         evaluations=sum(cells * fold for runs in request.runs(spec) for cells, fold in runs),
@@ -145,7 +148,8 @@ def workload(spec: ModelSpec, request: GraphRequest) -> Workload:
         operator_steps=sum(operator_steps),
         loops=len(loops),
         trips=sum(trips for trips, _ in loops),
-        repeated_cells=sum((trips - 1) * length for trips, length in loops),
+        repeated_cells=repeated,
+        repeated_nodes=repeated * cell_nodes(spec),
         operator_multiply_adds=products[True],
         node_multiply_adds=products[False],
         gate_values=values,

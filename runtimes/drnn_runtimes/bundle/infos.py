@@ -61,8 +61,10 @@ class GraphInfo(NamedGraph):
         return cls(**{**entry, **tensors, "states": states, "profile": profile})
 
     @property
-    def lateness(self) -> str:
-        """A remark on `delay` for people, for example ", outputs 2 steps late"; "" where there is none."""
+    def remark(self) -> str:
+        """On `delay` or `block` for people, for example ", outputs 2 steps late"; "" where there is neither."""
+        if self.block:
+            return f", blocks of up to {self.block} steps"
         return f", outputs {self.delay} step{'' if self.delay == 1 else 's'} late" if self.delay else ""
 
     @property

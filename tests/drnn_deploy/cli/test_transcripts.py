@@ -6,6 +6,7 @@ After a change that was meant: DRNN_WRITE_TRANSCRIPTS=1 pytest FILE, and read th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -69,6 +70,7 @@ def made_up_report() -> ParityReport:
     return ParityReport(rows, missing, network="gru 3 x 4", notes=("what was left out",))
 
 
+@functools.cache
 def made_up_plan() -> Plan:
     """A small network's, with costs that do not change as the model of them does."""
     spec = ModelSpec("gru", (20,) * 9, tuple(2**layer for layer in range(9)), Continuous(1), Head("sequence", 10))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +149,19 @@ def a_session_takes_one_size_after_the_other() -> None:
             inputs = make_case(LSTM, batch, LENGTH, batch).inputs
             expected = run_reference(LSTM, random_weights(LSTM, 0), inputs).outputs
             np.testing.assert_allclose(session.run({"input": inputs})["output"], expected, atol=1e-5)
+    _assert_nothing_is_left()
+
+
+def a_session_runs_in_another_thread() -> None:
+    inputs, found = {"input": make_case(LSTM, 1, LENGTH).inputs}, []
+    with (
+        _bundle_of(LSTM) as bundle,
+        find_runtime("cuda-kernel").load(bundle, bundle.graph("sequence")) as session,
+    ):
+        thread = threading.Thread(target=lambda: found.append(session.run(inputs)["output"]))
+        thread.start()
+        thread.join()
+        np.testing.assert_array_equal(found, [session.run(inputs)["output"]])
     _assert_nothing_is_left()
 
 

@@ -69,10 +69,10 @@ def test_pieces_with_states_between(data: st.DataObject) -> None:
 WIDE = [  # more than a warp, unequal, inputs beyond a block of them, pasts in the workspace, uneven distances
     (ModelSpec("rnn", (33, 70), (3, 16), Continuous(45), Head("last", 2), activation="relu"), KernelOptions(rows=2)),
     (ModelSpec("gru", (40, 8, 34), (4, 6, 9), Tokens(5, 3), Head("last", 2), reset="before"), KernelOptions(4)),
-    (ModelSpec("lstm", (7, 33), (9, 20), Continuous(2), Head("last", 2)), KernelOptions(shared_memory=22 << 10)),
+    (ModelSpec("lstm", (7, 33), (9, 20), Continuous(2), Head("last", 2)), KernelOptions(shared_memory=14 << 10)),
     (ModelSpec("gru", (8, 9), (4, 8), Continuous(2), Head("last_k", 2, 3)), KernelOptions(6)),
     (ModelSpec("gru", (40, 100), (2, 8), Tokens(9), Head("last", 2)), KernelOptions(rows=3, variant="streamed")),
-    (ModelSpec("lstm", (600,), (2,), Continuous(3), Head("last", 2)), KernelOptions(weights="fp16")),
+    (ModelSpec("rnn", (600,), (2,), Continuous(3), Head("last", 2)), KernelOptions(weights="fp16")),
 ]
 
 

@@ -194,7 +194,7 @@ def test_completion_is_installed_by_one_command(
     ]  # fmt: skip
     for path in scripts:
         assert f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper() in path.read_text(
-            "utf-8"
+            encoding="utf-8"
         )
     settings = (tmp_path / ".zshrc").read_text(encoding="utf-8")
     assert settings.startswith("alias x=y\n")

@@ -34,6 +34,7 @@ def on_the_host(plan: KernelPlan) -> Launch:
     kernel = HostKernel(plan)
 
     def launch(addresses: Sequence[int], batch: int, steps: int, answers: int) -> None:
+        assert not any(address % 16 for address in addresses)
         plan.check_launch(steps, answers, states=bool(addresses[2] or addresses[3]))
         kernel.launch(plan.grid(batch), plan.threads, plan.shared_bytes, list(addresses), batch, steps, answers)
 

@@ -54,7 +54,7 @@ bench: $(VENV)/installed
 docs: $(VENV)/installed
 	$(INSTALL) --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
-	DRNN_SITE=build/site $(BIN)/pytest -q tests/site
+	DRNN_SITE=build/site $(BIN)/python -m pytest -q tests/site
 	@echo "The site: build/site/index.html"
 
 dist: $(VENV)/installed
@@ -62,7 +62,7 @@ dist: $(VENV)/installed
 	rm -rf build/dist
 	$(BIN)/python -m build --no-isolation --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
-	DRNN_DIST=build/dist $(BIN)/pytest -q tests/test_dist.py
+	DRNN_DIST=build/dist $(BIN)/python -m pytest -q tests/test_dist.py
 
 gpu-check:
 	PYTHONPATH="$(CURDIR):$(CURDIR)/export:$(CURDIR)/models:$(CURDIR)/runtimes$${PYTHONPATH:+:$$PYTHONPATH}" \

@@ -71,7 +71,8 @@ def test_microphone_is_a_pipe_into_c(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model.pt", CHECKPOINT)
     command = tmp_path / "bin" / "drnn-export"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m drnn_deploy export --runtime onnxruntime-cpu "$@"\n')
+    script = f'#!/bin/sh\nexec "{sys.executable}" -m drnn_deploy export --runtime onnxruntime-cpu "$@"\n'
+    command.write_text(script, encoding="utf-8")
     command.chmod(0o755)
     variables = {
         **os.environ,
@@ -124,7 +125,7 @@ def triton(tmp_path: Path) -> Iterator[str]:
 
     options = ExportOptions(forms=("chunk",), chunk=4, batch=None, ring=False, **QUICK)
     bundle = export(CHECKPOINT, tmp_path / "bundle", options).bundle
-    place = write_repository(bundle, tmp_path / "models", "waves")
+    (place,) = write_repository(bundle, tmp_path / "models", "waves")
     session = onnxruntime.InferenceSession(place / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     states = dict(next(graph for graph in bundle.graphs if graph.states).states)
     zeros = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs() if i.name in states}

@@ -105,7 +105,7 @@ def test_doctor_says_what_is_there(device: Path) -> None:
     assert f"drnn-deploy {package_version()}, " in said
     assert "torch absent" in said
     compiled = ["native"] if compiler_availability().usable else []
-    assert dict(re.findall(r"^│ ([\w-]+) +│ (yes|no) ", said, re.MULTILINE)) == {
+    assert dict(re.findall(r"^([\w-]+) +(yes|no) ", said, re.MULTILINE)) == {
         name: "yes" if name in ("reference", "onnxruntime-cpu", *compiled) else "no" for name in RUNTIMES
     }
 
@@ -113,7 +113,7 @@ def test_doctor_says_what_is_there(device: Path) -> None:
 def test_a_bundle_passes_parity(device: Path) -> None:
     said = run([device / "bin" / "drnn-parity", "bundle", "--require", "onnxruntime-cpu"], device).stdout
     assert said.endswith("PASSED drnn-parity bundle\n")
-    passed = re.findall(r"^│ onnxruntime-cpu +│ (\S+) .* PASSED +│$", said, re.MULTILINE)
+    passed = re.findall(r"^onnxruntime-cpu +(\S+) .* PASSED *$", said, re.MULTILINE)
     assert passed == ["sequence/fused", "chunk4/fused"]
 
 

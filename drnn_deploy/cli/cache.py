@@ -7,10 +7,22 @@ from typing import Any
 
 import click
 
-from drnn_deploy.cli.console import json_on_failure, json_option, make_console, write_json
+from drnn_deploy.cli.command import Group
+from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.tables import Column, print_table
+from drnn_deploy.cli.values import Name
+
+_COLUMNS = (
+    Column("kind", kind="name"),
+    Column("what", 2, "prose"),
+    Column("entries"),
+    Column("size"),
+    Column("limit", 1),
+    Column("last used", 3),
+)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.pass_context
 def cache(ctx: click.Context) -> None:
     """Show or clear what was made on this machine and is kept: engines, kernels, float64 answers.
@@ -26,35 +38,35 @@ def cache(ctx: click.Context) -> None:
 @json_option
 def show(json_path: str | None = None) -> None:
     """Show how much is kept of each kind, as without a word."""
-    from rich.table import Table
-
     from drnn_core.bounds import shown_bytes
     from drnn_core.cache import cache_root
 
     console = make_console(json_path)
-    with json_on_failure(json_path):
-        kinds = _kinds()
-        write_json(json_path, {"folder": str(cache_root()), "kinds": kinds})
-    table = Table("kind", "what", "entries", "size", "limit", "last used")
+    kinds = _kinds()
+    write_json(json_path, {"folder": str(cache_root()), "kinds": kinds})
+    rows = []
     for kind in kinds:
         used = kind["last_used"]
         day = "never" if used is None else time.strftime("%Y-%m-%d", time.localtime(used))
         size, limit = shown_bytes(kind["bytes"]), shown_bytes(kind["limit"])
-        table.add_row(kind["name"], kind["what"], f"{kind['entries']:,}", size, limit, day)
-    console.print(table)
+        rows.append([kind["name"], kind["what"], f"{kind['entries']:,}", size, limit, day])
+    print_table(console, _COLUMNS, rows)
     console.print(f"folder  {cache_root()}; to empty it: drnn-deploy cache clear [KIND]...")
 
 
+def _names() -> list[str]:
+    from drnn_core.cache import KINDS
+
+    return list(KINDS)
+
+
 @cache.command()
-@click.argument("kinds", metavar="[KIND]...", nargs=-1)
+@click.argument("kinds", metavar="[KIND]...", nargs=-1, type=Name("kind", _names))
 def clear(kinds: tuple[str, ...]) -> None:
     """Remove what is kept, of all kinds or of these. Other files in the folders stay."""
     from drnn_core import cache as kept
     from drnn_core.bounds import shown_bytes
-    from drnn_core.errors import InputError
 
-    if unknown := [name for name in kinds if name not in kept.KINDS]:
-        raise InputError(f"nothing called {unknown[0]!r:.80} is kept", f"Choose from: {', '.join(kept.KINDS)}.")
     console = make_console(None)
     for name in dict.fromkeys(kinds or kept.KINDS):
         console.print(f"cleared {name}: {shown_bytes(kept.clear(name))}")

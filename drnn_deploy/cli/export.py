@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 @click.option("--length", type=click.IntRange(min=1), help="Time steps. [default: the checkpoint's task]")
 @click.option("--batch", type=BatchSize(), default="1", show_default=True, help="Sequences at a time.")
 @graph_options(
-    emission="One ONNX operator per layer, per-step nodes, or whichever suits each layer; skewed is for form step: all "
-    "layers as one product, the output late by one step for each layer but the first; blocked is for form sequence: "
-    "loops over blocks of per-step nodes, which TensorRT compiles in seconds. Repeat for several. [default: as "
-    "drnn-deploy plan recommends]",
+    emission="How it is written: an ONNX operator per layer, nodes for each step, or what suits each layer; blocked is "
+    "for form sequence: loops over blocks of nodes for each step, which TensorRT compiles in seconds; pipelined is for "
+    "form step: all layers as one product, the output late by one step for each layer but the first. Repeat for "
+    "several. [default: as drnn-deploy plan recommends]",
     form="Whole sequences, or a few steps or one with the state going in and out; repeat for several. [default: "
     "sequence]",
     precision="Of matrix products; int8 rounds only the weights. Repeat for several graphs. [default: fp32]",
@@ -61,7 +61,8 @@ if TYPE_CHECKING:
 @click.option(
     "--ring/--no-ring",
     default=None,
-    help="With state: keep long delay lines in the stream, or pass them whole. [default: what was measured faster]",
+    help="With state: keep long delay lines in ring buffers of the stream, or pass them whole. [default: what was "
+    "measured faster]",
 )
 @goal_options
 @click.option("--prune/--no-prune", default=True, show_default=True, help="Compute only what reaches the output.")
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
     "--triton",
     metavar="DIR",
     type=OutputFolder(),
-    help="Also write a model repository for NVIDIA's Triton server; needs a form with state and --batch dynamic.",
+    help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic.",
 )
 @click.option(
     "--cuda-kernel",
@@ -120,11 +121,11 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
         from drnn_deploy.exporter.triton import check_options, write_repository
 
         result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
-        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
+        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else []
     write_json(json_path, _as_json(result))
     _show(console, model, result)
-    if served:
-        console.print(f"triton  {served}: tritonserver --model-repository {triton}")
+    for place in served:
+        console.print(f"triton  {place}: tritonserver --model-repository {triton}")
     return result.exit_code
 
 

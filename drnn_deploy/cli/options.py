@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from drnn_export.engine.config import BuildControls
 
 _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel")
-_GRAPH_CHOICES = {"form": get_args(Form), "emission": get_args(Emission), "precision": get_args(Precision)}
+_GRAPH_CHOICES = {"form": get_args(Form), "precision": get_args(Precision)}
+STYLES: dict[str, str] = {"fused": "operator", "skewed": "pipelined"}  # in files -> in the glossary, where they differ
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 
 
@@ -63,13 +64,15 @@ def reference_minutes_option(command: Any) -> Any:
 
 
 def graph_options(**helps: str) -> Callable[[Any], Any]:
-    """Add `--form`, `--emission` and `--precision`, each of which may be repeated.
+    """Add `--form`, `--style` and `--precision`, each of which may be repeated.
 
     Args:
-        **helps: Name of the option -> its help, in the order of the command's own help.
+        **helps: "form", "emission" or "precision" -> the help, in the order of the command's own.
     """
     options = [
-        click.option(f"--{name}", f"{name}s", multiple=True, type=click.Choice(_GRAPH_CHOICES[name]), help=text)
+        click.option("--style", "--emission", "emissions", cls=_Renamed, multiple=True, type=GraphStyle(), help=text)
+        if name == "emission"
+        else click.option(f"--{name}", f"{name}s", multiple=True, type=click.Choice(_GRAPH_CHOICES[name]), help=text)
         for name, text in helps.items()
     ]
     return lambda command: _with(options, command)
@@ -110,6 +113,42 @@ def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> No
         from drnn_runtimes.cuda_kernel.trust import TRUST
 
         ctx.with_resource(setting_variables({TRUST: "1"}))
+
+
+class GraphStyle(click.Choice[str]):
+    """How a graph is written, in the glossary's words; the words of files are taken, too, and are what comes out."""
+
+    def __init__(self) -> None:
+        super().__init__([STYLES.get(name, name) for name in get_args(Emission)])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a style.
+
+        Args:
+            value: What was typed.
+            param: The option, for messages.
+            ctx: The command, for messages.
+
+        Returns:
+            The word that files have.
+
+        Raises:
+            click.BadParameter: There is no such style.
+        """
+        typed = super().convert(STYLES.get(value, value), param, ctx)
+        return next((name for name, style in STYLES.items() if style == typed), typed)
+
+
+class _Renamed(click.Option):
+    """An option whose later names are former ones, which work and are not shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """See click.Option."""
+        names, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
 
 
 def goal_options(command: Any) -> Any:

@@ -16,10 +16,11 @@ from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_runtimes.bundle import GoldenCase
 
-# Over 243 networks, 40 of them of 1,000 to 4,000 steps, ONNX Runtime's error is under 1.8 noises in 99 % of the cases
-# and at most 2.9, fused and unrolled (tests/drnn_deploy/parity/test_false_alarms.py). GPUs may round worse than that.
+# Over 2,100 networks, 100 of them of 1,000 to 4,000 steps, the errors of ONNX Runtime, fused and unrolled, and of torch
+# are under 1.5 noises in 99 % of the cases and at most 3.8 (tests/drnn_deploy/parity/test_false_alarms.py). GPUs may
+# round worse than that.
 NOISE_MULTIPLE = 8.0
-_WHY = "over 243 networks of up to 4,000 steps ONNX Runtime's is under 1.8 in 99 % of the cases and at most 2.9"
+_WHY = "over 2,100 networks of up to 4,000 steps ONNX Runtime's is under 1.5 in 99 % of the cases and at most 3.5"
 
 
 @checked_fields

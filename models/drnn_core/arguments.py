@@ -26,6 +26,7 @@ _MAKES = {  # name of a class -> how to make one of the text or path that was gi
     "StreamState": "Read it first: StreamState.load({!r}), or use load_state",
 }
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "True or False", "NoneType": "None"}
+_PLAIN = str, bytes, int, float, complex, Path, list, tuple, dict, type(None)  # which no protocol of ours describes
 _LONGEST = 60  # characters of a value in a message
 
 
@@ -158,8 +159,8 @@ def _fits_one(value: Any, kind: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if not isinstance(kind, type) or kind in (Any, object):
         return True
-    if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
-        return True
+    if getattr(kind, "_is_protocol", False):  # anything may have its methods, or those of them that are called
+        return not isinstance(value, _PLAIN)
     return isinstance(value, kind)
 
 

@@ -35,7 +35,7 @@ class OpenVinoRuntime(StreamingRuntime):
     """
 
     name = "openvino"
-    reads_graph = runs_any_graph = True
+    reads_graph = runs_any_graph = has_threads = True
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads

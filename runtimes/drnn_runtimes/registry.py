@@ -53,13 +53,18 @@ def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
 
     Args:
         name: One of `RUNTIMES`.
-        threads: Threads of a run, where it has a setting for that; None for its default.
+        threads: Threads of a run; None for its default.
 
     Raises:
-        InputError: There is none, or the threads are no count.
+        InputError: There is none, it has no setting for threads, or they are no count.
     """
     runtime = find_runtime(name)
-    return runtime if threads is None else runtime.with_threads(threads)
+    if threads is None:
+        return runtime
+    if not runtime.has_threads:
+        having = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.has_threads)
+        raise InputError(f"{name} has no setting for its threads", f"Leave threads out; these have one: {having}.")
+    return runtime.with_threads(threads)
 
 
 @checked_arguments

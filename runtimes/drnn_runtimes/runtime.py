@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
@@ -18,7 +18,6 @@ from drnn_runtimes.streaming.stream import Stream
 MOST_THREADS = 1024
 
 
-@runtime_checkable
 class Runtime(Protocol):
     """A way of running bundles."""
 
@@ -41,6 +40,10 @@ class Runtime(Protocol):
     @property
     def runs_any_graph(self) -> bool:
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether `with_threads` changes anything: whether it has a setting of its own for one run's threads."""
 
     def with_threads(self, threads: int) -> Self:
         """The same runtime with so many threads for one run, where it has a setting of its own for that.
@@ -111,7 +114,7 @@ class StreamingRuntime:
     """
 
     name: str
-    is_reference = is_sampled = runs_any_graph = False
+    is_reference = is_sampled = runs_any_graph = has_threads = False
     _threads: int | None = None
 
     @checked_arguments

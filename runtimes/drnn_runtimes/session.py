@@ -16,7 +16,12 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 class Session(Protocol):
-    """A loaded graph."""
+    """A loaded graph. Threads may share it: their calls run at once, or wait for each other; not of runtime
+    cuda-kernel.
+
+    What `bind` makes and a `Stream` are for one thread at a time, each with arrays of its own; any number of them share
+    a session.
+    """
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Compute all outputs for one batch.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ def float32_products(*, tf32: bool = False) -> Iterator[None]:
 
     Its own default rounds the factors to TF32 in cuDNN, which recurrent layers run through. A program may also have
     allowed TF32 or bfloat16 elsewhere (`torch.set_float32_matmul_precision`), or be inside of `torch.autocast`.
+    Torch's switches are those of all threads: where several are inside, they stay until the last one leaves.
 
     Args:
         tf32: Whether a GPU may round the factors to TF32.
@@ -35,10 +37,41 @@ def float32_products(*, tf32: bool = False) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for device in ("cpu", "cuda"):
             held.enter_context(torch.autocast(device, enabled=False))
-        for backend, name, value in _switches(tf32):
-            held.callback(setattr, backend, name, getattr(backend, name))
-            setattr(backend, name, value)
+        held.enter_context(_SWITCHED.set(tf32))
         yield
+
+
+class _Switched:
+    """Torch's switches, set while anyone asks for them: as who came last does, and in the end as they were."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[object, bool] = {}  # who is inside, in order -> whether TF32 is allowed
+        self._before: list[tuple[Any, str, str | bool]] = []
+
+    @contextlib.contextmanager
+    def set(self, tf32: bool) -> Iterator[None]:
+        """Ask for the switches inside."""
+        asker = object()
+        with self._lock:
+            if not self._asked:
+                self._before = [(where, name, getattr(where, name)) for where, name, _ in _switches(tf32)]
+            self._asked[asker] = tf32
+            _put(_switches(tf32))
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._asked[asker]
+                _put(_switches([*self._asked.values()][-1]) if self._asked else self._before)
+
+
+_SWITCHED = _Switched()
+
+
+def _put(switches: Iterable[tuple[Any, str, str | bool]]) -> None:
+    for where, name, value in switches:
+        setattr(where, name, value)
 
 
 def _switches(tf32: bool) -> list[tuple[Any, str, str | bool]]:
@@ -70,6 +103,7 @@ class TorchRuntime(StreamingRuntime):
     def __init__(self, device: str) -> None:
         self._device = device
         self.name = "torch" if device == "cpu" else f"torch-{device}"
+        self.has_threads = device == "cpu"
 
     def availability(self) -> Availability:
         """Whether torch, and the GPU where asked for, are there."""
@@ -102,14 +136,30 @@ class TorchRuntime(StreamingRuntime):
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
         with float32_products():
-            yield TorchSession(model.eval().to(self._device), graph, self._device)
+            yield TorchSession(model.eval().to(self._device), graph, self._device, self._threads)
+
+
+@contextlib.contextmanager
+def _alone(threads: int | None) -> Iterator[None]:
+    """What torch keeps for each thread: no `autocast`, and so many threads of its own, where that is asked for."""
+    import torch
+
+    before = torch.get_num_threads()
+    with contextlib.ExitStack() as held:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                held.enter_context(torch.autocast(device, enabled=False))
+        if threads is not None and threads != before:
+            held.callback(torch.set_num_threads, before)
+            torch.set_num_threads(threads)
+        yield
 
 
 class TorchSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
-    def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str) -> None:
-        self._model, self._graph, self._device = model, graph, device
+    def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str, threads: int | None = None) -> None:
+        self._model, self._graph, self._device, self._threads = model, graph, device, threads
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32."""
@@ -117,7 +167,7 @@ class TorchSession(CopyingSession):
 
         check_inputs(self._graph, inputs, self._model.spec)
         x = torch.from_numpy(inputs["input"]).to(self._device)
-        with torch.inference_mode():
+        with torch.inference_mode(), _alone(self._threads):
             if not self._graph.states:
                 return {"output": self._model(x, prune=self._graph.pruned).cpu().numpy()}
             lines = whole_lines(self._model.spec, self._graph, inputs)

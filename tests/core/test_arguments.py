@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pytest
@@ -128,6 +128,28 @@ def test_context_managers_are_refused_before_they_are_entered() -> None:
         assert count == 3
     with pytest.raises(InputError, match="count must be a whole number, got 'a'"):
         opened("a")  # type: ignore[arg-type]
+
+
+class Verbs(Protocol):
+    def go(self) -> None: ...
+
+    def stay(self) -> None: ...
+
+
+class OneVerb:
+    def go(self) -> None: ...
+
+
+def test_a_protocol_takes_whatever_is_no_plain_data() -> None:
+    @checked_arguments
+    def run(verbs: Verbs, more: Sequence[Verbs] = ()) -> None: ...
+
+    run(OneVerb(), [OneVerb()])  # type: ignore[arg-type, list-item]
+    for wrong in ("go", 5, None, Path("go"), [OneVerb()]):
+        with pytest.raises(InputError, match="verbs must be a Verbs"):
+            run(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="more must be a tuple or list"):
+        run(OneVerb(), ["go"])  # type: ignore[arg-type, list-item]
 
 
 def test_dataclasses_check_their_fields() -> None:

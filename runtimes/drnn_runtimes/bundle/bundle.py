@@ -108,7 +108,7 @@ class Bundle:
             inputs: (N, T, C) or tokens (N, T), of any type of numbers.
             runtime: The name of the runtime.
             form: Name, kind or form of the graph; None for the first that takes T steps, as a stream if it has state.
-            threads: Threads of the runtime, where it has a setting for that; None for its default.
+            threads: Threads of the runtime; None for its default.
 
         Returns:
             (N, outputs) or (N, k, outputs); of a stream (N, m, outputs), an answer for every step or, with a head that

@@ -18,6 +18,7 @@
 #define DRNN_SHARED_MEMORY(name) extern __shared__ __align__(16) float name[]
 #define DRNN_BOTH __host__ __device__
 #define DRNN_UNROLL _Pragma("unroll")
+#define DRNN_UNROLL_TWICE _Pragma("unroll 2")  // more loads under way
 #define DRNN_ROLLED _Pragma("unroll 1")
 DRNN_DEVICE float exp2_of(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 DRNN_DEVICE float inverse(float x) { float y; asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
@@ -375,7 +376,7 @@ template <int C, int H> struct Streamed {
   // Adds the products of rows of K values with the gates FIRST to LAST - 1 to the sums; `weights` are the unit's.
   template <int K, int FIRST, int LAST, int WIDTH>
   DRNN_DEVICE void add(const Weights4* weights, const float* const (&rows)[TILE], float (&sum)[TILE][WIDTH]) const {
-    DRNN_ROLLED for (int k = 0; k < K; k += 4) {
+    DRNN_UNROLL_TWICE for (int k = 0; k < K; k += 4) {
       float w[LAST - FIRST][4];
       DRNN_UNROLL for (int g = FIRST; g < LAST; g++) {
         const Weights4 four = weights[(k / 4 * GATES + g) * H];

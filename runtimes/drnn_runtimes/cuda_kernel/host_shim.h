@@ -13,6 +13,7 @@
 #define DRNN_DEVICE inline
 #define DRNN_BOTH
 #define DRNN_UNROLL
+#define DRNN_UNROLL_TWICE
 #define DRNN_ROLLED
 
 struct alignas(16) float4 { float x, y, z, w; };

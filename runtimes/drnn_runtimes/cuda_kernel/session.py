@@ -61,6 +61,7 @@ class RecordedRun:
             spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
         self._spec, answers = spec, kernel_answers(spec, steps)
         self._held = contextlib.ExitStack()
+        device.use()
         try:
             self._rows = device.host_array(self._held, (batch, steps, spec.input.width))
             self._top = device.host_array(self._held, (batch, answers, spec.hidden[-1]))

@@ -51,6 +51,7 @@ class OnnxRuntime(StreamingRuntime):
     def __init__(self, device: Device, threads: int | None = None) -> None:
         self._device, self._threads = device, threads
         self.name = f"onnxruntime-{device}"
+        self.has_threads = device == "cpu"
 
     def availability(self) -> Availability:
         """Whether ONNX Runtime has the provider and, for CUDA and TensorRT, a GPU and libraries to run it with."""

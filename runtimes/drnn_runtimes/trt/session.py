@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,10 @@ class _Buffer:
 
 
 class TensorRTSession(CopyingSession):
-    """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once; one stream, one thread."""
+    """See `drnn_runtimes.session.Session`. Buffers for the largest batch are allocated once.
+
+    Threads that share it wait for each other.
+    """
 
     def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:
         """Hold nothing yet.
@@ -42,6 +46,7 @@ class TensorRTSession(CopyingSession):
             batch: The smallest, usual and largest batch; None for a graph of one batch.
         """
         self._graph, self._batch = graph, batch
+        self._alone = threading.Lock()  # of the buffers, the context and the stream
         self._held = contextlib.ExitStack()  # what to free on the GPU, freed in reverse order
         self._inputs: tuple[_Buffer, ...] = ()
         self._outputs: tuple[_Buffer, ...] = ()
@@ -88,12 +93,13 @@ class TensorRTSession(CopyingSession):
             raise InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
         check_inputs(self._graph, inputs)
         check_batch(self._graph, inputs, self._batch)
-        for buffer in self._inputs:
-            self._feed(buffer, inputs[buffer.tensor.name])
-        self._launch()
-        landed = {buffer.tensor.name: self._fetch(buffer) for buffer in self._outputs}
-        self._call(self._cuda.cudaStreamSynchronize, self._stream)
-        return {name: value.copy() for name, value in landed.items()}
+        with self._alone:
+            for buffer in self._inputs:
+                self._feed(buffer, inputs[buffer.tensor.name])
+            self._launch()
+            landed = {buffer.tensor.name: self._fetch(buffer) for buffer in self._outputs}
+            self._call(self._cuda.cudaStreamSynchronize, self._stream)
+            return {name: value.copy() for name, value in landed.items()}
 
     def capture(self) -> None:
         """Record an execution as a CUDA graph. Every later `run` launches it in place of the single kernels.

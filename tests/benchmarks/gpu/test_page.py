@@ -113,6 +113,29 @@ RESULT = made_up(
         "status": "ok",
         "rows": [{"batch": 1, "milliseconds": {"kernels": times(3), "graph": times(1)}}],
     },
+    kernel_parity__gru={
+        "status": "failed",
+        "reason": "1 of the rows are wrong",
+        "rows": [
+            {"form": form, "pruned": pruned, "batch": batch, **parity_row("", "fp32", noise, passed=noise < 8)}
+            for form, pruned, batch, noise in (
+                ("sequence", True, 1, 2.5),
+                ("sequence", True, 1024, 9),
+                ("step", False, 8, 1),
+            )
+        ],
+    },
+    kernel_times__gru={
+        "status": "ok",
+        "rows": [
+            {"what": "clock", "hertz": 1e9, "batch": 0},
+            {
+                **{"what": "cuda-kernel", "pruned": True, "batch": 1024, "cycles_a_step": 345.6},
+                **{way: {"median": 300.0, "least": 290.0} for way in ("launched", "graph")},
+            },
+            {"what": "torch-cudnn", "batch": 1, "launched": {"median": 2000.0, "least": 1900.0}},
+        ],
+    },
     graph__copy_memory__torch={
         "status": "ok",
         "rows": [{"batch": 1, "milliseconds": {"kernels": times(3), "graph": times(1)}}],
@@ -135,7 +158,7 @@ def test_without_a_result_the_page_says_so_and_what_follows() -> None:
     assert "No result of a GPU is recorded" in text
     assert "That TensorRT builds engines, and that they compute" in text
     assert "Any latency on a GPU" in text
-    assert text.count("\n- ") == 13
+    assert text.count("\n- ") == 16
     assert "|" not in text
 
 
@@ -148,16 +171,19 @@ def test_what_a_result_verifies_is_no_longer_listed_and_the_rest_is() -> None:
         "That a stream",
         "That an engine can be replayed",
         "Any latency",
+        "step of the CUDA kernel",
     )
     left = (
         "That TensorRT builds",
         "That engines of TensorRT-RTX",
         "CUDA provider",
+        "CUDA kernel computes",
+        "CUDA kernel is right",
         "bfloat16",
     )
     listed = text.partition("## Not verified")[2].partition("## Made-up GPU")[0]
-    assert [claim in listed for claim in gone] == [False] * 5
-    assert [claim in listed for claim in left] == [True] * 4
+    assert [claim in listed for claim in gone] == [False] * 6
+    assert [claim in listed for claim in left] == [True] * 6
 
 
 def test_bfloat16_counts_where_a_row_of_it_passed_on_a_gpu() -> None:
@@ -181,6 +207,10 @@ def test_bfloat16_counts_where_a_row_of_it_passed_on_a_gpu() -> None:
         "| some-net | tensorrt | fp16 | 2 | - | - | **failed**: step/unrolled |",
         "| some-net | tensorrt | sequence/fused | 12.3 s | 2.5 MB | 17 |",
         "| some-net | tensorrt | step/unrolled | refused: no kernel | | |",
+        "| GRU | sequence, pruned | fp32 | 1, 1,024 | 9.0e-06 | 9.00 | **failed**: batch 1024 |",
+        "| GRU | step | fp32 | 8 | 1.0e-06 | 1.00 | passed |",
+        "| GRU | cuda-kernel, pruned | 1,024 | 300 (290) | 300 (290) | 346 |",
+        "| GRU | torch-cudnn | 1 | 2000 (1900) | - | - |",
         "| GRU | batch 1 | batch 32 |",
         "| torch-cudnn | 8 (8.8, 9.6; 7.92 to 8.08) | 8 (8.8, 9.6; 7.92 to 8.08) |",
         "| torch-pruned, fp32 | 4 (4.4, 4.8; 3.96 to 4.04), 2 x | 4 (4.4, 4.8; 3.96 to 4.04), 2 x |",

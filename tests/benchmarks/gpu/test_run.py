@@ -229,8 +229,15 @@ def test_what_is_worth_most_comes_first() -> None:
     names = [part.name for part in sorted(all_parts("cuda", quick=True), key=lambda part: part.alone)]
     kinds = [
         *("smoke/torch-cuda", "smoke/onnxruntime-cuda", "parity/ptb-char/torch-cuda"),
-        *("parity/ptb-char/onnxruntime-cuda", "tf32/ptb-char/onnxruntime-cuda/unset", "parity/ptb-char/tensorrt"),
-        *("graph/copy-memory/torch", "latency/lstm/onnxruntime-cuda", "stream/lstm/onnxruntime-cuda"),
+        "parity/ptb-char/onnxruntime-cuda",
+        *("parity/ptb-char/cuda-kernel", "kernel-parity/lstm"),
+        *("tf32/ptb-char/onnxruntime-cuda/unset", "parity/ptb-char/tensorrt"),
+        *(
+            "kernel-times/lstm",
+            "graph/copy-memory/torch",
+            "latency/lstm/onnxruntime-cuda",
+            "stream/lstm/onnxruntime-cuda",
+        ),
         *("latency/lstm/torch-pruned", "latency/lstm/torch-compile"),
     ]
     assert sorted(kinds, key=names.index) == kinds
@@ -286,6 +293,7 @@ def test_every_part_comes_after_what_it_reads_and_names_are_unique() -> None:
     needed = {part.name: part.runtimes for part in all_parts("cuda", quick=True)}
     assert needed["latency/gru/tensorrt"] == ("torch-cuda", "tensorrt")  # beside which it is timed
     assert needed["parity/ptb-char/tensorrt"] == ("tensorrt",)
+    assert needed["kernel-parity/gru"] == needed["kernel-times/gru"] == ("cuda-kernel",)
     assert needed["graph/gru/torch"] == needed["stream/gru/torch-cuda"] == ("torch-cuda",)
     limits = {quick: sum(part.seconds for part in all_parts("cuda", quick=quick)) for quick in (True, False)}
     assert limits[True] < limits[False]

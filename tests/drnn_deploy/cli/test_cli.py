@@ -70,7 +70,7 @@ def test_real_process_exports_and_refuses(model: Path) -> None:
     (model.parent / "bad.pt").write_bytes(model.read_bytes()[:1000])
     refused = python(START_EXPORT, model.parent / "bad.pt", "--json", "-")
     assert (refused.returncode, json.loads(refused.stdout)["passed"]) == (2, False)
-    assert refused.stderr.splitlines()[0].startswith("drnn-export: ")
+    assert re.search(r"^drnn-export: ", refused.stderr, re.MULTILINE)  # behind lines of progress on a slow machine
     assert "Traceback" not in refused.stderr
 
 
@@ -145,7 +145,8 @@ def test_doctor_says_what_is_here_and_what_to_install(command: Command, monkeypa
 def test_inspect_shows_the_bundle(command: Command, bundle: Path) -> None:
     ran = command("drnn-deploy", "inspect", bundle, "--json", bundle.parent / "facts.json")
     assert (ran.code, ran.err) == (0, "")
-    assert "network  gru, hidden [4, 5], dilations [1, 2]" in ran.out
+    assert "network  2 layers of GRU, units 4, 5, dilations 1, 2" in ran.out
+    assert not set("[]{}()'") & set(ran.out.partition("made by")[0].replace(str(bundle), ""))  # of Python's own text
     assert "graph    model.onnx: sequence/fused, 8 steps, batch 1, pruned, fp32" in ran.out
     assert "intact   4 files have the sha256 that the manifest says" in ran.out
     facts = json.loads((bundle.parent / "facts.json").read_text(encoding="utf-8"))

@@ -11,23 +11,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from drnn_deploy.cli import _COMMANDS
+from drnn_deploy.cli import _COMMANDS, drnn_deploy
 from drnn_models.checkpoint import Checkpoint
 from tests.drnn_deploy.cli.test_cli import ENVIRONMENT, START_EXPORT, cpu_seconds_of, python
 
 Command = Callable[..., Any]  # see conftest
-SIMPLE = sorted(set(_COMMANDS) - {"data"})
 
 
-@pytest.mark.parametrize("name", SIMPLE)
-def test_every_command_has_the_short_options(command: Command, name: str) -> None:
-    ran = command("drnn-deploy", name, "-h")
+def leaves() -> list[tuple[str, ...]]:
+    """The words of every command that does something, those of groups with their group's."""
+    found: list[tuple[str, ...]] = []
+    for name in _COMMANDS:
+        command = drnn_deploy.get_command(click.Context(drnn_deploy), name)
+        found += [(name, inner) for inner in command.commands] if isinstance(command, click.Group) else [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_every_command_has_the_short_options(command: Command, words: tuple[str, ...]) -> None:
+    ran = command("drnn-deploy", *words, "-h")
     assert ran.code == 0
     for option in ("-q, --quiet", "-v, --verbose", "--version", "-h, --help"):
         assert option in ran.out
-    assert command("drnn-deploy", name, "--version").out.startswith("drnn-deploy, version ")
+    assert command("drnn-deploy", *words, "--version").out.startswith("drnn-deploy, version ")
 
 
 def test_quiet_and_verbose_contradict_each_other(command: Command) -> None:
@@ -193,9 +202,8 @@ def test_completion_is_installed_by_one_command(
         "drnn-deploy", "drnn-export", "drnn-parity",
     ]  # fmt: skip
     for path in scripts:
-        assert f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper() in path.read_text(
-            "utf-8"
-        )
+        variable = f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper()
+        assert variable in path.read_text(encoding="utf-8")
     settings = (tmp_path / ".zshrc").read_text(encoding="utf-8")
     assert settings.startswith("alias x=y\n")
     assert settings.count("compinit &&") == settings.count("compinit\n") == (1 if shell == "zsh" else 0)
@@ -215,8 +223,6 @@ def test_completion_needs_to_know_the_shell(command: Command, monkeypatch: pytes
 ])  # fmt: skip
 def test_what_the_shell_is_told(typed: list[str], completed: set[str]) -> None:
     from click.shell_completion import get_completion_class
-
-    from drnn_deploy.cli import drnn_deploy
 
     made = get_completion_class("bash")
     assert made is not None

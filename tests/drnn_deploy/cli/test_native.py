@@ -104,7 +104,7 @@ def test_export_follows_the_plan_and_checks_the_kernel(command: Command, digits:
     ran = command(digits, "--target", "native", "--latency", "--engine", "none", "--output", tmp_path / "bundle")
     assert ran.code == 0
     assert "graph   model.onnx: step/fused" in ran.out
-    assert re.search(r"native +│ step .*PASSED", ran.out)
+    assert re.search(r"native +step .*PASSED", ran.out)
 
 
 @with_compiler
@@ -146,15 +146,16 @@ def test_without_a_compiler_commands_name_the_reason_and_go_on(
     assert "native cannot run here: there is no C compiler. Install a C compiler" in ran.out
     ran = command(digits, "--target", "native", "--latency", "--engine", "none", "--output", tmp_path / "bundle")
     assert ran.code == 0
-    assert f"not run {MISSING}" in " ".join(ran.out.split())
+    unavailable = r"not run \d+ runtimes? unavailable \(.*\bnative\b.*\): drnn-deploy doctor"
+    assert re.search(unavailable, ran.out)
     for name in ("demo", "parity"):
-        ran = command("drnn-deploy", name, bundle)
+        ran = command("drnn-deploy", name, bundle, "--verbose")
         assert ran.code == 0
         assert f"not run {MISSING}" in " ".join(ran.out.split())
     monkeypatch.setattr("drnn_deploy.evaluation.score_split", score_of_ones)
     ran = command("drnn-deploy", "evaluate", bundle)
     assert ran.code == 0
-    assert f"not run {MISSING}" in " ".join(ran.out.split())
+    assert re.search(unavailable, ran.out)
     facts = json.loads(command("drnn-deploy", "doctor", "--json", "-").out)["runtimes"]["native"]
     assert (facts["usable"], facts["detail"]) == (False, "there is no C compiler")
     assert "pip install ziglang" in facts["fix"]

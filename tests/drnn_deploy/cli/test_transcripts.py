@@ -6,6 +6,7 @@ After a change that was meant: DRNN_WRITE_TRANSCRIPTS=1 pytest FILE, and read th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from drnn_deploy.exporter import pipeline
 from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
 from drnn_deploy.matrix import run as matrix
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner import plan as planner
 from drnn_deploy.planner.plan import Plan
 from drnn_export.emitter.request import GraphRequest
@@ -66,9 +68,10 @@ def made_up_report() -> ParityReport:
         Missing("tensorrt", "", "the module is not installed", "pip install tensorrt"),
         Missing("tract", "sequence/unrolled", "15,736 nodes are more than 1,000", ""),
     )
-    return ParityReport(rows, missing, network="gru 3 x 4", notes=("what was left out",))
+    return ParityReport(rows, missing, Tolerance(9.0), network="gru 3 x 4", notes=("what was left out",))
 
 
+@functools.cache
 def made_up_plan() -> Plan:
     """A small network's, with costs that do not change as the model of them does."""
     spec = ModelSpec("gru", (20,) * 9, tuple(2**layer for layer in range(9)), Continuous(1), Head("sequence", 10))

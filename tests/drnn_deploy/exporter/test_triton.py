@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from tritonclient.grpc import model_config_pb2
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter.triton import model_config, write_repository
+from drnn_deploy.exporter.triton import model_config, servable_graph, write_repository
 from drnn_models.checkpoint import save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
-from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.bundle import Bundle, EngineInfo
+from drnn_runtimes.bundle.graph_kind import next_state_name, state_name
 from drnn_runtimes.reference.loop import run_reference
 from tests.drnn_deploy.conftest import Command
 from tests.networks import Case, make_case
+from tests.runtimes.trt.engines import SIDECAR
 
 CHUNK = 4
 NETWORKS = {
@@ -36,10 +39,19 @@ def repository(case: Case, folder: Path) -> tuple[Any, Path]:
         forms=("chunk",), chunk=CHUNK, batch=None, ring=False, engines=(), runtimes=("onnxruntime-cpu",)
     )
     bundle = export(case.checkpoint(), folder / "bundle", options).bundle
-    place = write_repository(bundle, folder / "models", "waves")
-    return text_format.Parse(
-        (place / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig()
-    ), place
+    (place,) = write_repository(bundle, folder / "models", "waves")
+    return parsed(place), place
+
+
+def parsed(place: Path) -> Any:
+    """A model's configuration, by Triton's own schema."""
+    return text_format.Parse((place / "config.pbtxt").read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+
+
+def whole_sequences(folder: Path, **options: Any) -> Bundle:
+    """A bundle with a graph of whole sequences of any batch, or of those of a profile."""
+    chosen: dict[str, Any] = {"length": 12, "batch": None, "engines": (), "runtimes": ("onnxruntime-cpu",), **options}
+    return export(make_case(NETWORKS["gru"], 1, 12).checkpoint(), folder / "bundle", ExportOptions(**chosen)).bundle
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -100,6 +112,63 @@ def test_served_sequences_of_different_lengths_get_what_each_alone_would(name: s
         )
 
 
+@pytest.mark.parametrize("layers", [2, 12])
+def test_names_of_states_come_in_one_order_before_and_after_a_run(layers: int) -> None:
+    """Triton pairs them so: the first input by name with the first output by name (issue 8586 of its server)."""
+    spec = ModelSpec(
+        "lstm", (2,) * layers, tuple(2 + index % 3 for index in range(layers)), Continuous(1), Head("last", 1)
+    )
+    names = list(spec.state_shapes(1))
+    pairs = [(state_name(name), next_state_name(name)) for name in names]
+    assert len(pairs) == 2 * layers + (spec.window > 1)
+    by_input, by_output = sorted(pairs), sorted(pairs, key=lambda pair: pair[1])
+    assert by_input == by_output
+
+
+def test_configuration_keeps_the_order_of_the_graph(tmp_path: Path) -> None:
+    config, place = repository(make_case(NETWORKS["lstm, fusion"], 1, 12), tmp_path)
+    session = onnxruntime.InferenceSession(place / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    states = config.sequence_batching.state
+    assert [state.input_name for state in states] == [i.name for i in session.get_inputs()][1:]
+    assert [state.output_name for state in states] == [o.name for o in session.get_outputs()][1:]
+
+
+def test_whole_sequences_are_batched_without_state(tmp_path: Path) -> None:
+    (place,) = write_repository(whole_sequences(tmp_path), tmp_path / "models", "waves")
+    config = parsed(place)
+    assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
+    assert config.max_batch_size == 64
+    session = onnxruntime.InferenceSession(place / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    ((given,), (made,)) = session.get_inputs(), session.get_outputs()
+    assert (config.input[0].name, list(config.input[0].dims)) == (given.name, given.shape[1:]) == ("input", [12, 2])
+    assert (config.output[0].name, list(config.output[0].dims)) == (made.name, made.shape[1:])
+
+
+def test_a_graph_with_state_goes_first(tmp_path: Path) -> None:
+    bundle = whole_sequences(tmp_path, forms=("sequence", "chunk"), chunk=CHUNK, ring=False)
+    assert servable_graph(bundle).states
+
+
+def test_engine_of_tensorrt_stands_beside_the_graph(tmp_path: Path) -> None:
+    """No machine here builds one, so a file stands for it: what is copied, and what the configuration says of it."""
+    bundle = whole_sequences(tmp_path, profile=(1, 4, 16))
+    (graph,) = bundle.graphs
+    (bundle.folder / "engines").mkdir()
+    engines = []
+    for runtime, largest in (("tensorrt-rtx", 16), ("tensorrt", 8)):
+        engine = EngineInfo(f"engines/{runtime}", f"engines/{runtime}.json", graph.file, runtime)
+        (bundle.folder / engine.file).write_bytes(runtime.encode())
+        dataclasses.replace(SIDECAR, batch=(1, 4, largest)).write(bundle.folder / engine.sidecar)
+        engines.append(engine)
+    places = write_repository(dataclasses.replace(bundle, engines=tuple(engines)), tmp_path / "models", "waves")
+    assert [place.name for place in places] == ["waves", "waves-tensorrt"]
+    assert (places[1] / "1" / "model.plan").read_bytes() == b"tensorrt"
+    graphs, plans = map(parsed, places)
+    assert (graphs.backend, graphs.max_batch_size) == ("onnxruntime", 16)
+    assert (plans.backend, plans.max_batch_size, plans.name) == ("tensorrt", 8, "waves-tensorrt")
+    assert (plans.input, plans.output) == (graphs.input, graphs.output)
+
+
 def test_the_delay_of_a_skewed_graph_is_a_parameter(tmp_path: Path) -> None:
     options = ExportOptions(
         forms=("step",),
@@ -139,7 +208,7 @@ def test_command_writes_the_repository_beside_the_bundle(tmp_path: Path, command
 
 
 @pytest.mark.parametrize(
-    "words", [("--form", "step"), ("--batch", "dynamic"), ("--form", "chunk", "--batch", "dynamic", "--ring")]
+    "words", [("--form", "step"), ("--batch", "8"), ("--form", "chunk", "--batch", "dynamic", "--ring")]
 )
 def test_what_could_not_be_served_is_refused_before_the_export(
     words: tuple[str, ...], tmp_path: Path, command: Command
@@ -156,7 +225,7 @@ def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -
     whole = export(
         case.checkpoint(), tmp_path / "whole", ExportOptions(length=12, engines=(), runtimes=("torch",))
     ).bundle
-    with pytest.raises(InputError, match="no graph with state, dynamic batch and whole delay lines"):
+    with pytest.raises(InputError, match="no graph with a dynamic batch, and whole delay lines if any"):
         write_repository(whole, tmp_path / "m", "model")
     repository(case, tmp_path)
     bundle = Bundle.open(tmp_path / "bundle")

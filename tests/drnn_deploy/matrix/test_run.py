@@ -409,7 +409,7 @@ def test_command_says_what_a_selection_could_have_been(command: Command, several
 
 @pytest.mark.parametrize("words, code, message", [
     ((), 2, "nothing to check"),
-    (("--task", "juggling"), 2, "the zoo has no network for task 'juggling'"),
+    (("--task", "juggling"), 2, "there is no task 'juggling'"),
     (("{model}", "--task", "all"), 2, "--task names the one task to measure"),
     (("{model}", "--task", "ptb-char", "--task", "copy-memory"), 2, "--task names the one task to measure"),
     (("{model}", "--require", "vulkan"), 2, "there is no runtime 'vulkan'"),

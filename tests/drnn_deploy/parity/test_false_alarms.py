@@ -24,7 +24,7 @@ from tests.random_networks import network, network_at_the_edge
 _UNROLLED_STEPS = 1_000  # of all layers together: more take minutes to load
 _GROUP = 50
 GROUPS = [
-    *(pytest.param(False, start, _GROUP, marks=pytest.mark.nightly) for start in range(0, 1_900, _GROUP)),
+    *(pytest.param(False, start, _GROUP, marks=pytest.mark.nightly) for start in range(0, 2_000, _GROUP)),
     *(pytest.param(True, start, 10, marks=pytest.mark.nightly) for start in range(0, 100, 10)),
     pytest.param(False, 1_900, 6),
 ]

@@ -46,12 +46,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_page_says_when_where_and_of_what_it_was_made(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    for words in (
-        "2026-01-02 03:04 UTC",
-        "a processor, 2 cores",
-        "drnn-parity &#39;&lt;script&gt;",
-        "0123456789abcdef" * 4,
-    ):
+    made = ("2026-01-02 03:04 UTC", "a processor, 2 cores", "drnn-parity &#39;&lt;script&gt;")
+    for words in (*made, "0123456789abcdef" * 4):
         assert words in text
 
 
@@ -126,7 +122,7 @@ def test_page_says_what_failed_what_is_worse_and_what_did_not_run(browser: Brows
         "torch sequence: error grew from 1 to 20 noises",
         "torch-cuda : there is no GPU. Run on one.",
         "a note",
-        "243 networks",
+        "2,100 networks",
     ):
         assert words in text, words
     assert tab.locator("table caption").count() == tab.locator("table").count()

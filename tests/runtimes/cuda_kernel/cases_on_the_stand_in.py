@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,19 @@ def a_session_takes_one_size_after_the_other() -> None:
     _assert_nothing_is_left()
 
 
+def a_session_runs_in_another_thread() -> None:
+    inputs, found = {"input": make_case(LSTM, 1, LENGTH).inputs}, []
+    with (
+        _bundle_of(LSTM) as bundle,
+        find_runtime("cuda-kernel").load(bundle, bundle.graph("sequence")) as session,
+    ):
+        thread = threading.Thread(target=lambda: found.append(session.run(inputs)["output"]))
+        thread.start()
+        thread.join()
+        np.testing.assert_array_equal(found, [session.run(inputs)["output"]])
+    _assert_nothing_is_left()
+
+
 def launches_that_do_not_fit_are_refused() -> None:
     plan = plan_for(LSTM, "87")
     batch, steps, answers = 2, 7, 3
@@ -246,7 +260,7 @@ def the_check_of_a_gpu_times_launches_graphs_and_nothing() -> None:
     with contextlib.ExitStack() as stack:
         clock, weights = Clock(stack), random_weights(LSTM, 0)
         assert clock.hertz() == 1.5e9  # that the stand-in makes up
-        found = clock.kernel_times(LSTM, weights, 2, 9, pruned=True, runs=2)
+        found = clock.kernel_times(LSTM, weights, 2, 9, pruned=True, types="fp32", runs=2)
         assert 0 < found["graph"]["least"] <= found["graph"]["median"]
         assert found["cycles_a_step"] == pytest.approx(found["launched"]["least"] * 1500 / 9)
         before = counts()["replays"]

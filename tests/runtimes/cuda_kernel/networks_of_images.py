@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.cuda_kernel import SHARED_MEMORY, KernelOptions, KernelPlan, plan_kernel
-from drnn_runtimes.cuda_kernel.nvrtc import compile_kernel, nvrtc_availability
+from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
 
 ARCHITECTURES = ["75", "80", "86", "87", "89", "90", "100", "120"]
 CELLS: dict[str, dict[str, Any]] = {
@@ -30,10 +29,3 @@ def no_nvrtc() -> str:
     """Why images cannot be made here, or ""."""
     found = nvrtc_availability()
     return "" if found.usable else f"{found.detail}. {found.fix}"
-
-
-def image_file(plan: KernelPlan, architecture: str, folder: Path) -> Path:
-    """A compiled plan, as a file."""
-    path = folder / "kernel.cubin"
-    path.write_bytes(compile_kernel(plan, architecture))
-    return path

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from drnn_core.errors import RuntimeUnavailableError
+from drnn_runtimes.cuda_kernel import compile_kernel, machine_code
+from drnn_runtimes.cuda_kernel.machine_code import (
+    cycles,
+    cycles_of_layers,
+    cycles_of_run,
+    loop_of_steps,
+    loops_of,
+    nvdisasm,
+)
 from tests.nightly import some_by_day
-from tests.runtimes.cuda_kernel.networks_of_images import image_file, no_nvrtc, plan_of
-from tests.runtimes.cuda_kernel.sass import Instruction, cycles, loops_of, multiply_adds, nvdisasm
+from tests.runtimes.cuda_kernel.networks_of_images import no_nvrtc, plan_of
 
 pytestmark = [
     pytest.mark.skipif(bool(no_nvrtc()), reason=no_nvrtc()),
@@ -17,7 +25,6 @@ pytestmark = [
 ]
 
 MORE = 1.05  # than was measured with NVRTC 13.5, before it fails: compilers differ
-ACTIVATIONS = 16  # multiply-adds of a step's activations, at most
 # Cell, activations, architecture: cycles for each step of the input, the most of any layer of the pruned network.
 MEASURED = {
     ("lstm", "accurate", "87"): 294,
@@ -35,33 +42,39 @@ MEASURED = {
 }
 
 
-def loop_of_steps(image: Path, steps: int, products: int) -> list[Instruction]:
-    """The loop whose body computes `steps` steps of `products` multiply-adds a unit."""
-    least = steps * products
-    bodies = [body for body in loops_of(image) if least <= multiply_adds(body) <= least + steps * ACTIVATIONS]
-    assert len(bodies) == 1, [multiply_adds(body) for body in loops_of(image)]
-    return bodies[0]
-
-
 @pytest.mark.parametrize("choice", some_by_day(list(map(" ".join, MEASURED)), 3))
-def test_cycles_of_a_step(choice: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_cycles_of_a_step(choice: str, record_property: Callable[[str, object], None]) -> None:
     key = next(key for key in MEASURED if " ".join(key) == choice)
     cell, activations, architecture = key
     plan = plan_of(cell, architecture, activations=activations)
-    image, gates, hidden = image_file(plan, architecture, tmp_path), plan.spec.gates, 20
-    most = 0.0
-    for layer in plan.layers[:2]:  # the others are as the second, at lower rates
-        body = loop_of_steps(image, plan.ahead, gates * (layer.inputs + hidden))
-        most = max(most, cycles(body) / plan.ahead * layer.fold / layer.dilation)
-        assert sum(instruction.kind in ("LDL", "STL") for instruction in body) <= plan.ahead  # spilled registers
-    record_property(f"cycles for each input step, {cell} 9 x 20 pruned, {activations}, sm_{architecture}", round(most))
-    assert most <= MORE * MEASURED[key]
+    loops = loops_of(compile_kernel(plan, architecture))
+    layers = cycles_of_layers(plan, loops)
+    record_property(
+        f"cycles for each input step, {cell} 9 x 20 pruned, {activations}, sm_{architecture}", round(max(layers))
+    )
+    assert max(layers) <= MORE * MEASURED[key]
+    for index in (0, 1):  # the others have the code of the second
+        body = loop_of_steps(loops, plan, index)
+        spilled = sum(instruction.kind in ("LDL", "STL") for instruction in body)
+        assert spilled <= plan.ahead
 
 
-def test_the_model_sees_a_longer_chain(tmp_path: Path) -> None:
+def test_the_model_sees_a_longer_chain() -> None:
     """Accurate activations wait for two special functions more than approximate ones."""
     bodies = {}
     for activations in ("accurate", "approximate"):
         plan = plan_of("rnn", "87", activations=activations)
-        bodies[activations] = loop_of_steps(image_file(plan, "87", tmp_path), plan.ahead, 21)
+        bodies[activations] = loop_of_steps(loops_of(compile_kernel(plan, "87")), plan, 0)
     assert cycles(bodies["accurate"]) - cycles(bodies["approximate"]) > plan.ahead * 22
+
+
+def test_a_run_is_a_pipeline() -> None:
+    plan = plan_of("rnn", "87")
+    assert cycles_of_run(plan, [100.0, 50.0], 1) == 10 * plan.block * 100
+    assert cycles_of_run(plan, [100.0, 50.0], 81) == 20 * plan.block * 100
+
+
+def test_without_a_disassembler_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_code, "nvdisasm", lambda: None)
+    with pytest.raises(RuntimeUnavailableError, match="nvdisasm is not installed"):
+        machine_code.loops_of(b"")

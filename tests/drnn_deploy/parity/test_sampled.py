@@ -1,0 +1,66 @@
+"""A runtime that is checked for comparison alone runs some of the cases where all would take long, and says so."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drnn_deploy.exporter.expected import check_seconds
+from drnn_deploy.parity import check
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.results import ParityReport
+from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.registry import RUNTIMES
+from drnn_runtimes.session import Session
+
+NAMES = ("torch", "onnxruntime-cpu")
+
+
+def checked(bundle: Bundle, **how: Any) -> ParityReport:
+    return check_parity(bundle, [RUNTIMES[name] for name in NAMES], **how)
+
+
+def test_torch_stops_after_its_time_and_the_graphs_runtime_does_not(pristine: Path) -> None:
+    bundle = Bundle.open(pristine)
+    every, sampled = checked(bundle, sampled=math.inf), checked(bundle, sampled=0.0)
+    whole, part = ({row.runtime: row for row in report.rows} for report in (every, sampled))
+    assert [case.case for case in part["torch"].cases] == ["normal"]
+    left_out = len(whole["torch"].cases) - 1
+    assert left_out > 2
+    assert part["torch"].caveat == f"{left_out} cases were left out after 0 s; all run with --runtime torch"
+    assert part["torch"].passed
+    assert part["onnxruntime-cpu"].cases == whole["onnxruntime-cpu"].cases
+    assert not whole["torch"].caveat
+
+
+def test_a_wrong_case_that_ran_still_fails(pristine: Path) -> None:
+    bundle = Bundle.open(pristine)
+    wrong = {name: value * 1.01 for name, value in bundle.weights.items()}
+    answers = check.ComputedAnswers(bundle.spec, wrong, bundle.graphs)
+    assert not next(row for row in checked(bundle, sampled=0.0, answers=answers).rows if row.runtime == "torch").passed
+
+
+def test_time_is_asked_between_cases(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = Bundle.open(pristine)
+    right = check.check_case
+
+    def slow(session: Session, *how: Any) -> Any:
+        time.sleep(0.06)
+        return right(session, *how)
+
+    monkeypatch.setattr(check, "check_case", slow)
+    row = next(row for row in checked(bundle, sampled=0.1).rows if row.runtime == "torch")
+    assert 1 <= len(row.cases) <= 2
+
+
+def test_steps_say_how_long_the_rest_will_take(pristine: Path) -> None:
+    """The first of two takes what both do, and the last what it does."""
+    bundle, told = Bundle.open(pristine), []
+    each = {"torch": 3.0, "onnxruntime-cpu": 4.0}
+    checked(bundle, notify=told.append, expected=lambda runtime, _: each[runtime.name])
+    assert [getattr(step, "left", None) for step in told] == [7.0, 4.0]
+    assert all(0.1 < check_seconds(bundle.spec, RUNTIMES[name], bundle.graphs[0]) < 100 for name in RUNTIMES)

@@ -441,7 +441,7 @@ def test_advice_with_brackets_is_printed_as_it_is(
     command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    ran = command(model, "--output", model.parent / "bundle[bold]", "--engine", "none")
+    ran = command(model, "--output", model.parent / "bundle[bold]", "--engine", "none", "--verbose")
     assert "not run torch: PyTorch is not installed. pip install 'drnn-deploy[train]'" in ran.out
     assert ran.out.splitlines()[-2].endswith("bundle[bold]")
 

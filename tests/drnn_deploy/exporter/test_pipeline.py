@@ -312,7 +312,7 @@ def test_length_of_another_type_is_no_length(
     (("--runtime", "onnxruntime-cuda"), 3, ("onnxruntime-cuda cannot run here", "GPU")),
     (("--engine", "tvm"), 2, ("there is no engine builder 'tvm'", "tensorrt-rtx")),
     (("--engine", "none", "--engine", "tensorrt-rtx"), 2, ("there is no engine builder 'none'",)),
-    (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--emission fused")),
+    (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--style operator")),
     (("--emission", "unrolled", "--batch", "dynamic"), 2, ("dynamic batch", "emission fused")),
     (("--emission", "fused", "--emission", "fused"), 2, ("name each emission once",)),
     (("--length", "99999999"), 2, ("length and spec.dilations sum to", "--length")),

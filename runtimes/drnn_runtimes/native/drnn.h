@@ -153,10 +153,6 @@ DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x,
 DRNN_STATIC void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_rows *rows, int count, int lag,
                             int wrap, const float *h, const float *c) {
     const int hs = DRNN_PAD(rows->layer->hidden), xs = rows->xs;
-    if (count == 1) { /* a step of a stream: nothing is copied that was just written */
-        kernel->rows(rows, 1);
-        return;
-    }
     const long gates = (long)kernel->gates * hs;
     float *const sums = rows->work, *const work = sums + DRNN_ROWS * gates;
     for (int at = 0, n, known = 0; at < count; at += n) {
@@ -231,7 +227,11 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
                                            0,
                                            xs,
                                            hs};
-            drnn_layer(kernel, &rows, m * batch, d * batch, DRNN_MIN(slots - oldest, d) * batch, ring, c_ring);
+            if (m * batch == 1) {
+                kernel->rows(&rows, 1);
+            } else {
+                drnn_layer(kernel, &rows, m * batch, d * batch, DRNN_MIN(slots - oldest, d) * batch, ring, c_ring);
+            }
             if (m > 1) {
                 drnn_keep(ring, slots, (slot + m - kept) % slots, h + last, kept, row);
                 if (lstm) drnn_keep(c_ring, slots, (slot + m - kept) % slots, c + last, kept, row);

@@ -137,7 +137,7 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 #define DRNN_TILES(R, G, first, end, blocks, work)                                                                     \
     do {                                                                                                               \
         const int parts_ = ((blocks) + DRNN_MOST(R, G) - 1) / DRNN_MOST(R, G),                                         \
-                  most_ = ((blocks) + parts_ - 1) / parts_;                                                            \
+                  most_ = parts_ == 1 ? (blocks) : ((blocks) + parts_ - 1) / parts_;                                   \
         for (int block = 0; block < (blocks); block += most_) {                                                        \
             DRNN_TILE(1, R, G, first, end, blocks, work)                                                               \
             DRNN_TILE(2, R, G, first, end, blocks, work)                                                               \
@@ -146,9 +146,11 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
         }                                                                                                              \
     } while (0)
 #define DRNN_TILE(B, R, G, first, end, blocks, work)                                                                   \
-    if ((B) <= DRNN_MOST(R, G) && ((B) == most_ || (B) == ((blocks) - 1) % most_ + 1) &&                               \
-        DRNN_MIN(most_, (blocks) - block) == (B))                                                                      \
+    if ((B) <= DRNN_MOST(R, G) && DRNN_OCCURS(B, blocks) && DRNN_MIN(most_, (blocks) - block) == (B))                  \
         for (int row = first; row < (end); row += R) work(R, DRNN_MIN(B, DRNN_MOST(R, G)));
+
+#define DRNN_OCCURS(B, blocks) /* leaves out the code for other sizes, where the compiler knows them */                \
+    (!__builtin_constant_p(most_) || (B) == most_ || (B) == ((blocks) - 1) % most_ + 1)
 
 /* sums[row][block][gate] += x[row] w[block][.][gate], of G gates of `all`; S partial sums of a single row need not wait
  * for each other */

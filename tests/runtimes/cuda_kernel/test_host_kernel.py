@@ -130,6 +130,14 @@ def test_what_a_pruned_plan_cannot_answer(steps: int, answers: int, states: bool
         plan.check_launch(steps, answers, states=states)
 
 
+def test_a_weight_beyond_float16_is_refused() -> None:
+    weights = make_case(MNIST, 1, 1).weights
+    weights["layers.3.weight_hh_l0"][0, 0] = -65600
+    with pytest.raises(InputError, match="layer 3 has a weight beyond the range of float16"):
+        pack_weights(plan_kernel(MNIST, KernelOptions(1, weights="fp16")), weights)
+    pack_weights(plan_kernel(MNIST, KernelOptions(1)), weights)
+
+
 def test_a_wrong_launch_is_refused() -> None:
     plan = plan_kernel(MNIST, KernelOptions(1))
     with pytest.raises(RuntimeError, match="grid, block or shared memory"):

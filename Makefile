@@ -27,7 +27,7 @@ QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_n
 .PHONY: demo test quick check nightly cross bench docs dist gpu-check clean
 
 demo: $(VENV)/installed
-	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --emission fused --emission blocked
+	$(BIN)/drnn-export models/zoo/pixel-mnist/model.pt --output $(DEMO) --style operator --style blocked
 	$(BIN)/drnn-deploy demo $(DEMO)
 
 test: check

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.cuda_kernel import SHARED_MEMORY, KernelOptions, KernelPlan, compile_kernel, plan_kernel
 from drnn_runtimes.cuda_kernel.image import read_image
-from drnn_runtimes.cuda_kernel.machine_code import cycles_of_layers, cycles_of_run
+from drnn_runtimes.cuda_kernel.machine_code import cycles_of_layers, cycles_of_run, loops_of
 from drnn_runtimes.cuda_kernel.plan import Activations
 
 CELLS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ def main() -> None:
 
 def _row(plan: KernelPlan, architecture: str, clock: float) -> list[str]:
     image = compile_kernel(plan, architecture)
-    info, layers = read_image(image), cycles_of_layers(plan, image)
+    info, layers = read_image(image), cycles_of_layers(plan, loops_of(image))
     shown = f"{cycles_of_run(plan, layers, STEPS) / clock * 1e6:.0f} us"
     return [str(info.registers), f"{info.stack} B", f"{plan.shared_bytes:,} B", f"{max(layers):.0f}", shown]
 

@@ -71,7 +71,8 @@ def test_microphone_is_a_pipe_into_c(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model.pt", CHECKPOINT)
     command = tmp_path / "bin" / "drnn-export"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m drnn_deploy export --runtime onnxruntime-cpu "$@"\n')
+    script = f'#!/bin/sh\nexec "{sys.executable}" -m drnn_deploy export --runtime onnxruntime-cpu "$@"\n'
+    command.write_text(script, encoding="utf-8")
     command.chmod(0o755)
     variables = {
         **os.environ,

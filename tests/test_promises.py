@@ -50,7 +50,9 @@ def test_there_is_one_version() -> None:
     version = PROJECT["version"]
     assert package_version() == version
     files = [*(REPOSITORY / "drnn_deploy").rglob("*.py"), REPOSITORY / "mkdocs.yml", REPOSITORY / "CITATION.cff"]
-    assert [path.name for path in files if re.search(r"^(__)?version(__)?\s*[:=]", path.read_text("utf-8"), re.M)] == []
+    assert [
+        path.name for path in files if re.search(r"^(__)?version(__)?\s*[:=]", path.read_text(encoding="utf-8"), re.M)
+    ] == []
 
 
 def test_the_citation_is_the_paper() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -50,6 +51,13 @@ def test_names_are_these(package: str) -> None:
 def test_every_name_is_there(package: str) -> None:
     values = [getattr(importlib.import_module(package), name) for name in NAMES[package].split()]
     assert not any(isinstance(value, ModuleType) for value in values)
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_every_function_checks_its_arguments(package: str) -> None:
+    module = importlib.import_module(package)
+    functions = [value for name in module.__all__ if inspect.isfunction(value := getattr(module, name))]
+    assert [function.__name__ for function in functions if not hasattr(function, "__wrapped__")] == []
 
 
 @pytest.mark.parametrize("package", NAMES)

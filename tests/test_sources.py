@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-FOLDERS = ("benchmarks", "drnn_deploy", "export", "models", "runtimes", "tests")
+FOLDERS = ("benchmarks", "docs", "drnn_deploy", "examples", "export", "models", "runtimes", "tests")
 TEXT = {"read_text", "write_text"}
 PRODUCT = ("drnn_deploy", "export", "models", "runtimes")
 COMMAND = re.compile(r"\b(command|group)\b")  # click's decorators; it shows the docstring to people

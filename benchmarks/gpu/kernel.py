@@ -40,6 +40,7 @@ DISTINCT = 8
 BATCHES = (1, 8, 132, 1024)  # one block, a few, a GPU's multiprocessors, and more than those
 LAUNCHES = 2 * STEPS  # of a network whose every cell evaluation is a kernel: the steps that wait for each other
 _TYPES: tuple[WeightType, ...] = ("fp32", "fp16")
+_TIMED: tuple[tuple[WeightType, bool], ...] = (("fp32", True), ("fp32", False), ("fp16", True))  # types, pruned
 _SHORT_STEPS = 64  # of form step: each is a launch
 _EMPTY = 'extern "C" __global__ void empty() {}\n'
 _CLOCKS = """extern "C" __global__ void clocks(long long* out) {
@@ -140,9 +141,9 @@ def times(setting: Setting, cell: str) -> Rows:
         clock = Clock(stack)
         yield {"what": "clock", "hertz": clock.hertz(), "batch": 0}
         for batch in BATCHES:
-            for pruned in (True, False):
-                found = clock.kernel_times(spec, weights, batch, STEPS, pruned=pruned, runs=runs)
-                yield {"what": "cuda-kernel", "pruned": pruned, "batch": batch, "steps": STEPS, **found}
+            for types, pruned in _TIMED:
+                found = clock.kernel_times(spec, weights, batch, STEPS, pruned=pruned, types=types, runs=runs)
+                yield {"what": f"cuda-kernel, {types}", "pruned": pruned, "batch": batch, "steps": STEPS, **found}
         yield {"what": f"{LAUNCHES:,} empty launches", "batch": 1, **clock.empty_times(LAUNCHES, runs=runs)}
     model = DilatedRNN(spec)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
@@ -187,12 +188,12 @@ class Clock:
         return 1e9 * float(told[0]) / float(told[1])
 
     def kernel_times(
-        self, spec: ModelSpec, weights: Weights, batch: int, steps: int, *, pruned: bool, runs: int
+        self, spec: ModelSpec, weights: Weights, batch: int, steps: int, *, pruned: bool, types: WeightType, runs: int
     ) -> Row:
         """Microseconds of the kernel on arrays of the GPU, launched and as a graph, and cycles of a step."""
         device = self._device
         answers = kernel_answers(spec, steps)
-        plan = plan_for(spec, self._architecture, answers=answers if pruned else None)
+        plan = plan_for(spec, self._architecture, answers=answers if pruned else None, weights=types)
         with contextlib.ExitStack() as stack:
             kernel = device.load(stack, compiled_image(plan, self._architecture), plan)
             network = Network(device, kernel, spec, weights, stack)

@@ -18,7 +18,7 @@ from drnn_deploy.datasets.sources import Progress, package_archive
 
 _LARGEST_SOURCE = 16 << 20
 _LONGEST_LINE = 6  # tokens
-_TOKEN, _MOST_WORK = 2048, 1 << 30  # bytes that are copied in the time of a token, and in about a second
+_TOKEN, _MOST_WORK = 512, 1 << 28  # bytes: copied in the time of a token; copied in 4 s at most
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,7 +172,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         if emission in (options.emissions or ()) and only not in forms:
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
     if options.block is not None and "blocked" not in (options.emissions or ()):
-        raise InputError("blocks are for emission blocked", "Add --emission blocked, or leave --block out.")
+        raise InputError("blocks are for emission blocked", "Add --style blocked, or leave --block out.")
     return [
         _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
         for form in forms

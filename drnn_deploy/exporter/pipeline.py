@@ -389,7 +389,7 @@ def _build(
 ) -> EngineResult:
     """seconds: that the build is estimated to take; left: that it and all that follows are."""
     if seconds > options.engine_seconds:
-        other = "use --emission blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
+        other = "use --style blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
         return EngineResult(
             backend,
             graph.name,

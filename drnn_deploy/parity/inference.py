@@ -156,7 +156,7 @@ def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.g
     feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []
     started = time.perf_counter()
-    while len(times) < _TIMING_RUNS and time.perf_counter() - started < _TIMING_SECONDS:
+    while not times or (len(times) < _TIMING_RUNS and time.perf_counter() - started < _TIMING_SECONDS):
         before = time.perf_counter()
         session.run(feed)
         times.append(time.perf_counter() - before)

@@ -145,7 +145,7 @@ def make_plan(
     if not allowed:
         raise InputError(
             f"no graph of this network stays within {node_budget:,} nodes and {BUILD_SECONDS:g} s of building",
-            "Give a larger --node-budget, or choose with --form and --emission.",
+            "Give a larger --node-budget, or choose with --form and --style.",
         )
     chosen = min(allowed, key=lambda c: _sort_key(c, target, goal, rate))
     return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))

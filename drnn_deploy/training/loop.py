@@ -160,7 +160,8 @@ def usable_device(device: object) -> str:
         InputError: PyTorch has no such device here.
     """
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"--device {device}: PyTorch finds no such device", "Train with --device cpu.")
+        kind = "CUDA" if device == "cuda" else "such"
+        raise InputError(f"--device {device}: PyTorch finds no {kind} device", "Train with --device cpu.")
     return str(device)
 
 

@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.types import TensorInfo
 from drnn_export.lint.graph_view import attribute_value, inner_graphs
 from drnn_export.onnx_surgery import tensor_info
@@ -92,6 +93,7 @@ def narrower_types(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[str]
     return sorted(str(kind) for kind in have - want if kind.itemsize < np.dtype(np.float32).itemsize)
 
 
+@checked_arguments
 def differences(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
     """Compare constants and nodes (rules 2 and 3).
 

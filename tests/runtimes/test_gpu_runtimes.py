@@ -1,4 +1,4 @@
-"""The two runtimes that need nothing but CUDA, on a GPU: against float64, with carried state, without TF32."""
+"""The runtimes that need nothing but CUDA, on a GPU: against float64, with carried state, without TF32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.gpu import need
 from tests.networks import make_case
 
 pytestmark = pytest.mark.gpu
-RUNTIMES = pytest.mark.parametrize("runtime", ["torch-cuda", "onnxruntime-cuda"])
+RUNTIMES = pytest.mark.parametrize("runtime", ["torch-cuda", "onnxruntime-cuda", "cuda-kernel"])
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 LENGTH = 60
 

@@ -77,7 +77,7 @@ def test_what_no_graph_takes_is_refused_with_what_they_take(bundles: dict[str, B
         bundle.run(np.zeros((3, 7, 2)), form="chunk")
     with pytest.raises(InputError, match="there is no runtime 'onnxruntime'"):
         bundle.run(np.zeros((3, 7, 2)), runtime="onnxruntime")
-    with pytest.raises(InputError, match="threads must be a whole number"):
+    with pytest.raises(InputError, match="threads must be from 1 to 1,024, got 0"):
         bundle.run(np.zeros((3, 7, 2)), threads=0)
 
 

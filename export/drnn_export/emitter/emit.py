@@ -151,7 +151,7 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
         raise InputError(
             f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
             f"over the budget of {node_budget:,}",
-            f"Use --emission fused{' or blocked' if request.form == 'sequence' else ''}, a smaller --length, or "
+            f"Use --style operator{' or blocked' if request.form == 'sequence' else ''}, a smaller --length, or "
             f"--node-budget {size.nodes}.",
         )
 

@@ -35,6 +35,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")  # one file serves them all
 
 
+@checked_arguments
 def backend_availability(backend: Backend, compute_capabilities: Sequence[str] = ()) -> Availability:
     """Whether `build_engine` can work with `backend` on this machine. Never raises.
 
@@ -197,6 +198,7 @@ def _described(
     return sidecar
 
 
+@checked_arguments
 def build_targets(
     backend: Backend, module: TensorRTModule, requested: tuple[str, ...], device: Gpu | None
 ) -> tuple[str, ...]:

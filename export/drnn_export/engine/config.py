@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
 from drnn_runtimes.trt.bindings import Flavour
@@ -23,6 +24,7 @@ _LEVELS: dict[Hardware, str] = {  # NVIDIA's names: of the API, in lower case th
 Tool = Literal["trtexec", "tensorrt_rtx"]
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class BuildControls:
     """How NVIDIA's builder is told to build.

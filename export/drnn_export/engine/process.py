@@ -10,7 +10,7 @@ from drnn_core.errors import EngineError
 from drnn_core.worker_process import ChildError, ask
 
 EXPORT = "drnn-export model.pt --output DIR"
-OTHER_FORM = f"Export with the other --emission, or without an engine: {EXPORT} --engine none"
+OTHER_FORM = f"Export with the other --style, or without an engine: {EXPORT} --engine none"
 _TAIL = 6  # of the builder's errors, that a message repeats
 
 
@@ -34,7 +34,7 @@ def run_builder(onnx: Path, request: Mapping[str, Any], title: str, time_limit: 
     except ChildError as error:
         if error.late:
             what = f"the builder had not compiled {onnx.name} after {time_limit:g} s and was stopped"
-            raise EngineError(what, f"Use --emission fused, or give it longer: {EXPORT} --engine-seconds N") from None
+            raise EngineError(what, f"Use --style operator, or give it longer: {EXPORT} --engine-seconds N") from None
         raise EngineError(f"the builder crashed on {onnx.name}: {error.how}", OTHER_FORM) from None
     if "error" in reply:
         raise _refusal(onnx, title, reply)

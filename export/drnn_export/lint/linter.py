@@ -92,6 +92,7 @@ def lint_file(
     return ask_lint(path, path.parent, targets, capabilities, str(path))
 
 
+@checked_arguments
 def lint_model(
     model: onnx.ModelProto, target: LintTarget, folder: Path, capabilities: Sequence[str] = ()
 ) -> tuple[Finding, ...]:

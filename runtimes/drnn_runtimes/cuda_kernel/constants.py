@@ -36,7 +36,8 @@ def constants(plan: KernelPlan) -> str:
         plan: What `plan_kernel` chose.
     """
     options = plan.options
-    shapes = sorted(set(map(_shape, plan.layers)))
+    code = [_shape(plan, layer) for layer in plan.layers]
+    shapes = sorted(set(code))
     values = {
         "CELL": _CELLS[plan.spec.cell, _form(plan.spec)],
         "STREAMED": int(plan.variant == "streamed"),
@@ -61,7 +62,7 @@ def constants(plan: KernelPlan) -> str:
     layers = [
         (
             index,
-            shapes.index(_shape(layer)),
+            shapes.index(code[index]),
             *(layer.begin, layer.end, layer.dilation, layer.fold),
             *(layer.weights, layer.biases, layer.h_state, layer.c_state),
             *layer.places,
@@ -84,10 +85,11 @@ def read_source(name: str) -> str:
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _shape(layer: LayerPlan) -> tuple[int, ...]:
-    """What code of its own is compiled for."""
-    even = layer.fold in (1, layer.dilation)
-    return layer.inputs, layer.hidden, int(layer.far), int(even)
+def _shape(plan: KernelPlan, layer: LayerPlan) -> tuple[int, ...]:
+    """What code of its own is compiled for: widths, and if resident where the past is and which steps it has."""
+    if plan.variant == "streamed":
+        return layer.inputs, layer.hidden, 0, 0
+    return layer.inputs, layer.hidden, int(layer.far), int(layer.fold in (1, layer.dilation))
 
 
 def _table(name: str, rows: list[tuple[int, ...]]) -> str:

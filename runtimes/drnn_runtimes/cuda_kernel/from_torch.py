@@ -27,7 +27,7 @@ def accelerate(module: DilatedRNN, *, weights: WeightType = "fp32") -> Accelerat
 
     Args:
         module: In evaluation, in float32 and on a GPU. Its weights are copied: those that change later do not count.
-        weights: The type of the kernel's matrices; sums and states are float32.
+        weights: The type of the kernel's matrices; sums and states are float32. With fp16, activations are as exact.
 
     Returns:
         What is called in place of `module`.

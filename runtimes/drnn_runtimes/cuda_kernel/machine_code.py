@@ -64,20 +64,18 @@ def nvdisasm() -> str | None:
     return shutil.which("nvdisasm") or (inside[0] if inside else None)
 
 
-def cycles_of_layers(plan: KernelPlan, image: bytes) -> list[float]:
+def cycles_of_layers(plan: KernelPlan, loops: list[list[Instruction]]) -> list[float]:
     """Cycles of each layer for each step of the input: those of a step that it computes, times the share of such steps.
 
     The slowest layer sets the pace; `cycles_of_run` says of a whole sequence.
 
     Args:
         plan: A resident plan.
-        image: What `compile_kernel` made of it.
+        loops: What `loops_of` gives of its image.
 
     Raises:
-        RuntimeUnavailableError: There is no nvdisasm.
         ValueError: A layer's loop is not found.
     """
-    loops = loops_of(image)
     return [
         cycles(loop_of_steps(loops, plan, index)) / plan.ahead * layer.fold / layer.dilation
         for index, layer in enumerate(plan.layers)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.cuda_kernel.layout import padded
@@ -27,6 +28,9 @@ def pack_weights(plan: KernelPlan, weights: Weights) -> NDArray[np.uint8]:
 
     Returns:
         (plan.weight_bytes,).
+
+    Raises:
+        InputError: A weight is beyond the range of float16, in which it should be packed.
     """
     packed = np.zeros(plan.weight_bytes, np.uint8)
     dtype = np.float16 if plan.options.weights == "fp16" else np.float32
@@ -35,6 +39,10 @@ def pack_weights(plan: KernelPlan, weights: Weights) -> NDArray[np.uint8]:
             weights[f"layers.{index}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         matrix = np.concatenate([_in_fours(of_inputs, layer.hidden), _in_fours(of_past, layer.hidden)])
+        if np.abs(matrix).max() > np.finfo(dtype).max:
+            raise InputError(
+                f"layer {index} has a weight beyond the range of float16, {np.finfo(dtype).max}", "Take fp32."
+            )
         _put(packed, layer.weights, matrix.astype(dtype))
         biases = np.zeros((plan.spec.gates + 1, layer.hidden), np.float32)
         biases[:-1] = (input_bias + past_bias).reshape(-1, layer.hidden)

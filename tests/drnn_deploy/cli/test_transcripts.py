@@ -20,6 +20,7 @@ from drnn_deploy.exporter import pipeline
 from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
 from drnn_deploy.matrix import run as matrix
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
+from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.planner import plan as planner
 from drnn_deploy.planner.plan import Plan
 from drnn_export.emitter.request import GraphRequest
@@ -67,7 +68,7 @@ def made_up_report() -> ParityReport:
         Missing("tensorrt", "", "the module is not installed", "pip install tensorrt"),
         Missing("tract", "sequence/unrolled", "15,736 nodes are more than 1,000", ""),
     )
-    return ParityReport(rows, missing, network="gru 3 x 4", notes=("what was left out",))
+    return ParityReport(rows, missing, Tolerance(9.0), network="gru 3 x 4", notes=("what was left out",))
 
 
 @functools.cache

@@ -312,7 +312,7 @@ def test_length_of_another_type_is_no_length(
     (("--runtime", "onnxruntime-cuda"), 3, ("onnxruntime-cuda cannot run here", "GPU")),
     (("--engine", "tvm"), 2, ("there is no engine builder 'tvm'", "tensorrt-rtx")),
     (("--engine", "none", "--engine", "tensorrt-rtx"), 2, ("there is no engine builder 'none'",)),
-    (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--emission fused")),
+    (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--style operator")),
     (("--emission", "unrolled", "--batch", "dynamic"), 2, ("dynamic batch", "emission fused")),
     (("--emission", "fused", "--emission", "fused"), 2, ("name each emission once",)),
     (("--length", "99999999"), 2, ("length and spec.dilations sum to", "--length")),
@@ -441,7 +441,7 @@ def test_advice_with_brackets_is_printed_as_it_is(
     command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    ran = command(model, "--output", model.parent / "bundle[bold]", "--engine", "none")
+    ran = command(model, "--output", model.parent / "bundle[bold]", "--engine", "none", "--verbose")
     assert "not run torch: PyTorch is not installed. pip install 'drnn-deploy[train]'" in ran.out
     assert ran.out.splitlines()[-2].endswith("bundle[bold]")
 

@@ -45,6 +45,7 @@ class Fake:
     name: str = "fake"
     reads_graph: bool = True
     is_reference: bool = False
+    is_sampled: bool = False
     usable: bool = True
     reason: str = ""
     output: str = "output"

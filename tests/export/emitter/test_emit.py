@@ -176,7 +176,7 @@ def test_pruning_leaves_one_row_per_layer_in_the_paper_network() -> None:
 def test_unrolling_over_the_budget_is_refused_with_the_figure() -> None:
     with pytest.raises(InputError, match=r"24,\d{3} nodes") as refusal:
         emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1200, 1, "unrolled"))
-    assert "--emission fused" in refusal.value.fix
+    assert "--style operator" in refusal.value.fix
 
 
 @pytest.mark.parametrize("emission", ["unrolled", "mixed", "blocked"])

@@ -260,7 +260,7 @@ def the_check_of_a_gpu_times_launches_graphs_and_nothing() -> None:
     with contextlib.ExitStack() as stack:
         clock, weights = Clock(stack), random_weights(LSTM, 0)
         assert clock.hertz() == 1.5e9  # that the stand-in makes up
-        found = clock.kernel_times(LSTM, weights, 2, 9, pruned=True, runs=2)
+        found = clock.kernel_times(LSTM, weights, 2, 9, pruned=True, types="fp32", runs=2)
         assert 0 < found["graph"]["least"] <= found["graph"]["median"]
         assert found["cycles_a_step"] == pytest.approx(found["launched"]["least"] * 1500 / 9)
         before = counts()["replays"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_core.files import cache_folder
 from drnn_core.types import Availability
 from drnn_deploy.exporter.kernels import image_targets
 from drnn_deploy.exporter.options import ExportOptions

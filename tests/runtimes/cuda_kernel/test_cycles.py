@@ -47,14 +47,14 @@ def test_cycles_of_a_step(choice: str, record_property: Callable[[str, object], 
     key = next(key for key in MEASURED if " ".join(key) == choice)
     cell, activations, architecture = key
     plan = plan_of(cell, architecture, activations=activations)
-    image = compile_kernel(plan, architecture)
-    layers = cycles_of_layers(plan, image)
+    loops = loops_of(compile_kernel(plan, architecture))
+    layers = cycles_of_layers(plan, loops)
     record_property(
         f"cycles for each input step, {cell} 9 x 20 pruned, {activations}, sm_{architecture}", round(max(layers))
     )
     assert max(layers) <= MORE * MEASURED[key]
     for index in (0, 1):  # the others have the code of the second
-        body = loop_of_steps(loops_of(image), plan, index)
+        body = loop_of_steps(loops, plan, index)
         spilled = sum(instruction.kind in ("LDL", "STL") for instruction in body)
         assert spilled <= plan.ahead
 

@@ -16,6 +16,8 @@ from drnn_runtimes.cuda_kernel import HostKernel, accelerate
 from drnn_runtimes.cuda_kernel.from_torch import AcceleratedRNN, Launch
 from drnn_runtimes.cuda_kernel.host_build import cpp_compiler
 from drnn_runtimes.cuda_kernel.plan import KernelPlan
+from drnn_runtimes.torch import float32_products
+from tests.gpu import need
 from tests.networks import Case, make_case
 from tests.nightly import NIGHTLY
 
@@ -32,6 +34,7 @@ def on_the_host(plan: KernelPlan) -> Launch:
     kernel = HostKernel(plan)
 
     def launch(addresses: Sequence[int], batch: int, steps: int, answers: int) -> None:
+        assert not any(address % 16 for address in addresses)
         plan.check_launch(steps, answers, states=bool(addresses[2] or addresses[3]))
         kernel.launch(plan.grid(batch), plan.threads, plan.shared_bytes, list(addresses), batch, steps, answers)
 
@@ -94,3 +97,30 @@ def test_what_it_cannot_run_is_refused() -> None:
             fast(inputs)
     with pytest.raises(InputError, match="the inputs are on meta"):
         fast(torch.zeros(1, 3, 2, device="meta"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("spec", NETWORKS, ids=lambda spec: spec.short_name)
+def test_on_a_gpu_it_is_the_module_also_on_other_streams_and_in_graphs(spec: ModelSpec) -> None:
+    need("torch-cuda")
+    need("cuda-kernel")
+    cases = [make_case(spec, 3, 40, seed) for seed in (1, 2)]
+    module = network(cases[0]).to("cuda")
+    fast, (first, second) = accelerate(module), (torch.from_numpy(case.inputs).to("cuda") for case in cases)
+    with torch.no_grad(), float32_products():
+        torch.testing.assert_close(fast(first), module(first), atol=1e-5, rtol=1e-5)
+        (outputs, state), (expected, after) = fast.advance(first), module.advance(first)
+        torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
+        for name, line in after.items():
+            torch.testing.assert_close(state[name], line, atol=1e-5, rtol=1e-5)
+        side, fixed = torch.cuda.Stream(), first.clone()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            fast(fixed)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            recorded = fast(fixed)
+        fixed.copy_(second)
+        graph.replay()
+        torch.testing.assert_close(recorded, module(second), atol=1e-5, rtol=1e-5)

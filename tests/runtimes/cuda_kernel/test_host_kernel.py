@@ -47,7 +47,7 @@ def _planned(spec: ModelSpec, options: KernelOptions) -> KernelOptions:
     return options
 
 
-@settings(max_examples=150 if NIGHTLY else 12)
+@settings(max_examples=150 if NIGHTLY else 10)
 @given(st.data())
 def test_whole_sequences(data: st.DataObject) -> None:
     """Pruned and not, sequences that fill the last block and that do not, shorter than a dilation and longer."""
@@ -57,7 +57,7 @@ def test_whole_sequences(data: st.DataObject) -> None:
     check_whole(case, _planned(spec, data.draw(_options(answers))), seeds=(1, 2))
 
 
-@settings(max_examples=100 if NIGHTLY else 8)
+@settings(max_examples=100 if NIGHTLY else 6)
 @given(st.data())
 def test_pieces_with_states_between(data: st.DataObject) -> None:
     spec = data.draw(specs())
@@ -74,6 +74,7 @@ WIDE = [  # more than a warp, unequal, inputs beyond a block of them, pasts in t
     (ModelSpec("gru", (40, 100), (2, 8), Tokens(9), Head("last", 2)), KernelOptions(rows=3, variant="streamed")),
     (ModelSpec("rnn", (600,), (2,), Continuous(3), Head("last", 2)), KernelOptions(weights="fp16")),
 ]
+PAPER = ModelSpec("gru", (256,) * 5, (1, 2, 4, 8, 16), Continuous(50), Head("sequence", 50))  # on Penn Treebank
 
 
 @pytest.mark.parametrize(("spec", "options"), WIDE, ids=lambda value: getattr(value, "short_name", ""))
@@ -81,6 +82,12 @@ def test_wide_layers(spec: ModelSpec, options: KernelOptions) -> None:
     check_whole(make_case(spec, 3, 45), options)
     if options.answers is None:
         check_pieces(make_case(spec, 3, 45), options, [20, 1, 9])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_no_block_holds(rows: int) -> None:
+    check_pieces(make_case(PAPER, 2, 25), KernelOptions(rows=rows), [18, 1])
 
 
 def test_shapes_that_wide_layers_are_for() -> None:
@@ -121,6 +128,14 @@ def test_what_a_pruned_plan_cannot_answer(steps: int, answers: int, states: bool
     plan.check_launch(9, 3)
     with pytest.raises(ValueError, match="the kernel"):
         plan.check_launch(steps, answers, states=states)
+
+
+def test_a_weight_beyond_float16_is_refused() -> None:
+    weights = make_case(MNIST, 1, 1).weights
+    weights["layers.3.weight_hh_l0"][0, 0] = -65600
+    with pytest.raises(InputError, match="layer 3 has a weight beyond the range of float16"):
+        pack_weights(plan_kernel(MNIST, KernelOptions(1, weights="fp16")), weights)
+    pack_weights(plan_kernel(MNIST, KernelOptions(1)), weights)
 
 
 def test_a_wrong_launch_is_refused() -> None:

@@ -41,7 +41,7 @@ def check(plan: KernelPlan, architecture: str) -> None:
 
 @needs_nvrtc
 @pytest.mark.parametrize(
-    ("architecture", "cell", "weights"), combinations(ARCHITECTURES, list(CELLS), ["fp32", "fp16"], by_day=7)
+    ("architecture", "cell", "weights"), combinations(ARCHITECTURES, list(CELLS), ["fp32", "fp16"], by_day=9)
 )
 def test_images(architecture: str, cell: str, weights: str) -> None:
     plan = plan_of(cell, architecture, weights=weights)
@@ -50,7 +50,7 @@ def test_images(architecture: str, cell: str, weights: str) -> None:
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("choice", some_by_day(list(map(", ".join, LARGE_IMAGES)), 9))
+@pytest.mark.parametrize("choice", some_by_day(list(map(", ".join, LARGE_IMAGES)), 11))
 def test_images_of_large_networks(choice: str) -> None:
     architecture, network, form = choice.split(", ")
     options = KernelOptions(8 if form == "pruned" else None, shared_memory=SHARED_MEMORY[architecture])

@@ -123,7 +123,7 @@ class ExportOptions:
         unbuilt = self.engines == ()
         refuse_ignored(
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
-            (self.ring is not None and not stated, "--ring", "--form chunk or --form step"),
+            (self.ring and not stated, "--ring", "--form chunk or --form step"),
             (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
             (
                 self.compute_capabilities and unbuilt and not self.cuda_kernel,

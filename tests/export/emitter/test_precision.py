@@ -152,7 +152,7 @@ def test_graph_in_another_precision_than_it_says_fails_parity() -> None:
     ("arguments", "message"),
     [
         ({"precision": "bf16"}, "no recurrent operators of bfloat16"),
-        ({"precision": "fp64"}, "precision must be one of fp32, fp16, bf16, int8"),
+        ({"precision": "fp64"}, "precision must be one of 'fp32', 'fp16', 'bf16', 'int8'"),
         ({"precision": "int8", "emission": "skewed", "form": "step", "steps": 1}, "without a scale for each output"),
     ],
 )

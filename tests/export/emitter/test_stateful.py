@@ -170,7 +170,7 @@ def test_rings_take_in_and_give_out_only_what_changes() -> None:
     ("arguments", "message"),
     [
         ({"steps": 2, "form": "step"}, "form step has one step, got 2"),
-        ({"steps": 2, "form": "stream"}, "form must be one of sequence, chunk, step"),
+        ({"steps": 2, "form": "stream"}, "form must be one of 'sequence', 'chunk', 'step'"),
         ({"steps": 2, "ring": True}, "form sequence has no state"),
         ({"steps": 0, "form": "chunk"}, "at least 1"),
         ({"steps": 2, "form": "chunk", "emission": "unrolled", "batch": None}, "dynamic batch"),

@@ -158,7 +158,7 @@ def test_missing_folder_and_folder_without_a_manifest(
     shutil.rmtree(bundle)
     refused("is not a bundle")
     bundle.write_text("a file", encoding="utf-8")
-    refused("is not a bundle")
+    refused("is a file, and a bundle is a folder")
 
 
 # graphs that the manifest vouches for

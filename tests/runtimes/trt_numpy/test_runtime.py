@@ -87,7 +87,9 @@ def test_every_form_and_emission_passes_parity(cell: str, tmp_path: Path) -> Non
         engines=(),
         runtimes=("tensorrt-network",),
     )
-    whole = dataclasses.replace(options, forms=("sequence",), emissions=("fused", "unrolled"), prune=False)
+    whole = dataclasses.replace(
+        options, forms=("sequence",), chunk=None, block=None, emissions=("fused", "unrolled"), prune=False
+    )
     for place, chosen in enumerate((options, whole)):
         result = export(seeded(spec), tmp_path / str(place), chosen)
         assert result.parity.passed

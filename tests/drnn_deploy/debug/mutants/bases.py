@@ -24,9 +24,7 @@ def _spec(cell: str, head: Head, dilations: tuple[int, ...] = (1, 2, 4), **more:
 
 
 def _graph(form: str = "sequence", emission: str = "fused", **more: Any) -> ExportOptions:
-    settings = {"length": 24, "batch": 2, "engines": (), "runtimes": (HERE,), **more}
-    if form != "sequence":
-        settings.setdefault("ring", False)
+    settings = {"length": 24, "batch": 2, "ring": False, "engines": (), "runtimes": (HERE,), **more}
     return ExportOptions(forms=(form,), emissions=(emission,), **settings)
 
 

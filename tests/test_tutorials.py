@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from drnn_deploy.cli import drnn_deploy, main, main_export, main_parity
-from drnn_deploy.exporter import pipeline
+from drnn_deploy.exporter import engines
 from tests.drnn_deploy.tasks.test_pixel_mnist import digits  # noqa: F401
 from tests.optional_runtimes import HIDDEN, hidden
 
@@ -107,7 +107,7 @@ class Reader:
 def without_nvidia() -> Iterator[None]:
     """On a machine without NVIDIA's packages: engines have tests of their own."""
     with hidden(("tensorrt-network",)), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "backend_availability", lambda *_: HIDDEN)
+        patch.setattr(engines, "backend_availability", lambda *_: HIDDEN)
         yield
 
 

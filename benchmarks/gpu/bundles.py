@@ -15,7 +15,7 @@ from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter.pipeline import EngineResult
+from drnn_deploy.exporter.engines import EngineResult
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint, load_checkpoint
 from drnn_models.dilated_rnn import DilatedRNN

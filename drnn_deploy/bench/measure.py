@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from drnn_core.steps import Notify
 from drnn_core.worker_process import Child, ChildError
 from drnn_deploy.bench.answers import answer_for, batch_inputs, judge_outputs
 from drnn_deploy.bench.contender import Contender
@@ -29,7 +30,6 @@ from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 
 WORKER = "drnn_deploy.bench.worker"
 _FEWEST = 3  # rounds of a contender that takes longer for a run than others for all of theirs
-Notify = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)

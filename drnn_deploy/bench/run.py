@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drnn_core.errors import InputError
+from drnn_core.steps import Notify
 from drnn_core.types import Form
 from drnn_deploy.bench.contender import Contender
-from drnn_deploy.bench.measure import Effort, Notify, measure_row
+from drnn_deploy.bench.measure import Effort, measure_row
 from drnn_deploy.bench.registry import choose
 from drnn_deploy.bench.results import Absent, BenchReport, Row
 from drnn_deploy.bench.settings import Setting, bundle_settings, checkpoint_settings, write_row

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from drnn_core.errors import InputError
 from drnn_core.types import Form
 from drnn_deploy.bench.answers import answer_for
+from drnn_deploy.exporter.contents import write_bundle
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
-from drnn_deploy.exporter.pipeline import write_bundle
 from drnn_deploy.planner.plan import task_length
 from drnn_export.emitter.emit import estimate
 from drnn_export.emitter.request import GraphRequest

@@ -37,8 +37,9 @@ from drnn_deploy.cli.values import RUNTIME, CheckpointFile, OutputFolder
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drnn_deploy.exporter.engines import EngineResult
     from drnn_deploy.exporter.options import ExportOptions
-    from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
+    from drnn_deploy.exporter.pipeline import ExportResult
     from drnn_runtimes.trt.sidecar import Sidecar
 
 

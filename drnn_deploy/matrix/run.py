@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from drnn_core.arguments import checked_arguments, checked_fields
 from drnn_core.errors import InputError
+from drnn_core.steps import Notify
 from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.matrix import other_graph, own_inputs
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from drnn_deploy.matrix.variants import GraphSet
     from drnn_models.checkpoint import Checkpoint
 
-Notify = Callable[[str], None]
 Inspect = Callable[[Bundle, ParityReport, str, Sequence[GoldenCase]], None]
 _BELIEVED = (
     "compared with the golden data that the bundle carries, not with float64 of its weights, which --golden leaves out"
@@ -240,7 +240,7 @@ def check_checkpoint(
     Raises:
         InputError: No graph that was asked for can be emitted.
     """
-    from drnn_deploy.exporter.pipeline import known_answers
+    from drnn_deploy.exporter.contents import known_answers
     from drnn_deploy.matrix.variants import Selection, plan_graphs
 
     runtimes = options.chosen()
@@ -366,8 +366,8 @@ def _labelled(report: ParityReport, label: str) -> ParityReport:
 
 def _write(checkpoint: Checkpoint, answers: ComputedAnswers, folder: Path, graphs: GraphSet, notify: Notify) -> Bundle:
     """A bundle of these graphs."""
+    from drnn_deploy.exporter.contents import golden_cases, write_bundle
     from drnn_deploy.exporter.options import ExportOptions
-    from drnn_deploy.exporter.pipeline import golden_cases, write_bundle
 
     notify("computing the float64 reference")
     cases = golden_cases(answers, graphs.requests)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+Notify = Callable[[str], None]  # takes a line on what is done at the moment
+
 
 class Step(str):
     """A line on what is done at the moment; any function that takes a string takes it.

@@ -23,7 +23,7 @@ from benchmarks.gpu.timing import summary
 from benchmarks.gpu.worker import Row, Rows, _verdict, parity, reply, run_part
 from benchmarks.networks import paper_network
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
-from drnn_deploy.exporter.pipeline import EngineResult
+from drnn_deploy.exporter.engines import EngineResult
 from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec

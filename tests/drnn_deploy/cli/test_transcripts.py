@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from drnn_deploy.exporter import pipeline
-from drnn_deploy.exporter.pipeline import EngineResult, ExportResult
+from drnn_deploy.exporter.engines import EngineResult
+from drnn_deploy.exporter.pipeline import ExportResult
 from drnn_deploy.matrix import run as matrix
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow
 from drnn_deploy.parity.tolerance import Tolerance

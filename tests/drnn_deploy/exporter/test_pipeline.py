@@ -22,7 +22,7 @@ from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavai
 from drnn_core.types import Availability
 from drnn_deploy import ExportOptions
 from drnn_deploy.cli import main
-from drnn_deploy.exporter import pipeline
+from drnn_deploy.exporter import engines, pipeline
 from drnn_deploy.reports.regressions import read_baseline
 from drnn_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -347,7 +347,7 @@ def test_budget_that_the_refusal_names_is_enough(command: Command, model: Path) 
 
 def test_engine_of_a_builder_that_is_missing(command: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Availability(False, "the Python module tensorrt is not installed", "Install it: pip install it")
-    monkeypatch.setattr(pipeline, "backend_availability", lambda *_: missing)
+    monkeypatch.setattr(engines, "backend_availability", lambda *_: missing)
     ran = command(model, "--output", model.parent / "bundle", "--engine", "tensorrt", "--json", "-")
     assert ran.code == 4
     assert ran.err.splitlines()[-2:] == [
@@ -364,8 +364,8 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
     def refuse(*_: object, **__: object) -> None:
         raise EngineError("the builder crashed on [node/17]", "Use another [form]")
 
-    monkeypatch.setattr(pipeline, "backend_availability", lambda *_: Availability(True, "here"))
-    monkeypatch.setattr(pipeline, "build_engine", refuse)
+    monkeypatch.setattr(engines, "backend_availability", lambda *_: Availability(True, "here"))
+    monkeypatch.setattr(engines, "build_engine", refuse)
     out = model.parent / "bundle"
     ran = command(
         model, "--output", out, "--engine", "tensorrt", "--runtime", "torch", "--json", model.parent / "r.json"
@@ -383,8 +383,8 @@ def test_engine_that_fails_to_build_is_an_exit_code_of_its_own(
 def test_engine_that_would_take_too_long_is_not_begun_and_says_how(
     command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "backend_availability", lambda *_: Availability(True, "here"))
-    monkeypatch.setattr(pipeline, "build_engine", lambda *_, **__: pytest.fail("over the limit"))
+    monkeypatch.setattr(engines, "backend_availability", lambda *_: Availability(True, "here"))
+    monkeypatch.setattr(engines, "build_engine", lambda *_, **__: pytest.fail("over the limit"))
     monkeypatch.setattr(pipeline, "build_seconds", lambda *_: 1234.5)
     out = model.parent / "bundle"
     ran = command(model, "--output", out, "--engine", "tensorrt", "--runtime", "torch", "--engine-seconds", 1000)

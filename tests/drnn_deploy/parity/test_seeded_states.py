@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
-from drnn_deploy.exporter.pipeline import write_bundle
+from drnn_deploy.exporter.contents import write_bundle
 from drnn_deploy.parity import seeded_states
 from drnn_deploy.parity.known_answers import ComputedAnswers
 from drnn_deploy.parity.seeded_states import check_states, seeded

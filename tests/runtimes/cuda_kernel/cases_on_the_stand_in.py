@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.gpu.kernel import DISTINCT, Clock, check_network, verdict
 from drnn_core.errors import EngineError
+from drnn_deploy.exporter.contents import golden_cases, known_answers, write_bundle
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
-from drnn_deploy.exporter.pipeline import golden_cases, known_answers, write_bundle
 from drnn_deploy.parity.check import check_parity
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.files import sha256
+from drnn_deploy.exporter.contents import _put_graph
 from drnn_deploy.exporter.options import ExportOptions
-from drnn_deploy.exporter.pipeline import _write_graph
 from drnn_deploy.parity.cases import answered_steps
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -39,9 +39,7 @@ def bundle_of(folder: Path, case: Case, *requests: GraphRequest) -> Bundle:
     """Graphs and weights, without golden data and manifest."""
     checkpoint = dataclasses.replace(case.checkpoint(), task={"options": {"rate": 8000}})
     options, quiet = ExportOptions(), lambda _: None
-    graphs = [
-        _write_graph(folder, checkpoint, request, index, options, quiet) for index, request in enumerate(requests)
-    ]
+    graphs = [_put_graph(folder, checkpoint, request, index, options, quiet) for index, request in enumerate(requests)]
     write_weights(folder, checkpoint.weights)
     return Bundle(folder, case.spec, checkpoint.task, tuple(graphs), (), {WEIGHTS: sha256(folder / WEIGHTS)}, {})
 

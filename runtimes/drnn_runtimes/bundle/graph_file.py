@@ -193,9 +193,10 @@ class _Sizes:
         for tensor in model.graph.initializer:
             self._constant(tensor.name, tensor)
         for value in model.graph.input:
-            if value.name not in self._types:
-                self._types[value.name] = _with_batch(value, batch)
-                self._count(value.name)
+            if value.name in self._types:
+                raise _RefusedError(f"its input {value.name!r:.80} is there already, as a constant or another input")
+            self._types[value.name] = _with_batch(value, batch)
+            self._count(value.name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._types
@@ -259,8 +260,9 @@ class _Sizes:
         body, first = node.attribute[0].g, node.input[2:]
         trips = self._trips(node.input[0] if node.input else "")
         given, made = ([value.name for value in side] for side in (body.input, body.output))
-        states = len(first)
-        if len(body.initializer) or len(given) != states + 2 or not states < len(made) == len(node.output) + 1:
+        states, constants = len(first), len(body.initializer) + len(body.sparse_initializer)
+        fits = len(given) == states + 2 and states < len(made) == len(node.output) + 1
+        if constants or not fits or not all(first):
             raise _RefusedError("has a body that does not fit its inputs and outputs")
         inner = copy.copy(self)
         inner._types, inner._indices, inner._far = dict(self._types), dict(self._indices), set(self._far)
@@ -278,9 +280,10 @@ class _Sizes:
                 raise _RefusedError(f"has a state {name!r:.80} that changes its size or type")
         for place, (name, inside) in enumerate(zip(node.output, made[1:], strict=True)):
             kind = inner._types[inside]
-            self._types[name] = kind if place < states else _stacked(kind, trips)
+            if name:
+                self._types[name] = kind if place < states else _stacked(kind, trips)
         self.bytes += inner.bytes
-        self.work += trips * inner.work + sum(self._count(name) for name in node.output)
+        self.work += trips * inner.work + sum(self._count(name) for name in node.output if name)
         self.nodes += trips * inner.nodes
 
     def _trips(self, name: str) -> int:
@@ -323,13 +326,15 @@ class _Sizes:
 
 
 def _with_batch(value: onnx.ValueInfoProto, batch: int) -> onnx.TypeProto:
-    """The type of an input whose free sizes are the batch."""
+    """The type of an input, whose first size may be free: the batch."""
     import onnx
 
     kind = onnx.TypeProto()
     kind.CopyFrom(value.type)
-    for dim in kind.tensor_type.shape.dim:
+    for axis, dim in enumerate(kind.tensor_type.shape.dim):
         if not dim.HasField("dim_value"):
+            if axis:
+                raise _RefusedError(f"its input {value.name!r:.80} is of any size along axis {axis}")
             dim.dim_value = batch
     return kind
 
@@ -350,8 +355,8 @@ def _stacked(one: onnx.TypeProto, count: int) -> onnx.TypeProto:
 
 def _value(node: onnx.NodeProto) -> onnx.TensorProto:
     values: list[onnx.TensorProto] = [a.t for a in node.attribute if a.name == "value" and a.type == 4]
-    if len(values) != 1 or len(node.output) != 1:
-        raise _RefusedError("holds no tensor")
+    if len(values) != 1 or len(node.attribute) != 1 or len(node.output) != 1:  # of several, runtimes choose
+        raise _RefusedError("does not hold one tensor and nothing else")
     return values[0]
 
 

@@ -201,9 +201,18 @@ def constant_inside(loop: onnx.NodeProto) -> None:
     loop.attribute[0].g.initializer.append(onnx.numpy_helper.from_array(np.zeros(3, np.float32), "mine"))
 
 
+def sparse_constant_inside(loop: onnx.NodeProto) -> None:
+    """Runtimes make 4 GB of it."""
+    tensor = loop.attribute[0].g.sparse_initializer.add(dims=[1 << 30])
+    tensor.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32), "mine"))
+    tensor.indices.CopyFrom(onnx.numpy_helper.from_array(np.zeros(1, np.int64), "places"))
+
+
 LOOPS = {
     "has a body that does not fit its inputs and outputs": [
         constant_inside,
+        sparse_constant_inside,
+        lambda loop: loop.input.__setitem__(2, ""),
         lambda loop: loop.attribute[0].g.input.pop(),
         lambda loop: loop.attribute[0].g.output.pop(),
         lambda loop: loop.input.pop(),
@@ -250,6 +259,47 @@ def test_trips_are_bounded_by_what_the_network_takes(trips: int, words: str) -> 
     model, info, _ = looped()
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "trips_4")
     tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(trips), tensor.name))
+    assert words in refusal(model, SPEC, info)
+
+
+def test_outputs_of_loops_may_be_left_out() -> None:
+    model, info, loop = looped()
+    for _ in range(2):
+        again = model.graph.node.add()
+        again.CopyFrom(loop)
+        again.output[:] = ["", ""]
+        again.attribute[0].g.CopyFrom(loop.attribute[0].g)
+    assert refusal(model, SPEC, info) == ""
+
+
+def trips_of_two_kinds(model: onnx.ModelProto) -> None:
+    """Runtimes take the first."""
+    node = helper.make_node("Constant", [], ["trips_4"], value_int=10**15)
+    node.attribute.append(helper.make_attribute("value", onnx.numpy_helper.from_array(np.int64(4))))
+    kept = [tensor for tensor in model.graph.initializer if tensor.name != "trips_4"]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.insert(0, node)
+
+
+def input_as_a_constant(model: onnx.ModelProto) -> None:
+    """Its sizes would be counted, those of what is fed run."""
+    constant(model, "input", np.ones((1, 1, 2), np.float32))
+
+
+def any_length(model: onnx.ModelProto) -> None:
+    """Eight steps are fed, one would be counted."""
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "steps"
+
+
+@pytest.mark.parametrize("words, change", [
+    ("does not hold one tensor and nothing else", trips_of_two_kinds),
+    ("its input 'input' is there already", input_as_a_constant),
+    ("its input 'input' is of any size along axis 1", any_length),
+])  # fmt: skip
+def test_what_is_counted_is_what_runs(words: str, change: Callable[[onnx.ModelProto], None]) -> None:
+    model, info, _ = looped()
+    change(model)
     assert words in refusal(model, SPEC, info)
 
 

@@ -9,4 +9,4 @@ TRUST = "DRNN_TRUST_IMAGES"  # the variable that `--trust-images` sets, so that 
 
 def trusts_images() -> bool:
     """Whether images of bundles run as they are."""
-    return os.environ.get(TRUST, "") not in ("", "0")
+    return os.environ.get(TRUST) == "1"  # no other word, such as "false", may mean yes

@@ -41,6 +41,12 @@ def test_the_chosen_gpu_is_the_only_one_that_the_command_sees(
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("word, trusts", [("1", True), ("", False), ("0", False), ("false", False), ("no", False)])
+def test_no_word_but_one_trusts_images(word: str, trusts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRUST, word)
+    assert trusts_images() is trusts
+
+
 @pytest.mark.parametrize("name", ["bench", "demo", "evaluate", "export", "parity", "run", "stream"])
 def test_every_command_that_runs_a_network_takes_both(name: str, command: Command) -> None:
     text = command("drnn-deploy", name, "--help").out

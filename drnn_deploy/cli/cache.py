@@ -77,7 +77,7 @@ def _kinds() -> list[dict[str, Any]]:
 
     shown = []
     for kind in KINDS.values():
-        kept = entries(cache_folder(kind.name), kind.name)
+        kept = entries(cache_folder(kind.name))
         shown.append(
             {
                 "name": kind.name,

@@ -18,8 +18,8 @@ from pathlib import Path
 from drnn_core.errors import InputError
 
 ROOT, LIMIT = "DRNN_CACHE", "DRNN_CACHE_MIB"  # environment variables
+_DIGITS = 12  # of the most MiB that anyone has
 _DIGEST = re.compile(r"\.?([0-9a-f]{64})(?![0-9a-f])")  # with a dot before it while it is written
-_ZIG = re.compile(r"([a-z]|tmp)$")  # the folders that zig makes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +30,12 @@ class CacheKind:
         name: That of its folder.
         what: What it holds, for people.
         most: Bytes of all entries at most, unless `$DRNN_CACHE_MIB` says another limit for each kind.
-        owner: Which names are ours; the first group is the entry's.
-        whole: Whether its entries need each other, so that all go together.
+        whole: Whether all goes where it is over its limit, also what was used last.
     """
 
     name: str
     what: str
     most: int
-    owner: re.Pattern[str] = _DIGEST
     whole: bool = False
 
 
@@ -49,7 +47,7 @@ KINDS = {
         CacheKind("onnxruntime", "engines of ONNX Runtime's TensorRT provider", 2 << 30),
         CacheKind("native", "compiled kernels", 64 << 20),
         CacheKind("references", "float64 answers", 512 << 20),
-        CacheKind("zig", "what zig keeps for other systems", 1 << 30, _ZIG, whole=True),
+        CacheKind("zig", "what zig keeps for other systems", 1 << 30, whole=True),
     )
 }
 
@@ -91,23 +89,22 @@ def limit(kind: str) -> int:
     chosen = os.environ.get(LIMIT)
     if not chosen:
         return KINDS[kind].most
-    if not chosen.isdecimal():
+    if not chosen.isdecimal() or len(chosen) > _DIGITS:
         what = f"{LIMIT} must be a whole number of MiB, got {chosen!r:.80}"
         raise InputError(what, f"Type for example {LIMIT}=500, or unset it.")
     return int(chosen) << 20
 
 
-def entries(folder: Path, kind: str) -> list[CacheEntry]:
+def entries(folder: Path) -> list[CacheEntry]:
     """The entries in a folder, that used last at the end; none where there is no such folder.
 
     Args:
-        folder: Usually `cache_folder(kind)`.
-        kind: One of `KINDS`.
+        folder: Usually a `cache_folder`.
     """
     named: dict[str, list[Path]] = {}
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if match := KINDS[kind].owner.match(path.name):
+            if match := _DIGEST.match(path.name):
                 named.setdefault(match[1], []).append(path)
     return sorted(map(_entry, named.values()), key=lambda entry: entry.used)
 
@@ -128,7 +125,7 @@ def shrink(folder: Path, kind: str) -> None:
     Raises:
         InputError: `$DRNN_CACHE_MIB` is no number of MiB.
     """
-    kept, most = entries(folder, kind), limit(kind)
+    kept, most = entries(folder), limit(kind)
     size = sum(entry.bytes for entry in kept)
     if size > most and KINDS[kind].whole:
         _remove(kept)
@@ -150,14 +147,14 @@ def clear(kind: str) -> int:
         InputError: Some cannot be removed.
     """
     folder = cache_folder(kind)
-    before = sum(entry.bytes for entry in entries(folder, kind))
-    _remove(entries(folder, kind))
-    left = entries(folder, kind)
+    gone = entries(folder)
+    _remove(gone)
+    left = [path for entry in gone for path in entry.paths if os.path.lexists(path)]  # others may have come since
     if left:
-        raise InputError(f"cannot remove {left[0].paths[0]}", "Free permissions there, or end what is using it.")
+        raise InputError(f"cannot remove {left[0]}", "Free permissions there, or end what is using it.")
     with contextlib.suppress(OSError):  # it holds what is not ours, or is not there
         folder.rmdir()
-    return before
+    return sum(entry.bytes for entry in gone)
 
 
 def _entry(paths: list[Path]) -> CacheEntry:

@@ -39,7 +39,7 @@ def test_files_of_one_digest_are_an_entry_and_others_are_not_ours(root: Path) ->
     fill("engines", f".{'b' * 64}.engine.0123.engine", 1, 9)
     fill("engines", f"{'c' * 65}.engine", 1000, 9)
     mine = fill("engines", "thesis.docx", 1000, 1)
-    assert [(entry.bytes, entry.used) for entry in entries(root / "engines", "engines")] == [(110, 7), (1, 9)]
+    assert [(entry.bytes, entry.used) for entry in entries(root / "engines")] == [(110, 7), (1, 9)]
     assert clear("engines") == 111
     assert sorted(path.name for path in mine.parent.iterdir()) == [f"{'c' * 65}.engine", "thesis.docx"]
 
@@ -66,16 +66,38 @@ def test_folders_are_entries_and_go_whole(root: Path, monkeypatch: pytest.Monkey
     assert not old.parent.exists()
 
 
-def test_what_needs_each_other_goes_together(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zigs_own_cache_goes_whole_and_folders_that_a_user_could_have_stay(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("o/x/file", "h/y", "tmp/z"):
-        fill("zig", name, 400 << 10, 1)
-    other = fill("zig", "notes/file", 1, 1)
+        fill("zig", f"{'a' * 64}/{name}", 400 << 10, 1)
+    others = [fill("zig", name, 1, 1) for name in ("notes/file", "tmp/file", "a/file")]
     shrink(root / "zig", "zig")
-    assert len(entries(root / "zig", "zig")) == 3
+    assert len(entries(root / "zig")) == 1
     monkeypatch.setenv("DRNN_CACHE_MIB", "1")
     shrink(root / "zig", "zig")
-    assert [path.name for path in (root / "zig").iterdir()] == ["notes"]
-    assert other.exists()
+    assert entries(root / "zig") == []
+    assert clear("zig") == 0
+    assert all(path.exists() for path in others)
+
+
+def test_what_comes_while_a_cache_is_cleared_is_no_failure(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("native", f"{'a' * 64}.so", 100, 1)
+    unlink = Path.unlink
+
+    def slow(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        fill("native", f"{'b' * 64}.so", 10, 2)
+
+    monkeypatch.setattr(Path, "unlink", slow)
+    assert clear("native") == 100
+
+
+def test_what_cannot_be_removed_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fill("native", f"{'a' * 64}.so", 100, 1)
+    monkeypatch.setattr("drnn_core.cache._remove", lambda gone: None)
+    with pytest.raises(InputError, match=f"cannot remove {path}"):
+        clear("native")
 
 
 def test_links_are_removed_and_not_followed(root: Path, tmp_path: Path) -> None:
@@ -98,7 +120,7 @@ def test_a_limit_is_a_number_of_mebibytes(monkeypatch: pytest.MonkeyPatch) -> No
     assert limit("references") == 512 << 20
     monkeypatch.setenv("DRNN_CACHE_MIB", "3")
     assert {limit(kind) for kind in KINDS} == {3 << 20}
-    for wrong in ("3 GB", "-1", "1.5"):
+    for wrong in ("3 GB", "-1", "1.5", "9" * 5000):
         monkeypatch.setenv("DRNN_CACHE_MIB", wrong)
         with pytest.raises(InputError, match="must be a whole number of MiB") as refused:
             limit("engines")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import subprocess
@@ -18,6 +19,7 @@ from drnn_runtimes.native.compiler import first_error
 TARGETS = ("aarch64-linux-gnu", "aarch64-linux-musl", "x86_64-linux-gnu", "x86_64-linux-musl")
 _FLAGS = ("-std=c11", "-O3", "-g0", "-fPIC", "-w")
 _SECONDS = 600.0
+_ENTRY = hashlib.sha256(b"zig").hexdigest()  # of the cache: the names that zig makes could be a user's
 
 
 def check_targets(targets: Collection[str]) -> None:
@@ -67,7 +69,10 @@ def build_for(target: str, name: str, sources: Mapping[str, str]) -> dict[str, b
 
 def _zig(folder: str, *words: str) -> None:
     shrink(cache_folder("zig"), "zig")
-    caches = {"ZIG_GLOBAL_CACHE_DIR": str(cache_folder("zig")), "ZIG_LOCAL_CACHE_DIR": str(Path(folder) / ".zig")}
+    caches = {
+        "ZIG_GLOBAL_CACHE_DIR": str(cache_folder("zig") / _ENTRY),
+        "ZIG_LOCAL_CACHE_DIR": str(Path(folder) / ".zig"),
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-m", "ziglang", *words],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import RUNTIME, BundleFolder, InputFile, OutputFile
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.whole_runs import WholeRun
 
 
@@ -60,7 +64,7 @@ def run(
     import numpy as np
 
     from drnn_core.files import writing
-    from drnn_core.npz import read_arrays
+    from drnn_core.npz import read_arrays, save_arrays
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.registry import chosen_runtime
     from drnn_runtimes.whole_runs import run_sequences
@@ -82,14 +86,14 @@ def run(
         if "" in runs:
             np.save(buffer, runs[""].outputs)
         else:
-            save: Any = np.savez
-            save(buffer, **{name: done.outputs for name, done in runs.items()})
+            save_arrays(buffer, {name: done.outputs for name, done in runs.items()})
     write_json(json_path, {"passed": True, "runtime": runtime.name, "runs": list(map(_as_json, runs.items()))})
     for name, done in runs.items():
         shape = " x ".join(map(str, done.outputs.shape))
         took = f"{done.seconds * 1e3:.3g} ms by {runtime.name} on {done.graph.name}"
         console.print(f"{name or 'output'}  {shape} {done.outputs.dtype}, {took}")
-    console.print(f"wrote   {output_path}; next: drnn-parity {path} --inputs {input_path} --outputs {output_path}")
+    words = ["drnn-parity", path, "--inputs", input_path, "--outputs", output_path, *_precision(bundle, runs.values())]
+    console.print(f"wrote   {output_path}; next: {shlex.join(map(str, words))}")
 
 
 def _check_paths(input_path: Path, output_path: Path) -> None:
@@ -98,6 +102,12 @@ def _check_paths(input_path: Path, output_path: Path) -> None:
         raise InputError(f"{output_path} must end in .npy or .npz", "Type for example --output y.npy")
     if output_path.exists() and input_path.exists() and output_path.samefile(input_path):
         raise InputError(f"{output_path} is the input too", "Name another file for the output.")
+
+
+def _precision(bundle: Bundle, runs: Collection[WholeRun]) -> list[str]:
+    """The words that make a check of the outputs take the limit of the graph that gave them."""
+    ran = {done.graph.precision for done in runs}
+    return ["--precision", *ran] if len(ran) == 1 and {graph.precision for graph in bundle.graphs} != ran else []
 
 
 def _as_json(entry: tuple[str, WholeRun]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from drnn_core import bounds
 from drnn_core.errors import InputError
-from drnn_core.npz import read_arrays, reading_npz, write_npz
+from drnn_core.npz import read_arrays, reading_npz, save_arrays, write_npz
 
 DOCUMENT = {"format": "shapes/1", "names": ["a", "ü"], "size": 3}
 ARRAYS: dict[str, Any] = {
@@ -34,6 +34,17 @@ def test_what_is_written_is_read(compress: bool, key: str, tmp_path: Path) -> No
         for name, array in ARRAYS.items():
             assert arrays[name].dtype == array.dtype
             np.testing.assert_array_equal(arrays[name], array, strict=True)
+
+
+def test_arrays_have_any_name(tmp_path: Path) -> None:
+    """Also those that `numpy.savez` takes for itself."""
+    arrays = {**ARRAYS, "file": np.ones(2), "allow_pickle": np.zeros(1)}
+    with (tmp_path / "x.npz").open("wb") as file:
+        save_arrays(file, arrays)
+    for read in (read_arrays(tmp_path / "x.npz", ""), np.load(tmp_path / "x.npz")):
+        assert {*read} == {*arrays}
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(read[name], array, strict=True)
 
 
 class Bomb:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from drnn_deploy import ExportOptions, export
+from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 
 Command = Any  # see conftest
@@ -21,12 +24,12 @@ def x(tmp_path: Path) -> Path:
 
 
 def test_outputs_are_written_and_parity_believes_them(command: Command, bundle: Path, x: Path, tmp_path: Path) -> None:
-    y = tmp_path / "out" / "y.npy"
+    y = tmp_path / "my outputs" / "y.npy"
     ran = command("drnn-deploy", "run", bundle, "--input", x, "--output", y, "--threads", 1)
     assert (ran.code, ran.err) == (0, "")
     assert "5 x 3 float32" in ran.out
     np.testing.assert_array_equal(np.load(y), Bundle.open(bundle).run(np.load(x)))
-    words = ran.out.splitlines()[-1].partition("drnn-parity ")[2].split()
+    words = shlex.split(ran.out.splitlines()[-1].partition("drnn-parity ")[2])
     checked = command("drnn-deploy", "parity", *words, "--runtime", "onnxruntime-cpu")
     assert checked.code == 0
     assert "x.npy: y.npy sequence passed" in checked.out
@@ -44,6 +47,20 @@ def test_several_arrays_keep_their_names(command: Command, bundle: Path, x: Path
     written = json.loads(ran.out)
     assert (written["passed"], written["runtime"]) == (True, "reference")
     assert [(entry["name"], entry["shape"]) for entry in written["runs"]] == [("one", [5, 3]), ("two", [2, 3])]
+
+
+def test_a_check_of_the_outputs_takes_the_limit_of_the_graph_that_gave_them(
+    command: Command, network: Checkpoint, x: Path, tmp_path: Path
+) -> None:
+    options = ExportOptions(precisions=("fp32", "fp16"), engines=(), runtimes=())
+    bundle = export(network, tmp_path / "both", options).bundle
+    for graph in bundle.graphs:
+        y = tmp_path / f"{graph.precision}.npy"
+        ran = command("drnn-deploy", "run", bundle.folder, "--input", x, "--output", y, "--form", graph.name)
+        assert ran.code == 0
+        words = shlex.split(ran.out.splitlines()[-1].partition("drnn-parity ")[2])
+        assert words[-2:] == ["--precision", graph.precision]
+        assert command("drnn-deploy", "parity", *words, "--runtime", "onnxruntime-cpu").code == 0
 
 
 @pytest.mark.parametrize("output, array, says", [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from drnn_core.files import sha256
 from drnn_core.types import TensorInfo
 from drnn_export.onnx_surgery import tensor_infos
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.bodies import every_node
 from drnn_runtimes.bundle.cost import most_graph_bytes
 from drnn_runtimes.bundle.graph_file import parse_graph, refusal
 from drnn_runtimes.bundle.writer import write_weights
@@ -97,10 +99,10 @@ def _parsed(bundle: Bundle, path: Path) -> onnx.ModelProto:
 
 
 def _rename(model: onnx.ModelProto, path: Path, renames: Mapping[str, str]) -> None:
-    """Rename inputs and outputs, everywhere in the model."""
-    graph = model.graph
+    """Rename inputs and outputs, everywhere in the model: bodies read them, too."""
+    graph, nodes = model.graph, list(every_node(model.graph.node))
     edges = {value.name for value in (*graph.input, *graph.output)}
-    named = {*edges, *(name for node in graph.node for name in (*node.input, *node.output))}
+    named = {*edges, *(name for node in nodes for name in (*node.input, *node.output))}
     named |= {tensor.name for tensor in graph.initializer}
     for old, new in renames.items():
         if old not in edges:
@@ -110,7 +112,7 @@ def _rename(model: onnx.ModelProto, path: Path, renames: Mapping[str, str]) -> N
             raise InputError(f"{path} has a tensor {new!r:.80} already", f"Leave --rename {old}={new} out.")
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = renames.get(value.name, value.name)
-    for node in graph.node:
+    for node in nodes:
         for names in (node.input, node.output):
             names[:] = [renames.get(name, name) for name in names]
 
@@ -153,7 +155,8 @@ def _other_edges(bundle: Bundle, path: Path, inputs: Edges, outputs: Edges) -> I
             pair for own, wanted in zip((inputs, outputs), _edges(graph), strict=True) for pair in _pairs(own, wanted)
         ]
         if pairs and all(pair is not None for pair in pairs):
-            told = " ".join(f"--rename {pair[0]}={pair[1]}" for pair in pairs if pair and pair[0] != pair[1])
+            renamed = [f"{pair[0]}={pair[1]}" for pair in pairs if pair and pair[0] != pair[1]]
+            told = " ".join(f"--rename {shlex.quote(pair)}" for pair in renamed)
             return InputError(f"{has}, under other names than {graph.name} of {bundle.folder}", f"Type: {told}")
     graph = bundle.graphs[0]
     wanted = " and gives ".join(map(_shown, _edges(graph)))

@@ -24,6 +24,7 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 
 STREAMED = " as a stream"  # how the name of a case of graphs with state ends
+_YOURS = " (yours)"  # behind a name without an ending, which may be that of a standard case
 _FIX = "Save it with numpy.save('x.npy', x), or several with numpy.savez('x.npz', one=x, other=y)."
 _COPIES = 12  # of every output in float64: right, and each of the runs that its noise is measured with
 
@@ -66,7 +67,7 @@ def read_own_inputs(spec: ModelSpec, inputs: Path, outputs: Path | None = None) 
         raise InputError(what, "Save outputs under the names of their inputs.")
     own = []
     for name, array in arrays.items():
-        shown = f"{inputs.name}:{name}" if name else inputs.name
+        shown = f"{inputs.name}:{name}" if name else inputs.name + _YOURS * (not inputs.suffix)
         if name in given:
             _check_outputs(f"{outputs}{f':{name}' if name else ''}", given[name])
         own.append(OwnInputs(shown, as_sequences(spec, shown, array), given.get(name)))

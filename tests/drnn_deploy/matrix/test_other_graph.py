@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from drnn_deploy.matrix.other_graph import read_renames, with_other_graph
 from drnn_deploy.matrix.run import MatrixOptions, check_bundle
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
+from drnn_runtimes.bundle.bodies import every_node
 
 Command = Any  # see conftest
 Change = Callable[[onnx.ModelProto], Any]
@@ -191,6 +193,39 @@ def test_renames_that_cannot_be_are_refused(
     with pytest.raises(InputError, match=says) as refused:
         check(several, changed(several, "sequence/fused", tmp_path), renames=renames)
     assert refused.value.fix
+
+
+def test_bodies_read_renamed_inputs_too(network: Checkpoint, tmp_path: Path) -> None:
+    options = ExportOptions(emissions=("blocked",), block=3, engines=(), runtimes=())
+    bundle = export(network, tmp_path / "blocked", options).bundle
+
+    def within(model: onnx.ModelProto) -> None:
+        loop = next(node for node in model.graph.node if node.op_type == "Loop")
+        loop.attribute[0].g.node.append(helper.make_node("Identity", ["input"], ["unused"]))
+
+    def renamed(model: onnx.ModelProto) -> None:
+        within(model)
+        model.graph.input[0].name = "x"
+        for node in every_node(model.graph.node):
+            node.input[:] = ["x" if name == "input" else name for name in node.input]
+
+    name = bundle.graphs[0].name
+    assert check(bundle, changed(bundle, name, tmp_path, within)).passed
+    assert check(bundle, changed(bundle, name, tmp_path, renamed), renames=("x=input",)).passed
+
+
+def test_advice_to_rename_can_be_typed_whatever_the_names(several: Bundle, tmp_path: Path) -> None:
+    def renamed(model: onnx.ModelProto) -> None:
+        model.graph.input[0].name = "x; echo a"
+        for node in model.graph.node:
+            node.input[:] = ["x; echo a" if name == "input" else name for name in node.input]
+
+    path = changed(several, "sequence/fused", tmp_path, renamed)
+    with pytest.raises(InputError) as refused:
+        check(several, path)
+    words = shlex.split(refused.value.fix.partition("Type: ")[2])
+    assert words[0] == "--rename" and len(words) == 2
+    assert check(several, path, renames=tuple(words[1::2])).passed
 
 
 def test_two_names_may_change_places() -> None:

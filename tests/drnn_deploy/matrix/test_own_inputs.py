@@ -124,6 +124,16 @@ def test_every_array_of_a_file_is_a_case(command: Command, bundle: Path, x: Path
     assert again.code == 0
 
 
+@pytest.mark.parametrize("name", ["edge fp16", "task", "normal"])
+def test_names_of_standard_cases_are_none_of_a_file(name: str, both: Bundle, x: Path) -> None:
+    """The case of another precision would not be run."""
+    path = x.rename(x.with_name(name))
+    report = check_bundle(both, MatrixOptions(runtimes=HERE, inputs=path))
+    cases = {row.graph: [case.case for case in row.cases] for row in report.rows}
+    assert f"{name} (yours)" in cases["sequence/fused"]
+    assert f"{name} (yours) as a stream" in cases["chunk3/fused"]
+
+
 @pytest.mark.parametrize("options, says", [
     ({"outputs": "y.npy"}, "--outputs without --inputs"),
     ({"inputs": "x.npy", "golden": True}, "believes what the bundle carries"),

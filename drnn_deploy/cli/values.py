@@ -27,10 +27,17 @@ class Checked(click.ParamType[Any]):
 
         Args:
             value: What was typed; None for nothing.
+
+        Raises:
+            DeployError: One cannot be right, or the system does not let us look at it.
         """
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None:
-                self.check(one)
+                try:
+                    self.check(one)
+                except OSError as error:  # pathlib's, of closed folders and of names that are too long
+                    what = f"cannot look at {one!s:.300}: {error.strerror or error}"
+                    raise InputError(what, "Check the path and the permissions of its folders.") from error
 
 
 class _Path(Checked):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import difflib
 import functools
 import inspect
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,8 +235,10 @@ def _makings(value: Any, kinds: Sequence[Any]) -> Iterator[str]:
 
 
 def _number(argument: str, value: Any, kinds: Sequence[Any]) -> str:
-    if isinstance(value, str) and (int in kinds or float in kinds) and value.replace(".", "", 1).isdigit():
-        return f"Write {argument}={value}"
+    for kind in (kind for kind in (int, float) if kind in kinds and isinstance(value, str)):
+        with contextlib.suppress(ValueError):  # text that is no such number
+            if math.isfinite(number := kind(value)):
+                return f"Write {argument}={number!r}"
     name = getattr(value, "name", None)
     if str in kinds and isinstance(name, str):
         return f"Give its name: {name!r}"

@@ -118,6 +118,20 @@ def test_missing_and_unknown_arguments_name_the_others() -> None:
         assert refused.value.fix == fix
 
 
+@pytest.mark.parametrize("name, value, fix", [
+    ("count", "12", "Write count=12"), ("count", "007", "Write count=7"), ("count", "3.5", "Give a whole number."),
+    ("count", "²", "Give a whole number."), ("share", "0.5", "Write share=0.5"), ("share", "1e-3", "Write share=0.001"),
+    ("share", "nan", "Give a number."), ("share", "²", "Give a number."),
+])  # fmt: skip
+def test_advice_on_text_in_the_place_of_a_number_can_be_taken(name: str, value: str, fix: str) -> None:
+    @checked_arguments
+    def take(count: int = 0, share: float = 0.0) -> None: ...
+
+    with pytest.raises(InputError) as refused:
+        take(**{name: value})  # type: ignore[arg-type]
+    assert refused.value.fix == fix
+
+
 def test_context_managers_are_refused_before_they_are_entered() -> None:
     @checked_arguments
     @contextlib.contextmanager

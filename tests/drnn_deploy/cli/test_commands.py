@@ -39,6 +39,19 @@ def test_every_command_has_the_short_options(command: Command, words: tuple[str,
     assert command("drnn-deploy", *words, "--version").out.startswith("drnn-deploy, version ")
 
 
+@pytest.mark.parametrize("words", [
+    ("inspect", "LONG"), ("export", "LONG"), ("parity", "LONG"), ("lint", "LONG"), ("doctor", "--json", "LONG"),
+    ("run", "BUNDLE", "--input", "LONG", "--output", "y.npy"), ("export", "MODEL", "--output", "LONG"),
+])  # fmt: skip
+def test_names_that_the_system_refuses_are_a_users_mistake(
+    command: Command, model: Path, bundle: Path, words: tuple[str, ...]
+) -> None:
+    places = {"LONG": "a" * 300, "BUNDLE": bundle, "MODEL": model}
+    ran = command("drnn-deploy", *(places.get(word, word) for word in words))
+    assert ran.code == 2
+    assert "File name too long" in ran.err
+
+
 def test_quiet_and_verbose_contradict_each_other(command: Command) -> None:
     ran = command("drnn-deploy", "doctor", "-q", "-v")
     assert (ran.code, "--quiet and --verbose contradict each other" in ran.err) == (2, True)

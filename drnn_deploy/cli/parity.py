@@ -189,7 +189,7 @@ def parity(
         tolerance = take_tolerance(options)
         given = {name: value for name, value in options.items() if value is not None}
         how = MatrixOptions(**given, task=named, tolerance=tolerance)
-        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
+        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1, inputs=how.inputs)
         reports = {
             name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
             for name, path in chosen.items()

@@ -195,3 +195,5 @@ def test_the_next_command_explains_runtimes_on_the_same_inputs(
         OnnxRuntimeSession, "run", lambda *given: {name: value + 1 for name, value in right(*given).items()}
     )
     assert f"drnn-parity {bundle} --inputs {x} --explain" in command(*words).out
+    again = command(*words, "--explain").out.partition("again ")[2].splitlines()[0]
+    assert again.split() == f"drnn-parity {bundle} --runtime {HERE[0]} --explain --inputs {x}".split()

@@ -6,12 +6,13 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
 from drnn_core.environment import package_version
+from drnn_core.errors import InputError
 from drnn_deploy.cli.console import VERBOSITY, json_on_failure
 from drnn_deploy.cli.values import Checked
 
@@ -33,6 +34,7 @@ class Command(click.Command):
             for parameter in self.params:
                 if isinstance(parameter.type, Checked):
                     parameter.type.check_all(ctx.params.get(parameter.name or ""))
+            _refuse_one_place_for_two(self.params, ctx.params)
             return super().invoke(ctx)
 
 
@@ -77,6 +79,20 @@ def command(name: str | None = None, **settings: Any) -> Callable[[Callable[...,
         settings: As of click.command.
     """
     return click.command(name, cls=Command, **settings)
+
+
+def _refuse_one_place_for_two(parameters: Iterable[click.Parameter], values: Mapping[str, Any]) -> None:
+    """Refuse to write two results to the same place: the second would replace the first."""
+    places: dict[str, str] = {}
+    for parameter in parameters:
+        value = values.get(parameter.name or "")
+        if not isinstance(parameter.type, Checked) or not parameter.type.writes or value in (None, "-"):
+            continue
+        name, place = parameter.opts[0], os.path.realpath(value)
+        if place in places:
+            what = f"{places[place]} and {name} would both write {value!s:.300}"
+            raise InputError(what, "Name another place for one of them.")
+        places[place] = name
 
 
 def _common() -> list[click.Parameter]:

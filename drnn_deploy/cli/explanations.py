@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,18 @@ class Explaining:
         folder: Where reproductions go; naming it is asking, too.
         notify: Gets a line on what is explained at the moment.
         several: Whether there are several bundles; then each has a folder of its own in `folder`.
+        inputs: The user's own inputs, which the command that explains again names, too.
     """
 
-    def __init__(self, asked: bool, folder: Path | None, notify: Callable[[str], None], several: bool = False) -> None:
+    def __init__(
+        self,
+        asked: bool,
+        folder: Path | None,
+        notify: Callable[[str], None],
+        several: bool = False,
+        inputs: Path | None = None,
+    ) -> None:
+        self._more = "" if inputs is None else f" --inputs {shlex.quote(str(inputs))}"
         self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
         self.explanations: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
@@ -57,7 +67,10 @@ class Explaining:
             folder = folder / re.sub(r"[^\w=]+", "-", label)
         every = list(RUNTIMES.values())
         explained = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
-        named = (dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip()) for entry in explained)
+        named = (
+            dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip(), command=entry.command + self._more)
+            for entry in explained
+        )
         self.explanations[path] = (*self.explanations.get(path, ()), *named)
 
     def to_json(self, path: str) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def parity(
         tolerance = take_tolerance(options)
         given = {name: value for name, value in options.items() if value is not None}
         how = MatrixOptions(**given, task=named, tolerance=tolerance)
-        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1)
+        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1, inputs=how.inputs)
         reports = {
             name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
             for name, path in chosen.items()
@@ -326,12 +326,21 @@ def _show(
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
     shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
-    given = "".join(f" --{name} {path}" for name in ("graph", "inputs", "outputs") if (path := getattr(how, name)))
+    given = {
+        name: f" --{name} {shlex.quote(str(path))}"
+        for name in ("graph", "inputs", "outputs")
+        if (path := getattr(how, name))
+    }
     reason = f": {reasons[0]}" if code and reasons else ""
-    again = f"which layer and operator is wrong: drnn-parity {names} --explain"
-    then = (
-        again
-        if code == ParityError.exit_code and not worse and how.graph is None and not explained.explanations
-        else ""
-    )
-    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{given}{reason}", then=then)
+    again = f"which layer and operator is wrong: drnn-parity {names}{given.get('inputs', '')} --explain"
+    then = again if not worse and how.graph is None and any(map(_explainable, reports.values())) else ""
+    then = "" if explained.explanations else then
+    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{''.join(given.values())}{reason}", then=then)
+
+
+def _explainable(report: ParityReport) -> bool:
+    """Whether a runtime's numbers, or a file, are wrong: of outputs from elsewhere nothing more is known."""
+    from drnn_runtimes.registry import RUNTIMES
+
+    wrong = [row for row in report.rows if not row.passed and row.exit_code <= ParityError.exit_code]
+    return any(row.runtime in RUNTIMES for row in wrong) or not all(file.passed for file in report.files)

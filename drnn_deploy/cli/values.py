@@ -13,7 +13,13 @@ from drnn_core.files import check_writable
 
 
 class Checked(click.ParamType[Any]):
-    """A value with a check that needs no heavy import. It raises a `DeployError`, which `--json` holds as well."""
+    """A value with a check that needs no heavy import. It raises a `DeployError`, which `--json` holds as well.
+
+    Attributes:
+        writes: Whether it is a place that the command writes.
+    """
+
+    writes = False
 
     def check(self, value: Any) -> None:
         """Refuse a value that cannot be right.
@@ -104,6 +110,8 @@ class BundleOrCheckpoint(_Path):
 class OutputFile(_Path):
     """A file to write."""
 
+    writes = True
+
     def check(self, value: Path) -> None:
         """Refuse a place where no file can be."""
         check_writable(value)
@@ -113,6 +121,7 @@ class OutputFolder(_Path):
     """A folder to write."""
 
     name = "directory"
+    writes = True
 
     def check(self, value: Path) -> None:
         """Refuse a place where no folder can be."""
@@ -123,6 +132,7 @@ class JsonOutput(Checked):
     """A file to write, or - for standard output."""
 
     name = "file"
+    writes = True
 
     def check(self, value: str) -> None:
         """Refuse a place where no file can be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def build(
             graph.name,
             None,
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
-            f"{other}to wait for it: --engine-seconds {3 * seconds:.0f}",
+            f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
         )
     notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 Inspect = Callable[[Bundle, ParityReport, str, Sequence[GoldenCase]], None]
+_FOR_BUNDLES = {  # field of `MatrixOptions` -> its option
+    **{name: f"--{name}" for name in ("golden", "against", "inputs", "outputs", "graph")},
+    "renames": "--rename",
+}
 _BELIEVED = (
     "compared with the golden data that the bundle carries, not with float64 of its weights, which --golden leaves out"
 )
@@ -127,11 +131,7 @@ def check_path(
     path = Path(path)
     if path.is_dir():
         return check_bundle(Bundle.open(path), options, notify=notify, inspect=inspect)
-    for_bundles = {
-        name: value for name in ("golden", "against", "inputs", "graph") if (value := getattr(options, name))
-    }
-    if for_bundles:
-        given = f"--{next(iter(for_bundles))}"
+    if given := next((option for name, option in _FOR_BUNDLES.items() if getattr(options, name)), ""):
         raise InputError(f"{given} is for a bundle, and {path} is a file", f"Leave {given} out, or name a bundle.")
     from drnn_models.checkpoint import load_checkpoint
 

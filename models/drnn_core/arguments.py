@@ -8,6 +8,7 @@ import difflib
 import functools
 import inspect
 import math
+import numbers
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,8 +119,10 @@ def _bound(name: str, signature: inspect.Signature, args: Any, kwargs: Any) -> i
 
 
 def _taken(name: str, argument: str, value: Any, hint: Any) -> Any:
-    """The value; a tuple in the place of a list, and a path in that of text."""
+    """The value; a tuple in the place of a list, a path in that of text, and Python's number in that of NumPy's."""
     kinds = _kinds(hint)
+    if isinstance(value, numbers.Real) and not isinstance(value, (int, float)) and not _fits(value, hint):
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     if isinstance(value, list) and any(get_origin(kind) is tuple for kind in kinds):
         value = tuple(value)
     if isinstance(value, str) and Path in kinds and str not in kinds:

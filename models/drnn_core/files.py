@@ -53,10 +53,11 @@ def check_writable(path: Path, kind: str = "file") -> None:
         kind: "file" or "folder".
 
     Raises:
-        InputError: Something of the other kind is there, a parent is no folder, or it is closed to this user.
+        InputError: Something of another kind is there, a parent is no folder, or it is closed to this user.
     """
-    if path.is_dir() if kind == "file" else path.exists() and not path.is_dir():
-        there = "a folder" if kind == "file" else "a file"
+    fits = path.is_file() if kind == "file" else path.is_dir()
+    if path.exists() and not fits:  # a device would be replaced as well, also /dev/null
+        there = "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or pipe"
         raise InputError(f"cannot write {path}: it is {there}", f"Name a {kind}, for example with --output.")
     parent = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
     if not parent.is_dir():

@@ -132,6 +132,17 @@ def test_advice_on_text_in_the_place_of_a_number_can_be_taken(name: str, value: 
     assert refused.value.fix == fix
 
 
+def test_numbers_of_numpy_are_taken_as_pythons() -> None:
+    @checked_arguments
+    def take(count: int, share: float | None = None) -> tuple[object, ...]:
+        return count, share
+
+    taken = take(np.int64(3), np.float32(0.5))  # type: ignore[arg-type]
+    assert taken == (3, 0.5) and [*map(type, taken)] == [int, float]
+    with pytest.raises(InputError, match=r"count must be a whole number, got 0\.5"):
+        take(np.float32(0.5))  # type: ignore[arg-type]
+
+
 def test_context_managers_are_refused_before_they_are_entered() -> None:
     @checked_arguments
     @contextlib.contextmanager

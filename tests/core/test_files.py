@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_core.files import replacing, writing
+from drnn_core.files import check_writable, replacing, writing
 from drnn_core.folders import replacing_folder
 
 
@@ -46,6 +46,15 @@ def test_permissions_are_those_of_the_users_umask(tmp_path: Path, umask: int) ->
         pass
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o666 & ~umask
     assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        for kind in ("file", "folder"):
+            with pytest.raises(InputError, match="it is a device or pipe"):
+                check_writable(path, kind)
 
 
 def test_a_buffer_is_closed_whether_or_not_it_could_be_written(tmp_path: Path) -> None:

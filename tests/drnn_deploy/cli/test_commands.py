@@ -52,6 +52,22 @@ def test_names_that_the_system_refuses_are_a_users_mistake(
     assert "File name too long" in ran.err
 
 
+@pytest.mark.parametrize("words, says", [
+    (("run", "BUNDLE", "--input", "INPUT", "--output", "y.npy", "--json", "./y.npy"), "--output and --json"),
+    (("parity", "BUNDLE", "--html", "report", "--markdown", "report"), "--html and --markdown"),
+    (("export", "MODEL", "--output", "made", "--json", "made"), "--output and --json"),
+])  # fmt: skip
+def test_two_results_are_not_written_to_one_place(
+    command: Command, model: Path, bundle: Path, words: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model.parent)
+    before = sorted(model.parent.iterdir())
+    places = {"BUNDLE": bundle, "MODEL": model, "INPUT": bundle / "golden.npz"}
+    ran = command("drnn-deploy", *(places.get(word, word) for word in words))
+    assert (ran.code, f"{says} would both write" in ran.err) == (2, True)
+    assert [path for path in sorted(model.parent.iterdir()) if path.name != Path(words[-1]).name] == before
+
+
 def test_quiet_and_verbose_contradict_each_other(command: Command) -> None:
     ran = command("drnn-deploy", "doctor", "-q", "-v")
     assert (ran.code, "--quiet and --verbose contradict each other" in ran.err) == (2, True)

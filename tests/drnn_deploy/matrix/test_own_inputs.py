@@ -172,7 +172,28 @@ def test_a_reference_that_does_not_fit_into_memory_is_refused(
         cases_of(both, own)
 
 
-def test_checkpoints_are_to_be_exported_first(command: Command, model: Path, x: Path) -> None:
-    ran = command("drnn-deploy", "parity", model, "--inputs", x)
+@pytest.mark.parametrize("option, value", [("--inputs", "FILE"), ("--outputs", "FILE"), ("--rename", "a=b")])
+def test_checkpoints_are_to_be_exported_first(option: str, value: str, command: Command, model: Path, x: Path) -> None:
+    ran = command("drnn-deploy", "parity", model, option, x if value == "FILE" else value)
     assert ran.code == 2
-    assert "--inputs is for a bundle" in ran.err
+    assert f"{option} is for a bundle" in ran.err
+
+
+def test_the_next_command_explains_runtimes_on_the_same_inputs(
+    command: Command, bundle: Path, x: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drnn_runtimes.onnxrt.runtime import OnnxRuntimeSession
+
+    y = x.with_name("y.npy")
+    np.save(y, Bundle.open(bundle).run(np.load(x)) + 1)
+    words = "drnn-deploy", "parity", bundle, "--inputs", x, "--outputs", y, "--runtime", *HERE
+    ran = command(*words)
+    assert ran.code == 1
+    assert "--explain" not in ran.out  # a runtime's layers say nothing of outputs from elsewhere
+    right = OnnxRuntimeSession.run
+    monkeypatch.setattr(
+        OnnxRuntimeSession, "run", lambda *given: {name: value + 1 for name, value in right(*given).items()}
+    )
+    assert f"drnn-parity {bundle} --inputs {x} --explain" in command(*words).out
+    again = command(*words, "--explain").out.partition("again ")[2].splitlines()[0]
+    assert again.split() == f"drnn-parity {bundle} --runtime {HERE[0]} --explain --inputs {x}".split()

@@ -50,6 +50,7 @@ def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.nightly
 def test_keyword_hears_the_words_that_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train, listen = load("keyword/train.py", monkeypatch), load("keyword/listen.py", monkeypatch)
     assert train.WORDS == listen.WORDS

@@ -176,6 +176,7 @@ def test_golden_is_read_once_and_each_answer_and_graph_too(
     assert events == {"read": 1 + len(CASES), "loaded": 1, "closed": 1}  # golden.npz, and answers of the export
 
 
+@pytest.mark.nightly
 def test_workers_of_xdist_share_the_tests(pytester: pytest.Pytester, pristine: Path) -> None:
     with shown(OPTIONAL):  # other processes see whatever is installed
         report = check_parity(Bundle.open(pristine), list(RUNTIMES.values()))

@@ -213,6 +213,7 @@ for case in collect_testcases(None):
 ALWAYS = ("gru", "if_", "loop", "lstm", "rangeop", "rnn", "scan")
 
 
+@pytest.mark.nightly
 def test_onnx_own_examples(tmp_path: Path) -> None:
     """One for every use of every operator; again with the INT64 inputs, most of them axes and shapes, as weights.
 

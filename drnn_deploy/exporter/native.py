@@ -95,9 +95,9 @@ def self_test_cases(
     own.sort(key=lambda case: _FIRST.index(case.name) if case.name in _FIRST else len(_FIRST))
     for place, case in enumerate(own):
         numbers = case.inputs[0].size + 2 * case.outputs[0].size
-        rows = min(len(case.inputs), left // (len(own) - place) // numbers)
-        if rows or not chosen:
-            chosen.append(_self_test_case(case, max(rows, 1), tolerance))
+        rows = min(len(case.inputs), left // (len(own) - place) // numbers) or int(not chosen)
+        if rows:
+            chosen.append(_self_test_case(case, rows, tolerance))
             left = max(0, left - rows * numbers)
     return chosen
 

@@ -88,7 +88,7 @@ def page(groups: Mapping[str, Group], pictures: Sequence[str]) -> str:
 
 def _introduction(groups: Mapping[str, Group]) -> str:
     written = (
-        "Written by `make bench`; do not edit it. Results: [one file for each network](../benchmarks/results/speed)."
+        "Written by `make bench`; do not edit it. Results: one file for each network, in `benchmarks/results/speed`."
     )
     if not groups:
         return f"{written} Nothing is measured yet."

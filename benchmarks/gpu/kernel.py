@@ -115,13 +115,18 @@ def _outputs(spec: ModelSpec, weights: Weights, inputs: Array, form: str, pruned
         return outputs
 
 
-def _network(
-    stack: contextlib.ExitStack, spec: ModelSpec, weights: Weights, answers: int | None, types: WeightType
-) -> Network:
+def _architecture() -> str:
+    """Of the GPU here, without its dot."""
     found = gpu.gpu()
     if found is None:
         raise RuntimeUnavailableError(f"there is no GPU: {gpu.gpu_reason()}")
-    architecture = found.compute_capability.replace(".", "")
+    return gpu.architecture(found.compute_capability)
+
+
+def _network(
+    stack: contextlib.ExitStack, spec: ModelSpec, weights: Weights, answers: int | None, types: WeightType
+) -> Network:
+    architecture = _architecture()
     plan = plan_for(spec, architecture, answers=answers, weights=types)
     device = Device(stack)
     kernel = device.load(stack, compiled_image(plan, architecture), plan)
@@ -155,10 +160,7 @@ class Clock:
     """Times on the stream of a device of its own. stack: frees it."""
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
-        found = gpu.gpu()
-        if found is None:
-            raise RuntimeUnavailableError(f"there is no GPU: {gpu.gpu_reason()}")
-        self._architecture = found.compute_capability.replace(".", "")
+        self._architecture = _architecture()
         self._stack, self._device = stack, Device(stack)
         self._events = [self._device.call("cuEventCreate", 0) for _ in range(2)]
         for event in self._events:

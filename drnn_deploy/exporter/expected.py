@@ -29,9 +29,8 @@ def check_seconds(spec: ModelSpec, runtime: Runtime, graph: GraphInfo) -> float:
         runtime: The runtime.
         graph: The graph.
     """
-    request = GraphRequest.of(
-        dataclasses.replace(graph, batch=graph.batch or 1)
-    )  # a free batch may be of no such graph
+    of_one = dataclasses.replace(graph, batch=graph.batch or 1)  # a free batch may be of no such graph
+    request = GraphRequest.of(of_one)
     calls = _SEQUENCES * (max(1, _LATER_STEPS // graph.steps) if graph.states else 1) / (graph.batch or 1)
     if runtime.name == "native":
         run = native_microseconds(spec, request)

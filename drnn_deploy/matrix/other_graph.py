@@ -1,8 +1,8 @@
 """A graph that other tools made of a bundle's: simplified, quantised, optimised, or of another version of ONNX.
 
 It takes the place of the bundle's own graphs and is held against the same float64 reference. It is read with the
-bounds of a bundle's graphs (`drnn_runtimes.bundle.graph_file`): operators of ONNX itself without bodies, that take no
-more than the network does.
+bounds of a bundle's graphs (`drnn_runtimes.bundle.graph_file`): operators of ONNX itself, without bodies but those of
+bounded loops, that take no more than the network does.
 """
 
 from __future__ import annotations

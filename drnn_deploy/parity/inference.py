@@ -13,7 +13,7 @@ from drnn_deploy.parity.rows import Rows
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.streaming.delay_lines import zero_states
-from drnn_runtimes.streaming.stream import Stream
+from drnn_runtimes.whole_runs import read_stream
 
 _TIMING_RUNS, _TIMING_SECONDS = 30, 1.0
 
@@ -52,8 +52,7 @@ def run_stream(
     whole = inputs.shape[1] // graph.steps * graph.steps
     outputs = []
     for batch, used in batches(inputs[:, :whole], graph.batch or size):
-        stream = Stream(session, bundle, graph, len(batch))
-        outputs.append(np.concatenate([stream.push(batch), stream.finish()], axis=1)[:used])
+        outputs.append(read_stream(session, bundle, graph, batch)[:used])
     return {"output": np.concatenate(outputs)}
 
 

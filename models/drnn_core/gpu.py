@@ -110,6 +110,15 @@ def compute_capability(text: str) -> str:
     return f"{int(parts[1])}.{parts[2]}"
 
 
+def architecture(capability: str) -> str:
+    """The name that compilers have for a generation of GPUs: "86" for "8.6".
+
+    Args:
+        capability: What `compute_capability` gives.
+    """
+    return capability.replace(".", "")
+
+
 def _visible() -> list[str]:
     """The GPUs that CUDA may use, the first is the one it uses."""
     return [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()] or ["0"]

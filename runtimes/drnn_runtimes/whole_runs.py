@@ -71,6 +71,22 @@ def run_sequences(
         return WholeRun(np.concatenate(outputs), graph, time.perf_counter() - started)
 
 
+def read_stream(session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Feed sequences to a graph with state, from the zero state to their end.
+
+    Args:
+        session: The loaded graph.
+        bundle: The bundle that it is of.
+        graph: The graph, which has states.
+        batch: As many sequences as the graph takes, (B, T, C) float32 or (B, T) int64 tokens.
+
+    Returns:
+        (B, m, outputs): of every step or, with a head that looks back, of every chunk.
+    """
+    stream = Stream(session, bundle, graph, len(batch))
+    return np.concatenate([stream.push(batch), stream.finish()], axis=1)
+
+
 def choose_graph(
     bundle: Bundle, steps: int, runtime: Runtime, form: str | None = None, *, name: str = "the input"
 ) -> GraphInfo:
@@ -143,5 +159,4 @@ def _batches(inputs: NDArray[np.generic], graph: GraphInfo) -> Iterator[tuple[ND
 def _run(session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArray[np.generic]) -> NDArray[np.generic]:
     if not graph.states:
         return session.run({"input": batch})["output"]
-    stream = Stream(session, bundle, graph, len(batch))
-    return np.concatenate([stream.push(batch), stream.finish()], axis=1)
+    return read_stream(session, bundle, graph, batch)

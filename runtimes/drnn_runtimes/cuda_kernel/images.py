@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable
 
+from drnn_core import gpu
 from drnn_core.cache import cache_folder, shrink, touch
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.files import replacing
@@ -133,7 +134,7 @@ def shipped_images(
     images: dict[tuple[str, str], tuple[KernelInfo, bytes]] = {}
     reasons = []
     for capability in compute_capabilities:
-        architecture = capability.replace(".", "")
+        architecture = gpu.architecture(capability)
         for graph in graphs:
             if graph.delay:
                 continue
@@ -153,7 +154,7 @@ def shipped_images(
 def _shipped(plan: KernelPlan, architecture: str, kernels: Iterable[KernelInfo]) -> KernelInfo | None:
     """The image that was made of exactly this text: another would read weights and arguments in another way."""
     wanted = architecture, _source_sha256(plan)
-    fitting = (info for info in kernels if (info.compute_capability.replace(".", ""), info.source_sha256) == wanted)
+    fitting = (info for info in kernels if (gpu.architecture(info.compute_capability), info.source_sha256) == wanted)
     return next(fitting, None)
 
 

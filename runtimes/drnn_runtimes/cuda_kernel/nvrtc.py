@@ -10,7 +10,6 @@ from drnn_core.types import Availability
 from drnn_runtimes.cuda_kernel.constants import kernel_source
 from drnn_runtimes.cuda_kernel.plan import KernelPlan
 
-ENTRY = "drnn_stack"
 _FIX = "pip install 'drnn-deploy[cuda-kernel]'"
 
 

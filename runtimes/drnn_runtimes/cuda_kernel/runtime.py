@@ -75,4 +75,4 @@ class CudaKernelRuntime(StreamingRuntime):
 def _architecture() -> str:
     """Of the GPU, without its dot; where there is none, the one with the most memory, to judge a network by."""
     device = gpu.gpu()
-    return device.compute_capability.replace(".", "") if device else "90"
+    return gpu.architecture(device.compute_capability) if device else "90"

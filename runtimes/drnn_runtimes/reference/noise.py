@@ -34,9 +34,7 @@ _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 _SHARED = 1 << 22  # outputs of all steps: cases with more of them are large enough to be computed one by one
-_BESIDE = (
-    3.0  # whose neighbours are two spacings of 1 apart: what is added to it and taken away again is off by up to one
-)
+_BESIDE = 3.0  # its neighbours are two spacings of 1 apart: what it is added to and taken from is off by up to one
 _FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 

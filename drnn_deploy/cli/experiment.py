@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.command import command, typed_words
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.values import OutputFolder
 
 
@@ -44,15 +45,17 @@ def experiment(
         for known in experiment_names():
             loaded = load_experiment(known)
             console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}")
+        show_next(console, "drnn-deploy experiment NAME")
         return 0
     loaded = load_experiment(name)
     runs = [*loaded.recipes, *([loaded.trivial] if loaded.trivial else [])]
     if unknown := sorted(set(chosen) - set(runs)):
         raise InputError(f"experiment {name} has no run {unknown[0]!r}", choose_from(unknown[0], runs))
+    folder = results or output / "results"
     if loaded.trivial and (not chosen or loaded.trivial in chosen):
-        save_result(result_path(results or output / "results", loaded.name, loaded.trivial), trivial_result(loaded))
+        save_result(result_path(folder, loaded.name, loaded.trivial), trivial_result(loaded))
     for run, recipe in loaded.recipes.items():
-        path = result_path(results or output / "results", loaded.name, run)
+        path = result_path(folder, loaded.name, run)
         if chosen and run not in chosen:
             continue
         if load_result(path, recipe):
@@ -61,7 +64,12 @@ def experiment(
         console.print(f"{run}: training")
         finished = train_to_the_end(console, recipe, output / loaded.name / run, device, threads)
         if isinstance(finished, int):
-            click.echo("type the same command to go on")
+            show_next(console, "type the same command to go on")
             return finished
         save_result(path, result_of(*finished))
+    if chosen:
+        words = ["drnn-deploy", "experiment", *typed_words(click.get_current_context(), {"chosen"})]
+    else:
+        words = ["drnn-deploy", "report", "--results", str(folder), "--experiment", name]
+    show_next(console, shlex.join(words))
     return 0

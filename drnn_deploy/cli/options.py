@@ -9,6 +9,7 @@ import click
 
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import Emission, Form, Precision
+from drnn_deploy.cli.command import KEPT
 from drnn_deploy.cli.values import ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
@@ -100,18 +101,25 @@ def device_options(command: Any) -> Any:
     return _with(options, command)
 
 
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Of each runtime that has a setting for that."
+)
+
+
 def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     if value is not None:
         from drnn_core.gpu import only_gpu
 
+        ctx.meta.setdefault(KEPT, {})[param.name] = value
         ctx.with_resource(only_gpu(value))
 
 
 def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from drnn_core.environment import setting_variables
+        from drnn_core.variables import setting_variables
         from drnn_runtimes.cuda_kernel.trust import TRUST
 
+        ctx.meta.setdefault(KEPT, {})[param.name] = value
         ctx.with_resource(setting_variables({TRUST: "1"}))
 
 

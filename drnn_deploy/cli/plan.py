@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, write_json
 from drnn_deploy.cli.options import BatchSize, goal_options, take_goal
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import CheckpointFile
@@ -81,7 +81,7 @@ def _show(console: Console, made: Plan, model: Path, given: dict[str, Any]) -> N
     print_table(console, columns, rows, styles=["bold green", *[""] * (len(rows) - 1)])
     for line in (*_LEGEND, *plan_notes(made.target)):
         console.print(f"note    {line}")
-    console.print(f"next    {_export(model, made, given)}")
+    show_next(console, _export(model, made, given))
 
 
 def _export(model: Path, made: Plan, given: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.console import progress as plain_progress
 from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
@@ -69,7 +69,7 @@ def train(
     stopped = train_to_the_end(make_console(None), recipe, folder, device, threads)
     if isinstance(stopped, int):
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
-        click.echo(f"go on with: {shlex.join(words)}")
+        show_next(make_console(None), f"go on with: {shlex.join(words)}")
         return stopped
     return 0
 
@@ -182,7 +182,7 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
-    console.print(f"next: drnn-export {shlex.quote(str(folder / 'model.pt'))}")
+    show_next(console, f"drnn-export {shlex.quote(str(folder / 'model.pt'))}")
     return checkpoint
 
 

@@ -26,6 +26,7 @@ def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, mode
     assert all(entry["status"] == "ok" for row in report["rows"] for entry in row["contenders"])
     for words in ("threads: 1", "onnxruntime-cpu fused", "limit: arithmetic", "of peak", "twice", "PASSED"):
         assert words in ran.out
+    assert ran.out.splitlines()[-1] == f"next    drnn-export {model}"
     assert "arithmetic at the machine" in picture.read_text(encoding="utf-8")
 
 

@@ -275,5 +275,5 @@ def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, 
     assert command("drnn-deploy", "train", "--resume").code == 2
     ran = command("drnn-deploy", "train", "--resume", "--output", out)
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == f"next: drnn-export {out / 'model.pt'}"
+    assert ran.out.splitlines()[-1] == f"next    drnn-export {out / 'model.pt'}"
     assert network.spec != json.loads((out / "log.json").read_text(encoding="utf-8"))["recipe"]["spec"]

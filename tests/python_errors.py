@@ -1,4 +1,4 @@
-"""Every way to be wrong with the Python interface, typed out, and what is said to it: the table of docs/reference/errors.md.
+"""Every way to be wrong with the Python interface, and what is said to it: the table of docs/reference/errors.md.
 
 `python -m tests.python_errors` writes the table.
 """

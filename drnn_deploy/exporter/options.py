@@ -58,6 +58,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        plugin: Whether graphs for a plugin of TensorRT (emission `plugin`) are written beside the others.
         cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
@@ -90,6 +91,7 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    plugin: bool = False
     cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
@@ -149,7 +151,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         options: What is asked for.
 
     Returns:
-        A request for each form, emission and precision, in this order.
+        A request for each form, emission and precision, in this order; those for the plugin come last.
 
     Raises:
         InputError: The options contradict each other or the checkpoint, or this machine lacks the memory.
@@ -173,13 +175,30 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
     if options.block is not None and "blocked" not in (options.emissions or ()):
         raise InputError("blocks are for emission blocked", "Add --style blocked, or leave --block out.")
-    return [
-        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
+    asked: list[tuple[str | None, tuple[str, ...]]] = [(e, options.precisions) for e in options.emissions or (None,)]
+    if options.plugin and "plugin" not in (options.emissions or ()):
+        asked.append(("plugin", _plugin_precisions(options.precisions)))
+    requests = [
+        (_request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision), emission)
         for form in forms
-        for emission in options.emissions or (None,)
-        for precision in options.precisions
+        for emission, precisions in asked
+        for precision in precisions
         if FORM_OF.get(emission or "", form) == form
     ]
+    return [request for request, _ in sorted(requests, key=lambda pair: pair[1] == "plugin")]
+
+
+def _plugin_precisions(precisions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that the plugin has.
+
+    Raises:
+        InputError: There is none.
+    """
+    refused: dict[str, tuple[str, str] | None] = {name: info.refused.get("plugin") for name, info in PRECISIONS.items()}
+    having = tuple(name for name in precisions if not refused.get(name))
+    if not having and (reason := refused[precisions[0]]):
+        raise InputError(*reason)
+    return having
 
 
 def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
@@ -221,7 +240,7 @@ def _request(
         emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
-        ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
+        ring=form != "sequence" and emission not in ("skewed", "plugin") and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
         block=options.block,
     )

@@ -27,7 +27,7 @@ def experiment(
     What was interrupted or killed goes on from its state in OUTPUT, which is at most half a minute older; log.json
     beside it holds the validations so far. `drnn-deploy report` makes tables and figures of the results.
     """
-    from drnn_core.errors import InputError
+    from drnn_core.errors import InputError, refuse_ignored
     from drnn_core.text import choose_from
     from drnn_deploy.cli.train import train_to_the_end
     from drnn_deploy.training.experiments import (
@@ -42,6 +42,8 @@ def experiment(
 
     console = make_console(None)
     if name is None:
+        typed = typed_words(click.get_current_context())
+        refuse_ignored((typed, typed[0] if typed else "", "the NAME of an experiment"))
         for known in experiment_names():
             loaded = load_experiment(known)
             console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}")

@@ -26,7 +26,16 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = {"text", "yaml"}
 ENTRIES = {"drnn-deploy": main, "drnn-export": main_export, "drnn-parity": main_parity}
-ELSEWHERE = ("drnn-deploy data fetch", "pip install", "python3 -m venv", ". ~/", "scp ", "ssh ", "arecord ")
+ELSEWHERE = (
+    "drnn-deploy data fetch",
+    "pip install",
+    "python3 -m venv",
+    ". ~/",
+    "~/device/bin/",
+    "scp ",
+    "ssh ",
+    "arecord ",
+)
 CROSS = "--native-target"  # for zig; `make cross` compiles with it
 SHORTER = {  # what takes hours, here in seconds
     "drnn-deploy train pixel-mnist": "--set training.iterations=2 --set training.evaluate_every=2 "

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests import page_reader
-from tests.drnn_deploy.tasks.test_pixel_mnist import digits  # noqa: F401
 from tests.page_reader import PROJECT, REPOSITORY, Reader, fences, typed_lines, understood
 
 README = REPOSITORY / "README.md"
@@ -46,7 +45,6 @@ def parts() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.nightly)])
-@pytest.mark.usefixtures("digits")
 def test_the_first_page_is_followed_from_top_to_bottom(whole: bool, clone: Reader) -> None:
     for title, text in parts().items():
         if whole or title in IN_DAY:

@@ -32,10 +32,15 @@ _LINE_SECONDS = 30.0  # between two lines of a run among several, but for those 
 @click.option("--output", type=OutputFolder(), default="runs", show_default=True, help="Folder for the trainings.")
 @click.option("--results", type=OutputFolder(), help="Folder for the results. [default: OUTPUT/results]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads, of all runs together. [default: all cores]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of all runs; on a cluster, of each. [default: all; 1]",
+)
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at once on this machine."
 )
+@click.option("--scheduler", metavar="ADDRESS", help="Hand the runs to a Dask cluster, which sees OUTPUT as well.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long, with all states saved.")
 @click.option("--tf32", is_flag=True, help="Let a GPU round the factors of float32 products to TF32.")
 def experiment(
@@ -46,6 +51,7 @@ def experiment(
     device: str,
     threads: int | None,
     parallel: int,
+    scheduler: str | None,
     minutes: float | None,
     tf32: bool,
 ) -> int:
@@ -59,6 +65,10 @@ def experiment(
     """
     from drnn_deploy.training.agenda import load_agenda
 
+    if scheduler and parallel > 1:
+        raise click.UsageError(
+            "--scheduler and --parallel contradict each other: a cluster's workers say how many run."
+        )
     console = make_console(None)
     if not names:
         _list_experiments(console)
@@ -71,8 +81,8 @@ def experiment(
     work = _Work(console, output, folder, device, tf32, time.monotonic() + 60 * minutes if minutes else None)
     for later in (False, True):
         batch = [item for item in items if bool(item.waits_for) is later]
-        alone = parallel == 1 and minutes is None
-        code = work.one_by_one(batch, threads) if alone else work.at_once(batch, parallel, threads)
+        alone = parallel == 1 and minutes is None and scheduler is None
+        code = work.one_by_one(batch, threads) if alone else work.at_once(batch, parallel, threads, scheduler)
         if code:
             click.echo("type the same command to go on")
             return code
@@ -123,23 +133,30 @@ class _Work:
                 self._save(item, result_of(*ended))
         return 0
 
-    def at_once(self, items: Sequence[Item], parallel: int, threads: int | None) -> int:
-        """Train in processes; the code of an interruption, or 0."""
+    def at_once(self, items: Sequence[Item], parallel: int, threads: int | None, scheduler: str | None) -> int:
+        """Train in processes, here or on a cluster; the code of an interruption, or 0."""
+        from drnn_deploy.training.on_cluster import train_on_cluster
         from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
         from drnn_deploy.training.stops import Terminated, terminable
         from drnn_deploy.training.training_run import usable_device
 
-        usable_device(self._device)
+        if scheduler is None:
+            usable_device(self._device)
+        each = threads or 1 if scheduler else threads_each(parallel, threads)
         jobs: dict[str, Item] = {}
         to_do: list[Job] = []
         for item in items:
             with self._failures(item):
-                if job := self._job(item, threads_each(parallel, threads)):
+                if job := self._job(item, each):
                     jobs[job.name] = item
                     to_do.append(job)
         tell = _Lines(self._console)
+        if scheduler:
+            trained = train_on_cluster(to_do, scheduler, tell, over=self._over)
+        else:
+            trained = train_side_by_side(to_do, parallel, tell, over=self._over)
         try:
-            with terminable(), contextlib.closing(train_side_by_side(to_do, parallel, tell, over=self._over)) as ends:
+            with terminable(), contextlib.closing(trained) as ends:
                 for job, outcome in ends:
                     self._note(jobs.pop(job.name), outcome)
         except KeyboardInterrupt as stop:

@@ -73,6 +73,7 @@ class Process:
     def __init__(self) -> None:
         self._child: Child | None = None
         self._stopped = threading.Event()
+        self._lock = threading.Lock()  # no child begins once it is stopped
 
     def do(self, job: Job, tell: Tell) -> Outcome:
         """Start the child and wait for its end. Whatever happens to it is an outcome.
@@ -88,10 +89,12 @@ class Process:
             reached = line["iteration"]
             tell(line)
 
-        with contextlib.closing(Child(WORKER)) as self._child:
+        with self._lock:
+            if self._stopped.is_set():
+                return Outcome(stopped=reached)
+            self._child = Child(WORKER)
+        with contextlib.closing(self._child):
             try:
-                if self._stopped.is_set():
-                    return Outcome(stopped=reached)
                 reply = self._child.ask(job.to_json(), threading.TIMEOUT_MAX, told)
             except ChildError as error:  # stopped before it could save, it has trained nothing
                 return Outcome(stopped=reached) if self._stopped.is_set() else Outcome(failure=error.how)
@@ -100,7 +103,7 @@ class Process:
 
     def stop(self) -> None:
         """Let it save its state and end."""
-        if not self._stopped.is_set():
-            self._stopped.set()
-            if self._child is not None:
+        with self._lock:
+            if not self._stopped.is_set() and self._child is not None:
                 self._child.terminate()
+            self._stopped.set()

@@ -15,7 +15,7 @@ from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
 from drnn_deploy.cli.options import device_options, graph_options
 from drnn_deploy.cli.tables import Column, print_table
-from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
+from drnn_deploy.cli.values import POSITIVE, BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,12 +64,12 @@ def _contenders() -> list[str]:
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each contender.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="That each contender is timed for. [default: 3, with --quick 0.2]",
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
 @device_options

@@ -29,6 +29,7 @@ from drnn_deploy.cli.options import (
 from drnn_deploy.cli.parity_files import write_page, write_texts
 from drnn_deploy.cli.parity_shown import show
 from drnn_deploy.cli.values import (
+    POSITIVE,
     RUNTIME,
     BundleOrCheckpoint,
     CheckpointFile,
@@ -126,7 +127,7 @@ def _tasks() -> list[str]:
 )
 @click.option(
     "--max-slowdown",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="With --baseline: times that a sequence may take longer. [default: times do not count]",
 )
 @click.option("--html", "html_path", type=OutputFile(), help="Also write one self-contained page.")

@@ -44,10 +44,11 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
     own options leave the choice open.
     """
     console = make_console(json_path)
-    from drnn_deploy.planner.plan import plan_checkpoint
+    from drnn_deploy.planner.plan import plan_checkpoint, refuse_ignored_rate
     from drnn_models.checkpoint import load_checkpoint
 
     goal, typed = take_goal(given), dict(given)
+    refuse_ignored_rate(given["rate"], given["target"] or "onnxruntime-cpu", goal or "sequence")  # before PyTorch
     batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
     chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
     with progress(console) as notify:
@@ -88,7 +89,7 @@ def _export(model: Path, made: Plan, given: dict[str, Any]) -> str:
     """The command that exports the recommended graph."""
     words = ["drnn-export", str(model), *([] if made.goal == "sequence" else [f"--{made.goal}"])]
     for name in ("target", "length", "rate", "node_budget"):
-        if given[name] is not None:
+        if given[name] is not None and (name != "length" or made.goal == "sequence"):  # of streams all graphs take any
             words += [f"--{name.replace('_', '-')}", str(given[name])]
     batch = "dynamic" if given["batch"] is None else given["batch"]
     if batch != 1:

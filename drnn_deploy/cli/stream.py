@@ -18,7 +18,7 @@ from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, show_next, styled, write_json
 from drnn_deploy.cli.options import device_options, threads_option
-from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
+from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint, Number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,9 +43,11 @@ _SHOWN = 3  # classes
 @click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
 @device_options
 @threads_option
-@click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
+@click.option("--rate", type=click.IntRange(min=1), help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
-@click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")
+@click.option(
+    "--every", type=Number(min=0), default=0.25, show_default=True, help="Seconds of sound between two lines."
+)
 @json_option
 def stream(
     sound: str,

@@ -7,8 +7,9 @@ import json
 import shlex
 
 import click
+from click.core import ParameterSource
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, show_next, write_json
 from drnn_deploy.cli.tables import Column, print_table
@@ -54,6 +55,8 @@ def suggest(
 
     It is the smallest stack in which the way from the farthest step to the output is shortest, counted in edges.
     """
+    typed = click.get_current_context().get_parameter_source("first") is ParameterSource.COMMANDLINE
+    refuse_ignored((stacks and typed, "--first", "no --dilations"))
     from drnn_models import path_lengths
     from drnn_models.spec import Continuous, Head, ModelSpec
 

@@ -186,7 +186,7 @@ def check_bundle(
             rows = own_inputs.output_rows(selected, own, options.outputs.name, answers, options.tolerance)
             report = dataclasses.replace(report, rows=(*report.rows, *rows))
         notify("comparing the files with what the weights make")
-        files = () if options.graph else tuple(_files(bundle, selected, answers, options))
+        files = tuple(_files(bundle, selected, answers, options))
         notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
         report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
         inspect(selected, report, "", _known(selected, answers, cases))
@@ -212,9 +212,10 @@ def _own_inputs(bundle: Bundle, options: MatrixOptions) -> list[own_inputs.OwnIn
 
 
 def _files(bundle: Bundle, selected: Bundle, answers: Answers, options: MatrixOptions) -> Iterator[FileResult]:
-    for graph in selected.graphs:
-        yield check_graph_file(bundle, graph)
-    yield check_golden_file(bundle, answers)
+    if options.graph is None:
+        for graph in selected.graphs:
+            yield check_graph_file(bundle, graph)
+        yield check_golden_file(bundle, answers)
     if options.against is not None:
         from drnn_models.checkpoint import load_checkpoint
 

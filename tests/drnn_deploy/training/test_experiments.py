@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_deploy.training.experiments import Result, load_experiment, load_result, result_path, save_result
+from drnn_deploy.training.experiments import load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.results import Result, load_result, result_path, save_result
+from drnn_deploy.training.training_run import TrainingRun
 from drnn_zoo import experiment_names
 from tests.drnn_deploy.conftest import Command
 
@@ -93,7 +95,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
     words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
     step, steps = loop._step, []
 
-    def stopping(run: loop.TrainingRun, task: object) -> object:
+    def stopping(run: TrainingRun, task: object) -> object:
         if len(steps) == 2:
             steps.append("stop")
             raise KeyboardInterrupt

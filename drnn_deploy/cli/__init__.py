@@ -36,6 +36,7 @@ _COMMANDS = {
 _EXTRAS = {  # optional package -> the extra that brings it
     **dict.fromkeys(("torch", "matplotlib"), "train"),
     **dict.fromkeys(("librosa", "sklearn", "soundfile", "soxr"), "audio"),
+    "distributed": "dask",
 }
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drnn_core.files import replacing
-from drnn_deploy.training.experiments import Experiment, Metric, Result, load_result, result_path
+from drnn_deploy.training.experiments import Experiment, Metric
+from drnn_deploy.training.results import Result, load_result, result_path
 from drnn_models.baseline_specs import SkipSpec
 from drnn_models.path_lengths import mean_recurrent_length
 from drnn_models.spec import Continuous, Head, ModelSpec

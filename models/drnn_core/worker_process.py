@@ -127,6 +127,11 @@ class Child:
         """Whether the child answers no more, because it has ended."""
         return self._process.poll() is not None
 
+    def terminate(self) -> None:
+        """Send the child SIGTERM, which it may answer with its reply."""
+        with contextlib.suppress(OSError):
+            self._process.terminate()
+
     def close(self) -> None:
         """Let the child end, or end it where it does not."""
         with contextlib.suppress(OSError), self._process:

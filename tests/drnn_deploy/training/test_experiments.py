@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_deploy.training.experiments import Result, load_experiment, load_result, result_path, save_result
+from drnn_deploy.training.experiments import load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.results import Result, load_result, result_path, save_result
+from drnn_deploy.training.training_run import TrainingRun
 from drnn_zoo import experiment_names
 from tests.drnn_deploy.conftest import Command
 
@@ -59,6 +61,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
     ran = command(*words, "--run", "cnn")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy experiment {tiny} --output {tmp_path / 'runs'}"
     assert "46 of 46 cell evaluations per sequence (cone pruning), 2 one after the other (fold)" in ran.out
     results = tmp_path / "runs" / "results"
     assert [path.name for path in results.rglob("*.json")] == ["cnn.json"]
@@ -66,6 +69,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
 
     ran = command(*words)
     assert (ran.code, ran.out.count("training\n"), ran.out.count(" is there")) == (0, 2, 1)
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy report --results {results} --experiment {tiny}"
     assert (results / "tiny" / "cnn.json").read_bytes() == first
     for run, recipe in load_experiment(str(tiny)).recipes.items():
         result = load_result(result_path(results, "tiny", run), recipe)
@@ -77,6 +81,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     ran = command("drnn-deploy", "report", "--results", results, "--output", tmp_path / "docs", "--experiment", tiny)
     page = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    read {tmp_path / 'docs' / 'results.md'}"
     assert page.count("| 3 | 0 min (cpu") == 3
     assert "figures/tiny.svg" in page
     assert (tmp_path / "docs" / "figures" / "tiny.svg").stat().st_size > 1000
@@ -90,7 +95,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
     words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
     step, steps = loop._step, []
 
-    def stopping(run: loop.TrainingRun, task: object) -> object:
+    def stopping(run: TrainingRun, task: object) -> object:
         if len(steps) == 2:
             steps.append("stop")
             raise KeyboardInterrupt

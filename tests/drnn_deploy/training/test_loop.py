@@ -24,8 +24,10 @@ from drnn_core.errors import InputError
 from drnn_deploy import datasets
 from drnn_deploy.tasks import pixel_mnist
 from drnn_deploy.training import loop
-from drnn_deploy.training.loop import Progress, TrainingRun, evaluate, finished_checkpoint, terminable, train
+from drnn_deploy.training.loop import evaluate, finished_checkpoint, train
 from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.stops import terminable
+from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.checkpoint import load_checkpoint, load_plain
 
 Command = Callable[..., Any]  # see conftest

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from drnn_deploy.training.experiments import Experiment, Result, load_experiment
+from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.results import Result
 from drnn_deploy.training.results_page import Section, load_section, markdown, mean_recurrent_lengths, write_report
 from drnn_zoo import RESULTS, experiment_names
 

@@ -6,16 +6,18 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_deploy.cli.console import VERBOSITY, json_on_failure
 from drnn_deploy.cli.values import Checked
 
+KEPT = "drnn-deploy.kept"  # of a context's meta: the values of options that a command's function does not get
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -79,6 +81,30 @@ def command(name: str | None = None, **settings: Any) -> Callable[[Callable[...,
         settings: As of click.command.
     """
     return click.command(name, cls=Command, **settings)
+
+
+def typed_words(context: click.Context, without: Container[str] = ()) -> list[str]:
+    """The words behind a command that was typed.
+
+    Args:
+        context: Of the command.
+        without: The names of arguments and options to leave out.
+    """
+    words: list[str] = []
+    values = {**context.params, **context.meta.get(KEPT, {})}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not typed or name in without or name not in values:
+            continue
+        value = values[name]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
+            continue
+        for one in value if isinstance(value, tuple) and (parameter.multiple or parameter.nargs != 1) else (value,):
+            words += parameter.opts[:1] * isinstance(parameter, click.Option)
+            words.append(",".join(map(str, one)) if isinstance(one, tuple) else str(one))
+    return words
 
 
 def _refuse_one_place_for_two(parameters: Iterable[click.Parameter], values: Mapping[str, Any]) -> None:

@@ -76,7 +76,17 @@ def conclude(console: Console, passed: bool | None, text: str, *, then: str = ""
     console.print(styled("WROTE", "yellow") if passed is None else verdict(passed), text)
     console.quiet = quiet
     if then:
-        console.print(f"next    {then}")
+        show_next(console, then)
+
+
+def show_next(console: Console, text: str) -> None:
+    """The last line of a command: what to type now.
+
+    Args:
+        console: Where it goes.
+        text: The command, perhaps after what it is for.
+    """
+    console.print(f"next    {text}")
 
 
 def verdict(passed: bool) -> Text:

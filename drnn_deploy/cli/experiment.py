@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_core.errors import DeployError, InputError
-from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_core.errors import DeployError, InputError, refuse_ignored
+from drnn_deploy.cli.command import command, typed_words
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.values import OutputFolder
 
 if TYPE_CHECKING:
@@ -69,8 +70,11 @@ def experiment(
         raise click.UsageError(
             "--scheduler and --parallel contradict each other: a cluster's workers say how many run."
         )
+    refuse_ignored((tf32 and device == "cpu", "--tf32", "--device cuda"))
     console = make_console(None)
     if not names:
+        typed = typed_words(click.get_current_context())
+        refuse_ignored((typed, typed[0] if typed else "", "the NAME of an experiment"))
         _list_experiments(console)
         return 0
     folder = results or output / "results"
@@ -84,9 +88,18 @@ def experiment(
         alone = parallel == 1 and minutes is None and scheduler is None
         code = work.one_by_one(batch, threads) if alone else work.at_once(batch, parallel, threads, scheduler)
         if code:
-            click.echo("type the same command to go on")
+            show_next(console, "type the same command to go on")
             return code
-    return work.conclude()
+    if not work.conclude():
+        show_next(console, "type the same command to go on")
+    elif chosen:
+        show_next(
+            console, shlex.join(["drnn-deploy", "experiment", *typed_words(click.get_current_context(), {"chosen"})])
+        )
+    else:
+        which = [word for source in dict.fromkeys(item.source for item in asked) for word in ("--experiment", source)]
+        show_next(console, shlex.join(["drnn-deploy", "report", "--results", str(folder), *which]))
+    return 0
 
 
 def _list_experiments(console: Console) -> None:
@@ -96,6 +109,7 @@ def _list_experiments(console: Console) -> None:
     for known in experiment_names():
         loaded = load_experiment(known)
         console.print(f"{known}: {loaded.title}; runs {', '.join(loaded.recipes)}")
+    show_next(console, "drnn-deploy experiment NAME")
 
 
 def _is_there(console: Console, item: Item, folder: Path) -> bool:
@@ -164,8 +178,8 @@ class _Work:
         self._left += len(jobs)
         return 0
 
-    def conclude(self) -> int:
-        """Say what is left; the exit code.
+    def conclude(self) -> bool:
+        """Whether nothing is left; says what is.
 
         Raises:
             InputError: A run failed.
@@ -173,8 +187,8 @@ class _Work:
         if self._failed:
             raise InputError(f"{len(self._failed)} failed: {'; '.join(self._failed)}", "The others were not touched.")
         if self._left:
-            self._console.print(f"the time is over: {self._left} left; type the same command to go on")
-        return 0
+            self._console.print(f"the time is over: {self._left} left")
+        return not self._left
 
     def _over(self) -> bool:
         return self._until is not None and time.monotonic() > self._until

@@ -14,7 +14,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.console import progress as plain_progress
 from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
@@ -71,8 +71,7 @@ def train(
     stopped = train_to_the_end(console, recipe, folder, device, threads)
     if isinstance(stopped, int):
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
-        if not console.quiet:  # of several processes the first one says it
-            click.echo(f"go on with: {shlex.join(words)}")
+        show_next(console, f"go on with: {shlex.join(words)}")
         return stopped
     return 0
 
@@ -190,5 +189,5 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
     checkpoint = finish(run, folder)
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
     console.print(f"test {metrics}; wrote {folder / MODEL}")
-    console.print(f"next: drnn-export {shlex.quote(str(folder / MODEL))}")
+    show_next(console, f"drnn-export {shlex.quote(str(folder / MODEL))}")
     return checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,29 @@ class JsonOutput(Checked):
         """Refuse a place where no file can be."""
         if value != "-":
             check_writable(Path(value))
+
+
+class Number(click.FloatRange):
+    """A number with a least value, which is neither infinite nor NaN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number.
+
+        Args:
+            value: What was typed.
+            param: The option, for messages.
+            ctx: The command, for messages.
+
+        Raises:
+            click.BadParameter: It is none, or out of range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = Number(min=0, min_open=True)
 
 
 class Name(Checked):

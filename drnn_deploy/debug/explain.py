@@ -41,6 +41,7 @@ from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.functions import inlined
 from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
@@ -160,7 +161,7 @@ def with_differences(bundle: Bundle, graph: GraphInfo, evidence: Evidence) -> Ev
     edges, inside = tuple(edge_differences(model, right)), tuple(differences(model, right))
     types = " and ".join(narrower_types(model, right))
     narrower = f"the graph computes in {types}, the manifest says {graph.precision}" if types else ""
-    runs = None if refusal(model, bundle.spec, graph) else model
+    runs = None if refusal(model, bundle.spec, graph) else inlined(model)
     return dataclasses.replace(evidence, model=runs, edges=edges, differences=inside, narrower=narrower, note=note)
 
 

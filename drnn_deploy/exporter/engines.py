@@ -46,10 +46,18 @@ def chosen_backends(options: ExportOptions) -> list[Backend]:
 
     Raises:
         InputError: There is no builder of a name, or it does not take a setting.
-        EngineError: One that was asked for cannot build here.
+        EngineError: One that was asked for cannot build here; or none can, and a setting is for one.
     """
     if options.engines is None:
-        return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
+        chosen = [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
+        for builder in chosen:
+            options.controls.check(builder)
+        if (given := next((name for name, is_given in options.for_engines if is_given), "")) and not chosen:
+            reasons = {name: backend_availability(name, options.compute_capabilities) for name in BACKENDS}
+            why = "; ".join(f"{name}: {available.detail}" for name, available in reasons.items())
+            fix = next(iter(reasons.values())).fix
+            raise EngineError(f"{given} would be ignored: no engine can be built here: {why}", fix)
+        return chosen
     for name in options.engines:
         if name not in BACKENDS:
             raise InputError(f"there is no engine builder {name!r}", choose_from(name, BACKENDS))

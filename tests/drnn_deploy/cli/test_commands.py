@@ -97,12 +97,12 @@ def test_did_you_mean(command: Command, model: Path, bundle: Path, words: tuple[
 @pytest.mark.parametrize("words, says", [
     (("export", "MODEL", "--chunk", "8"), "--chunk would be ignored: it needs --form chunk"),
     (("export", "MODEL", "--ring"), "--ring would be ignored: it needs --form chunk or --form step"),
-    (("export", "MODEL", "--rate", "8000"), "--rate would be ignored: it needs --latency or --throughput"),
+    (("export", "MODEL", "--rate", "8000"), "--rate would be ignored: it needs --latency"),
     (("plan", "MODEL", "--rate", "8000"), "--rate would be ignored"),
     (("export", "MODEL", "--latency", "--throughput"), "--latency and --throughput are two goals"),
     (("plan", "MODEL", "--throughput", "--latency"), "--latency and --throughput are two goals"),
     (("export", "MODEL", "--engine", "none", "--compute-capability", "86"), "--compute-capability would be ignored"),
-    (("export", "MODEL", "--engine", "none", "--tf32"), "builder would be ignored"),
+    (("export", "MODEL", "--engine", "none", "--tf32"), "--tf32 would be ignored"),
     (("export", "MODEL", "--quick", "--no-check"), "--quick and --no-check contradict each other"),
     (("export", "MODEL", "--quick", "--runtime", "torch"), "--runtime would be ignored"),
     (("export", "MODEL", "--no-check", "--atol", "1e-3"), "a tolerance would be ignored"),
@@ -275,5 +275,5 @@ def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, 
     assert command("drnn-deploy", "train", "--resume").code == 2
     ran = command("drnn-deploy", "train", "--resume", "--output", out)
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == f"next: drnn-export {out / 'model.pt'}"
+    assert ran.out.splitlines()[-1] == f"next    drnn-export {out / 'model.pt'}"
     assert network.spec != json.loads((out / "log.json").read_text(encoding="utf-8"))["recipe"]["spec"]

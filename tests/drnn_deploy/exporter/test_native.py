@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
 from drnn_core.files import sha256
+from drnn_core.licence import SENTENCES, SPDX
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter import native, pipeline
 from drnn_deploy.exporter.native import self_test_cases
@@ -71,6 +72,7 @@ def test_readme_states_the_sizes(exported: Path) -> None:
     assert f"| a stream: state of one sequence | {32 + state} |" in readme
     assert f"#define WAVES_STREAM_BYTES(batch) (32 + (size_t)(batch) * {state})" in header
     assert "@" not in readme + header
+    assert all(line in readme for line in (SPDX, *SENTENCES))
 
 
 @pytest.mark.skipif(not compiler(), reason="there is no C compiler")

@@ -61,6 +61,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
     ran = command(*words, "--run", "cnn")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy experiment {tiny} --output {tmp_path / 'runs'}"
     assert "46 of 46 cell evaluations per sequence (cone pruning), 2 one after the other (fold)" in ran.out
     results = tmp_path / "runs" / "results"
     assert [path.name for path in results.rglob("*.json")] == ["cnn.json"]
@@ -68,6 +69,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
 
     ran = command(*words)
     assert (ran.code, ran.out.count("training\n"), ran.out.count(" is there")) == (0, 2, 1)
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy report --results {results} --experiment {tiny}"
     assert (results / "tiny" / "cnn.json").read_bytes() == first
     for run, recipe in load_experiment(str(tiny)).recipes.items():
         result = load_result(result_path(results, "tiny", run), recipe)
@@ -79,6 +81,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     ran = command("drnn-deploy", "report", "--results", results, "--output", tmp_path / "docs", "--experiment", tiny)
     page = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    read {tmp_path / 'docs' / 'results.md'}"
     assert page.count("| 3 | 0 min (cpu") == 3
     assert "figures/tiny.svg" in page
     assert (tmp_path / "docs" / "figures" / "tiny.svg").stat().st_size > 1000

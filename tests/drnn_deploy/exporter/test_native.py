@@ -114,12 +114,12 @@ def test_same_model_gives_same_sources(exported: Path, tmp_path: Path) -> None:
 
 def test_next_export_replaces_the_folder(exported: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(exported, tmp_path / "bundle"))
-    export(RNN, place, ExportOptions(**CHECKED))
+    export(RNN, place, ExportOptions(length=12, **CHECKED))
     assert Bundle.open(place).native == [] and not (place / "native").exists()
     place = Path(shutil.copytree(exported, tmp_path / "other"))
     (place / "native" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"would be deleted: native/notes\.txt"):
-        export(RNN, place, ExportOptions(**CHECKED))
+        export(RNN, place, ExportOptions(length=12, **CHECKED))
 
 
 def test_nothing_of_ours_compiles_what_lies_there(exported: Path, tmp_path: Path, command: Command) -> None:

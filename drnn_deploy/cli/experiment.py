@@ -70,6 +70,7 @@ def experiment(
         raise click.UsageError(
             "--scheduler and --parallel contradict each other: a cluster's workers say how many run."
         )
+    refuse_ignored((tf32 and device == "cpu", "--tf32", "--device cuda"))
     console = make_console(None)
     if not names:
         typed = typed_words(click.get_current_context())
@@ -96,8 +97,7 @@ def experiment(
             console, shlex.join(["drnn-deploy", "experiment", *typed_words(click.get_current_context(), {"chosen"})])
         )
     else:
-        experiments = dict.fromkeys(item.experiment.name for item in asked)
-        which = [word for name in experiments for word in ("--experiment", name)]
+        which = [word for source in dict.fromkeys(item.source for item in asked) for word in ("--experiment", source)]
         show_next(console, shlex.join(["drnn-deploy", "report", "--results", str(folder), *which]))
     return 0
 

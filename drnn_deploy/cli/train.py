@@ -53,6 +53,9 @@ def train(
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C and SIGTERM keep the state, and a kill that of
     half a minute before; --resume goes on from it and gives the same losses as a training that was never interrupted.
     It needs no other option again, and with --output no TASK: the state holds what was trained.
+
+    Several processes train one network: torchrun --nproc-per-node 2 -m drnn_deploy train TASK. Each computes its share
+    of every batch; the losses are those of one process, but for rounding.
     """
     from drnn_deploy.training.recipe import load_recipe
 
@@ -64,10 +67,11 @@ def train(
         raise InputError(*_resume_message(task or "a task", folder, state.exists()))
     asked = not resume or config or overrides
     recipe = load_recipe(task, config, overrides) if task and asked else None
-    stopped = train_to_the_end(make_console(None), recipe, folder, device, threads)
+    console = make_console(None)
+    stopped = train_to_the_end(console, recipe, folder, device, threads)
     if isinstance(stopped, int):
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
-        show_next(make_console(None), f"go on with: {shlex.join(words)}")
+        show_next(console, f"go on with: {shlex.join(words)}")
         return stopped
     return 0
 
@@ -100,20 +104,24 @@ def train_to_the_end(
     import torch
 
     from drnn_deploy.training.outputs import open_run
+    from drnn_deploy.training.ranks import ranks_of_torchrun
     from drnn_deploy.training.stops import Terminated, terminable
 
     if threads:
         torch.set_num_threads(threads)
     run = open_run(recipe, folder, device)
     run.seconds_allowed = seconds
-    console.print(_work(run.recipe))
-    try:
-        with terminable():
-            _run(console, run, folder)
-    except KeyboardInterrupt as stop:
-        click.echo(f"stopped at iteration {run.iteration}")
-        return 143 if isinstance(stop, Terminated) else 130
-    return run, _finish(console, run, folder)
+    with ranks_of_torchrun(run.device.type, run.recipe.training.batch) as run.ranks:
+        console.quiet = console.quiet or run.ranks.rank > 0
+        console.print(_work(run.recipe))
+        try:
+            with terminable():
+                _run(console, run, folder)
+        except KeyboardInterrupt as stop:
+            if not run.ranks.rank:
+                click.echo(f"stopped at iteration {run.iteration}")
+            return 143 if isinstance(stop, Terminated) else 130
+        return run, run.ranks.of_the_first(lambda: _finish(console, run, folder))
 
 
 def _work(recipe: Recipe) -> str:
@@ -138,7 +146,8 @@ def _run(console: Console, run: TrainingRun, folder: Path) -> None:
         accuracy = ""
         for line in train_steps(run, folder / STATE):
             if line.validation:
-                write_log(run, folder)
+                if not run.ranks.rank:
+                    write_log(run, folder)
                 accuracy = f", accuracy {line.validation['accuracy']:.3f}"
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
                 console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from drnn_core.errors import InputError
 from drnn_core.plain_data import read_toml
 from drnn_core.text import choose_from
-from drnn_deploy.training.experiments import Experiment, load_experiment
+from drnn_deploy.training import experiments
+from drnn_deploy.training.experiments import Experiment
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result, load_result, result_path
 from drnn_zoo import agenda_file, agenda_names
@@ -22,10 +23,12 @@ class Item:
     Attributes:
         experiment: The experiment.
         run: The name of the run.
+        source: What the experiment was asked for by: its name or file.
     """
 
     experiment: Experiment
     run: str
+    source: str
 
     @property
     def name(self) -> str:
@@ -98,11 +101,11 @@ def _items(name: str) -> list[Item]:
         return [item for entry in read_toml(agenda_file(name))["runs"] for item in _items(entry)]
     experiment_name, _, run = name.rpartition("/")
     if name.endswith(".toml") or not experiment_name:
-        experiment = load_experiment(name)
+        experiment = experiments.load_experiment(name)
         trivial = [experiment.trivial] if experiment.trivial else []
-        return [Item(experiment, known) for known in (*trivial, *experiment.recipes)]
-    experiment = load_experiment(experiment_name)
+        return [Item(experiment, known, name) for known in (*trivial, *experiment.recipes)]
+    experiment = experiments.load_experiment(experiment_name)
     known = [*experiment.recipes, *([experiment.trivial] if experiment.trivial else [])]
     if run not in known:
         raise InputError(f"experiment {experiment_name} has no run {run!r}", choose_from(run, known))
-    return [Item(experiment, run)]
+    return [Item(experiment, run, experiment_name)]

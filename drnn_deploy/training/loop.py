@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
     state, recipe, task = Path(state), run.recipe, run.recipe.make_task()
     started = time.monotonic() - run.seconds
     saved_at = time.monotonic()
-    try:
+    with run.ranks.agreeing_on_stops(), _saved_at_the_end(run, state):
         while not run.solved and (run.losses or run.share < 1):
             evaluate_now = run.iteration % recipe.training.evaluate_every == 0
             at_the_end = run.share >= 1
@@ -67,13 +68,20 @@ def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
                     f"the training diverged: the loss is {loss} at iteration {run.iteration}",
                     "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",
                 )
+            metrics = None
             if evaluate_now:
                 run.save(state)
-            metrics = evaluate(run.model, task, "validation") if evaluate_now else None
+                metrics = run.ranks.of_the_first(lambda: evaluate(run.model, task, "validation"))
             with whole():
                 run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
                 run.losses.clear()
             yield run.log[-1]
+
+
+@contextlib.contextmanager
+def _saved_at_the_end(run: TrainingRun, state: Path) -> Iterator[None]:
+    try:
+        yield
     finally:
         if run.finite:
             run.save(state)
@@ -87,17 +95,27 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
         rate = 0.5 * training.learning_rate * (1 + math.cos(done))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-    batch = task.train_batch(run.recipe.seed, run.iteration, training.batch)
-    inputs, targets = (torch.from_numpy(array).to(run.device) for array in (batch.inputs, batch.targets))
+    batch, ranks = task.train_batch(run.recipe.seed, run.iteration, training.batch), run.ranks
+    part, count = ranks.share(batch) if ranks.world > 1 else (batch, None)
+    inputs, targets = (torch.from_numpy(array).to(run.device) for array in (part.inputs, part.targets))
     run.optimizer.zero_grad()
     with float32_products(tf32=training.tf32):
         with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
             outputs = run.model(inputs)
-        loss = functional.cross_entropy(outputs.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+        loss = _loss(outputs, targets, count)
         loss.backward()  # type: ignore[no-untyped-call]
+    loss = loss.detach() if count is None else ranks.add_up(list(run.model.parameters()), loss.detach())
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
     run.optimizer.step()
-    return loss.detach()
+    return loss
+
+
+def _loss(outputs: torch.Tensor, targets: torch.Tensor, count: int | None) -> torch.Tensor:
+    """Mean cross-entropy; of a share of a batch, its part of the mean over the batch's `count` targets."""
+    logits, wanted = outputs.float().flatten(0, -2), targets.flatten()
+    if count is None:
+        return functional.cross_entropy(logits, wanted, ignore_index=IGNORED)
+    return functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum") / count
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import torch
 from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE
+from drnn_deploy.training.ranks import Ranks
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
@@ -42,7 +43,8 @@ class TrainingRun:
     seconds: float = 0.0
     log: list[Progress] = dataclasses.field(default_factory=list)
     losses: list[torch.Tensor] = dataclasses.field(default_factory=list)  # since the last line of the log
-    seconds_allowed: float | None = None  # not saved: whoever goes on says it again
+    seconds_allowed: float | None = None  # not saved, like what follows: whoever goes on says it again
+    ranks: Ranks = dataclasses.field(default_factory=Ranks)
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
@@ -102,11 +104,13 @@ class TrainingRun:
         return run
 
     def save(self, path: Path) -> None:
-        """Write the state, whole or not at all.
+        """Write the state, whole or not at all; of several processes the first one does.
 
         Raises:
             InputError: The file cannot be written, or no training could go on from it.
         """
+        if self.ranks.rank:
+            return
         state: dict[str, Any] = {
             "format": STATE_FORMAT,
             "recipe": self.recipe.to_json(),

@@ -141,6 +141,8 @@ ELSEWHERE = {  # their work is not to be left out, and tests of their own see wh
     **dict.fromkeys((("stream", f"--{name}") for name in ("model", "every", "rate")), "test_audio_classifier.py"),
     ("stream", "--sample-format"): "test_audio_classifier.py",
     **dict.fromkeys((("experiment", f"--{name}") for name in ("run", "device", "threads")), "test_experiments.py"),
+    **dict.fromkeys((("experiment", f"--{name}") for name in ("parallel", "minutes")), "test_side_by_side.py"),
+    ("experiment", "--scheduler"): "test_on_cluster.py",
     **dict.fromkeys((("train", f"--{name}") for name in ("device", "threads", "resume")), "test_loop.py"),
     ("parity", "--explain"): "test_explanations.py",
     ("parity", "--baseline"): "test_parity.py",

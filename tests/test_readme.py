@@ -78,7 +78,7 @@ def lines() -> list[str]:
 def test_installation_names_the_wheel_of_this_version() -> None:
     (name,) = {wheel for line in lines() for wheel in re.findall(r"build/dist/(\S+\.whl)", line)}
     assert name == f"drnn_deploy-{PROJECT['version']}-py3-none-any.whl"
-    assert set(PROJECT["optional-dependencies"]) - {"dev", "docs", "release", "report"} == {
+    assert set(PROJECT["optional-dependencies"]) - {"dev", "docs", "release"} == {
         extra for row in re.findall(r"^\| (`.+?) \|", parts()["Install"], re.MULTILINE)
         for extra in re.findall(r"`([\w-]+)`", row)
     }  # fmt: skip

@@ -19,6 +19,7 @@ PAGE = REPOSITORY / "docs" / "transcript.md"
 BEFORE = "apt-get install -y -q --no-install-recommends ca-certificates git make python3-venv"
 FIRST, LAST, WIDTH = 4, 18, 150
 MARK = "\x1e"
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INTRO = """# The first page, typed
 
@@ -73,6 +74,7 @@ def shortened(output: str) -> str:
 
 
 def _plain(line: str) -> str:
+    line = _COLOURS.sub("", line)
     line = re.sub(r"https?://[^\s/]+", "https://...", line)
     line = line.replace(str(REPOSITORY), ".").replace(str(Path.home()), "~")
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."

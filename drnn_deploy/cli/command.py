@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import VERBOSITY, json_on_failure
+from drnn_deploy.cli.console import VERBOSITY
+from drnn_deploy.cli.failures import json_on_failure, json_place
 from drnn_deploy.cli.values import Checked
 
 KEPT = "drnn-deploy.kept"  # of a context's meta: the values of options that a command's function does not get
@@ -29,6 +30,24 @@ class Command(click.Command):
         super().__init__(*words, **settings)
         self.context_settings = {**_HELP, **self.context_settings}
         self.params += _common()
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what was typed; `--json` holds that it cannot be read. See click.Command.
+
+        Args:
+            info_name: The command's name.
+            args: What was typed behind it.
+            parent: The context of its group.
+            **extra: As of click.Context.
+        """
+        with json_on_failure(json_place(args) if self._writes_json else None):
+            return super().make_context(info_name, list(args), parent, **extra)
+
+    @property
+    def _writes_json(self) -> bool:
+        return any(parameter.name == "json_path" for parameter in self.params)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Check the values that a look can check, then run; see click.Command."""

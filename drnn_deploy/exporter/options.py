@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
-from drnn_core.types import PRECISIONS, Emission, Precision
+from drnn_core.text import choose_from
+from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
 from drnn_deploy.planner.limits import check_memory, check_steps
@@ -130,6 +131,9 @@ class ExportOptions:
             InputError: With the option, and what it needs.
         """
         streams, forms = self.goal != "sequence", self.forms or ("sequence",)
+        for name, values, known in (("form", forms, Form), ("emission", self.emissions or (), Emission)):
+            if unknown := [value for value in values if value not in get_args(known)]:
+                raise InputError(f"there is no {name} {unknown[0]!r}", choose_from(unknown[0], get_args(known)))
         whole, stated = "sequence" in forms and not streams, streams or bool(set(forms) - {"sequence"})
         rings = stated and self.emissions != ("skewed",)
         planned = streams or self.emissions is None

@@ -36,6 +36,10 @@ def open_run(recipe: Recipe | None, folder: Path, device: str | None = None) -> 
 def write_log(run: TrainingRun, folder: Path) -> None:
     """Write the recipe and the log so far, as JSON.
 
+    Args:
+        run: A training.
+        folder: Where `log.json` goes.
+
     Raises:
         InputError: The folder cannot be written to.
     """

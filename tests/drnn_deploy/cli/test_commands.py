@@ -277,3 +277,43 @@ def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, 
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == f"next    drnn-export {out / 'model.pt'}"
     assert network.spec != json.loads((out / "log.json").read_text(encoding="utf-8"))["recipe"]["spec"]
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_json_holds_that_a_command_could_not_be_read(command: Command, words: tuple[str, ...], tmp_path: Path) -> None:
+    has_json = "--json" in command("drnn-deploy", *words, "--help").out
+    for typed in (("--json", "-"), ("--json=-",)):
+        ran = command("drnn-deploy", *words, *typed, "--no-such-option")
+        assert ran.code == 2 and "Error: " in ran.err
+        if has_json:
+            failure = json.loads(ran.out)
+            assert (failure["passed"], failure["exit_code"]) == (False, 2)
+            assert failure["error"]["message"] in ran.err
+            assert failure["error"]["fix"] == f"Type: drnn-deploy {' '.join(words)} --help"
+        else:
+            assert ran.out == ""
+    for place in (tmp_path, tmp_path / ("a" * 300), "\0"):
+        ran = command("drnn-deploy", *words, "--json", place, "--no-such-option")
+        assert (ran.code, ran.out) == (2, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_holds_that_memory_ran_out_or_a_package_is_not_here(
+    command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, code, says in (
+        (MemoryError(), 2, "memory ran out"),
+        (ModuleNotFoundError("x", name="soundfile"), 3, "needs soundfile"),
+    ):
+        monkeypatch.setattr("drnn_deploy.planner.plan.plan_checkpoint", raising(error))
+        ran = command("drnn-deploy", "plan", model, "--json", "-")
+        failure = json.loads(ran.out)
+        assert (ran.code, failure["exit_code"]) == (code, code)
+        assert says in failure["error"]["message"] and says in ran.err
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def called(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return called

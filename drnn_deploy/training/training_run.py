@@ -135,7 +135,7 @@ class TrainingRun:
     def share(self) -> float:
         """How much of the training is done, 0 to 1: of the iterations, or of the time where that is more."""
         done = self.iteration / self.recipe.training.iterations
-        if self.seconds_allowed is None:
+        if self.seconds_allowed is None or self.iteration == 0:  # at least one step is taken
             return done
         return 1.0 if self.seconds >= self.seconds_allowed else max(done, self.seconds / self.seconds_allowed)
 

@@ -128,7 +128,8 @@ class ExportOptions:
             InputError: With the option, and what it needs.
         """
         streams, forms = self.goal != "sequence", self.forms or ("sequence",)
-        whole, stated = "sequence" in forms and not streams, streams or bool(set(forms) - {"sequence"})
+        whole = not streams and not set(forms) <= {"chunk", "step"}
+        stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and self.emissions != ("skewed",)
         planned = streams or self.emissions is None
         refuse_ignored_rate(self.rate, self.target, self.goal)

@@ -14,6 +14,7 @@ from drnn_deploy.cli.values import JsonOutput
 _EXTRAS = {  # optional package -> the extra that brings it
     **dict.fromkeys(("torch", "matplotlib"), "train"),
     **dict.fromkeys(("librosa", "sklearn", "soundfile", "soxr"), "audio"),
+    "distributed": "dask",
 }
 
 

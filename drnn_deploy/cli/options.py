@@ -116,7 +116,7 @@ def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -
 
 def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from drnn_core.environment import setting_variables
+        from drnn_core.variables import setting_variables
         from drnn_runtimes.cuda_kernel.trust import TRUST
 
         ctx.meta.setdefault(KEPT, {})[param.name] = value

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drnn_core.cache import cache_folder
-from drnn_core.errors import DeployError, EngineError, InputError
+from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
 from drnn_core.steps import Notify, Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
 from drnn_runtimes.bundle import EngineInfo, GraphInfo
+from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
 from drnn_runtimes.trt.sidecar import Sidecar
 
 
@@ -68,6 +69,22 @@ def chosen_backends(options: ExportOptions) -> list[Backend]:
     return [name for name in BACKENDS if name in options.engines]
 
 
+def check_compiler(options: ExportOptions, *, plugin: bool) -> None:
+    """Check that engines which were asked for by name get the kernel that goes into them.
+
+    Args:
+        options: What is asked for.
+        plugin: Whether there are graphs for the plugin.
+
+    Raises:
+        RuntimeUnavailableError: NVRTC is not installed.
+    """
+    compiler = nvrtc_availability()
+    if plugin and options.engines and not compiler.usable:
+        what = f"an engine of a graph for the plugin has a kernel inside, and {compiler.detail}"
+        raise RuntimeUnavailableError(what, compiler.fix)
+
+
 def building_seconds(jobs: Sequence[tuple[Backend, GraphInfo, float]], options: ExportOptions) -> float:
     """The seconds that the engines which are begun are estimated to take.
 
@@ -110,6 +127,9 @@ def build(
             f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
             f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
         )
+    compiler = nvrtc_availability()
+    if graph.emission == "plugin" and not compiler.usable:
+        return EngineResult(backend, graph.name, None, f"it has a kernel inside, and {compiler.detail};", compiler.fix)
     notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)
     try:
@@ -122,6 +142,7 @@ def build(
             batch=graph.profile,
             time_limit=options.engine_seconds,
             cache=cache_folder("engines") if options.engine_cache else None,
+            with_kernel=graph.emission == "plugin",
         )
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)

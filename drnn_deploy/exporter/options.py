@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
-from drnn_core.types import PRECISIONS, Emission, Precision
+from drnn_core.text import choose_from
+from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
 from drnn_deploy.planner.limits import check_memory, check_steps
@@ -68,6 +69,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        plugin: Whether graphs for a plugin of TensorRT (emission `plugin`) are written beside the others.
         cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
@@ -100,6 +102,7 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    plugin: bool = False
     cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
@@ -128,7 +131,10 @@ class ExportOptions:
             InputError: With the option, and what it needs.
         """
         streams, forms = self.goal != "sequence", self.forms or ("sequence",)
-        whole = not streams and not set(forms) <= {"chunk", "step"}
+        for name, values, known in (("form", forms, Form), ("emission", self.emissions or (), Emission)):
+            if unknown := [value for value in values if value not in get_args(known)]:
+                raise InputError(f"there is no {name} {unknown[0]!r}", choose_from(unknown[0], get_args(known)))
+        whole = "sequence" in forms and not streams
         stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and self.emissions != ("skewed",)
         planned = streams or self.emissions is None
@@ -181,7 +187,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         options: What is asked for.
 
     Returns:
-        A request for each form, emission and precision, in this order.
+        A request for each form, emission and precision, in this order; those for the plugin come last.
 
     Raises:
         InputError: The options contradict each other or the checkpoint, or this machine lacks the memory.
@@ -203,13 +209,30 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
-    return [
-        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
+    asked: list[tuple[str | None, tuple[str, ...]]] = [(e, options.precisions) for e in options.emissions or (None,)]
+    if options.plugin and "plugin" not in (options.emissions or ()):
+        asked.append(("plugin", _plugin_precisions(options.precisions)))
+    requests = [
+        (_request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision), emission)
         for form in forms
-        for emission in options.emissions or (None,)
-        for precision in options.precisions
+        for emission, precisions in asked
+        for precision in precisions
         if FORM_OF.get(emission or "", form) == form
     ]
+    return [request for request, _ in sorted(requests, key=lambda pair: pair[1] == "plugin")]
+
+
+def _plugin_precisions(precisions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that the plugin has.
+
+    Raises:
+        InputError: There is none.
+    """
+    refused: dict[str, tuple[str, str] | None] = {name: info.refused.get("plugin") for name, info in PRECISIONS.items()}
+    having = tuple(name for name in precisions if not refused.get(name))
+    if not having and (reason := refused[precisions[0]]):
+        raise InputError(*reason)
+    return having
 
 
 def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
@@ -251,7 +274,7 @@ def _request(
         emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
-        ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
+        ring=form != "sequence" and emission not in ("skewed", "plugin") and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
         block=options.block,
     )

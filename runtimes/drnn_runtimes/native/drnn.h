@@ -46,6 +46,7 @@
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif
 #define DRNN_ROWS 32   /* whose sums are computed together */
+#define DRNN_ROUND 96  /* steps of the first layer between two looks at the others, where layers take turns */
 #define DRNN_BLOCK 256 /* rows that are taken through a layer together, unless a stream's batch is larger */
 
 struct drnn_layer {
@@ -346,7 +347,7 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
 }
 
 /* Rows of one sequence where each step waits for the one before: two layers take turns, so that one computes while the
- * other waits. A round is DRNN_ROWS steps of the first layer, and what other layers can compute from what the layer
+ * other waits. A round is DRNN_ROUND steps of the first layer, and what other layers can compute from what the layer
  * below had before the round. When a layer is done with its round, the next one takes its place. Returns the rows of the
  * top layer. */
 DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
@@ -359,11 +360,11 @@ DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const 
         for (int i = top; i > 0; i--)
             while (plan[i].ready < plan[i].count && drnn_below(net, plan, steps, i, plan[i].ready) < plan[i - 1].done)
                 plan[i].ready++;
-        plan[0].ready = DRNN_MIN(plan[0].count, plan[0].done + DRNN_ROWS);
+        plan[0].ready = DRNN_MIN(plan[0].count, plan[0].done + DRNN_ROUND);
         int layers[2] = {0, 1}, next = 2, busy;
         do {
             struct drnn_rows rows[2];
-            int count = DRNN_ROWS;
+            int count = DRNN_ROUND;
             busy = 0;
             for (int turn = 0; turn < 2; turn++) {
                 while (plan[layers[turn]].done == plan[layers[turn]].ready && next <= top) layers[turn] = next++;

@@ -69,51 +69,59 @@ DRNN_INLINE V DRNN_(clamp)(V x, V low, V high) { /* NaN stays */
 DRNN_INLINE V DRNN_(constant)(float value) {
     V all = DRNN_(all)(value);
 #if defined(__x86_64__)
-    __asm__ volatile("" : "+x"(all));
+    __asm__ volatile("" : "+v"(all));
 #endif
     return all;
 }
 
 /* Activations of n vectors, which are taken through each operation together: a single one waits most of the time.
  *
- * e^x = s + s m with s = 2^k and |x - k ln 2| < 0.35. The polynomial is off by at most 2^-26 of its value. */
-DRNN_INLINE void DRNN_(exp_parts)(const int n, const V *x, V *s, V *m) {
-    V r[DRNN_PAIR], k[DRNN_PAIR];
-    const V scale = DRNN_(constant)(1.44269504f), whole = DRNN_(constant)(12582912.0f);
+ * e^(f x) = s e^(f r) with s = 2^k and |f r| < 0.35; f is -1 or -2. */
+DRNN_INLINE void DRNN_(exp_parts)(const int n, const float f, const V *x, V *s, V *r) {
+    V k[DRNN_PAIR];
+    const V scale = DRNN_(constant)(f * 1.44269504f), whole = DRNN_(constant)(12582912.0f + 127);
     DRNN_EACH(i, n) s[i] = x[i] * scale + whole; /* 3 * 2^22: numbers there have no fraction, */
     DRNN_EACH(i, n) k[i] = s[i] - whole;
-    const V ln2 = DRNN_(constant)(0.693359375f), rest = DRNN_(constant)(-2.12194440e-4f);
+    const V ln2 = DRNN_(constant)(0.693359375f / f), rest = DRNN_(constant)(-2.12194440e-4f / f);
     DRNN_EACH(i, n) r[i] = x[i] - k[i] * ln2;
     DRNN_EACH(i, n) r[i] = r[i] - k[i] * rest;
-    DRNN_EACH(i, n) s[i] = (V)(((M)s[i] << 23) + 0x3f800000); /* and the last bits are those of k */
-    const V c6 = DRNN_(constant)(0x1.6bec08p-10f), c5 = DRNN_(constant)(0x1.122772p-7f);
-    DRNN_EACH(i, n) m[i] = r[i] * c6 + c5;
-    const V c4 = DRNN_(constant)(0x1.555674p-5f);
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c4;
-    const V c3 = DRNN_(constant)(0x1.5554b0p-3f);
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c3;
-    const V c2 = DRNN_(constant)(0x1.fffffep-2f);
-    DRNN_EACH(i, n) m[i] = m[i] * r[i] + c2;
-    DRNN_EACH(i, n) m[i] = r[i] * r[i] * m[i] + r[i];
+    DRNN_EACH(i, n) s[i] = (V)((M)s[i] << 23); /* and their last bits become an exponent */
+}
+
+/* p = the polynomial with these coefficients, the highest power first. */
+DRNN_INLINE void DRNN_(polynomial)(const int n, const V *r, const float *coefficients, const int count, V *p) {
+    V c = DRNN_(constant)(coefficients[0]);
+    DRNN_EACH(i, n) p[i] = c;
+    DRNN_EACH(j, count - 1) {
+        c = DRNN_(constant)(coefficients[j + 1]);
+        DRNN_EACH(i, n) p[i] = p[i] * r[i] + c;
+    }
 }
 
 /* A gate is 1 / y, tanh(x) is d / y: products of them share a division. Gates below e^-60 count as e^-60. */
-DRNN_INLINE void DRNN_(gates)(const int n, const V *x, V *y) { /* y = 1 + e^-x */
-    V a[DRNN_PAIR], s[DRNN_PAIR], m[DRNN_PAIR];
+DRNN_INLINE void DRNN_(gates)(const int n, const V *x, V *y) { /* y = 1 + e^-x; p is off by 2^-23.3 of e^-r */
+    static const float powers[] = {-0x1.0fa826p-7f, 0x1.573a66p-5f, -0x1.555a6cp-3f, 0x1.fffdc6p-2f, -0x1.fffff6p-1f, 1};
+    V a[DRNN_PAIR], s[DRNN_PAIR], r[DRNN_PAIR], p[DRNN_PAIR];
     const V low = DRNN_(constant)(-60.0f), high = DRNN_(constant)(60.0f);
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(-x[i], low, high);
-    DRNN_(exp_parts)(n, a, s, m);
+    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high);
+    DRNN_(exp_parts)(n, -1, a, s, r);
+    DRNN_(polynomial)(n, r, powers, 6, p);
     const V one = DRNN_(constant)(1.0f);
-    DRNN_EACH(i, n) y[i] = one + (s[i] * m[i] + s[i]);
+    DRNN_EACH(i, n) y[i] = s[i] * p[i] + one;
 }
 
-DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-2x) - 1, y = -(2 + d) */
-    V a[DRNN_PAIR], s[DRNN_PAIR], m[DRNN_PAIR];
+DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-2x) - 1, y = -(2 + d); p: 2^-26 */
+    static const float powers[] = {0x1.6bec08p-4f, -0x1.122772p-2f, 0x1.555674p-1f, -0x1.5554b0p0f, 0x1.fffffep0f};
+    V a[DRNN_PAIR], s[DRNN_PAIR], r[DRNN_PAIR], p[DRNN_PAIR];
     const V low = DRNN_(constant)(-10.0f), high = DRNN_(constant)(10.0f);
-    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high) * -2.0f;
-    DRNN_(exp_parts)(n, a, s, m);
+    DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high);
+    DRNN_(exp_parts)(n, -2, a, s, r);
+    DRNN_(polynomial)(n, r, powers, 5, p);
     const V one = DRNN_(constant)(1.0f), two = DRNN_(constant)(2.0f);
-    DRNN_EACH(i, n) d[i] = s[i] * m[i] + (s[i] - one);
+    DRNN_EACH(i, n) a[i] = r[i] * p[i] - two;
+    DRNN_EACH(i, n) d[i] = s[i] * r[i];
+    DRNN_EACH(i, n) s[i] = s[i] - one;
+    DRNN_EACH(i, n) d[i] = d[i] * a[i] + s[i];
     DRNN_EACH(i, n) y[i] = -two - d[i];
 }
 

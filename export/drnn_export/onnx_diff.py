@@ -34,7 +34,7 @@ _STAGES = (
     (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
     (re.compile(r"head/|output$|output/"), "head"),
     (re.compile(r"(?:next_)?(?:state_)?fusion"), "fusion"),
-    (re.compile(r"skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
+    (re.compile(r"stack$|stack/top|skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
     (re.compile(r"time_major|embedding|one_hot|input$|input/"), "input"),
 )
 
@@ -62,7 +62,7 @@ class Difference:
 def stage_of(name: str) -> str:
     """The stage of the network that an emitted name belongs to, for example `layer 3`, or "" for a shared constant."""
     for pattern, stage in _STAGES:
-        if match := pattern.match(name.removeprefix(INLINED)):
+        if match := pattern.match(name) or pattern.match(name.removeprefix(INLINED)):
             return stage.format(*match.groups())
     return ""
 

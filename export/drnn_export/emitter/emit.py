@@ -132,6 +132,22 @@ def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     return _NetworkEmitter(GraphBuilder(), spec, zeros, request).emit()
 
 
+def stack_output(spec: ModelSpec, request: GraphRequest) -> str:
+    """The tensor that a graph of emission `plugin` has in place of the stages between its layers.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch and precision of the graph.
+
+    Returns:
+        What the top layer gives, time-major rows (answers, B, H) in some shape.
+    """
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    g = GraphBuilder()
+    top, *_ = _NetworkEmitter(g, spec, zeros, request)._layers()
+    return g.origin(top)
+
+
 def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
     """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DOMAIN, OPERATOR = "drnn", "DilatedStack"
 NODE = "stack"  # the name of the node that calls it
+STACK_NODE = f"node {NODE} ({OPERATOR})"  # for people
 INLINED = f"{NODE}/"  # what the names begin with that inlining makes
 
 NO_FUNCTIONS = "reads no local functions: it runs the same network from a graph of another style"

@@ -79,7 +79,7 @@ class TensorRTRuntime(StreamingRuntime):
         flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name.
     """
 
-    reads_graph = True
+    reads_graph = runs_stack = True
 
     def __init__(self, flavour: Flavour) -> None:
         self._flavour = flavour

@@ -151,7 +151,7 @@ def noise(errors: dict[str, float]) -> Iterator[str]:
 
 
 # of the network of docs/tutorials/own-module.md, as drnn-export printed them
-ERRORS = {"native": 0.06, "torch": 0.07, "openvino": 0.07, "onnxruntime-cpu": 0.08, "tract": 0.63}
+ERRORS = {"torch": 0.07, "openvino": 0.07, "onnxruntime-cpu": 0.08, "native": 0.11, "tract": 0.63}
 
 
 def pictures() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_core.files import check_writable
+from drnn_core.files import check_name, check_writable
 
 
 class Checked(click.ParamType[Any]):
@@ -40,15 +40,19 @@ class Checked(click.ParamType[Any]):
         """
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None:
-                try:
-                    self.check(one)
-                except OSError as error:  # pathlib's, of closed folders and of names that are too long
-                    what = f"cannot look at {one!s:.300}: {error.strerror or error}"
-                    raise InputError(what, "Check the path and the permissions of its folders.") from error
+                self.check_place(one)
+                self.check(one)
+
+    def check_place(self, value: Any) -> None:
+        """Refuse a path at which the system does not look, where this is one."""
 
 
 class _Path(Checked):
     name = "path"
+
+    def check_place(self, value: Any) -> None:
+        """See `drnn_core.files.check_name`."""
+        check_name(value)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """See click.ParamType."""
@@ -134,6 +138,10 @@ class JsonOutput(Checked):
 
     name = "file"
     writes = True
+
+    def check_place(self, value: Any) -> None:
+        """See `drnn_core.files.check_name`."""
+        check_name(value)
 
     def check(self, value: str) -> None:
         """Refuse a place where no file can be."""

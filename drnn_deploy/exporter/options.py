@@ -135,7 +135,8 @@ class ExportOptions:
         for name, values, known in (("form", forms, Form), ("emission", self.emissions or (), Emission)):
             if unknown := [value for value in values if value not in get_args(known)]:
                 raise InputError(f"there is no {name} {unknown[0]!r}", choose_from(unknown[0], get_args(known)))
-        whole, stated = "sequence" in forms and not streams, streams or bool(set(forms) - {"sequence"})
+        whole = "sequence" in forms and not streams
+        stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
         planned = streams or self.emissions is None
         refuse_ignored_rate(self.rate, self.target, self.goal)

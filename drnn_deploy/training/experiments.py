@@ -15,6 +15,7 @@ from drnn_core.errors import InputError
 from drnn_core.plain_data import read_toml
 from drnn_core.text import choose_from
 from drnn_deploy.tasks.speaker_id import SpeakerId
+from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_zoo import experiment_file, experiment_names
 
@@ -38,6 +39,7 @@ class Experiment:
         recipes: The name of each run -> its recipe, in the file's order.
         paper: The name of a run -> the figure that others report for it.
         trivial: The name of a classifier without memory, or "".
+        claims: What a paper, or this project, claims of its runs.
         time_of: The name of a run -> that of another: it ends, short of its iterations, when it has trained as long.
     """
 
@@ -51,6 +53,7 @@ class Experiment:
     paper: dict[str, str]
     trivial: str
     time_of: dict[str, str] = dataclasses.field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
 
 def load_experiment(name: str) -> Experiment:
@@ -80,8 +83,9 @@ def load_experiment(name: str) -> Experiment:
 
 def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     kinds: dict[str, type] = {"task": str, "title": str, "text": str, "figure": str, "metric": str, "x": str}
-    kinds |= {"trivial": str, "set": list, "runs": dict, "paper": dict, "time_of": dict}
-    table = {"text": "", "figure": "none", "x": "", "trivial": "", "set": [], "paper": {}, "time_of": {}, **table}
+    kinds |= {"trivial": str, "set": list, "runs": dict, "paper": dict, "time_of": dict, "claims": list}
+    table = {"text": "", "figure": "none", "x": "", "trivial": "", **table}
+    table = {"set": [], "paper": {}, "time_of": {}, "claims": [], **table}
     for key, kind in kinds.items():
         if not isinstance(table.get(key), kind):
             raise InputError(f"entry {key!r} must be there and be a {kind.__name__}")
@@ -103,8 +107,9 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
         recipes[run] = load_recipe(table["task"], None, overrides)
     paper = {run: str(value) for run, value in table["paper"].items()}
     text = " ".join(table["text"].split())
+    claims = tuple(Claim.from_table(claim, {*recipes, table["trivial"]}) for claim in table["claims"])
     shown = table["figure"], table["metric"], table["x"]
-    return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"], table["time_of"])
+    return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"], table["time_of"], claims)
 
 
 def _check_time_of(time_of: dict[str, Any], runs: dict[str, Any]) -> None:

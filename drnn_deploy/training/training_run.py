@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE
@@ -68,7 +69,8 @@ class TrainingRun:
         return cls(recipe, torch.device(device), model, optimizer)
 
     @classmethod
-    def resume(cls, path: Path, recipe: Recipe | None = None, device: str | None = None) -> TrainingRun:
+    @checked_arguments
+    def resume(cls, path: Path | str, recipe: Recipe | None = None, device: str | None = None) -> TrainingRun:
         """Go on from the file of `save`.
 
         Args:
@@ -82,6 +84,7 @@ class TrainingRun:
         Raises:
             InputError: The file is of another recipe or damaged.
         """
+        path = Path(path)
         data = load_plain(path)
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
             raise InputError(f"{path} is not a training state", _AGAIN)
@@ -103,7 +106,8 @@ class TrainingRun:
         run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
         return run
 
-    def save(self, path: Path) -> None:
+    @checked_arguments
+    def save(self, path: Path | str) -> None:
         """Write the state, whole or not at all; of several processes the first one does.
 
         Raises:
@@ -123,7 +127,7 @@ class TrainingRun:
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
         }
         check_state(state, self.recipe, self.model, self.optimizer)
-        save_plain(path, state)
+        save_plain(Path(path), state)
 
     @property
     def solved(self) -> bool:
@@ -135,7 +139,7 @@ class TrainingRun:
     def share(self) -> float:
         """How much of the training is done, 0 to 1: of the iterations, or of the time where that is more."""
         done = self.iteration / self.recipe.training.iterations
-        if self.seconds_allowed is None:
+        if self.seconds_allowed is None or self.iteration == 0:  # at least one step is taken
             return done
         return 1.0 if self.seconds >= self.seconds_allowed else max(done, self.seconds / self.seconds_allowed)
 

@@ -24,8 +24,8 @@ class ParserRule:
         since: Its first version with the rule.
         winner: What a node becomes whose function and plugin have one name.
         domain_is_namespace: Whether a node without `plugin_namespace` has that of its domain.
-        has_override: Whether there is a flag ENABLE_PLUGIN_OVERRIDE. It is for operators of ONNX: where a node
-            names no namespace, TensorRT-RTX takes the function with it, too.
+        has_override: Whether there is a flag ENABLE_PLUGIN_OVERRIDE. It is for ONNX operators: over a function without
+            `plugin_namespace`, TensorRT-RTX takes no plugin with it either.
         ran: Whether this was seen, or only read.
     """
 

@@ -23,17 +23,16 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle
 from drnn_runtimes.bundle.writer import write_weights
-from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.state import StreamState
 from drnn_runtimes.streaming.stream import Stream
+from tests.compilers import NATIVE
 from tests.networks import Case, cases, make_case
 from tests.nightly import NIGHTLY
 
 SPEC = ModelSpec("lstm", (4, 5), (3, 4), Continuous(2), Head("sequence", 3))
 pytestmark = pytest.mark.optional_runtimes("native")
-COMPILED = pytest.param("native", marks=pytest.mark.skipif(not compiler(), reason="there is no C compiler"))
-RUNTIMES = ("reference", "torch", "onnxruntime-cpu", COMPILED)
+RUNTIMES = ("reference", "torch", "onnxruntime-cpu", NATIVE)
 cuts = st.lists(st.integers(0, 15), min_size=1, max_size=8).filter(any)
 
 

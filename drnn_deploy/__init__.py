@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
     from drnn_deploy.parity.tolerance import Tolerance
     from drnn_deploy.planner.plan import Plan, plan_checkpoint
-    from drnn_deploy.training.loop import TrainingRun, train
+    from drnn_deploy.training.loop import train
     from drnn_deploy.training.recipe import Recipe, load_recipe
+    from drnn_deploy.training.training_run import TrainingRun
     from drnn_runtimes.bundle import Bundle
 
     __version__: str
@@ -47,8 +48,9 @@ else:
             "drnn_deploy.parity.results": ("CaseResult", "ParityReport", "ParityRow"),
             "drnn_deploy.parity.tolerance": ("Tolerance",),
             "drnn_deploy.planner.plan": ("Plan", "plan_checkpoint"),
-            "drnn_deploy.training.loop": ("TrainingRun", "train"),
+            "drnn_deploy.training.loop": ("train",),
             "drnn_deploy.training.recipe": ("Recipe", "load_recipe"),
+            "drnn_deploy.training.training_run": ("TrainingRun",),
             "drnn_runtimes.bundle": ("Bundle",),
         },
     )

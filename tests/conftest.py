@@ -14,9 +14,9 @@ from tests.optional_runtimes import OPTIONAL, hidden, shown
 # cores wait for each other most of the time. NumPy reads these when it is imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# 30 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
+# 20 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
-for name, examples in {"ordinary": 30, "nightly": 500}.items():
+for name, examples in {"ordinary": 20, "nightly": 500}.items():
     hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == "ordinary")
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 

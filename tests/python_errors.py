@@ -1,4 +1,4 @@
-"""Every way to be wrong with the Python interface, typed out, and what is said to it: the table of docs/python.md.
+"""Every way to be wrong with the Python interface, and what is said to it: the table of docs/reference/errors.md.
 
 `python -m tests.python_errors` writes the table.
 """
@@ -24,7 +24,7 @@ from drnn_deploy import Bundle, ExportOptions, export
 from drnn_models import Continuous, DilatedRNN, Head, ModelSpec, save_checkpoint
 from drnn_runtimes import find_runtime
 
-PAGE = Path(__file__).parents[1] / "docs" / "python.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
 HEADER = "| What is written | What it says | And what to do |\n|---|---|---|\n"
 WRONG = """
 load_checkpoint("none.pt")
@@ -61,6 +61,8 @@ export(module, "out", length=8, runtimes=("torhc",))
 export(module, "out", length=8, engines=("trt",))
 export(module, "out", {"length": 8})
 Bundle.open("none")
+Bundle.open("a" * 300)
+load_checkpoint("nul\\0name")
 Bundle.open("model.pt")
 Bundle.open(None)
 bundle.graph("chunk")

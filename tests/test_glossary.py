@@ -42,7 +42,7 @@ def test_both_names_and_both_words_mean_the_same(option: str, word: str) -> None
 
 def test_only_the_terms_are_shown() -> None:
     text = " ".join(export.get_help(click.Context(export)).split())
-    assert "--style [operator|unrolled|mixed|pipelined|blocked]" in text
+    assert "--style [operator|unrolled|mixed|pipelined|blocked|plugin]" in text
     assert "--emission" not in text
     with pytest.raises(click.BadParameter, match="operator"):
         GraphStyle().convert("fast", None, None)

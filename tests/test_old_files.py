@@ -14,8 +14,9 @@ import pytest
 
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.run import MatrixOptions, check_bundle
-from drnn_deploy.training.loop import TrainingRun, train
+from drnn_deploy.training.loop import train
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.training_run import TrainingRun
 from drnn_models.checkpoint import load_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle

@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 import torch
 
-from benchmarks.gpu.plan import SMOKE, Setting
-from benchmarks.gpu.worker import Row
+from benchmarks.gpu.plan import SMOKE, Row, Setting
 from benchmarks.networks import STEPS, paper_network
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError

@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bundles import CHUNK, checkpoint_of
-from benchmarks.gpu.plan import BASELINE, Setting
-from benchmarks.gpu.worker import Row, Rows
+from benchmarks.gpu.plan import BASELINE, Row, Rows, Setting
 from benchmarks.networks import STEPS
 from drnn_core import gpu
 from drnn_core.errors import RuntimeUnavailableError

@@ -6,15 +6,17 @@ Imports nothing heavy: the process that starts the parts must not load a driver 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from drnn_core.errors import InputError
 from drnn_models.cells import Cell
 from drnn_runtimes.trt.bindings import Flavour
 from drnn_zoo import zoo_tasks
 
+Row = dict[str, Any]
+Rows = Generator[Row, None, Row]  # the rows of a part as they come, and then the rest of what it answers
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU
 SURVEY, SMOKE = "runtimes", "smoke"
 FLAVOURS: tuple[str, ...] = get_args(Flavour)

@@ -11,8 +11,7 @@ import contextlib
 from collections.abc import Iterator
 
 from benchmarks.gpu.bundles import open_bundle
-from benchmarks.gpu.plan import OVERRIDES, Setting
-from benchmarks.gpu.worker import Row, Rows
+from benchmarks.gpu.plan import OVERRIDES, Row, Rows, Setting
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_deploy.parity.check import check_case
 from drnn_deploy.parity.known_answers import StoredAnswers

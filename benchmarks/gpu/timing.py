@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.gpu.bundles import CHUNK, checkpoint_of, open_bundle
-from benchmarks.gpu.plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Setting
-from benchmarks.gpu.worker import Row, Rows
+from benchmarks.gpu.plan import BASELINE, COMPILED, RUNTIMES, TORCH_WAYS, Row, Rows, Setting
 from benchmarks.measure import interleaved_times
 from benchmarks.networks import STEPS, paper_network
 from benchmarks.training_step import by_phase

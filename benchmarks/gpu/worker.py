@@ -15,15 +15,13 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SMOKE, SURVEY, Device, Setting
+from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SMOKE, SURVEY, Device, Row, Rows, Setting
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_core.worker_process import answer
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.results import ParityRow
 
-Row = dict[str, Any]
-Rows = Generator[Row, None, Row]  # the rows of a part as they are found, and then the rest of what it answers
 _REFUSALS = (RuntimeUnavailableError.exit_code, EngineError.exit_code)
 _LONGEST = 600  # characters of an error that a reason repeats
 

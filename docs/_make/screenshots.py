@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,18 +26,20 @@ _MOVES = re.compile(r"\x1b\[\??\d*[A-KhlST]")  # of the cursor
 _FONTS = re.compile(r"@font-face \{.*?\}\n", re.DOTALL)  # which rich would fetch from another host
 
 
-def check(bundle: str, report: Path) -> str:
-    """Run drnn-parity in a terminal.
+def check(bundle: Path, report: str) -> str:
+    """Run drnn-parity in a terminal, in the folder of a bundle: the report shows what was typed.
 
     Args:
         bundle: The bundle's folder.
-        report: Where its HTML page goes.
+        report: The name of the HTML page, which lies beside it then.
 
     Returns:
         What the terminal got, with its codes for colours.
     """
-    typed = f"stty cols {_COLUMNS}; {sys.executable} -m drnn_deploy parity {bundle} --html {report}"
-    done = subprocess.run(["script", "-qec", typed, "/dev/null"], capture_output=True, text=True, check=True)
+    typed = f"stty cols {_COLUMNS}; {sys.executable} -m drnn_deploy parity {bundle.name} --html {report}"
+    done = subprocess.run(
+        ["script", "-qec", typed, "/dev/null"], cwd=bundle.parent, capture_output=True, text=True, check=True
+    )
     return _MOVES.sub("", done.stdout).replace("\r\n", "\n")
 
 
@@ -47,8 +50,9 @@ def main(bundle: str) -> None:
     from tests.browser import FLAGS
 
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "parity.html"
-        seen = check(bundle, report)
+        copied = Path(shutil.copytree(bundle, Path(folder) / Path(bundle).name))
+        report = copied.parent / "parity.html"
+        seen = check(copied, report.name)
         console = Console(record=True, width=_COLUMNS, file=io.StringIO(), force_terminal=True)
         console.print(Text(f"$ drnn-parity {Path(bundle).name}"))
         lines = [line.split("\r")[-1] for line in seen.splitlines()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.types import Form
 from drnn_deploy.bench.answers import answer_for
 from drnn_deploy.exporter.contents import write_bundle
@@ -71,18 +71,24 @@ def checkpoint_settings(
         batches: Sequences of a run; empty for 1.
 
     Raises:
-        InputError: Only sequences are asked for, and their length is unknown; or nothing is left.
+        InputError: Sequences are asked for, and their length is unknown; or a length or block has no form.
     """
     whole = length or task_length(checkpoint)
     if forms and "sequence" in forms and whole is None:
         raise InputError("the checkpoint does not say how long its sequences are", "Add --length STEPS.")
-    runs: list[tuple[Form, int]] = [("sequence", whole)] if whole else []
-    runs += [("step" if steps == 1 else "chunk", steps) for steps in blocks or (1, BLOCK)]
+    pieces: list[tuple[Form, int]] = [("step" if steps == 1 else "chunk", steps) for steps in blocks or (1, BLOCK)]
+    left_out = [steps for form, steps in pieces if blocks and forms and form not in forms]
+    refuse_ignored(
+        (length is not None and forms and "sequence" not in forms, "--length", "--form sequence"),
+        (left_out, f"--steps {', '.join(map(str, left_out))}", "--form step for 1, --form chunk for more"),
+    )
+    whole_runs: list[tuple[Form, int]] = [("sequence", whole)] if whole else []
     settings = [
-        Setting(form, steps, batch) for form, steps in runs for batch in batches or (1,) if not forms or form in forms
+        Setting(form, steps, batch)
+        for form, steps in (*whole_runs, *pieces)
+        for batch in batches or (1,)
+        if not forms or form in forms
     ]
-    if not settings:
-        raise InputError("there is nothing to measure", f"Of --form {' '.join(forms)} there are no --steps.")
     return settings
 
 

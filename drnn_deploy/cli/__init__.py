@@ -9,8 +9,9 @@ import sys
 import click
 
 from drnn_core.environment import package_version
-from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
+from drnn_core.errors import DeployError
 from drnn_deploy.cli.command import Group
+from drnn_deploy.cli.failures import explained_failures
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",
@@ -32,10 +33,6 @@ _COMMANDS = {
     "stream": "Listen to a sound file or a microphone, and show a running prediction.",
     "suggest": "Compare stacks of dilations for a sequence length.",
     "train": "Train a network on one of the paper's tasks.",
-}
-_EXTRAS = {  # optional package -> the extra that brings it
-    **dict.fromkeys(("torch", "matplotlib"), "train"),
-    **dict.fromkeys(("librosa", "sklearn", "soundfile", "soxr"), "audio"),
 }
 
 
@@ -87,27 +84,16 @@ def main_parity() -> None:
 
 def _run(command: click.Command, name: str) -> None:
     try:
-        sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
+        with explained_failures():
+            sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)
     except DeployError as error:
         click.echo(f"{name}: {error.message}", err=True)
         if error.fix:
             click.echo(error.fix, err=True)
         sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            raise
-        click.echo(f"{name}: this command needs {error.name}, which is not installed", err=True)
-        click.echo(f"Type: pip install 'drnn-deploy[{_EXTRAS[error.name]}]'", err=True)
-        sys.exit(RuntimeUnavailableError.exit_code)
     except click.exceptions.Abort:
         click.echo(f"{name}: stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:  # the latter from torch
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
-            raise
-        click.echo(f"{name}: memory ran out", err=True)
-        click.echo("Ask for fewer or shorter sequences, or use a machine with more memory.", err=True)
-        sys.exit(InputError.exit_code)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from drnn_core.errors import ParityError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
 from drnn_deploy.cli.options import device_options, graph_options
 from drnn_deploy.cli.tables import Column, print_table
-from drnn_deploy.cli.values import BundleOrCheckpoint, Name, OutputFile
+from drnn_deploy.cli.values import POSITIVE, BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,12 +64,12 @@ def _contenders() -> list[str]:
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each contender.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="That each contender is timed for. [default: 3, with --quick 0.2]",
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="Seconds after which a contender is too slow for a row. [default: 60]",
 )
 @device_options
@@ -102,16 +104,17 @@ def bench(
         from drnn_deploy.bench.picture import draw
 
         draw(report, picture)
-    show(console, report)
+    show(console, report, path)
     click.get_current_context().exit(report.exit_code)
 
 
-def show(console: Console, report: BenchReport) -> None:
+def show(console: Console, report: BenchReport, path: Path) -> None:
     """A table for each row, and who cannot run here.
 
     Args:
         console: Where it goes.
         report: What was measured.
+        path: The bundle or checkpoint that it is of.
     """
     from drnn_deploy.bench.machine import machine
 
@@ -129,7 +132,17 @@ def show(console: Console, report: BenchReport) -> None:
     wrong = [f"{entry.name}: {entry.reason}" for row in report.rows for entry in row.measured if entry.status != "ok"]
     reason = wrong[0] if wrong else "nothing could be measured"
     text = f"(exit code {report.exit_code}) {reason}" if report.exit_code else report.network
-    conclude(console, report.exit_code == 0, text)
+    conclude(console, report.exit_code == 0, text, then=_next(report, path))
+
+
+def _next(report: BenchReport, path: Path) -> str:
+    """What to type now."""
+    name = shlex.quote(str(path))
+    if report.exit_code == ParityError.exit_code:
+        return f"which runtimes are wrong, and where: drnn-parity {name} --explain"
+    if report.exit_code:
+        return "to see what is missing here: drnn-deploy doctor"
+    return f"drnn-export {name}" if path.is_file() else f"drnn-deploy run {name} --input x.npy --output y.npy"
 
 
 def _show_row(console: Console, row: Row) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drnn_deploy.cli.command import Group
-from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.console import json_option, make_console, show_next, write_json
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import Name
 
@@ -51,7 +51,8 @@ def show(json_path: str | None = None) -> None:
         size, limit = shown_bytes(kind["bytes"]), shown_bytes(kind["limit"])
         rows.append([kind["name"], kind["what"], f"{kind['entries']:,}", size, limit, day])
     print_table(console, _COLUMNS, rows)
-    console.print(f"folder  {cache_root()}; to empty it: drnn-deploy cache clear [KIND]...")
+    console.print(f"folder  {cache_root()}")
+    show_next(console, "to empty it: drnn-deploy cache clear")
 
 
 def _names() -> list[str]:
@@ -70,6 +71,7 @@ def clear(kinds: tuple[str, ...]) -> None:
     console = make_console(None)
     for name in dict.fromkeys(kinds or kept.KINDS):
         console.print(f"cleared {name}: {shown_bytes(kept.clear(name))}")
+    show_next(console, "what is left: drnn-deploy cache show")
 
 
 def _kinds() -> list[dict[str, Any]]:

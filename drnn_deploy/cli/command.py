@@ -6,16 +6,19 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
-from drnn_deploy.cli.console import VERBOSITY, json_on_failure
+from drnn_deploy.cli.console import VERBOSITY
+from drnn_deploy.cli.failures import json_on_failure, json_place
 from drnn_deploy.cli.values import Checked
 
+KEPT = "drnn-deploy.kept"  # of a context's meta: the values of options that a command's function does not get
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -27,6 +30,24 @@ class Command(click.Command):
         super().__init__(*words, **settings)
         self.context_settings = {**_HELP, **self.context_settings}
         self.params += _common()
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what was typed; `--json` holds that it cannot be read. See click.Command.
+
+        Args:
+            info_name: The command's name.
+            args: What was typed behind it.
+            parent: The context of its group.
+            **extra: As of click.Context.
+        """
+        with json_on_failure(json_place(args) if self._writes_json else None):
+            return super().make_context(info_name, list(args), parent, **extra)
+
+    @property
+    def _writes_json(self) -> bool:
+        return any(parameter.name == "json_path" for parameter in self.params)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Check the values that a look can check, then run; see click.Command."""
@@ -79,6 +100,30 @@ def command(name: str | None = None, **settings: Any) -> Callable[[Callable[...,
         settings: As of click.command.
     """
     return click.command(name, cls=Command, **settings)
+
+
+def typed_words(context: click.Context, without: Container[str] = ()) -> list[str]:
+    """The words behind a command that was typed.
+
+    Args:
+        context: Of the command.
+        without: The names of arguments and options to leave out.
+    """
+    words: list[str] = []
+    values = {**context.params, **context.meta.get(KEPT, {})}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not typed or name in without or name not in values:
+            continue
+        value = values[name]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0] if value else parameter.secondary_opts[0])
+            continue
+        for one in value if isinstance(value, tuple) and (parameter.multiple or parameter.nargs != 1) else (value,):
+            words += parameter.opts[:1] * isinstance(parameter, click.Option)
+            words.append(",".join(map(str, one)) if isinstance(one, tuple) else str(one))
+    return words
 
 
 def _refuse_one_place_for_two(parameters: Iterable[click.Parameter], values: Mapping[str, Any]) -> None:

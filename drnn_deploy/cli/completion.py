@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import make_console, show_next
 
 _SHELLS = ("bash", "zsh", "fish")
 _PROGRAMS = ("drnn-deploy", "drnn-export", "drnn-parity")
@@ -44,7 +44,7 @@ def completion(shell: str | None, only_print: bool) -> None:
         console.print(f"wrote   {path}")
     if shell == "zsh":
         _add_functions(Path.home() / ".zshrc")
-    console.print(f"next    open a new {shell}, or type: exec {shell}")
+    show_next(console, f"open a new {shell}, or type: exec {shell}")
 
 
 def script(shell: str, program: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_core.errors import DeployError
 from drnn_core.files import replacing
 from drnn_core.text import printable
 from drnn_deploy.cli.tables import Column, print_table
@@ -76,7 +75,17 @@ def conclude(console: Console, passed: bool | None, text: str, *, then: str = ""
     console.print(styled("WROTE", "yellow") if passed is None else verdict(passed), text)
     console.quiet = quiet
     if then:
-        console.print(f"next    {then}")
+        show_next(console, then)
+
+
+def show_next(console: Console, text: str) -> None:
+    """The last line of a command: what to type now.
+
+    Args:
+        console: Where it goes.
+        text: The command, perhaps after what it is for.
+    """
+    console.print(f"next    {text}")
 
 
 def verdict(passed: bool) -> Text:
@@ -108,18 +117,6 @@ def write_json(json_path: str | None, data: dict[str, Any]) -> None:
     elif json_path:
         with replacing(Path(json_path)) as temporary:
             temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-@contextlib.contextmanager
-def json_on_failure(json_path: str | None) -> Iterator[None]:
-    """Write `{"passed": false, "error": ...}` where the body raises a `DeployError`."""
-    try:
-        yield
-    except DeployError as error:
-        failure = {"message": error.message, "fix": error.fix}
-        with contextlib.suppress(DeployError):  # where the file itself cannot be written, which is the error then
-            write_json(json_path, {"passed": False, "exit_code": error.exit_code, "error": failure})
-        raise
 
 
 def progress(console: Console) -> contextlib.AbstractContextManager[Callable[[str], None]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drnn_deploy.cli.command import Group
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.console import progress as plain_progress
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def fetch_command(name: str, source: Path | None) -> None:
         results = datasets.fetch(name, source, progress=progress)
     for result in results:
         click.echo(_line(result))
+    _show_next(name)
 
 
 @data.command("verify")
@@ -65,6 +67,11 @@ def verify_command(name: str) -> None:
             f"{len(wrong)} of {len(results)} files of {name} are missing or wrong: {', '.join(wrong)}",
             f"Type: drnn-deploy data fetch {name}",
         )
+    _show_next(name)
+
+
+def _show_next(name: str) -> None:
+    show_next(make_console(None), f"drnn-deploy train {name}")
 
 
 def _line(result: FileResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console, progress, show_missing, styled
+from drnn_deploy.cli.console import conclude, make_console, progress, show_missing
 from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.values import BundleFolder
 
@@ -62,11 +63,9 @@ def demo(bundle: Path) -> int:
     show_missing(console, _left_out(opened))
     first = next(iter(predictions.values()))
     same = all(np.array_equal(first, predicted) for predicted in predictions.values())
-    console.print(
-        styled("every runtime predicts the same", "green")
-        if same
-        else styled("the runtimes' predictions differ", "red")
-    )
+    name = shlex.quote(str(bundle))
+    told = "every runtime predicts the same" if same else "(exit code 1) the runtimes' predictions differ"
+    conclude(console, same, told, then=f"drnn-deploy evaluate {name}" if same else f"drnn-parity {name} --explain")
     return int(not same)
 
 

@@ -6,7 +6,7 @@ import platform
 from typing import Any
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, styled, write_json
+from drnn_deploy.cli.console import json_option, make_console, show_next, styled, write_json
 from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.tables import Column, print_table
 
@@ -36,7 +36,7 @@ def doctor(json_path: str | None) -> None:
         print_table(console, columns, rows)
     for fix, names in fixes.items():
         console.print(f"for {', '.join(dict.fromkeys(names))}: {fix}")
-    console.print("next    drnn-export model.pt")
+    show_next(console, "drnn-export model.pt")
 
 
 def examine() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,16 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import conclude, json_option, make_console, progress, show_missing, write_json
-from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.console import (
+    conclude,
+    json_option,
+    make_console,
+    progress,
+    show_missing,
+    show_next,
+    write_json,
+)
+from drnn_deploy.cli.options import device_options, threads_option
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 
@@ -38,10 +47,18 @@ _WHERE_IT_RUNS = "native"
     f"[default: {', '.join(RUNTIMES)}, and {_WHERE_IT_RUNS} where it runs]",
 )
 @device_options
+@threads_option
 @click.option("--split", type=click.Choice(["test", "validation"]), default="test", show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many sequences.")
 @json_option
-def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | None, json_path: str | None) -> int:
+def evaluate(
+    path: Path,
+    runtimes: tuple[str, ...],
+    threads: int | None,
+    split: str,
+    limit: int | None,
+    json_path: str | None,
+) -> int:
     """Measure a network's metric on its task.
 
     Of a bundle through each runtime, counting predictions that differ (exit code 1 if any); of a checkpoint through
@@ -49,6 +66,7 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     """
     from drnn_deploy.evaluation import as_json, evaluate_bundle, evaluate_checkpoint
     from drnn_runtimes.bundle import Bundle
+    from drnn_runtimes.registry import with_threads
 
     console = make_console(json_path)
     missing: list[Missing] = []
@@ -58,6 +76,9 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         if runtimes:
             fix = f"Export it first: drnn-export {path}; or leave --runtime out."
             raise InputError(f"{path} is a checkpoint; --runtime chooses among those that run a bundle", fix)
+        if threads is not None:
+            fix = f"Export it first: drnn-export {path}; or set OMP_NUM_THREADS in the place of --threads."
+            raise InputError(f"{path} is a checkpoint; --threads is of the runtimes of a bundle", fix)
         with progress(console) as notify:
             notify("torch on the checkpoint")
             results = [evaluate_checkpoint(load_checkpoint(path), str(path), split, limit=limit)]
@@ -65,6 +86,7 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
         opened = Bundle.open(path)
         with progress(console) as notify:
             chosen, missing = _chosen(runtimes, opened)
+            chosen = with_threads(chosen, threads, runtimes)
             results = evaluate_bundle(opened, chosen, split, limit=limit, notify=notify)
     write_json(json_path, {**as_json(results), "missing": [dataclasses.asdict(entry) for entry in missing]})
     names = list(results[0].metrics)
@@ -79,9 +101,14 @@ def evaluate(path: Path, runtimes: tuple[str, ...], split: str, limit: int | Non
     changed = [
         f"{result.runtime} {result.graph}: {result.changed:,} predictions" for result in results if result.changed
     ]
+    name = shlex.quote(str(path))
+    then = f"how fast it is: drnn-deploy bench {name}" if path.is_dir() else f"drnn-export {name}"
     if len(results) > 1:
         same = "every prediction is the same everywhere"
-        conclude(console, not changed, f"(exit code 1) changed: {', '.join(changed)}" if changed else same)
+        text = f"(exit code 1) changed: {', '.join(changed)}" if changed else same
+        conclude(console, not changed, text, then=f"why: drnn-parity {name} --explain" if changed else then)
+    else:
+        show_next(console, then)
     return int(bool(changed))
 
 

@@ -29,6 +29,7 @@ class Explaining:
         notify: Gets a line on what is explained at the moment.
         several: Whether there are several bundles; then each has a folder of its own in `folder`.
         inputs: The user's own inputs, which the command that explains again names, too.
+        threads: Of each runtime that has a setting for that; None for its own.
     """
 
     def __init__(
@@ -38,9 +39,14 @@ class Explaining:
         notify: Callable[[str], None],
         several: bool = False,
         inputs: Path | None = None,
+        threads: int | None = None,
     ) -> None:
-        self._more = "" if inputs is None else f" --inputs {shlex.quote(str(inputs))}"
-        self._asked, self._folder, self._notify, self._several = asked or folder is not None, folder, notify, several
+        more = [
+            *([] if inputs is None else ["--inputs", str(inputs)]),
+            *([] if threads is None else ["--threads", str(threads)]),
+        ]
+        self._threads, self._more = threads, "".join(f" {shlex.quote(word)}" for word in more)
+        self.asked, self.folder, self._notify, self._several = asked or folder is not None, folder, notify, several
         self.explanations: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
 
@@ -54,18 +60,18 @@ class Explaining:
             label: What the report's graphs are called beside their names.
             cases: The cases that it may have been checked on.
         """
-        if not self._asked:
+        if not self.asked:
             return
         from drnn_deploy.debug.explain import explain_report
-        from drnn_runtimes.registry import RUNTIMES
+        from drnn_runtimes.registry import RUNTIMES, with_threads
 
-        folder = self._folder
+        folder = self.folder
         if folder is not None and self._several:
             self._numbers.setdefault(path, len(self._numbers) + 1)
             folder = folder / f"{self._numbers[path]:02d}-{Path(path).name}"
         if folder is not None and label:
             folder = folder / re.sub(r"[^\w=]+", "-", label)
-        every = list(RUNTIMES.values())
+        every = with_threads(list(RUNTIMES.values()), self._threads)
         explained = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
         named = (
             dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip(), command=entry.command + self._more)
@@ -75,13 +81,13 @@ class Explaining:
 
     def to_json(self, path: str) -> dict[str, Any]:
         """The entry `explanations` of a path's report; nothing where it was not asked for."""
-        if not self._asked:
+        if not self.asked:
             return {}
         return {"explanations": [explanation.to_json() for explanation in self.explanations[path]]}
 
     def markdown(self) -> str:
         """All explanations, to follow the report's own text."""
-        if not self._asked:
+        if not self.asked:
             return ""
         from drnn_deploy.reports.markdown import explanations_markdown
 

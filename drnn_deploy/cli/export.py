@@ -88,6 +88,11 @@ if TYPE_CHECKING:
     help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic.",
 )
 @click.option(
+    "--plugin",
+    is_flag=True,
+    help="Also write each graph with its layers as one node, which runs everywhere and becomes one kernel in TensorRT.",
+)
+@click.option(
     "--cuda-kernel",
     is_flag=True,
     help="Also compile the CUDA kernel, for each --compute-capability or the GPU here; needs NVRTC, no GPU.",

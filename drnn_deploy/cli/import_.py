@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import refuse_ignored
-from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, write_json
+from drnn_deploy.cli.command import command, typed_words
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, write_json
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import InputFile, OutputFile
 
@@ -142,20 +142,8 @@ def _facts(result: ImportResult, command: str) -> dict[str, Any]:
 
 def _with_comparison(context: click.Context) -> str:
     """The command that was typed, with a comparison."""
-    words = ["drnn-deploy", "import"]
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE or name == "force":
-            continue
-        value = context.params[name]
-        if isinstance(parameter, click.Argument):
-            words.append(str(value))
-        elif getattr(parameter, "is_flag", False):
-            words.append(parameter.opts[0])
-        else:
-            for one in value if parameter.multiple else (value,):
-                words += [parameter.opts[0], ",".join(map(str, one)) if isinstance(one, tuple) else str(one)]
-    return shlex.join([*words, "--force", "--compare", "original.npz"])
+    words = typed_words(context, {"force"})
+    return shlex.join(["drnn-deploy", "import", *words, "--force", "--compare", "original.npz"])
 
 
 def _show(console: Console, file: Path, output: Path, result: ImportResult, command: str) -> None:
@@ -177,7 +165,8 @@ def _show(console: Console, file: Path, output: Path, result: ImportResult, comm
         code = snippet(spec).replace("\n", "\n             ")
         console.print(f"compare  where the original module is, as model, type:\n             {code}")
         console.print(f"         then here: {command}")
-    console.print(f"wrote    {output}, from {file}; next: drnn-export {output} --length STEPS")
+    console.print(f"wrote    {output}, from {file}")
+    show_next(console, f"drnn-export {shlex.quote(str(output))} --length STEPS")
 
 
 def _show_weights(console: Console, imported: Imported) -> None:

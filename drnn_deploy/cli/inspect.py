@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, write_json
 from drnn_deploy.cli.values import BundleFolder
 
 
@@ -57,7 +57,7 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         console.print(line)
     console.print(f"made by  {', '.join(f'{name} {version}' for name, version in opened.versions.items())}")
     console.print(styled("intact", "green"), f"  {len(opened.files)} files have the sha256 that the manifest says")
-    console.print(f"next     drnn-parity {shlex.quote(str(bundle))}")
+    show_next(console, f"drnn-parity {shlex.quote(str(bundle))}")
 
 
 def _facts(bundle: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 
 from drnn_core.errors import EngineError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, styled, verdict, write_json
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, verdict, write_json
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import ComputeCapability, InputFile
 
@@ -52,7 +53,17 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
         by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
     write_json(json_path, _as_json(model, by_target))
     _show(console, by_target)
+    show_next(console, _next(model, by_target))
     return _exit_code(by_target)
+
+
+def _next(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> str:
+    """What to type now: TensorRT's own parser, or this check again."""
+    name = shlex.quote(str(model))
+    if _exit_code(by_target):
+        return f"mend the errors where the graph is made, and check again: drnn-deploy lint {name}"
+    tool = "trtexec" if any(target != "tensorrt-rtx" for target in by_target) else "tensorrt_rtx"
+    return f"where TensorRT is: {tool} {shlex.quote(f'--onnx={model}')}"
 
 
 def _exit_code(by_target: Mapping[LintTarget, Sequence[Finding]]) -> int:

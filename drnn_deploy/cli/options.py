@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from drnn_core.errors import InputError, refuse_ignored
+from drnn_core.errors import InputError
 from drnn_core.types import Emission, Form, Precision
-from drnn_deploy.cli.values import ComputeCapability, Name, OutputFile
+from drnn_deploy.cli.command import KEPT
+from drnn_deploy.cli.values import POSITIVE, ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.tolerance import Tolerance
@@ -58,7 +59,7 @@ def reference_minutes_option(command: Any) -> Any:
     """Add `--reference-minutes`."""
     return click.option(
         "--reference-minutes",
-        type=click.FloatRange(min=0, min_open=True),
+        type=POSITIVE,
         help="Longest time for the float64 reference; what is estimated to take longer is refused. [default: 30]",
     )(command)
 
@@ -100,18 +101,25 @@ def device_options(command: Any) -> Any:
     return _with(options, command)
 
 
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), help="Of each runtime that has a setting for that."
+)
+
+
 def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
     if value is not None:
         from drnn_core.gpu import only_gpu
 
+        ctx.meta.setdefault(KEPT, {})[param.name] = value
         ctx.with_resource(only_gpu(value))
 
 
 def _trust_images(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from drnn_core.environment import setting_variables
+        from drnn_core.variables import setting_variables
         from drnn_runtimes.cuda_kernel.trust import TRUST
 
+        ctx.meta.setdefault(KEPT, {})[param.name] = value
         ctx.with_resource(setting_variables({TRUST: "1"}))
 
 
@@ -159,7 +167,7 @@ def goal_options(command: Any) -> Any:
         ),
         click.option("--latency", is_flag=True, help="A stream whose answers come early."),
         click.option("--throughput", is_flag=True, help="A stream that costs little per step."),
-        click.option("--rate", type=float, help="Samples a second of the stream. [default: the checkpoint's task]"),
+        click.option("--rate", type=POSITIVE, help="Samples a second of the stream. [default: the checkpoint's task]"),
     )
     return _with(options, command)
 
@@ -171,14 +179,12 @@ def take_goal(given: dict[str, Any]) -> Goal | None:
         given: The command's values, by name.
 
     Raises:
-        InputError: Both goals are asked for, or a rate and none.
+        InputError: Both goals are asked for.
     """
     latency, throughput = given.pop("latency"), given.pop("throughput")
     if latency and throughput:
         raise InputError("--latency and --throughput are two goals, and a graph is chosen for one", "Leave one out.")
-    goal: Goal | None = "latency" if latency else "throughput" if throughput else None
-    refuse_ignored((given["rate"] is not None and not goal, "--rate", "--latency or --throughput"))
-    return goal
+    return "latency" if latency else "throughput" if throughput else None
 
 
 def tolerance_options(command: Any) -> Any:
@@ -233,7 +239,7 @@ def engine_options(command: Any) -> Any:
         ),
         click.option(
             "--engine-seconds",
-            type=click.FloatRange(min=0, min_open=True),
+            type=POSITIVE,
             help="Longest build of an engine; one that is estimated to take longer is not begun. [default: 300]",
         ),
         click.option(

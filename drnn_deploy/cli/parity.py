@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from drnn_core.errors import InputError, ParityError, refuse_ignored
-from drnn_core.files import replacing, sha256
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
-    conclude,
     json_option,
     make_console,
     progress,
-    show_parity,
-    show_tasks,
-    styled,
     write_json,
 )
 from drnn_deploy.cli.explanations import Explaining
@@ -31,9 +23,13 @@ from drnn_deploy.cli.options import (
     graph_options,
     reference_minutes_option,
     take_tolerance,
+    threads_option,
     tolerance_options,
 )
+from drnn_deploy.cli.parity_files import write_page, write_texts
+from drnn_deploy.cli.parity_shown import show
 from drnn_deploy.cli.values import (
+    POSITIVE,
     RUNTIME,
     BundleOrCheckpoint,
     CheckpointFile,
@@ -46,9 +42,6 @@ from drnn_deploy.cli.values import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
-    from drnn_deploy.matrix.run import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.reports.regressions import Regression
 
@@ -90,6 +83,7 @@ def _tasks() -> list[str]:
     precision="Only graphs of this precision; repeat. [default: all in the bundle, fp32 of a checkpoint]",
 )
 @device_options
+@threads_option
 @click.option(
     "--golden",
     is_flag=True,
@@ -133,7 +127,7 @@ def _tasks() -> list[str]:
 )
 @click.option(
     "--max-slowdown",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     help="With --baseline: times that a sequence may take longer. [default: times do not count]",
 )
 @click.option("--html", "html_path", type=OutputFile(), help="Also write one self-contained page.")
@@ -189,7 +183,9 @@ def parity(
         tolerance = take_tolerance(options)
         given = {name: value for name, value in options.items() if value is not None}
         how = MatrixOptions(**given, task=named, tolerance=tolerance)
-        explained = Explaining(explain, repro_path, notify, several=len(chosen) > 1, inputs=how.inputs)
+        explained = Explaining(
+            explain, repro_path, notify, several=len(chosen) > 1, inputs=how.inputs, threads=how.threads
+        )
         reports = {
             name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
             for name, path in chosen.items()
@@ -207,10 +203,10 @@ def parity(
         }
     require_format(data)
     write_json(json_path, data)
-    _write_files(reports, junit_path, markdown_path, explained.markdown())
+    write_texts(reports, junit_path, markdown_path, explained.markdown())
     if html_path:
-        _write_page(html_path, reports, data, worse, explained, chosen)
-    _show(console, reports, worse, code, explained, how)
+        write_page(html_path, reports, data, worse, explained, chosen)
+    show(console, reports, worse, code, explained, how, chosen)
     return code
 
 
@@ -228,50 +224,6 @@ def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) ->
     return ParityError.exit_code if worse else code
 
 
-def _made() -> dict[str, str]:
-    """When, where and by which command."""
-    from drnn_deploy.bench.machine import machine
-
-    facts = machine()
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{facts['processor']}, {facts['cores']} cores",
-        "command": shlex.join([str(click.get_current_context().find_root().info_name), *sys.argv[1:]]),
-    }
-
-
-def _hashes(path: Path) -> dict[str, str]:
-    """File -> sha256, of a checkpoint or of every file of a bundle."""
-    if path.is_dir():
-        from drnn_runtimes.bundle import Bundle
-
-        return {"manifest.json": sha256(path / "manifest.json"), **Bundle.open(path, verify=False).files}
-    return {path.name: sha256(path)}
-
-
-def _write_page(
-    path: Path,
-    reports: dict[str, ParityReport],
-    data: dict[str, Any],
-    worse: list[Regression],
-    explained: Explaining,
-    places: dict[str, Path],
-) -> None:
-    from drnn_deploy.reports.html import page
-
-    text = page(
-        reports,
-        data["environment"],
-        worse,
-        data.get("baseline", {}).get("file", ""),
-        explained.explanations,
-        made=_made(),
-        hashes={name: _hashes(place) for name, place in places.items()},
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
     """Name for reports -> what to check: the paths, or the zoo's networks of the tasks."""
     if paths:
@@ -283,64 +235,3 @@ def _chosen(paths: tuple[Path, ...], tasks: tuple[str, ...]) -> dict[str, Path]:
     from drnn_zoo import zoo_checkpoint, zoo_tasks
 
     return dict(zoo_checkpoint(task) for task in (zoo_tasks() if "all" in tasks else tasks))
-
-
-def _write_files(
-    reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
-) -> None:
-    from drnn_deploy.reports.junit import junit
-    from drnn_deploy.reports.markdown import markdown
-
-    if junit_path:
-        with replacing(junit_path) as temporary:
-            temporary.write_bytes(junit(reports))
-    if markdown_path:
-        with replacing(markdown_path) as temporary:
-            temporary.write_text(markdown(reports) + explained, encoding="utf-8")
-
-
-def _show(
-    console: Console,
-    reports: dict[str, ParityReport],
-    worse: Sequence[Regression],
-    code: int,
-    explained: Explaining,
-    how: MatrixOptions,
-) -> None:
-    from drnn_deploy.reports.text import case_lines, derivation, why_failed
-
-    for path, report in reports.items():
-        console.print(path)
-        show_parity(console, report)
-        explained.show(console, path)
-        for line in case_lines(report, how.inputs.name) if how.inputs else ():
-            console.print(f"inputs  {line}")
-        show_tasks(console, report.tasks)
-        for line in derivation(report):
-            console.print(f"limit   {line}")
-        for note in report.notes:
-            console.print(f"note    {note}")
-    for regression in worse:
-        console.print(styled("WORSE", "red"), f"{regression.where}: {regression.what}")
-    seconds = sum(row.seconds or 0.0 for report in reports.values() for row in report.rows)
-    console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
-    reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
-    shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
-    given = {
-        name: f" --{name} {shlex.quote(str(path))}"
-        for name in ("graph", "inputs", "outputs")
-        if (path := getattr(how, name))
-    }
-    reason = f": {reasons[0]}" if code and reasons else ""
-    again = f"which layer and operator is wrong: drnn-parity {names}{given.get('inputs', '')} --explain"
-    then = again if not worse and how.graph is None and any(map(_explainable, reports.values())) else ""
-    then = "" if explained.explanations else then
-    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{''.join(given.values())}{reason}", then=then)
-
-
-def _explainable(report: ParityReport) -> bool:
-    """Whether a runtime's numbers, or a file, are wrong: of outputs from elsewhere nothing more is known."""
-    from drnn_runtimes.registry import RUNTIMES
-
-    wrong = [row for row in report.rows if not row.passed and row.exit_code <= ParityError.exit_code]
-    return any(row.runtime in RUNTIMES for row in wrong) or not all(file.passed for file in report.files)

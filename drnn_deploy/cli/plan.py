@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, styled, write_json
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, write_json
 from drnn_deploy.cli.options import BatchSize, goal_options, take_goal
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_deploy.cli.values import CheckpointFile
@@ -44,10 +44,11 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
     own options leave the choice open.
     """
     console = make_console(json_path)
-    from drnn_deploy.planner.plan import plan_checkpoint
+    from drnn_deploy.planner.plan import plan_checkpoint, refuse_ignored_rate
     from drnn_models.checkpoint import load_checkpoint
 
     goal, typed = take_goal(given), dict(given)
+    refuse_ignored_rate(given["rate"], given["target"] or "onnxruntime-cpu", goal or "sequence")  # before PyTorch
     batch = None if isinstance(given["batch"], tuple) else given.pop("batch")
     chosen = {name: value for name, value in given.items() if value is not None and name != "batch"}
     with progress(console) as notify:
@@ -81,14 +82,14 @@ def _show(console: Console, made: Plan, model: Path, given: dict[str, Any]) -> N
     print_table(console, columns, rows, styles=["bold green", *[""] * (len(rows) - 1)])
     for line in (*_LEGEND, *plan_notes(made.target)):
         console.print(f"note    {line}")
-    console.print(f"next    {_export(model, made, given)}")
+    show_next(console, _export(model, made, given))
 
 
 def _export(model: Path, made: Plan, given: dict[str, Any]) -> str:
     """The command that exports the recommended graph."""
     words = ["drnn-export", str(model), *([] if made.goal == "sequence" else [f"--{made.goal}"])]
     for name in ("target", "length", "rate", "node_budget"):
-        if given[name] is not None:
+        if given[name] is not None and (name != "length" or made.goal == "sequence"):  # of streams all graphs take any
             words += [f"--{name.replace('_', '-')}", str(given[name])]
     batch = "dynamic" if given["batch"] is None else given["batch"]
     if batch != 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from drnn_deploy.cli.command import command
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.values import OutputFolder
 
 
@@ -28,3 +29,4 @@ def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     sections = [load_section(load_experiment(name), folder) for name in names or experiment_names()]
     for path in write_report(sections, output):
         click.echo(path)
+    show_next(make_console(None), f"read {output / 'results.md'}")

@@ -10,8 +10,8 @@ import click
 
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, progress, write_json
-from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.console import json_option, make_console, progress, show_next, write_json
+from drnn_deploy.cli.options import device_options, threads_option
 from drnn_deploy.cli.values import RUNTIME, BundleFolder, InputFile, OutputFile
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--form", help="The bundle's graph. [default: of whole sequences of this length, else the first that has state]"
 )
 @device_options
-@click.option("--threads", type=click.IntRange(min=1), help="Of the runtime, where it has a setting for that.")
+@threads_option
 @json_option
 def run(
     path: Path,
@@ -93,7 +93,8 @@ def run(
         took = f"{done.seconds * 1e3:.3g} ms by {runtime.name} on {done.graph.name}"
         console.print(f"{name or 'output'}  {shape} {done.outputs.dtype}, {took}")
     words = ["drnn-parity", path, "--inputs", input_path, "--outputs", output_path, *_precision(bundle, runs.values())]
-    console.print(f"wrote   {output_path}; next: {shlex.join(map(str, words))}")
+    console.print(f"wrote   {output_path}")
+    show_next(console, shlex.join(map(str, words)))
 
 
 def _check_paths(input_path: Path, output_path: Path) -> None:

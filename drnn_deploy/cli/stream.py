@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import statistics
 import sys
 import tempfile
@@ -15,9 +16,9 @@ from click.core import ParameterSource
 
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, styled, write_json
-from drnn_deploy.cli.options import device_options
-from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
+from drnn_deploy.cli.console import json_option, make_console, show_next, styled, write_json
+from drnn_deploy.cli.options import device_options, threads_option
+from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint, Number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,9 +42,12 @@ _SHOWN = 3  # classes
 @click.option("--form", help="The bundle's graph. [default: the first that has state]")
 @click.option("--runtime", "runtime_name", type=RUNTIME, default="onnxruntime-cpu", show_default=True)
 @device_options
-@click.option("--rate", type=int, help="Samples a second of raw PCM. [default: the network's]")
+@threads_option
+@click.option("--rate", type=click.IntRange(min=1), help="Samples a second of raw PCM. [default: the network's]")
 @click.option("--sample-format", type=click.Choice(["s16", "f32"]), default="s16", show_default=True)
-@click.option("--every", type=float, default=0.25, show_default=True, help="Seconds of sound between two lines.")
+@click.option(
+    "--every", type=Number(min=0), default=0.25, show_default=True, help="Seconds of sound between two lines."
+)
 @json_option
 def stream(
     sound: str,
@@ -53,6 +57,7 @@ def stream(
     rate: int | None,
     sample_format: Any,
     every: float,
+    threads: int | None,
     json_path: str | None,
 ) -> None:
     """Listen, and show who speaks (or whatever the network tells), with the time that a step takes.
@@ -70,9 +75,9 @@ def stream(
     console = make_console(json_path)
     with contextlib.ExitStack() as stack:
         from drnn_deploy.audio_classifier import AudioClassifier, AudioFormat, read_pcm, read_sound
-        from drnn_runtimes.registry import require
+        from drnn_runtimes.registry import require, with_threads
 
-        (runtime,) = require([runtime_name])
+        (runtime,) = with_threads(require([runtime_name]), threads, [runtime_name])
         bundle = _bundle(stack, model, runtime, console)
         audio_format = AudioFormat.of(bundle)
         heard_at = rate or audio_format.rate
@@ -87,6 +92,16 @@ def stream(
         answers = _listen(console, classifier, audio_format, blocks, at, every)
         write_json(json_path, _summary(answers, audio_format, at))
     _conclude(console, answers, audio_format, at)
+    show_next(console, _next(model, raw, audio_format.rate or heard_at))
+
+
+def _next(model: Path | None, raw: bool, rate: int) -> str:
+    """What to type now: the microphone, and after it the check."""
+    named = "" if model is None else f" --model {shlex.quote(str(model))}"
+    if not raw:
+        return f"arecord -q -t raw -f S16_LE -r {rate} | drnn-deploy stream - --rate {rate}{named}"
+    checked = "--task speaker-id" if model is None else shlex.quote(str(model))
+    return f"whether it computes what was trained: drnn-parity {checked}"
 
 
 def _bundle(stack: contextlib.ExitStack, model: Path | None, runtime: Runtime, console: Console) -> Bundle:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shlex
 
 import click
+from click.core import ParameterSource
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import json_option, make_console, write_json
+from drnn_deploy.cli.console import json_option, make_console, show_next, write_json
 from drnn_deploy.cli.tables import Column, print_table
 from drnn_models.cells import CELLS
 
@@ -52,6 +55,8 @@ def suggest(
 
     It is the smallest stack in which the way from the farthest step to the output is shortest, counted in edges.
     """
+    typed = click.get_current_context().get_parameter_source("first") is ParameterSource.COMMANDLINE
+    refuse_ignored((stacks and typed, "--first", "no --dilations"))
     from drnn_models import path_lengths
     from drnn_models.spec import Continuous, Head, ModelSpec
 
@@ -77,6 +82,9 @@ def suggest(
     print_table(console, _COLUMNS, cells, styles=["bold green" if index == best else "" for index in range(len(specs))])
     chosen = ", ".join(str(dilation) for dilation in specs[best].dilations)
     console.print(f"for {length:,} steps start with {specs[best].layers} layers, dilations {chosen}")
+    settings = (f"model.{name}={json.dumps(list(getattr(specs[best], name)))}" for name in ("hidden", "dilations"))
+    words = ["drnn-deploy", "train", "TASK", "--set", f'model.cell="{cell}"']
+    show_next(console, shlex.join([*words, *(word for setting in settings for word in ("--set", setting))]))
 
 
 def _stack(text: str) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +14,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console
+from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.console import progress as plain_progress
 from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
@@ -24,8 +22,8 @@ from drnn_zoo import recipe_names
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.training.loop import TrainingRun
     from drnn_deploy.training.recipe import Recipe
+    from drnn_deploy.training.training_run import TrainingRun
     from drnn_models.checkpoint import Checkpoint
 
 
@@ -55,6 +53,9 @@ def train(
     Writes model.pt, log.json and curve.png to the output folder. Ctrl-C and SIGTERM keep the state, and a kill that of
     half a minute before; --resume goes on from it and gives the same losses as a training that was never interrupted.
     It needs no other option again, and with --output no TASK: the state holds what was trained.
+
+    Several processes train one network: torchrun --nproc-per-node 2 -m drnn_deploy train TASK. Each computes its share
+    of every batch; the losses are those of one process, but for rounding.
     """
     from drnn_deploy.training.recipe import load_recipe
 
@@ -66,16 +67,22 @@ def train(
         raise InputError(*_resume_message(task or "a task", folder, state.exists()))
     asked = not resume or config or overrides
     recipe = load_recipe(task, config, overrides) if task and asked else None
-    stopped = train_to_the_end(make_console(None), recipe, folder, device, threads)
+    console = make_console(None)
+    stopped = train_to_the_end(console, recipe, folder, device, threads)
     if isinstance(stopped, int):
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
-        click.echo(f"go on with: {shlex.join(words)}")
+        show_next(console, f"go on with: {shlex.join(words)}")
         return stopped
     return 0
 
 
 def train_to_the_end(
-    console: Console, recipe: Recipe | None, folder: Path, device: str | None, threads: int | None
+    console: Console,
+    recipe: Recipe | None,
+    folder: Path,
+    device: str | None,
+    threads: int | None,
+    seconds: float | None = None,
 ) -> tuple[TrainingRun, Checkpoint] | int:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
@@ -85,6 +92,7 @@ def train_to_the_end(
         folder: Where everything goes; the training's state is state.pt there.
         device: "cpu" or "cuda". None: that of the state, else "cpu".
         threads: CPU threads of PyTorch; None leaves its own choice.
+        seconds: The training's time, after which it ends. None: its iterations alone count.
 
     Returns:
         The finished run and its checkpoint; or the exit code where Ctrl-C (130) or SIGTERM (143) stopped it, with the
@@ -95,23 +103,25 @@ def train_to_the_end(
     """
     import torch
 
-    from drnn_deploy.training.loop import Terminated, TrainingRun, terminable, usable_device
+    from drnn_deploy.training.outputs import open_run
+    from drnn_deploy.training.ranks import ranks_of_torchrun
+    from drnn_deploy.training.stops import Terminated, terminable
 
     if threads:
         torch.set_num_threads(threads)
-    state = folder / "state.pt"
-    if state.exists() or recipe is None:
-        run = TrainingRun.resume(state, recipe, device)
-    else:
-        run = TrainingRun.start(recipe, usable_device(device or "cpu"))
-    console.print(_work(run.recipe))
-    try:
-        with terminable():
-            _run(console, run, folder)
-    except KeyboardInterrupt as stop:
-        click.echo(f"stopped at iteration {run.iteration}")
-        return 143 if isinstance(stop, Terminated) else 130
-    return run, _finish(console, run, folder)
+    run = open_run(recipe, folder, device)
+    run.seconds_allowed = seconds
+    with ranks_of_torchrun(run.device.type, run.recipe.training.batch) as run.ranks:
+        console.quiet = console.quiet or run.ranks.rank > 0
+        console.print(_work(run.recipe))
+        try:
+            with terminable():
+                _run(console, run, folder)
+        except KeyboardInterrupt as stop:
+            if not run.ranks.rank:
+                click.echo(f"stopped at iteration {run.iteration}")
+            return 143 if isinstance(stop, Terminated) else 130
+        return run, run.ranks.of_the_first(lambda: _finish(console, run, folder))
 
 
 def _work(recipe: Recipe) -> str:
@@ -130,12 +140,14 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 
 def _run(console: Console, run: TrainingRun, folder: Path) -> None:
     from drnn_deploy.training.loop import train as train_steps
+    from drnn_deploy.training.outputs import STATE, write_log
 
     with _shown(console, run) as show:
         accuracy = ""
-        for line in train_steps(run, folder / "state.pt"):
+        for line in train_steps(run, folder / STATE):
             if line.validation:
-                _write_log(run, folder)
+                if not run.ranks.rank:
+                    write_log(run, folder)
                 accuracy = f", accuracy {line.validation['accuracy']:.3f}"
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
                 console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
@@ -171,24 +183,11 @@ def _shown(console: Console, run: TrainingRun) -> Iterator[Callable[[int, str], 
 
 
 def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
-    from drnn_deploy.training.learning_curve import draw_curve
-    from drnn_deploy.training.loop import finished_checkpoint
-    from drnn_models.checkpoint import save_checkpoint
+    from drnn_deploy.training.outputs import MODEL, finish
 
     console.print("measuring on the test split")
-    checkpoint = finished_checkpoint(run)
-    save_checkpoint(folder / "model.pt", checkpoint)
-    _write_log(run, folder)
-    draw_curve(folder / "curve.png", run.log, run.recipe.make_task())
+    checkpoint = finish(run, folder)
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
-    console.print(f"test {metrics}; wrote {folder / 'model.pt'}")
-    console.print(f"next: drnn-export {shlex.quote(str(folder / 'model.pt'))}")
+    console.print(f"test {metrics}; wrote {folder / MODEL}")
+    show_next(console, f"drnn-export {shlex.quote(str(folder / MODEL))}")
     return checkpoint
-
-
-def _write_log(run: TrainingRun, folder: Path) -> None:
-    from drnn_core.files import replacing
-
-    with replacing(folder / "log.json") as temporary:
-        lines = [dataclasses.asdict(line) for line in run.log]
-        temporary.write_text(json.dumps({"recipe": run.recipe.to_json(), "log": lines}) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import click
 
 from drnn_core.errors import InputError
-from drnn_core.files import check_writable
+from drnn_core.files import check_name, check_writable
 
 
 class Checked(click.ParamType[Any]):
@@ -39,15 +40,19 @@ class Checked(click.ParamType[Any]):
         """
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None:
-                try:
-                    self.check(one)
-                except OSError as error:  # pathlib's, of closed folders and of names that are too long
-                    what = f"cannot look at {one!s:.300}: {error.strerror or error}"
-                    raise InputError(what, "Check the path and the permissions of its folders.") from error
+                self.check_place(one)
+                self.check(one)
+
+    def check_place(self, value: Any) -> None:
+        """Refuse a path at which the system does not look, where this is one."""
 
 
 class _Path(Checked):
     name = "path"
+
+    def check_place(self, value: Any) -> None:
+        """See `drnn_core.files.check_name`."""
+        check_name(value)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """See click.ParamType."""
@@ -134,10 +139,37 @@ class JsonOutput(Checked):
     name = "file"
     writes = True
 
+    def check_place(self, value: Any) -> None:
+        """See `drnn_core.files.check_name`."""
+        check_name(value)
+
     def check(self, value: str) -> None:
         """Refuse a place where no file can be."""
         if value != "-":
             check_writable(Path(value))
+
+
+class Number(click.FloatRange):
+    """A number with a least value, which is neither infinite nor NaN."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number.
+
+        Args:
+            value: What was typed.
+            param: The option, for messages.
+            ctx: The command, for messages.
+
+        Raises:
+            click.BadParameter: It is none, or out of range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+POSITIVE = Number(min=0, min_open=True)
 
 
 class Name(Checked):

@@ -41,6 +41,7 @@ from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_export.onnx_surgery import read_graph
 from drnn_models.spec import Head
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
+from drnn_runtimes.bundle.functions import STACK_NODE, inlined
 from drnn_runtimes.bundle.graph_file import refusal
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
@@ -172,12 +173,14 @@ def _with_stages(bundle: Bundle, runtime: Runtime, expected: Expected, evidence:
     if evidence.model is None or evidence.edges:
         return evidence
     seen = runtime if runtime.runs_any_graph else _elsewhere()
-    isolated = isolate_stages(seen, bundle, expected, evidence.model, lambda stage: bool(evidence.changed(stage)))
+    model = evidence.model if seen.runs_stack else inlined(evidence.model)
+    isolated = isolate_stages(seen, bundle, expected, model, lambda stage: bool(evidence.changed(stage)))
+    in_engine = STACK_NODE if seen is not runtime and runtime.runs_stack and evidence.model.functions else ""
     return dataclasses.replace(
         evidence,
         stages=isolated.stages,
         states=isolated.states,
-        node=isolated.node,
+        node=isolated.node or in_engine,
         rounding=isolated.rounding,
         seen_on="" if seen is runtime else seen.name,
         note="; ".join(filter(None, (evidence.note, isolated.note))),

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_deploy.parity.state_layout import Array, Times, Trace, rows_at
-from drnn_export.emitter.emit import boundaries
+from drnn_export.emitter.emit import boundaries, stack_output
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.onnx_diff import EVERY_LAYER
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.bundle.graph_kind import INPUT
+from drnn_runtimes.cuda_kernel.around import kernel_answers
 from drnn_runtimes.streaming.delay_lines import line_name
 
 
@@ -101,17 +103,23 @@ class StateRows:
     width: int
 
 
-def stages_of(spec: ModelSpec, graph: GraphInfo) -> list[Stage]:
+def stages_of(spec: ModelSpec, graph: GraphInfo, *, as_node: bool = False) -> list[Stage]:
     """The input, unless it is the graph's own, and the layers.
 
     Args:
         spec: The network.
         graph: One of its graphs, as a bundle describes it.
+        as_node: Whether all layers are one node, in a graph of emission `plugin`: then they are one stage.
 
     Returns:
         In the network's order; all but the head.
     """
     request = GraphRequest.of(graph)
+    if as_node:
+        count, top = kernel_answers(spec, graph.steps), spec.layers - 1
+        times = np.arange(graph.steps - count, graph.steps)
+        tensor = stack_output(spec, request)
+        return [Stage(EVERY_LAYER, tensor, f"l{top}_h", spec.hidden[-1], times, graph.steps, count)]
     first, *others = boundaries(spec, request)
     every = np.arange(graph.steps)
     stages = [Stage("input", first, "input", spec.input.width, every, graph.steps, graph.steps)]

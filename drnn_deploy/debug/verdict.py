@@ -99,7 +99,8 @@ def _culprit(evidence: Evidence) -> tuple[str, str]:
         return "conditioning", evidence.conditioning
     if evidence.seen_on:
         what = f"the graph is right on {evidence.seen_on}, part by part"
-        return "runtime", f"{what}: the fault is in {evidence.runtime}, or in the engine that it runs"
+        plugin = f", in which a plugin computes {evidence.node}" if evidence.node else ""
+        return "runtime", f"{what}: the fault is in {evidence.runtime}, or in the engine that it runs{plugin}"
     return _no_stage(evidence)
 
 
@@ -152,6 +153,8 @@ def _unseen_before(stages: Sequence[StageResult], culprit: str) -> list[str]:
 def _is_in(stage: str, difference: Difference) -> bool:
     if stage in difference.stages:
         return True
+    if stage == EVERY_LAYER:
+        return any(name.startswith("layer") for name in difference.stages)
     if stage == "head":
         return "fusion" in difference.stages
     return EVERY_LAYER in difference.stages and stage.startswith("layer")

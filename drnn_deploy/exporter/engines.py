@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from drnn_core.cache import cache_folder
-from drnn_core.errors import DeployError, EngineError, InputError
+from drnn_core.cache import cache_folder, entries
+from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
 from drnn_core.steps import Notify, Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.options import ExportOptions
-from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
+from drnn_export.engine.build import BACKENDS, Backend, NotBegunError, backend_availability, build_engine
 from drnn_runtimes.bundle import EngineInfo, GraphInfo
+from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
 from drnn_runtimes.trt.sidecar import Sidecar
 
 
@@ -46,10 +47,18 @@ def chosen_backends(options: ExportOptions) -> list[Backend]:
 
     Raises:
         InputError: There is no builder of a name, or it does not take a setting.
-        EngineError: One that was asked for cannot build here.
+        EngineError: One that was asked for cannot build here; or none can, and a setting is for one.
     """
     if options.engines is None:
-        return [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
+        chosen = [name for name in BACKENDS if backend_availability(name, options.compute_capabilities).usable][:1]
+        for builder in chosen:
+            options.controls.check(builder)
+        if (given := next((name for name, is_given in options.for_engines if is_given), "")) and not chosen:
+            reasons = {name: backend_availability(name, options.compute_capabilities) for name in BACKENDS}
+            why = "; ".join(f"{name}: {available.detail}" for name, available in reasons.items())
+            fix = next(iter(reasons.values())).fix
+            raise EngineError(f"{given} would be ignored: no engine can be built here: {why}", fix)
+        return chosen
     for name in options.engines:
         if name not in BACKENDS:
             raise InputError(f"there is no engine builder {name!r}", choose_from(name, BACKENDS))
@@ -58,6 +67,22 @@ def chosen_backends(options: ExportOptions) -> list[Backend]:
         if not available.usable:
             raise EngineError(f"no {name} engine can be built here: {available.detail}", available.fix)
     return [name for name in BACKENDS if name in options.engines]
+
+
+def check_compiler(options: ExportOptions, *, plugin: bool) -> None:
+    """Check that engines which were asked for by name get the kernel that goes into them.
+
+    Args:
+        options: What is asked for.
+        plugin: Whether there are graphs for the plugin.
+
+    Raises:
+        RuntimeUnavailableError: NVRTC is not installed.
+    """
+    compiler = nvrtc_availability()
+    if plugin and options.engines and not compiler.usable:
+        what = f"an engine of a graph for the plugin has a kernel inside, and {compiler.detail}"
+        raise RuntimeUnavailableError(what, compiler.fix)
 
 
 def building_seconds(jobs: Sequence[tuple[Backend, GraphInfo, float]], options: ExportOptions) -> float:
@@ -79,7 +104,7 @@ def build(
     notify: Notify,
     left: float,
 ) -> EngineResult:
-    """Build an engine, unless it is estimated to take too long.
+    """Build an engine, or take one that was built before; none is begun that is estimated to take too long.
 
     Args:
         draft: The bundle's folder while it is made.
@@ -93,15 +118,12 @@ def build(
     Returns:
         The engine, or why there is none.
     """
-    if seconds > options.engine_seconds:
-        other = "use --style blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
-        return EngineResult(
-            backend,
-            graph.name,
-            None,
-            f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
-            f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
-        )
+    cache = cache_folder("engines") if options.engine_cache else None
+    if seconds > options.engine_seconds and not (cache and entries(cache)):
+        return _not_begun(backend, graph, seconds, options)
+    compiler = nvrtc_availability()
+    if graph.emission == "plugin" and not compiler.usable:
+        return EngineResult(backend, graph.name, None, f"it has a kernel inside, and {compiler.detail};", compiler.fix)
     notify(Step(f"building the {backend} engine of {graph.name}, about {max(1, round(seconds))} s", left))
     engine = draft / _engine_file(graph, backend)
     try:
@@ -113,11 +135,26 @@ def build(
             controls=options.controls,
             batch=graph.profile,
             time_limit=options.engine_seconds,
-            cache=cache_folder("engines") if options.engine_cache else None,
+            cache=cache,
+            with_kernel=graph.emission == "plugin",
+            estimate=seconds,
         )
+    except NotBegunError:
+        return _not_begun(backend, graph, seconds, options)
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)
     return EngineResult(backend, graph.name, sidecar)
+
+
+def _not_begun(backend: Backend, graph: GraphInfo, seconds: float, options: ExportOptions) -> EngineResult:
+    other = "use --style blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
+    return EngineResult(
+        backend,
+        graph.name,
+        None,
+        f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
+        f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
+    )
 
 
 def engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:

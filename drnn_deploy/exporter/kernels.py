@@ -8,10 +8,13 @@ from pathlib import Path
 
 from drnn_core import gpu
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.licence import SENTENCES, SPDX
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo, KernelInfo
 from drnn_runtimes.cuda_kernel import nvrtc
 from drnn_runtimes.cuda_kernel.images import shipped_images
+
+_LICENCE = "LICENSE.txt"  # of the images, which have no place for it in themselves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,4 +72,5 @@ def write_images(
         path = folder / info.file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(image)
+        (path.parent / _LICENCE).write_text("\n".join((SPDX, *SENTENCES, "")), encoding="utf-8")
     return KernelImages(tuple(info for info, _ in images), tuple(reasons))

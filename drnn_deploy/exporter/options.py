@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
-from drnn_core.types import PRECISIONS, Emission, Precision
+from drnn_core.text import choose_from
+from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
 from drnn_deploy.planner.limits import check_memory, check_steps
-from drnn_deploy.planner.plan import Goal, PlanTarget, cheapest_emission, plan_checkpoint, task_length, with_block
+from drnn_deploy.planner.plan import (
+    Goal,
+    PlanTarget,
+    cheapest_emission,
+    plan_checkpoint,
+    refuse_ignored_rate,
+    task_length,
+    with_block,
+)
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.config import BuildControls
@@ -22,7 +31,10 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 CHUNK = 32
+WITHOUT_RINGS = ("skewed", "plugin")  # emissions with whole delay lines
 FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form that it has
+PROFILE = (1, 8, 64)
+PLAN_TARGET: PlanTarget = "onnxruntime-cpu"
 ENGINE_SECONDS = 300.0
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
@@ -58,6 +70,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        plugin: Whether graphs for a plugin of TensorRT (emission `plugin`) are written beside the others.
         cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
         native_name: What its names in C begin with. None: the name of the checkpoint's file.
@@ -70,11 +83,11 @@ class ExportOptions:
     chunk: int | None = None
     ring: bool | None = None
     batch: int | None = 1
-    profile: tuple[int, int, int] = (1, 8, 64)
+    profile: tuple[int, int, int] = PROFILE
     emissions: tuple[str, ...] | None = None
     block: int | None = None
     precisions: tuple[str, ...] = ("fp32",)
-    target: PlanTarget = "onnxruntime-cpu"
+    target: PlanTarget = PLAN_TARGET
     goal: Goal = "sequence"
     rate: float | None = None
     prune: bool = True
@@ -90,6 +103,7 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    plugin: bool = False
     cuda_kernel: bool = False
     native: bool = False
     native_name: str | None = None
@@ -118,27 +132,56 @@ class ExportOptions:
             InputError: With the option, and what it needs.
         """
         streams, forms = self.goal != "sequence", self.forms or ("sequence",)
-        stated = streams or set(forms) - {"sequence"}
-        native = self.native_name or self.native_targets or self.native_precision != "fp32"
-        unbuilt = self.engines == ()
+        for name, values, known in (("form", forms, Form), ("emission", self.emissions or (), Emission)):
+            if unknown := [value for value in values if value not in get_args(known)]:
+                raise InputError(f"there is no {name} {unknown[0]!r}", choose_from(unknown[0], get_args(known)))
+        whole = "sequence" in forms and not streams
+        stated = streams or bool(set(forms) - {"sequence"})
+        rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
+        planned = streams or self.emissions is None
+        refuse_ignored_rate(self.rate, self.target, self.goal)
         refuse_ignored(
+            (self.length is not None and not whole, "--length", "--form sequence"),
+            (not self.prune and not whole, "--no-prune", "--form sequence"),
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
-            (self.ring and not stated, "--ring", "--form chunk or --form step"),
-            (self.rate is not None and not streams, "--rate", "--latency or --throughput"),
             (
-                self.compute_capabilities and unbuilt and not self.cuda_kernel,
-                "--compute-capability",
-                "--cuda-kernel, or an engine: not --engine none",
+                self.ring is not None and not rings,
+                "--ring",
+                "--form chunk or --form step, of another style than pipelined and plugin",
             ),
-            (self.controls != BuildControls() and unbuilt, "a setting of the engine's builder", "an engine"),
+            (self.block is not None and "blocked" not in (self.emissions or ()), "--block", "--style blocked"),
+            (self.profile != PROFILE and self.batch is not None, "the profile of a batch", "a dynamic batch"),
+            (self.target != PLAN_TARGET and not planned, "--target", "no --style, or --latency or --throughput"),
             (
-                self.check != "full" and self.runtimes is not None,
-                "--runtime",
-                "no --quick and no --no-check",
+                self.node_budget != NODE_BUDGET and not planned and "unrolled" not in (self.emissions or ()),
+                "--node-budget",
+                "--style unrolled or none",
             ),
-            (self.check == "none" and self.tolerance != DEFAULT, "a tolerance", "a check: not --no-check"),
-            (native and not self.native, "a setting of the network in C", "--native"),
+            *((given and self.engines == (), name, "an engine: not --engine none") for name, given in self.for_engines),
+            (self.check != "full" and self.runtimes is not None, "--runtime", "no --quick and no --no-check"),
+            (
+                self.check == "none" and not self.native and self.tolerance != DEFAULT,
+                "a tolerance",
+                "a check: not --no-check",
+            ),
+            (self._of_native and not self.native, "a setting of the network in C", "--native"),
         )
+
+    @property
+    def for_engines(self) -> tuple[tuple[str, bool], ...]:
+        """What only matters where engines are built, by the names of its options, and whether it was given."""
+        usual, controls = vars(BuildControls()), vars(self.controls)
+        changed = [name.removesuffix("_mib").replace("_", "-") for name in controls if controls[name] != usual[name]]
+        return (
+            ("--compute-capability", bool(self.compute_capabilities) and not self.cuda_kernel),
+            ("--engine-seconds", self.engine_seconds != ENGINE_SECONDS),
+            ("--no-engine-cache", not self.engine_cache),
+            *((f"--{name}", True) for name in changed),
+        )
+
+    @property
+    def _of_native(self) -> bool:
+        return bool(self.native_name or self.native_targets or self.native_precision != "fp32")
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
@@ -149,7 +192,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         options: What is asked for.
 
     Returns:
-        A request for each form, emission and precision, in this order.
+        A request for each form, emission and precision, in this order; those for the plugin come last.
 
     Raises:
         InputError: The options contradict each other or the checkpoint, or this machine lacks the memory.
@@ -171,15 +214,30 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
             raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
-    if options.block is not None and "blocked" not in (options.emissions or ()):
-        raise InputError("blocks are for emission blocked", "Add --style blocked, or leave --block out.")
-    return [
-        _request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision)
+    asked: list[tuple[str | None, tuple[str, ...]]] = [(e, options.precisions) for e in options.emissions or (None,)]
+    if options.plugin and "plugin" not in (options.emissions or ()):
+        asked.append(("plugin", _plugin_precisions(options.precisions)))
+    requests = [
+        (_request(checkpoint.dilated, options, form, lengths.get(form, 1), emission, precision), emission)
         for form in forms
-        for emission in options.emissions or (None,)
-        for precision in options.precisions
+        for emission, precisions in asked
+        for precision in precisions
         if FORM_OF.get(emission or "", form) == form
     ]
+    return [request for request, _ in sorted(requests, key=lambda pair: pair[1] == "plugin")]
+
+
+def _plugin_precisions(precisions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that the plugin has.
+
+    Raises:
+        InputError: There is none.
+    """
+    refused: dict[str, tuple[str, str] | None] = {name: info.refused.get("plugin") for name, info in PRECISIONS.items()}
+    having = tuple(name for name in precisions if not refused.get(name))
+    if not having and (reason := refused[precisions[0]]):
+        raise InputError(*reason)
+    return having
 
 
 def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
@@ -221,7 +279,7 @@ def _request(
         emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
-        ring=form != "sequence" and emission != "skewed" and _ring(spec, options),
+        ring=form != "sequence" and emission not in WITHOUT_RINGS and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
         block=options.block,
     )

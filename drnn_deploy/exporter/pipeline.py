@@ -23,7 +23,14 @@ from drnn_deploy.exporter.contents import (
     replaceable,
     with_range,
 )
-from drnn_deploy.exporter.engines import EngineResult, build, building_seconds, chosen_backends, engine_info
+from drnn_deploy.exporter.engines import (
+    EngineResult,
+    build,
+    building_seconds,
+    check_compiler,
+    chosen_backends,
+    engine_info,
+)
 from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_images
 from drnn_deploy.exporter.native import NativeSources, native_sources
@@ -125,6 +132,7 @@ def export(
     backends = chosen_backends(options)
     gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
+    check_compiler(options, plugin=any(request.emission == "plugin" for request in requests))
     shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 

@@ -118,7 +118,7 @@ def _steps(spec: ModelSpec) -> int:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file, bounds.open_zip(file, _MOST_BYTES) as archive:
+    with bounds.open_file(path) as file, bounds.open_zip(file, _MOST_BYTES) as archive:
         return dict(StoredArrays(archive))
 
 

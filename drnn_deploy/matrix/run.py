@@ -32,7 +32,7 @@ from drnn_deploy.parity.results import FileResult, Missing, ParityReport, Parity
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_deploy.parity.weights_file import check_against
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
-from drnn_runtimes.registry import RUNTIMES, find_runtime, require
+from drnn_runtimes.registry import RUNTIMES, find_runtime, require, with_threads
 from drnn_runtimes.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class MatrixOptions:
         outputs: A file with what they gave elsewhere, which is judged like a runtime's outputs.
         graph: Of a bundle, an ONNX file that takes the place of its graphs; see `drnn_deploy.matrix.other_graph`.
         renames: `A=B`: the input or output A of that file is B of the bundle's graphs.
+        threads: Of each runtime that has a setting for that. None: its own.
         tolerance: Which errors pass.
     """
 
@@ -87,20 +88,22 @@ class MatrixOptions:
     outputs: Path | None = None
     graph: Path | None = None
     renames: tuple[str, ...] = ()
+    threads: int | None = None
     tolerance: Tolerance = DEFAULT
 
     def chosen(self) -> list[Runtime]:
         """The runtimes to check, in the usual order.
 
         Raises:
-            InputError: A name is unknown.
+            InputError: A name is unknown, or threads are asked of a runtime without a setting for them.
             RuntimeUnavailableError: One of `runtimes` is missing here.
         """
         usual = {name for name, runtime in RUNTIMES.items() if not (self.golden and runtime.is_reference)}
         usual = usual if self.graph is None else {*other_graph.RUNTIMES}
         named = {runtime.name for runtime in require(self.runtimes)} or usual
         named |= {find_runtime(name).name for name in self.required}
-        return [runtime for name, runtime in RUNTIMES.items() if name in named]
+        runtimes = [runtime for name, runtime in RUNTIMES.items() if name in named]
+        return with_threads(runtimes, self.threads, {*self.runtimes, *self.required})
 
 
 USUAL = MatrixOptions()
@@ -183,7 +186,7 @@ def check_bundle(
             rows = own_inputs.output_rows(selected, own, options.outputs.name, answers, options.tolerance)
             report = dataclasses.replace(report, rows=(*report.rows, *rows))
         notify("comparing the files with what the weights make")
-        files = () if options.graph else tuple(_files(bundle, selected, answers, options))
+        files = tuple(_files(bundle, selected, answers, options))
         notes += [entry.note for entry in files if entry.note] + [_BELIEVED] * options.golden
         report = dataclasses.replace(report, notes=(*report.notes, *notes), files=files)
         inspect(selected, report, "", _known(selected, answers, cases))
@@ -209,9 +212,10 @@ def _own_inputs(bundle: Bundle, options: MatrixOptions) -> list[own_inputs.OwnIn
 
 
 def _files(bundle: Bundle, selected: Bundle, answers: Answers, options: MatrixOptions) -> Iterator[FileResult]:
-    for graph in selected.graphs:
-        yield check_graph_file(bundle, graph)
-    yield check_golden_file(bundle, answers)
+    if options.graph is None:
+        for graph in selected.graphs:
+            yield check_graph_file(bundle, graph)
+        yield check_golden_file(bundle, answers)
     if options.against is not None:
         from drnn_models.checkpoint import load_checkpoint
 
@@ -341,7 +345,10 @@ def _check(
         expected=functools.partial(check_seconds, bundle.spec),
         sampled=math.inf if options.runtimes else None,
     )
-    return dataclasses.replace(report, tasks=tuple(results))
+    ran = {row.runtime for row in report.rows}
+    counted = [runtime.name for runtime in runtimes if runtime.has_threads and runtime.name in ran]
+    notes = (f"threads of a run: {options.threads} ({', '.join(counted)})",) if options.threads and counted else ()
+    return dataclasses.replace(report, tasks=tuple(results), notes=report.notes + notes)
 
 
 def _labelled(report: ParityReport, label: str) -> ParityReport:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 from drnn_core.arguments import checked_arguments
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
@@ -151,6 +151,24 @@ def make_plan(
     return Plan(target, goal, tuple(candidates), chosen, _reason(chosen, target, goal, rate))
 
 
+def refuse_ignored_rate(rate: float | None, target: PlanTarget, goal: Goal) -> None:
+    """Refuse a rate that no choice would depend on.
+
+    Args:
+        rate: Samples a second, where it was given.
+        target: Where the graph will run.
+        goal: What to optimise.
+
+    Raises:
+        InputError: There is one, and its goal is not `latency`, or its target's cost is no time.
+    """
+    timed = " or ".join(name for name, unit in UNITS.items() if unit == "us")
+    refuse_ignored(
+        (rate is not None and goal != "latency", "--rate", "--latency"),
+        (rate is not None and UNITS.get(target) != "us", "--rate", f"--target {timed}, whose cost is a time"),
+    )
+
+
 @checked_arguments
 def plan_checkpoint(
     checkpoint: AnyModel,
@@ -177,10 +195,11 @@ def plan_checkpoint(
         All candidates and the recommended one.
 
     Raises:
-        InputError: See `make_plan`.
+        InputError: See `make_plan`; or the rate would be ignored.
     """
     from drnn_models.checkpoint import as_checkpoint
 
+    refuse_ignored_rate(rate, target, goal)
     checkpoint = as_checkpoint(checkpoint)
     options = checkpoint.task.get("options")
     known = options.get("rate") if isinstance(options, dict) else None

@@ -24,6 +24,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import Examples
 from drnn_deploy import datasets
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
+from drnn_deploy.datasets.disturbance import disturbed_corpus
 from drnn_deploy.datasets.features import MFCCS, cut, frame_count, frame_length, levelled, mfcc, padded
 from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, Split, read_fsdd, read_vctk
 from drnn_deploy.tasks.task import Batch, Score
@@ -31,6 +32,7 @@ from drnn_models.spec import Continuous, Head, Tokens
 
 _SPLITS: dict[str, Split] = {"validation": "validation", "test": "test"}
 _LONGEST = 1_000_000
+_LOUDEST = 100  # dB
 _STATISTICS_RECORDINGS = 500  # of the training split, evenly spaced: enough for means, and VCTK has 35,000
 
 
@@ -44,6 +46,8 @@ class SpeakerId:
         window: The samples of a sequence.
         features: "raw" (T = window, C = 1), or "mfcc" (T = frames of 32 ms, 10 ms apart, C = 13; each coefficient with
             mean 0 and deviation 1 over up to 500 training recordings).
+        snr_db: The level of a recording above white noise, dB, for the harder set of fsdd: each recording with noise, a
+            random tilt of its spectrum and a random gain, in every split (`datasets.disturbance`). None: as recorded.
         path: For vctk the folder that holds wav48; for fsdd a folder of its WAV files. Without a path they lie where
             data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into
             the checkpoint with the other options: leave it out where that is passed on.
@@ -54,6 +58,7 @@ class SpeakerId:
     window: int = 2_000
     features: Literal["raw", "mfcc"] = "raw"
     path: str = ""
+    snr_db: float | None = None
     name: ClassVar[str] = "speaker-id"
 
     def __post_init__(self) -> None:
@@ -67,6 +72,10 @@ class SpeakerId:
         least = frame_length(self.rate) if self.features == "mfcc" else 1
         if type(self.window) is not int or not least <= self.window <= _LONGEST:
             raise InputError(f"data.window must be a whole number from {least} to {_LONGEST}, got {self.window!r}")
+        if self.snr_db is not None and (type(self.snr_db) not in (int, float) or not abs(self.snr_db) <= _LOUDEST):
+            raise InputError(f"data.snr_db must be a number from {-_LOUDEST} to {_LOUDEST}, got {self.snr_db!r}")
+        if self.snr_db is not None and self.corpus != "fsdd":
+            raise InputError(f"data.snr_db is for corpus fsdd, not {self.corpus}")
         if not isinstance(self.path, str) or "\0" in self.path:
             raise InputError(f"data.path must be the name of a folder, got {self.path!r}")
 
@@ -105,7 +114,7 @@ class SpeakerId:
             return _vctk(place or datasets.root() / "vctk", self.rate)
         if place is not None and not place.is_dir():
             raise InputError(f"data.path: {place} is not a folder", "Name the folder that holds FSDD's WAV files.")
-        return _fsdd(place or datasets.folder(self.name) / "fsdd.tar.gz", self.rate)
+        return _fsdd(place or datasets.folder(self.name) / "fsdd.tar.gz", self.rate, self.snr_db)
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """Random windows of random training recordings, in proportion to the recordings of each speaker."""
@@ -129,10 +138,11 @@ class SpeakerId:
         if self.corpus == "vctk":
             return None
         batch = next(self.batches("test", 20))
+        noise = "" if self.snr_db is None else f", disturbed to a signal-to-noise ratio of {self.snr_db:g} dB"
         kind = "waveform" if self.features == "raw" else "MFCCs"
         source = (
             f"Free Spoken Digit Dataset (Z. Jackson et al.), licence CC BY-SA 4.0: the first {len(batch.inputs)} test "
-            f"windows of {self.window} samples at {self.rate} Hz, {kind} at unit RMS"
+            f"windows of {self.window} samples at {self.rate} Hz, {kind} at unit RMS{noise}"
         )
         return Examples(batch.inputs, batch.targets, source)
 
@@ -157,8 +167,9 @@ class SpeakerId:
 
 
 @functools.lru_cache(maxsize=2)
-def _fsdd(path: Path, rate: int) -> Corpus:
-    return read_fsdd(path, rate)
+def _fsdd(path: Path, rate: int, snr_db: float | None) -> Corpus:
+    corpus = read_fsdd(path, rate)
+    return corpus if snr_db is None else disturbed_corpus(corpus, rate, snr_db)
 
 
 @functools.lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drnn_core.files import replacing
 from drnn_deploy.tasks import Task
-from drnn_deploy.training.loop import Progress
+from drnn_deploy.training.training_run import Progress
 
 
 def draw_curve(path: Path, log: Sequence[Progress], task: Task) -> None:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drnn_core.files import replacing
-from drnn_deploy.training.experiments import Experiment, Metric, Result, load_result, result_path
+from drnn_deploy.training.budget import shortfall, solved
+from drnn_deploy.training.claims import Claim
+from drnn_deploy.training.experiments import Experiment, Metric
+from drnn_deploy.training.findings import Finding, judge, shown, written
+from drnn_deploy.training.results import Result, load_result, result_path
 from drnn_models.baseline_specs import SkipSpec
 from drnn_models.path_lengths import mean_recurrent_length
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_LAYERS = 10
+_SEED = re.compile(r"^seed-[0-9]+-")
 _METRICS: dict[Metric, tuple[str, str]] = {  # name in tables and axes, number format
     "accuracy": ("accuracy", "{:.2%}"),
     "recording_accuracy": ("accuracy per recording", "{:.2%}"),
@@ -35,7 +41,11 @@ _HEAD = """# Results
 Written by `drnn-deploy report`, from the result files of the trainings that `drnn-deploy experiment` runs. Each result
 holds its whole recipe, seed and versions. Accuracies and cross-entropies are of the test split, with the last weights
 of the run: no run was selected by them. "Time" is of the whole training on the device named, which it shared with
-other work: it is what the run took, and no benchmark.
+other work: it is what the run took, and no benchmark. "Target" is what the paper, or who ran the authors' code again,
+reports of such a network.
+
+Claims are the paper's, with margins and bars of this project. A rule decides them, from the result files alone: a run
+with fewer iterations than planned decides none, unless it reached its goal, or the time of another run was its budget.
 """
 _MEMORY = """Computed here from the definition in `drnn_models.path_lengths`: edges of the shortest path from an input
 to an output so many steps later, averaged over the lags. Dilated: dilations 1, 2, 4, ...; skip: edges of 1 and of
@@ -95,36 +105,83 @@ def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
 
 def markdown(sections: Sequence[Section]) -> str:
     """The page, with links to the figures."""
-    parts = [_HEAD, *(_section(section) for section in sections), _memory_section()]
+    parts = [_HEAD, _summary(sections), *(_section(section) for section in sections), _memory_section()]
     return "\n".join(parts)
 
 
 def _section(section: Section) -> str:
     experiment = section.experiment
-    label, number = _METRICS[experiment.metric]
-    paper = bool(experiment.paper)
-    rows = [["network", "parameters", f"test {label}", "iterations", "time", *(["others' figure"] if paper else [])]]
-    for run, recipe in experiment.recipes.items():
-        result = section.results.get(run)
-        cells = [run.replace("-", " "), "", "not trained yet", f"{recipe.training.iterations:,} planned", ""]
-        if result:
-            value = f"**{number.format(result.metrics[experiment.metric])}**".replace("%", " %")
-            done = f"{result.iterations:,}" + (" (solved)" if result.iterations < recipe.training.iterations else "")
-            cells = [cells[0], f"{result.parameters:,}", value, done, _time(result)]
-        rows.append(cells + ([experiment.paper.get(run, "")] if paper else []))
+    label = _METRICS[experiment.metric][0]
+    rows = [["network", "parameters", f"test {label}", "iterations", "time", "target"]]
+    rows += [_row(section, run) for run in experiment.recipes]
     if section.trivial:
-        value = number.format(section.trivial.metrics[experiment.metric]).replace("%", " %")
-        name = f"{experiment.trivial.replace('-', ' ')}, no network"
-        rows.append([name, f"{section.trivial.parameters:,}", f"**{value}**", "-", "-", *([""] if paper else [])])
-    text = [f"## {experiment.title}", experiment.text, _table(rows)]
+        name = f"{shown(experiment.trivial)}, no network"
+        rows.append([name, f"{section.trivial.parameters:,}", _value(section, section.trivial), "-", "-", ""])
+    text = [f"## {experiment.title}", experiment.text, _table(rows), _medians(section), _findings(section)]
     if experiment.figure != "none" and section.results:
         text.append(f"![{experiment.title}](figures/{experiment.name}.svg)")
     return "\n\n".join(part for part in text if part) + "\n"
 
 
+def _row(section: Section, run: str) -> list[str]:
+    experiment, result = section.experiment, section.results.get(run)
+    recipe, target = experiment.recipes[run], experiment.paper.get(run, "")
+    planned = recipe.training.iterations
+    if result is None:
+        return [shown(run), "", "not trained yet", f"{planned:,} planned", "", target]
+    done = f"{result.iterations:,}"
+    if solved(result, recipe):
+        done += " (solved)"
+    elif result.iterations < planned:
+        done += f" of {planned:,}"
+        if not shortfall(result, recipe):
+            done += f", in the time of {shown(experiment.time_of.get(run, 'another run'))}"
+    return [shown(run), f"{result.parameters:,}", _value(section, result), done, _time(result), target]
+
+
+def _value(section: Section, result: Result) -> str:
+    metric = section.experiment.metric
+    return f"**{written(_METRICS[metric][1], result.metrics[metric])}**"
+
+
+def _medians(section: Section) -> str:
+    """Of runs that differ in their seeds alone: `seed-2-NAME` beside NAME."""
+    number, parts = _METRICS[section.experiment.metric][1], []
+    for name, values in _over_seeds(section).items():
+        if len(values) > 1:
+            middle, least, most = (written(number, x) for x in (statistics.median(values), min(values), max(values)))
+            parts.append(f"{shown(name)} {middle} ({least} to {most}, {len(values)} seeds)")
+    return f"Medians and ranges over seeds: {'; '.join(parts)}." if parts else ""
+
+
+def _over_seeds(section: Section) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {}
+    for run, result in section.results.items():
+        values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
+    return values
+
+
+def _judged(section: Section) -> list[tuple[Claim, Finding]]:
+    experiment = section.experiment
+    known = section.results | ({experiment.trivial: section.trivial} if section.trivial else {})
+    number = _METRICS[experiment.metric][1]
+    return [(claim, judge(claim, experiment.metric, experiment.recipes, known, number)) for claim in experiment.claims]
+
+
+def _findings(section: Section) -> str:
+    return "\n".join(f"- {claim.text} **{end.verdict.capitalize()}**: {end.reason}." for claim, end in _judged(section))
+
+
+def _summary(sections: Sequence[Section]) -> str:
+    verdicts = [finding.verdict for section in sections for _, finding in _judged(section)]
+    counts = (f"{verdicts.count(verdict)} {verdict}" for verdict in ("confirmed", "not confirmed", "not tested"))
+    return f"Of {len(verdicts)} claims: {', '.join(counts)}.\n" if verdicts else ""
+
+
 def _time(result: Result) -> str:
     threads = f", {result.threads} thread{'s' if result.threads > 1 else ''}" if result.device == "cpu" else ""
-    return f"{result.seconds / 60:.0f} min ({result.device}{threads})"
+    rounded = ", TF32" if result.device != "cpu" and result.recipe["training"].get("tf32") else ""
+    return f"{result.seconds / 60:.0f} min ({result.device}{threads}{rounded})"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -142,7 +199,7 @@ def draw_curves(section: Section, axes: Axes) -> None:
     experiment = section.experiment
     for run, result in section.results.items():
         points = [(line["iteration"], line["validation"][experiment.metric]) for line in result.log]
-        axes.plot([x for x, _ in points], [y for _, y in points], label=run.replace("-", " "), linewidth=1.2)
+        axes.plot([x for x, _ in points], [y for _, y in points], label=shown(run), linewidth=1.2)
     classes = next(iter(experiment.recipes.values())).make_task().classes
     guess = math.log(classes) if experiment.metric == "cross_entropy" else 1 / classes
     if experiment.metric != "bits_per_character":
@@ -152,16 +209,19 @@ def draw_curves(section: Section, axes: Axes) -> None:
 
 
 def draw_points(section: Section, axes: Axes) -> None:
-    """The test metric of each run against the number that its name ends with.
+    """The test metric against the number that a run's name ends with; a line through the medians over seeds.
 
     Args:
         section: An experiment with its results.
         axes: Where to draw.
     """
     experiment = section.experiment
-    points = [(_number(run), result.metrics[experiment.metric]) for run, result in section.results.items()]
-    axes.plot([x for x, _ in points], [y for _, y in points], marker="o")
-    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=[x for x, _ in points])
+    points = {_number(name): values for name, values in _over_seeds(section).items()}
+    axes.plot(sorted(points), [statistics.median(points[x]) for x in sorted(points)], marker="o")
+    for x, values in points.items():
+        if len(values) > 1:
+            axes.plot([x] * len(values), values, linestyle="", marker=".", color="grey")
+    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=sorted(points))
 
 
 def _number(run: str) -> int:

@@ -81,7 +81,7 @@ def _are_tensors(values: object, shapes: Mapping[str, torch.Size]) -> bool:
 
 
 def _are_lines(lines: object, iterations: int) -> bool:
-    """Whether each is a line of the log, as `drnn_deploy.training.loop.Progress` has it."""
+    """Whether each is a line of the log, as `drnn_deploy.training.training_run.Progress` has it."""
     if not isinstance(lines, list) or not all(isinstance(line, dict) and set(line) == _LINE for line in lines):
         return False
     return all(

@@ -24,7 +24,8 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.types import TensorInfo
 from drnn_export.lint.graph_view import attribute_value, inner_graphs
 from drnn_export.onnx_surgery import tensor_info
-from drnn_runtimes.bundle.bodies import every_node
+from drnn_runtimes.bundle.bodies import nodes_of
+from drnn_runtimes.bundle.functions import INLINED, constants_of
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
@@ -33,7 +34,7 @@ _STAGES = (
     (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
     (re.compile(r"head/|output$|output/"), "head"),
     (re.compile(r"(?:next_)?(?:state_)?fusion"), "fusion"),
-    (re.compile(r"skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
+    (re.compile(r"stack$|stack/top|skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
     (re.compile(r"time_major|embedding|one_hot|input$|input/"), "input"),
 )
 
@@ -61,7 +62,7 @@ class Difference:
 def stage_of(name: str) -> str:
     """The stage of the network that an emitted name belongs to, for example `layer 3`, or "" for a shared constant."""
     for pattern, stage in _STAGES:
-        if match := pattern.match(name):
+        if match := pattern.match(name) or pattern.match(name.removeprefix(INLINED)):
             return stage.format(*match.groups())
     return ""
 
@@ -113,8 +114,9 @@ class _Graph:
     """A graph by names."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.order = list(every_node(model.graph.node))
-        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        tensors = [*model.graph.initializer, *constants_of(model.functions)]
+        self.constants = {tensor.name: tensor for tensor in tensors}
+        self.order = [node for node in nodes_of(model) if not (model.functions and node.op_type == "Constant")]
         self.nodes = {_key(node): (place, node) for place, node in enumerate(self.order)}
         self.readers: dict[str, list[int]] = {}
         for place, node in enumerate(self.order):
@@ -158,7 +160,7 @@ def _constant_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
 
 
 def _cast_types(model: onnx.ModelProto) -> Iterator[np.dtype[Any]]:
-    casts = (node for node in every_node(model.graph.node) if node.op_type == "Cast")
+    casts = (node for node in nodes_of(model) if node.op_type == "Cast")
     return (_numpy_type(attribute.i) for node in casts for attribute in node.attribute if attribute.name == "to")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from drnn_core.errors import InputError
+from drnn_core.files import check_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,6 +130,8 @@ def _taken(name: str, argument: str, value: Any, hint: Any) -> Any:
         value = Path(value)
     if not _fits(value, hint):
         raise InputError(f"{name}: {argument} must be {_said(hint)}, got {_shown(value)}", _fix(argument, value, hint))
+    if Path in kinds and isinstance(value, (str, Path)):
+        check_name(value)
     return value
 
 

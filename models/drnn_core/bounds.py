@@ -5,8 +5,11 @@ All of these raise `TooLargeError` or another `ValueError`, whose text says what
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +26,26 @@ class TooLargeError(ValueError):
     """A file is larger, or would become so when it is read, than its reader takes."""
 
 
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a file for reading, and never a pipe or a device, which may keep its reader for ever.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be read, or is no file.
+    """
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115  Path.open takes no opener; closed by the caller
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is a device or pipe, not a file")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that nobody writes to is waited for otherwise
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """Read a file whole.
 
@@ -34,11 +57,10 @@ def read_bytes(path: Path, most: int) -> bytes:
         OSError: It cannot be read.
         TooLargeError: It has more.
     """
-    with path.open("rb") as file:
-        content = file.read(most + 1)  # and not its size beforehand, which devices and pipes do not tell
-    if len(content) > most:
-        raise TooLargeError(f"it is larger than {shown_bytes(most)}")
-    return content
+    with open_file(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
+        return file.read()
 
 
 def text_of(path: Path, most: int = TEXT) -> str:
@@ -95,7 +117,7 @@ def check_safetensors(path: Path, most: int) -> None:
     size = path.stat().st_size
     if size > most:
         raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         header = int.from_bytes(file.read(8), "little")
     if header > _HEADER:
         raise TooLargeError(f"its header is {shown_bytes(header)} long")

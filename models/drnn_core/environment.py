@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import platform
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+
+from drnn_core.gpu import gpu, gpu_state
 
 _DISTRIBUTION = "drnn-deploy"
 _COMPUTING = (
@@ -77,31 +78,11 @@ def system() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-@contextlib.contextmanager
-def setting_variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Inside, environment variables have other values, also for processes that are started there.
-
-    Args:
-        values: Name -> value.
-    """
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
 def environment() -> dict[str, str]:
     """Name -> version of Python, the system, the installed `PACKAGES` and the GPU, if there is one.
 
     Of a GPU also its driver and its clock at the time, where nvidia-smi tells them.
     """
-    from drnn_core.gpu import gpu, gpu_state
-
     versions = {"python": platform.python_version(), "system": system(), **installed_versions(PACKAGES)}
     device = gpu()
     if device is None:

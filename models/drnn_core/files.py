@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -10,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from drnn_core.bounds import open_file
 from drnn_core.errors import InputError
 
 _ELSEWHERE = "Choose another place with --output, or free space and permissions there."
@@ -17,8 +19,28 @@ _ELSEWHERE = "Choose another place with --output, or free space and permissions 
 
 def sha256(path: Path) -> str:
     """The hex digest of a file's content."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_name(path: Path | str) -> None:
+    """Refuse a path at which the system does not even look. Whether something is there does not matter.
+
+    Args:
+        path: Of a file or folder, to read or to write.
+
+    Raises:
+        InputError: A name in it is too long or no text of the system's, a link leads back to itself, or a folder is
+            closed to this user.
+    """
+    try:
+        Path(path).stat()
+    except ValueError as error:  # of NUL, and of surrogates
+        raise InputError(f"{str(path)!r:.300} is no path: {error}", "Give the path of a file or folder.") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            what = f"cannot look at {path!s:.300}: {error.strerror or error}"
+            raise InputError(what, "Check the path and the permissions of its folders.") from error
 
 
 @contextlib.contextmanager
@@ -32,8 +54,9 @@ def replacing(path: Path) -> Iterator[Path]:
         A temporary file beside `path` to write to. It takes the place of `path` on success and is deleted on failure.
 
     Raises:
-        InputError: The folder cannot be written to or the disk is full.
+        InputError: Something that is no file is there, the folder cannot be written to, or the disk is full.
     """
+    check_kind(path)
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
@@ -55,15 +78,28 @@ def check_writable(path: Path, kind: str = "file") -> None:
     Raises:
         InputError: Something of another kind is there, a parent is no folder, or it is closed to this user.
     """
-    fits = path.is_file() if kind == "file" else path.is_dir()
-    if path.exists() and not fits:  # a device would be replaced as well, also /dev/null
-        there = "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or pipe"
-        raise InputError(f"cannot write {path}: it is {there}", f"Name a {kind}, for example with --output.")
+    check_kind(path, kind)
     parent = next((parent for parent in path.absolute().parents if os.path.lexists(parent)), Path("/"))
     if not parent.is_dir():
         raise InputError(f"cannot write {path}: {parent} is not a folder", _ELSEWHERE)
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot write {path}: {parent} is closed to this user", _ELSEWHERE)
+
+
+def check_kind(path: Path, kind: str = "file") -> None:
+    """Refuse to replace what is of another kind: a device would be replaced as well, also /dev/null.
+
+    Args:
+        path: What will be written.
+        kind: "file" or "folder".
+
+    Raises:
+        InputError: Something of another kind is there, or the path has no name of its own.
+    """
+    fits = path.is_file() if kind == "file" else path.is_dir()
+    if path.exists() and not fits:
+        there = "a folder" if path.is_dir() else "a file" if path.is_file() else "a device or pipe"
+        raise InputError(f"cannot write {path}: it is {there}", f"Name a {kind}, for example with --output.")
 
 
 @contextlib.contextmanager

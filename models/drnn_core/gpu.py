@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from drnn_core.environment import setting_variables
 from drnn_core.errors import InputError
+from drnn_core.variables import setting_variables
 
 _CAPABILITY = re.compile(r"(?:sm_?)?(\d{1,2})\.?(\d)", re.IGNORECASE)
 _GENERATIONS = range(5, 20)  # from Maxwell, the oldest that a TensorRT 10 knows, to what may come

@@ -140,7 +140,7 @@ def read_arrays(path: Path, fix: str, *, most: int = bounds.UNPACKED) -> dict[st
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file", fix)
     try:
-        with path.open("rb") as file:
+        with bounds.open_file(path) as file:
             if file.peek(1)[:1] == _NPY:
                 return {"": _whole_array(file, path.stat().st_size, most)}
             with bounds.open_zip(file, most) as archive:
@@ -211,7 +211,7 @@ def reading_npz(
         InputError: The file is missing, damaged, too large or of another format.
     """
     try:
-        with path.open("rb") as file, bounds.open_zip(file, most) as archive:
+        with bounds.open_file(path) as file, bounds.open_zip(file, most) as archive:
             arrays = StoredArrays(archive)
             document = _document(arrays, key)
             if format is not None and document["format"] != format:

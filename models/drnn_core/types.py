@@ -12,8 +12,9 @@ if TYPE_CHECKING:  # the commands' options need these types before anything heav
 
 # fused: one ONNX operator per layer. unrolled: nodes for every step, with static shapes. mixed: long, narrow layers as
 # operators and short, wide ones unrolled. skewed: all layers of a step as one batched product, layer l is l steps late.
-# blocked: a loop over blocks of unrolled steps for each long layer.
-Emission = Literal["fused", "unrolled", "mixed", "skewed", "blocked"]
+# blocked: a loop over blocks of unrolled steps for each long layer. plugin: all layers as one node of a local function,
+# whose body is as fused, and whose place a plugin of TensorRT takes.
+Emission = Literal["fused", "unrolled", "mixed", "skewed", "blocked", "plugin"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # see `PRECISIONS`
 FLOAT64: Literal["fp64"] = "fp64"  # the reference's own arithmetic, which no graph has
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
@@ -70,6 +71,7 @@ _NO_CPU_ROUNDING = (
     "checked; tensorrt-network does"
 )
 _NO_FREE_CHOICE = "ONNX Runtime's TensorRT provider takes int8 only where it may choose types itself"
+_NO_KERNEL = ("the kernel of the plugin has weights in fp32 or fp16", "Ask for precision fp32 or fp16.")
 _ONE_PRODUCT = ("a skewed graph has one product of all layers, without a scale for each output", "Ask for fp16.")
 
 _FLOAT32_MAX = (2 - 2.0**-23) * 2.0**127
@@ -95,7 +97,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         largest=(2 - 2.0**-7) * 2.0**127,
         kernel="BFloat16",
         lookalike="bfloat16",
-        refused={"fused": _NO_OPERATORS, "mixed": _NO_OPERATORS},
+        refused={"fused": _NO_OPERATORS, "mixed": _NO_OPERATORS, "plugin": _NO_KERNEL},
         provider_option="trt_bf16_enable",
         not_in_onnxruntime={"cpu": _NO_CPU_KERNELS},
     ),
@@ -107,7 +109,7 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         largest=_FLOAT32_MAX,
         kernel="Int8",
         weights_only=True,
-        refused={"skewed": _ONE_PRODUCT},
+        refused={"skewed": _ONE_PRODUCT, "plugin": _NO_KERNEL},
         not_in_onnxruntime={"tensorrt": _NO_FREE_CHOICE},
     ),
 }

@@ -39,13 +39,16 @@ class ChildError(Exception):
         self.how, self.late = how, late
 
 
-def ask(module: str, request: Mapping[str, Any], time_limit: float) -> Row:
+def ask(
+    module: str, request: Mapping[str, Any], time_limit: float, environment: Mapping[str, str] | None = None
+) -> Row:
     """Ask a new child of `module`, which then ends.
 
     Args:
         module: As for `Child`.
         request: As for `Child.ask`.
         time_limit: As for `Child.ask`.
+        environment: As for `Child`.
 
     Returns:
         The reply.
@@ -53,7 +56,7 @@ def ask(module: str, request: Mapping[str, Any], time_limit: float) -> Row:
     Raises:
         ChildError: As for `Child.ask`.
     """
-    with contextlib.closing(Child(module)) as child:
+    with contextlib.closing(Child(module, environment)) as child:
         return child.ask(request, time_limit)
 
 
@@ -123,6 +126,11 @@ class Child:
     def ended(self) -> bool:
         """Whether the child answers no more, because it has ended."""
         return self._process.poll() is not None
+
+    def terminate(self) -> None:
+        """Send the child SIGTERM, which it may answer with its reply."""
+        with contextlib.suppress(OSError):
+            self._process.terminate()
 
     def close(self) -> None:
         """Let the child end, or end it where it does not."""

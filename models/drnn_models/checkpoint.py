@@ -306,7 +306,7 @@ def _is_pickle(path: Path, error: Exception) -> bool:
     """Whether an object was refused, or a pickle newer than torch's own format, and not just any bytes."""
     if isinstance(error, ForeignObjectError) or not isinstance(error, pickle.UnpicklingError):
         return isinstance(error, ForeignObjectError)
-    with path.open("rb") as file:
+    with bounds.open_file(path) as file:
         return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
 
 

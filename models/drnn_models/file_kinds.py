@@ -8,6 +8,7 @@ import shlex
 import zipfile
 from pathlib import Path
 
+from drnn_core.bounds import open_file
 from drnn_core.errors import InputError
 
 MANIFEST = "manifest.json"  # of a bundle
@@ -141,7 +142,7 @@ def take_out_advice(path: Path) -> str:
 
 def _start(path: Path, count: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(count)
     except OSError:  # which `load_plain` explains
         return b""

@@ -45,7 +45,7 @@ def check_torch_file(path: Path) -> None:
         InputError: A tensor is sparse, quantised or on no device.
         ValueError: It is too large, or no pickle.
     """
-    with path.open("rb") as file:
+    with bounds.open_file(path) as file:
         if zipfile.is_zipfile(file):
             with bounds.open_zip(file, bounds.UNPACKED) as parts:
                 if damaged := parts.testzip():

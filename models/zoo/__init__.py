@@ -56,3 +56,13 @@ def experiment_names() -> list[str]:
 def experiment_file(name: str) -> Path:
     """Where the experiment of this name is, if it ships."""
     return ZOO / "experiments" / f"{name}.toml"
+
+
+def agenda_names() -> list[str]:
+    """The agendas that ship: runs of several experiments, in the order in which they are worth most."""
+    return sorted(path.stem for path in (ZOO / "agendas").glob("*.toml"))
+
+
+def agenda_file(name: str) -> Path:
+    """Where the agenda of this name is, if it ships."""
+    return ZOO / "agendas" / f"{name}.toml"

@@ -16,6 +16,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Availability
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, check_inputs, check_outputs
@@ -57,7 +58,9 @@ class OpenVinoRuntime(StreamingRuntime):
         return Availability(True, f"{version}, float32, CPU")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
-        """Large graphs would take minutes to compile."""
+        """Large graphs would take minutes to compile, and it reads no functions."""
+        if graph.emission == "plugin":
+            return f"OpenVINO {NO_FUNCTIONS}"
         if graph.nodes > MOST_NODES:
             return f"{graph.nodes:,} nodes are more than the {MOST_NODES:,} that it compiles in reasonable time"
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
@@ -58,13 +58,27 @@ def chosen_runtime(name: str, threads: int | None = None) -> Runtime:
     Raises:
         InputError: There is none, it has no setting for threads, or they are no count.
     """
-    runtime = find_runtime(name)
+    return with_threads([find_runtime(name)], threads, [name])[0]
+
+
+def with_threads(runtimes: Sequence[Runtime], threads: int | None, named: Collection[str] = ()) -> list[Runtime]:
+    """The runtimes, with so many threads where they have a setting for that.
+
+    Args:
+        runtimes: Any.
+        threads: Threads of a run; None for their defaults.
+        named: Those that were asked for by name, each of which must have the setting.
+
+    Raises:
+        InputError: One of `named`, or none at all, has a setting for threads, or they are no count.
+    """
     if threads is None:
-        return runtime
-    if not runtime.has_threads:
+        return list(runtimes)
+    without = [runtime.name for runtime in runtimes if not runtime.has_threads]
+    if odd := [name for name in without if name in named or len(without) == len(runtimes)]:
         having = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.has_threads)
-        raise InputError(f"{name} has no setting for its threads", f"Leave threads out; these have one: {having}.")
-    return runtime.with_threads(threads)
+        raise InputError(f"{odd[0]} has no setting for its threads", f"Leave threads out; these have one: {having}.")
+    return [runtime.with_threads(threads) if runtime.has_threads else runtime for runtime in runtimes]
 
 
 @checked_arguments

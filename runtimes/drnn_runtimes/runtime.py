@@ -42,6 +42,10 @@ class Runtime(Protocol):
         """Whether `load` takes any ONNX file, so that a graph can be changed to show what is inside it."""
 
     @property
+    def runs_stack(self) -> bool:
+        """Whether it computes the layers of a graph of emission `plugin` as one node, by a plugin."""
+
+    @property
     def has_threads(self) -> bool:
         """Whether `with_threads` changes anything: whether it has a setting of its own for one run's threads."""
 
@@ -114,7 +118,7 @@ class StreamingRuntime:
     """
 
     name: str
-    is_reference = is_sampled = runs_any_graph = has_threads = False
+    is_reference = is_sampled = runs_any_graph = runs_stack = has_threads = False
     _threads: int | None = None
 
     @checked_arguments

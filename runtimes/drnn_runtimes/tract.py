@@ -22,6 +22,7 @@ from drnn_core.types import Availability
 from drnn_core.worker_process import ChildError, answer, ask
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
@@ -81,6 +82,8 @@ class TractRuntime(StreamingRuntime):
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """What tract 0.23 is known to refuse or to compute wrongly, and what its trial run in a child process shows."""
+        if graph.emission == "plugin":
+            return f"tract {NO_FUNCTIONS}"
         if graph.precision == "bf16":
             return "tract has no bfloat16"
         if graph.batch is None and not graph.states:

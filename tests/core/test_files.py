@@ -103,7 +103,7 @@ def test_place_below_a_file_is_explained(tmp_path: Path, context: type) -> None:
 
 def test_file_does_not_replace_a_folder(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
-    with pytest.raises(InputError, match="Is a directory"), replacing(tmp_path / "target") as temporary:
+    with pytest.raises(InputError, match="it is a folder"), replacing(tmp_path / "target") as temporary:
         temporary.write_text("new", encoding="utf-8")
     assert names(tmp_path) == ["target"]
 

@@ -156,10 +156,13 @@ def test_command_hears_a_file_and_a_pipe_alike(
         ran = command(*words, "--model", model)
         assert ran.code == 0
         assert len([line for line in ran.out.splitlines() if "us/step" in line]) in (4, 5)
+        assert ran.out.splitlines()[-1].endswith(f"drnn-deploy stream - --rate {RATE} --model {model}")
         found.append(json.loads((tmp_path / "heard.json").read_text(encoding="utf-8")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(samples.astype("<f4").tobytes()), encoding="utf-8"))
     piped = ("drnn-deploy", "stream", "-", "--sample-format", "f32", "--model", heard_by.folder)
-    assert command(*piped, "--json", tmp_path / "heard.json").code == 0
+    ran = command(*piped, "--json", tmp_path / "heard.json", "--threads", "1")
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].endswith(f"drnn-parity {heard_by.folder}")
     found.append(json.loads((tmp_path / "heard.json").read_text(encoding="utf-8")))
     assert {entry["prediction"] for entry in found} == {found[0]["prediction"]} <= set(FSDD_SPEAKERS)
     for entry in found:

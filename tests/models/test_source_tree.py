@@ -48,7 +48,9 @@ def test_commands_run_from_the_tree(command: str, uninstalled: dict[str, str], t
     done = ran(uninstalled, *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     if command == "experiment":
-        assert [line.partition(":")[0] for line in done.stdout.splitlines()] == experiment_names()
+        *listed, last = done.stdout.splitlines()
+        assert [line.partition(":")[0] for line in listed] == experiment_names()
+        assert last == "next    drnn-deploy experiment NAME"
     if command == "train":
         assert (tmp_path / "o" / "model.pt").is_file()
     if command == "doctor":

@@ -17,12 +17,15 @@ from drnn_deploy.exporter.pipeline import export
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import RUNTIMES, find_runtime, require
+from tests.compilers import NATIVE
 from tests.networks import Case, make_case
 from tests.optional_runtimes import HIDDEN, OPTIONAL
 
 SPEC = ModelSpec("lstm", (4, 4), (1, 2), Continuous(2), Head("last_k", 3, 2))
 pytestmark = pytest.mark.optional_runtimes("native")
-EVERYWHERE = ("reference", "torch", "onnxruntime-cpu", "native")
+EVERYWHERE = ("reference", "torch", "onnxruntime-cpu")
+WITH_A_COMPILER = ("native",)
+HERE = (*EVERYWHERE, NATIVE)
 WITH_A_GPU = ("torch-cuda", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx", "cuda-kernel")
 
 
@@ -44,7 +47,7 @@ def steps(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_registry_holds_every_runtime_under_its_own_name() -> None:
-    assert set(RUNTIMES) == {*EVERYWHERE, "tensorrt-network", *WITH_A_GPU, *OPTIONAL}
+    assert set(RUNTIMES) == {*EVERYWHERE, *WITH_A_COMPILER, "tensorrt-network", *WITH_A_GPU, *OPTIONAL}
     assert all(runtime.name == name for name, runtime in RUNTIMES.items())
 
 
@@ -88,7 +91,7 @@ def test_no_runtime_opens_what_it_does_not_support(
         pass
 
 
-@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize("form", ["sequence/fused", "sequence/unrolled"])
 def test_runtimes_compute_the_equation(name: str, form: str, bundle: Bundle, case: Case) -> None:
     runtime = find_runtime(name)
@@ -99,7 +102,7 @@ def test_runtimes_compute_the_equation(name: str, form: str, bundle: Bundle, cas
     case.assert_within_noise(outputs["output"])
 
 
-@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("name", HERE)
 @given(seed=st.integers(0, 2**31))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=5)
 def test_a_session_keeps_nothing_from_run_to_run(name: str, bundle: Bundle, case: Case, seed: int) -> None:
@@ -110,7 +113,7 @@ def test_a_session_keeps_nothing_from_run_to_run(name: str, bundle: Bundle, case
         np.testing.assert_array_equal(session.run({"input": case.inputs})["output"], before)
 
 
-@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

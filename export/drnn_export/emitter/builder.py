@@ -17,6 +17,7 @@ from drnn_runtimes.bundle.bodies import reads
 
 OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
 IR_VERSION = 7  # the one that came with opset 13
+FUNCTIONS_IR_VERSION = 8  # the lowest with local functions
 DYNAMIC_BATCH = "batch"
 
 
@@ -31,6 +32,7 @@ class GraphBuilder:
         self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
         self._reshaped: dict[str, str] = {}  # what a reshape reshapes
         self._shapes: dict[str, tuple[int, ...]] = {}  # where known
+        self._functions: list[onnx.FunctionProto] = []
 
     def shape(self, name: str, shape: tuple[int, ...]) -> None:
         """Tell the builder the shape of a graph's input.
@@ -257,6 +259,56 @@ class GraphBuilder:
         self._declared += [_value_info(*value) for value in zip(outputs, [FLOAT] * len(outputs), shapes, strict=True)]
         return outputs[-1]
 
+    def call(
+        self,
+        function: onnx.FunctionProto,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        name: str,
+        attributes: dict[str, Any],
+    ) -> None:
+        """Add a local function, and a node that calls it.
+
+        Args:
+            function: The function.
+            inputs: Names of values, in the function's order.
+            outputs: Names of what it gives, in the function's order.
+            name: The node's name.
+            attributes: Those that the function lists.
+        """
+        self._functions.append(function)
+        self._add(function.name, inputs, outputs, name, attributes)
+        self._nodes[-1].domain = function.domain
+
+    def as_function(
+        self,
+        domain: str,
+        name: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        attributes: Sequence[str],
+        precision: Precision,
+    ) -> onnx.FunctionProto:
+        """Make a local function of the nodes, with the constants as nodes of their own.
+
+        Args:
+            domain: Of the function.
+            name: Of the function.
+            inputs: Names of what it reads.
+            outputs: Names of what it gives.
+            attributes: Names of what a node that calls it may carry beside.
+            precision: Of matrix products.
+        """
+        nodes, constants = self.finished(outputs, precision)
+        held = [helper.make_node("Constant", [], [tensor.name], tensor.name, value=tensor) for tensor in constants]
+        opset = [helper.make_opsetid("", OPSET)]
+        return helper.make_function(domain, name, inputs, outputs, [*held, *nodes], opset, attributes)
+
+    @property
+    def functions(self) -> Sequence[onnx.FunctionProto]:
+        """The local functions that nodes call."""
+        return self._functions
+
     def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
         """The nodes that reach an output, in order."""
         needed, live = set(outputs), []
@@ -313,14 +365,18 @@ class GraphBuilder:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            functions=self._functions,
+            opset_imports=[
+                helper.make_opsetid("", OPSET),
+                *(helper.make_opsetid(f.domain, 1) for f in self._functions),
+            ],
+            ir_version=FUNCTIONS_IR_VERSION if self._functions else IR_VERSION,
             producer_name="drnn-deploy",
             producer_version=producer_version,
         )
         helper.set_model_props(model, metadata)
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=bool(self._functions))
         return model
 
 

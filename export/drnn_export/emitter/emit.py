@@ -17,17 +17,21 @@ import onnx
 from drnn_core.arguments import checked_arguments
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
+from drnn_export.emitter.batch_axis import time_major
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
-from drnn_export.emitter.layers import LayerEmitter
+from drnn_export.emitter.layers import all_layers
 from drnn_export.emitter.range import check_range
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.skew import SkewedLayers
+from drnn_export.emitter.stack_function import add_stack
 from drnn_export.emitter.weights import LayerWeights
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights, check_weights
 from drnn_runtimes.bundle.bodies import every_node
+from drnn_runtimes.bundle.functions import constants_of
 from drnn_runtimes.bundle.graph_kind import INPUT, OUTPUT, edges, next_state_name, state_name
+from drnn_runtimes.cuda_kernel.around import kernel_answers
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
@@ -128,6 +132,22 @@ def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
     return _NetworkEmitter(GraphBuilder(), spec, zeros, request).emit()
 
 
+def stack_output(spec: ModelSpec, request: GraphRequest) -> str:
+    """The tensor that a graph of emission `plugin` has in place of the stages between its layers.
+
+    Args:
+        spec: The network, whose weights' values do not matter.
+        request: The form, steps, batch and precision of the graph.
+
+    Returns:
+        What the top layer gives, time-major rows (answers, B, H) in some shape.
+    """
+    zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
+    g = GraphBuilder()
+    top, *_ = _NetworkEmitter(g, spec, zeros, request)._layers()
+    return g.origin(top)
+
+
 def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
     """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
@@ -137,7 +157,8 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _NetworkEmitter(g, spec, weights, request).emit()
         live, constants = g.finished([tensor.name for tensor in edges(spec, request)[1]], request.precision)
-        nodes, weight_bytes = sum(1 for _ in every_node(live)), sum(len(constant.raw_data) for constant in constants)
+        nodes = sum(1 for _ in every_node(live)) + sum(len(function.node) for function in g.functions)
+        weight_bytes = sum(len(constant.raw_data) for constant in (*constants, *constants_of(g.functions)))
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
@@ -165,42 +186,46 @@ class _NetworkEmitter:
     def emit(self) -> list[str]:
         """Add all nodes, and return the tensors of `boundaries`."""
         g, spec, request = self._g, self._spec, self._request
-        plan, steps = request.plan(spec), spec.head.output_steps(request.steps)
-        weights = [LayerWeights.of(spec, self._weights, index) for index in range(spec.layers)]
-        layers = [LayerEmitter(g, spec, request, layer) for layer in weights]
-        x, length, stop = self._time_major(), request.steps, plan.layers[-1].steps
-        names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
+        steps = spec.head.output_steps(request.steps)
         for name, shape in request.state_shapes(spec).items():
             g.shape(state_name(name), shape)
-        between = [g.origin(x)]
-        if request.form == "sequence":
-            for layer, layer_plan in zip(layers, plan.layers, strict=True):
-                x, length = layer.sequence(layer_plan, x, length)
-                between.append(g.origin(x))
-            missing = steps + spec.window - 1 - plan.head_steps
-            if missing:  # the window of the first outputs reaches to before the sequence
-                x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
-        elif request.emission == "skewed":
-            x, every = SkewedLayers(g, spec, request, weights).emit(x, names)
-            between.append(every)
-        else:
-            for index, (layer, dilation) in enumerate(zip(layers, spec.dilations, strict=True)):
-                x = layer.stateful(dilation, x, [names[f"l{index}_{letter}"] for letter in spec.cell_states])
-                between.append(g.origin(x))
+        x, between, length, stop = self._layers()
         if request.form != "sequence" and spec.window > 1:
-            x, length = self._fusion_memory(x), length + spec.window - 1
-            stop = length
+            x, stop = self._fusion_memory(x, length), length + spec.window - 1
+            length = stop
+        elif (missing := steps + spec.window - 1 - stop) > 0:  # the first windows reach to before the sequence
+            x, stop, length = g.pad(x, missing, 0, "head/pad"), stop + missing, length + missing
         self._head(x, stop, length, steps)
         return between
 
-    def _time_major(self) -> str:
-        """(B, T, C) or tokens (B, T) -> (T, B, C)."""
-        g, spec, request = self._g, self._spec, self._request
-        tokens = isinstance(spec.input, Tokens)
-        if 1 in (request.steps, request.batch):
-            x = g.reshape(INPUT, (request.steps, request.rows, *(() if tokens else (spec.input.width,))), "time_major")
-        else:
-            x = g.node("Transpose", [INPUT], "time_major", perm=[1, 0] if tokens else [1, 0, 2])
+    def _layers(self) -> tuple[str, list[str], int, int]:
+        """All layers: what the last one gives (rows, B, H), the tensors of `boundaries`, the rows, and where they end.
+
+        What comes behind the end is padding.
+        """
+        g, spec, request, tokens = self._g, self._spec, self._request, isinstance(self._spec.input, Tokens)
+        if request.emission == "plugin":
+            answers = kernel_answers(spec, request.steps)
+            top, between = add_stack(g, spec, self._weights, request, self._rows(INPUT))
+            return (
+                time_major(g, request, top, answers, (spec.hidden[-1],), f"{top}/time_major"),
+                between,
+                answers,
+                answers,
+            )
+        weights = [LayerWeights.of(spec, self._weights, index) for index in range(spec.layers)]
+        row = () if tokens else (spec.input.width,)
+        x = self._rows(time_major(g, request, INPUT, request.steps, row, "time_major"))
+        if request.emission == "skewed":
+            names = {name: (state_name(name), next_state_name(name)) for name in request.state_shapes(spec)}
+            top, every = SkewedLayers(g, spec, request, weights).emit(x, names)
+            return top, [g.origin(x), every], request.steps, request.steps
+        given, length, stop = all_layers(g, spec, request, weights, x)
+        return given[-1], [*map(g.origin, (x, *given))], length, stop
+
+    def _rows(self, x: str) -> str:
+        """What the first layer reads: (T, B, C) or, of tokens (T, B), rows of their embedding or one-hot vectors."""
+        g, spec = self._g, self._spec
         if not isinstance(spec.input, Tokens):
             return x
         if spec.input.embedding is not None:
@@ -210,12 +235,12 @@ class _NetworkEmitter:
         values = g.constant("one_hot/values", np.array([0, 1], np.float32))
         return g.node("OneHot", [x, depth, values], "one_hot", axis=-1)
 
-    def _fusion_memory(self, top: str) -> str:
-        """top: (n, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
-        g, spec, request = self._g, self._spec, self._request
+    def _fusion_memory(self, top: str, rows: int) -> str:
+        """top: (rows, B, H). Puts the last window - 1 top outputs before it, and remembers those of the next chunk."""
+        g, past = self._g, self._spec.window - 1
         before = g.node("Transpose", [state_name("fusion")], "fusion/time_major", perm=[1, 0, 2])
-        joined, length = g.node("Concat", [before, top], "fusion/joined", axis=0), request.steps + spec.window - 1
-        last = g.take(joined, length - (spec.window - 1), length, "fusion/last")
+        joined = g.node("Concat", [before, top], "fusion/joined", axis=0)
+        last = g.take(joined, rows, rows + past, "fusion/last")
         g.node("Transpose", [last], "fusion/batch_first", output=next_state_name("fusion"), perm=[1, 0, 2])
         return joined
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from drnn_export.emitter.batch_axis import batch_first, time_major
 from drnn_export.emitter.builder import GraphBuilder
 from drnn_export.emitter.cells import CELL_EMITTERS, Project
 from drnn_export.emitter.request import GraphRequest
@@ -17,6 +18,7 @@ from drnn_export.emitter.weights import LayerWeights, stack
 from drnn_models.cells import CELLS
 from drnn_models.cone import LayerPlan
 from drnn_models.spec import ModelSpec
+from drnn_runtimes.bundle.graph_kind import next_state_name, state_name
 
 
 class LayerEmitter:
@@ -234,15 +236,42 @@ class LayerEmitter:
 
     def _time_major(self, value: str, rows: int) -> str:
         """(B, rows, H) -> (rows, B, H)."""
-        if 1 in (rows, self._request.batch):
-            return self._g.reshape(value, (rows, self._request.rows, self._hidden), f"{value}/time_major")
-        return self._g.node("Transpose", [value], f"{value}/time_major", perm=[1, 0, 2])
+        return time_major(self._g, self._request, value, rows, (self._hidden,), f"{value}/time_major")
 
     def _batch_first(self, value: str, rows: int, output: str) -> str:
         """(rows, B, H) -> (B, rows, H), called `output`."""
-        if 1 in (rows, self._request.batch):
-            return self._g.reshape(value, (self._request.rows, rows, self._hidden), output, keep=True)
-        return self._g.node("Transpose", [value], output, perm=[1, 0, 2])
+        return batch_first(self._g, self._request, value, rows, self._hidden, output)
+
+
+def all_layers(
+    g: GraphBuilder, spec: ModelSpec, request: GraphRequest, weights: Sequence[LayerWeights], x: str
+) -> tuple[list[str], int, int]:
+    """Add the layers one after the other, with the update of their states in forms that have some.
+
+    Args:
+        g: The graph.
+        spec: The network.
+        request: What the graph is.
+        weights: Of each layer.
+        x: (T, B, C).
+
+    Returns:
+        What each layer gives, (rows, B, H), and of the last one the rows and the row after the last step; what comes
+        behind is padding.
+    """
+    layers = [LayerEmitter(g, spec, request, layer) for layer in weights]
+    given, rows = [], request.steps
+    if request.form == "sequence":
+        plan = request.plan(spec)
+        for layer, layer_plan in zip(layers, plan.layers, strict=True):
+            x, rows = layer.sequence(layer_plan, x, rows)
+            given.append(x)
+        return given, rows, plan.layers[-1].steps
+    for index, (layer, dilation) in enumerate(zip(layers, spec.dilations, strict=True)):
+        names = [f"l{index}_{letter}" for letter in spec.cell_states]
+        x = layer.stateful(dilation, x, [(state_name(name), next_state_name(name)) for name in names])
+        given.append(x)
+    return given, rows, rows
 
 
 def _ticks(steps: int) -> list[str]:

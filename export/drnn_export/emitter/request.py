@@ -25,10 +25,11 @@ class GraphRequest(NamedGraph):
 
     Attributes:
         steps: Time steps of one run, static.
-        batch: B, or None for a dynamic batch axis (emissions `fused` and `skewed`).
+        batch: B, or None for a dynamic batch axis (emissions `fused`, `skewed` and `plugin`).
         emission: `fused`, one ONNX operator for each layer; `unrolled`, nodes for each step; `mixed`, whichever suits
             the layer; `skewed` (form `step`), see `drnn_export.emitter.skew`; `blocked` (form `sequence`), a loop over
-            blocks of unrolled steps for each layer of more steps than a block.
+            blocks of unrolled steps for each layer of more steps than a block; `plugin`, all layers as one node, see
+            `drnn_export.emitter.stack_function`.
         prune: Whether to compute only what reaches the output (form `sequence`).
         form: `sequence` starts from zero; `chunk` takes states and gives the next ones; `step` is a chunk of one step.
         ring: Whether only the rows that change of a delay line go in and out where the line is longer than the chunk;
@@ -91,7 +92,7 @@ class GraphRequest(NamedGraph):
         """
         if self.emission == "mixed":
             return cells * cell_nodes(spec) > MIXED_NODES
-        return self.emission == "fused"
+        return self.emission in ("fused", "plugin")
 
     def blocks(self, cells: int) -> tuple[int, int]:
         """The blocks of a layer's run of `cells` steps, one after the other.

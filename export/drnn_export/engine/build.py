@@ -20,8 +20,11 @@ from drnn_core.types import Availability, TensorInfo
 from drnn_export.engine.cache import cache_key, keep, take
 from drnn_export.engine.checks import check_batch, check_edges, check_graph, check_kernels, read_onnx
 from drnn_export.engine.config import BuildControls, command_line
+from drnn_export.engine.kernel_inside import as_request, kernel_of
 from drnn_export.engine.kernels import read_kernels
 from drnn_export.engine.process import EXPORT, run_builder
+from drnn_runtimes.plugin.trust import describe
+from drnn_runtimes.plugin.versions import parser_rule
 from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 
@@ -65,6 +68,10 @@ def backend_availability(backend: Backend, compute_capabilities: Sequence[str] =
     )
 
 
+class NotBegunError(EngineError):
+    """The build of an engine is estimated to take longer than it may."""
+
+
 @checked_arguments
 def build_engine(
     onnx: Path | str,
@@ -76,6 +83,8 @@ def build_engine(
     batch: tuple[int, int, int] | None = None,
     time_limit: float = 600.0,
     cache: Path | str | None = None,
+    with_kernel: bool = False,
+    estimate: float = 0.0,
     on_message: Callable[[str], None] | None = None,
 ) -> Sidecar:
     """Compile a graph, and write the engine with its sidecar beside it (see `sidecar_path`).
@@ -93,14 +102,21 @@ def build_engine(
         time_limit: Seconds.
         cache: The folder of engines that were built before (`drnn_export.engine.cache`). An engine from there has a
             `build_seconds` of 0.
+        with_kernel: Whether the project's CUDA kernel goes into the engine, in the place of the stack of layers of a
+            graph of emission `plugin`; else the graph is built like any other.
+        estimate: Seconds that the build is estimated to take. Over `time_limit` it is not begun; an engine that was
+            built before is taken all the same.
         on_message: Gets each warning of the builder.
 
     Returns:
         The sidecar.
 
     Raises:
+        NotBegunError: The build is estimated to take too long.
         EngineError: The backend is missing, it refuses the graph, or the builder crashes or runs out of time.
-        InputError: The file is damaged, `batch` is wrong, or the place cannot be written to.
+        InputError: The file is damaged, `batch` is wrong, the place cannot be written to, or the graph has no stack
+            that the kernel computes.
+        RuntimeUnavailableError: The kernel is wanted, and NVRTC is not installed.
     """
     from drnn_export.onnx_surgery import tensor_infos
 
@@ -114,7 +130,9 @@ def build_engine(
     inputs = tensor_infos(model.graph.input)
     check_batch(onnx, inputs, batch)
     check_graph(onnx, model, lint_target(backend, module.version), targets)
+    kernel = kernel_of(onnx, model, targets) if with_kernel else None
     request: dict[str, Any] = {
+        "kernel": as_request(kernel, parser_rule(backend, module.version)) if kernel else None,
         "module": module.loaded.__name__,
         "onnx": str(onnx.absolute()),
         "compute_capabilities": targets if backend == "tensorrt-rtx" else (),
@@ -133,16 +151,20 @@ def build_engine(
         "batch": batch,
         "hardware": controls.hardware,
     }
-    key = cache_key({**facts, **controls.identity})
-    command = command_line(
-        backend,
-        module.version,
-        controls,
-        onnx=onnx.name,
-        engine=os.path.relpath(engine, onnx.parent),
-        inputs=inputs,
-        batch=batch,
-        compute_capabilities=targets if ahead_of_time else (),
+    key = cache_key({**facts, **controls.identity, **({"kernel": [kernel.version, kernel.digests]} if kernel else {})})
+    command = (
+        _own_command(backend, targets)
+        if kernel
+        else command_line(
+            backend,
+            module.version,
+            controls,
+            onnx=onnx.name,
+            engine=os.path.relpath(engine, onnx.parent),
+            inputs=inputs,
+            batch=batch,
+            compute_capabilities=targets if ahead_of_time else (),
+        )
     )
     warnings: list[str] = []
     # The sidecar is replaced first: should the machine stop in between, its sha256 tells that the engine is another.
@@ -150,10 +172,12 @@ def build_engine(
         cached = take(cache, key, digest, built) if cache else None
         if cached is not None:
             sidecar = dataclasses.replace(cached, onnx=onnx.name, build_seconds=0.0, command=command)
+        elif estimate > time_limit:
+            raise NotBegunError(f"it would take about {estimate:,.0f} s, over the limit of {time_limit:g} s")
         else:
             request["engine"] = str(built.absolute())
             reply = _build(onnx, request, controls.timing_cache, module, time_limit)
-            facts["command"] = command
+            facts |= {"command": command, "kernel": describe(kernel) if kernel else None}
             sidecar, warnings = _described(onnx, model, built, reply, facts), reply["warnings"]
             if cache:
                 keep(cache, key, built, sidecar)
@@ -162,6 +186,12 @@ def build_engine(
         for warning in warnings:
             on_message(warning)
     return sidecar
+
+
+def _own_command(backend: Backend, targets: Sequence[str]) -> str:
+    """What builds an engine with a kernel inside; NVIDIA's own tool does not."""
+    wanted = "".join(f" --compute-capability {name}" for name in targets) if backend == "tensorrt-rtx" else ""
+    return f"drnn-export model.pt --plugin --engine {backend}{wanted}"
 
 
 def _build(

@@ -8,6 +8,7 @@ from typing import Any
 
 from drnn_core.errors import EngineError
 from drnn_core.worker_process import ChildError, ask
+from drnn_runtimes.plugin.library_path import plugin_environment
 
 EXPORT = "drnn-export model.pt --output DIR"
 OTHER_FORM = f"Export with the other --style, or without an engine: {EXPORT} --engine none"
@@ -30,7 +31,8 @@ def run_builder(onnx: Path, request: Mapping[str, Any], title: str, time_limit: 
         EngineError: The builder refuses the graph, crashes or runs out of time.
     """
     try:
-        reply = ask("drnn_export.engine.worker", request, time_limit)
+        with plugin_environment() as environment:
+            reply = ask("drnn_export.engine.worker", request, time_limit, environment)
     except ChildError as error:
         if error.late:
             what = f"the builder had not compiled {onnx.name} after {time_limit:g} s and was stopped"

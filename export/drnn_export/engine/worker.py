@@ -3,7 +3,8 @@
 It answers a request with a reply (`drnn_core.worker_process`):
 
     request  module, onnx, engine (file to write), compute_capabilities, batch,
-             controls (BuildControls.request), timings (null, or the files of timings to read and to write)
+             controls (BuildControls.request), timings (null, or the files of timings to read and to write),
+             kernel (null, or of drnn_export.engine.kernel_inside.as_request)
     reply    inputs, outputs, flags, seconds, warnings, layers   or   error, details (a list of text)
 
 It is a process of its own because NVIDIA's builder can crash or hang the process that it runs in.
@@ -12,12 +13,16 @@ It is a process of its own because NVIDIA's builder can crash or hang the proces
 from __future__ import annotations
 
 import importlib
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drnn_core.errors import DeployError
 from drnn_core.worker_process import answer
+from drnn_export.engine.kernel_inside import from_request, without_function
+from drnn_runtimes.plugin.creator import building_with
 from drnn_runtimes.trt.bindings import RefusedError, collecting_logger, data_type, parse_network
 
 
@@ -27,18 +32,29 @@ def main() -> None:
 
 
 def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
+    module = importlib.import_module(request["module"])
     try:
-        return _build(request)
+        if not request["kernel"]:
+            return _build(module, request)
+        with building_with(module, from_request(request["kernel"])) as plugins:
+            try:
+                return _build(module, request)
+            except RefusedError:
+                plugins.raise_error()  # which says more than the parser's refusal
+                raise
     except RefusedError as refused:
         return {"error": str(refused), "details": refused.details}
+    except DeployError as error:
+        return {"error": error.message, "details": []}
 
 
-def _build(request: Mapping[str, Any]) -> dict[str, Any]:
+def _build(module: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
-    module = importlib.import_module(request["module"])
     logger = collecting_logger(module)
     builder = module.Builder(logger)
-    network = parse_network(module, builder, logger, request["onnx"])
+    network = _parsed(module, builder, logger, request)
+    if request["kernel"]:
+        _check_plugin(network)
     config = _configured(module, builder, logger, request)
     if request["batch"]:
         _add_profile(builder, config, network, logger, request["batch"])
@@ -62,6 +78,22 @@ def _build(request: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": logger.warnings,
         "layers": logger.layers,
     }
+
+
+def _parsed(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:
+    if not (request["kernel"] and request["kernel"]["alone"]):
+        return parse_network(module, builder, logger, request["onnx"])
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "alone.onnx"
+        alone.write_bytes(without_function(Path(request["onnx"])))
+        return parse_network(module, builder, logger, str(alone))
+
+
+def _check_plugin(network: Any) -> None:
+    """Refuse a network in which the parser took the function of the stack, and not the plugin."""
+    kinds = [str(network.get_layer(index).type.name) for index in range(network.num_layers)]
+    if kinds.count("PLUGIN_V3") != 1:
+        raise RefusedError("the parser took the operators of the stack in place of the plugin", [])
 
 
 def _configured(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:

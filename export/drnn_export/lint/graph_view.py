@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_export.lint.scope import Scope
 from drnn_export.lint.tables import Finding, Severity
@@ -15,6 +16,7 @@ from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
 if TYPE_CHECKING:
     import onnx
 
+_MOST_BYTES = 2**31 - 1  # of one protobuf message
 _SMALL = 1 << 16  # bytes; of larger weights only type and shape are kept, since inference copies the whole model
 _PAYLOADS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
@@ -31,9 +33,11 @@ def load_graph(path: Path, fix: str, shown: str) -> onnx.ModelProto:
         InputError: The file cannot be read or holds no model.
     """
     try:
-        return parse_graph(path.read_bytes(), shown, fix)
+        return parse_graph(bounds.read_bytes(path, _MOST_BYTES), shown, fix)
     except OSError as error:
         raise InputError(f"cannot read {shown}: {error.strerror or error}", fix) from error
+    except bounds.TooLargeError as error:
+        raise InputError(f"cannot read {shown}: {error}", fix) from error
 
 
 def parse_graph(data: bytes, shown: str, fix: str) -> onnx.ModelProto:

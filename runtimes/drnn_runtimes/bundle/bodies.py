@@ -24,6 +24,12 @@ def reads(node: onnx.NodeProto) -> Iterator[str]:
         yield from inner.input
 
 
+def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a model: of its graph, of that one's bodies, and of its functions."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from every_node(nodes)
+
+
 def count_nodes(model: onnx.ModelProto) -> int:
-    """The nodes of a graph and of its bodies."""
-    return sum(1 for _ in every_node(model.graph.node))
+    """The nodes of a graph, of its bodies and of its functions."""
+    return sum(1 for _ in nodes_of(model))

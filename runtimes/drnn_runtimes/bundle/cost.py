@@ -63,7 +63,11 @@ def cost_of(spec: ModelSpec, graph: GraphKind, batch: int) -> Cost:
     products += answered * spec.window * spec.hidden[-1] * spec.head.outputs
     weights = sum(gates * own * (fed + own + 2) for fed, own in layers)
     weights += sum(math.prod(shape) for name, shape in spec.weight_shapes().items() if not name.startswith("layers"))
-    cells = 1 if graph.emission in ("fused", "skewed") else sum(-(-steps // min(d, steps)) for d in spec.dilations)
+    cells = (
+        1
+        if graph.emission in ("fused", "skewed", "plugin")
+        else sum(-(-steps // min(d, steps)) for d in spec.dilations)
+    )
     return Cost(
         bytes=_BYTES + _SLACK * 4 * (batch * (steps * values + head + lines) + weights),
         products=_PRODUCTS + _SLACK * batch * products,

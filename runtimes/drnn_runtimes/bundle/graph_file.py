@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from drnn_core.bounds import TooLargeError, read_bytes, shown_bytes
 from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.bundle.bodies import count_nodes, every_node
+from drnn_runtimes.bundle.bodies import count_nodes, nodes_of
 from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
+from drnn_runtimes.bundle.functions import inlined
 from drnn_runtimes.bundle.infos import GraphInfo
 from drnn_runtimes.bundle.operators import PRODUCTS, REDUCTIONS, is_plain, products_of
 from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
@@ -99,7 +100,7 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
         nodes, most = count_nodes(model), cost_of(spec, graph, graph.largest_batch).nodes
         if nodes > most:
             raise _RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
-        if elsewhere := next(filter(_is_elsewhere, _tensors(model.graph)), None):
+        if elsewhere := next(filter(_is_elsewhere, _tensors(model)), None):
             raise _RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
     except OSError as error:
         raise InputError(f"{path} cannot be loaded: {error.strerror or error}", _FIX) from error
@@ -108,9 +109,9 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
     return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in every_node(graph.node):
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    yield from model.graph.initializer
+    for node in nodes_of(model):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
@@ -134,13 +135,17 @@ def _parsed(data: bytes) -> onnx.ModelProto:
         raise _RefusedError("it is not an ONNX model, or was cut short") from error
     if not model.graph.output:  # which come last in a file
         raise _RefusedError("it holds no graph: the file is empty or was cut short")
-    if any(isinstance(name, bytes) for name in _names(model.graph)):  # protobuf hands over what is no UTF-8 as bytes
+    if any(isinstance(name, bytes) for name in _names(model)):  # protobuf hands over what is no UTF-8 as bytes
         raise _RefusedError("it has names that are not UTF-8: it is damaged")
     return model
 
 
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in every_node(graph.node):
+def _names(model: onnx.ModelProto) -> Iterator[str]:
+    graph = model.graph
+    for function in model.functions:
+        yield from (*function.input, *function.output, *function.attribute)
+        yield from (function.name, function.domain, function.overload)
+    for node in nodes_of(model):
         yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
         yield from (attribute.name for attribute in node.attribute)
     yield from (named.name for side in (graph.initializer, graph.input, graph.output) for named in side)
@@ -148,6 +153,11 @@ def _names(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     cost = cost_of(spec, graph, graph.largest_batch)
+    if graph.emission == "plugin":
+        try:
+            model = inlined(model)
+        except InputError as error:
+            raise _RefusedError(error.message) from error
     if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
         raise _RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
     sizes = _Sizes(model, graph.largest_batch, with_loops=graph.emission == "blocked")

@@ -63,6 +63,8 @@ def check_kind(graph: GraphKind) -> None:
         )
     if graph.emission == "skewed" and (graph.form != "step" or graph.ring):
         raise InputError("emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring.")
+    if graph.emission == "plugin" and graph.ring:
+        raise InputError("emission plugin has whole delay lines", "Ask for --no-ring.")
     if graph.emission == "blocked" and graph.form != "sequence":
         raise InputError("emission blocked is for form sequence", "Ask for emission unrolled.")
     if (graph.emission == "blocked") != (graph.block is not None) or (graph.block or 2) < 2:

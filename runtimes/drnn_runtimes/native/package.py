@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.licence import SENTENCES, SPDX, licensed
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import KERNEL
@@ -83,6 +84,7 @@ class NativePackage:
             "PUSH_ONE": f"{self.sizes.push(1):,}",
             "LENGTH": f"{length:,}",
             "RUN_ONE": f"{self.sizes.run(1, length):,}",
+            "LICENCE": "\n".join((*SENTENCES, "", f"`{SPDX}`")),
         }
         return _filled(_README, words)
 
@@ -112,6 +114,7 @@ def native_package(
     sources = {file.replace("@NAME@", name): _filled(template, words) for file, template in _TEMPLATES.items()}
     sources |= {file: (resources.files(__package__) / file).read_text(encoding="utf-8") for file in KERNEL}
     sources["golden.h"] = _golden(name, cases, noise_multiple)
+    sources = {file: licensed(text, "#" if file.endswith(".txt") else "//") for file, text in sources.items()}
     return NativePackage(name, sources, packed.weights.nbytes + packed.biases.nbytes, sizes)
 
 

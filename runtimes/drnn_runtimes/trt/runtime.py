@@ -15,6 +15,8 @@ from drnn_core.errors import EngineError
 from drnn_core.gpu import Gpu
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, EngineInfo, GraphInfo
+from drnn_runtimes.plugin.creator import loading_with
+from drnn_runtimes.plugin.trust import carried_problem, kernel_problem
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.session import TensorRTSession
@@ -77,7 +79,7 @@ class TensorRTRuntime(StreamingRuntime):
         flavour: "tensorrt" or "tensorrt-rtx", which is also the runtime's name.
     """
 
-    reads_graph = True
+    reads_graph = runs_stack = True
 
     def __init__(self, flavour: Flavour) -> None:
         self._flavour = flavour
@@ -115,7 +117,8 @@ class TensorRTRuntime(StreamingRuntime):
         data, sidecar = self._fitting_engine(bundle, graph, module, device)
         session = TensorRTSession(graph, sidecar.batch)
         with contextlib.closing(session):
-            session.open(module.loaded, data, sidecar.version_compatible)
+            with _kernel_inside(module, sidecar, bundle, graph):
+                session.open(module.loaded, data, sidecar.version_compatible)
             yield session
 
     def _engine(self, bundle: Bundle, graph: GraphInfo) -> EngineInfo | None:
@@ -140,6 +143,27 @@ class TensorRTRuntime(StreamingRuntime):
             engine_sha256=hashlib.sha256(data).hexdigest(),
             onnx_sha256=bundle.files[graph.file],
         )
+        if sidecar.kernel and not problem:
+            problem = kernel_problem(sidecar.kernel, bundle.spec, graph, device.compute_capability)
         if problem:
             raise EngineError(f"{path}: {problem}", REBUILD)
         return data, sidecar
+
+
+@contextlib.contextmanager
+def _kernel_inside(module: TensorRTModule, sidecar: Sidecar, bundle: Bundle, graph: GraphInfo) -> Iterator[None]:
+    """Let an engine be loaded whose kernel is the one of its sidecar; none where that names no kernel.
+
+    Raises:
+        EngineError: The engine holds another one, or the GPU does not take it.
+    """
+    inside = sidecar.kernel
+    if inside is None:
+        yield
+        return
+    with loading_with(module.loaded, lambda carried: carried_problem(carried, inside, bundle.spec, graph)) as plugins:
+        try:
+            yield
+        except EngineError as error:
+            plugins.raise_error()  # which says more than TensorRT's refusal
+            raise error

@@ -28,6 +28,45 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # what some systems call th
 
 
 @dataclasses.dataclass(frozen=True)
+class InsideImage:
+    """One image of the kernel inside an engine.
+
+    Attributes:
+        compute_capability: Of the GPUs that it runs on, for example "8.6".
+        sha256: Its digest.
+        bytes: Its size.
+    """
+
+    compute_capability: str
+    sha256: str
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InsideKernel:
+    """The CUDA kernel inside an engine, which a plugin launches; see `drnn_runtimes.plugin`.
+
+    Attributes:
+        plugin: Namespace and name of the plugin, "drnn::DilatedStack".
+        plugin_version: Its version.
+        kernel: The version of the kernel's text.
+        compiler: What compiled it, for people.
+        images: One for each GPU generation.
+    """
+
+    plugin: str
+    plugin_version: str
+    kernel: str
+    compiler: str
+    images: tuple[InsideImage, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> InsideKernel:
+        """Read the JSON form, which the schema has checked."""
+        return cls(**{**data, "images": tuple(InsideImage(**image) for image in data["images"])})
+
+
+@dataclasses.dataclass(frozen=True)
 class Sidecar:
     """What an engine is.
 
@@ -51,6 +90,7 @@ class Sidecar:
         loops: Loops of the engine; None where the builder did not say.
         hardware: The GPUs that it loads on; "this" are those of `compute_capabilities`.
         command: Builds the same with NVIDIA's own tool, in the folder of the graph.
+        kernel: The kernel inside; None where the engine has none but NVIDIA's.
         format: The version of the file.
     """
 
@@ -73,6 +113,7 @@ class Sidecar:
     loops: int | None = None
     hardware: Hardware = "this"
     command: str = ""
+    kernel: InsideKernel | None = None
     format: str = FORMAT
 
     def mismatch(self, *, flavour: str, version: str, platform: str, compute_capability: str) -> str:
@@ -153,6 +194,7 @@ class Sidecar:
             "inputs": tuple(map(TensorInfo.from_json, record["inputs"])),
             "outputs": tuple(map(TensorInfo.from_json, record["outputs"])),
             "batch": None if batch is None else tuple(batch),
+            "kernel": InsideKernel.from_json(record["kernel"]) if record.get("kernel") else None,
         }
         return cls(**record)
 

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 from benchmarks.gpu import worker
-from benchmarks.gpu.plan import Setting
-from benchmarks.gpu.worker import Row, Rows
+from benchmarks.gpu.plan import Row, Rows, Setting
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_core.worker_process import answer
 

@@ -18,9 +18,21 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu import bundles, kernel, tf32, timing, worker
 from benchmarks.gpu.bundles import checkpoint_of, open_bundle, sets_of, write_bundles
-from benchmarks.gpu.plan import BASELINE, OVERRIDES, RUNTIMES, SMOKE, SURVEY, TORCH_WAYS, Setting, all_parts, networks
+from benchmarks.gpu.plan import (
+    BASELINE,
+    OVERRIDES,
+    RUNTIMES,
+    SMOKE,
+    SURVEY,
+    TORCH_WAYS,
+    Row,
+    Rows,
+    Setting,
+    all_parts,
+    networks,
+)
 from benchmarks.gpu.timing import summary
-from benchmarks.gpu.worker import Row, Rows, _verdict, parity, reply, run_part
+from benchmarks.gpu.worker import _verdict, parity, reply, run_part
 from benchmarks.networks import paper_network
 from drnn_core.errors import EngineError, InputError, RuntimeUnavailableError
 from drnn_deploy.exporter.engines import EngineResult

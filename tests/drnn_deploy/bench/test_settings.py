@@ -22,7 +22,7 @@ def test_a_checkpoint_is_measured_whole_and_as_a_stream(network: Checkpoint) -> 
         Setting("step", 1, 1),
         Setting("chunk", BLOCK, 1),
     ]
-    assert checkpoint_settings(network, ("chunk",), None, (1, 5), (2, 3)) == [
+    assert checkpoint_settings(network, ("chunk",), None, (5,), (2, 3)) == [
         Setting("chunk", 5, 2),
         Setting("chunk", 5, 3),
     ]

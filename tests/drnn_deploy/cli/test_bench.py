@@ -26,6 +26,7 @@ def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, mode
     assert all(entry["status"] == "ok" for row in report["rows"] for entry in row["contenders"])
     for words in ("threads: 1", "onnxruntime-cpu fused", "limit: arithmetic", "of peak", "twice", "PASSED"):
         assert words in ran.out
+    assert ran.out.splitlines()[-1] == f"next    drnn-export {model}"
     assert "arithmetic at the machine" in picture.read_text(encoding="utf-8")
 
 
@@ -34,7 +35,8 @@ def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, mode
     [
         (("--contender", "fast"), 2, "there is no contender 'fast'"),
         (("--contender", "tensorrt", "--form", "step"), 3, "tensorrt cannot run here"),
-        (("--form", "chunk", "--steps", "1"), 2, "there is nothing to measure"),
+        (("--form", "chunk", "--steps", "1"), 2, "--steps 1 would be ignored: it needs --form step for 1"),
+        (("--form", "step", "--length", "9"), 2, "--length would be ignored: it needs --form sequence"),
         (("--batch", "0"), 2, "x>=1"),
     ],
 )

@@ -297,6 +297,7 @@ def test_demo_shows_every_runtime_right_or_wrong(command: Command, tmp_path: Pat
     assert ran.code == 0
     assert "Source: two [grey] ramps." in ran.out
     assert ran.out.count("true 3") == ran.out.count("true 8") == 1
-    assert "every runtime predicts the same" in ran.out
+    assert "PASSED every runtime predicts the same" in ran.out
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy evaluate {tmp_path / 'bundle'}"
     for name in ("reference", "torch", "onnxruntime-cpu"):
         assert re.search(rf"^{name}: \d of 2 right$", ran.out, re.MULTILINE)

@@ -97,12 +97,12 @@ def test_did_you_mean(command: Command, model: Path, bundle: Path, words: tuple[
 @pytest.mark.parametrize("words, says", [
     (("export", "MODEL", "--chunk", "8"), "--chunk would be ignored: it needs --form chunk"),
     (("export", "MODEL", "--ring"), "--ring would be ignored: it needs --form chunk or --form step"),
-    (("export", "MODEL", "--rate", "8000"), "--rate would be ignored: it needs --latency or --throughput"),
+    (("export", "MODEL", "--rate", "8000"), "--rate would be ignored: it needs --latency"),
     (("plan", "MODEL", "--rate", "8000"), "--rate would be ignored"),
     (("export", "MODEL", "--latency", "--throughput"), "--latency and --throughput are two goals"),
     (("plan", "MODEL", "--throughput", "--latency"), "--latency and --throughput are two goals"),
     (("export", "MODEL", "--engine", "none", "--compute-capability", "86"), "--compute-capability would be ignored"),
-    (("export", "MODEL", "--engine", "none", "--tf32"), "builder would be ignored"),
+    (("export", "MODEL", "--engine", "none", "--tf32"), "--tf32 would be ignored"),
     (("export", "MODEL", "--quick", "--no-check"), "--quick and --no-check contradict each other"),
     (("export", "MODEL", "--quick", "--runtime", "torch"), "--runtime would be ignored"),
     (("export", "MODEL", "--no-check", "--atol", "1e-3"), "a tolerance would be ignored"),
@@ -275,5 +275,45 @@ def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, 
     assert command("drnn-deploy", "train", "--resume").code == 2
     ran = command("drnn-deploy", "train", "--resume", "--output", out)
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == f"next: drnn-export {out / 'model.pt'}"
+    assert ran.out.splitlines()[-1] == f"next    drnn-export {out / 'model.pt'}"
     assert network.spec != json.loads((out / "log.json").read_text(encoding="utf-8"))["recipe"]["spec"]
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_json_holds_that_a_command_could_not_be_read(command: Command, words: tuple[str, ...], tmp_path: Path) -> None:
+    has_json = "--json" in command("drnn-deploy", *words, "--help").out
+    for typed in (("--json", "-"), ("--json=-",)):
+        ran = command("drnn-deploy", *words, *typed, "--no-such-option")
+        assert ran.code == 2 and "Error: " in ran.err
+        if has_json:
+            failure = json.loads(ran.out)
+            assert (failure["passed"], failure["exit_code"]) == (False, 2)
+            assert failure["error"]["message"] in ran.err
+            assert failure["error"]["fix"] == f"Type: drnn-deploy {' '.join(words)} --help"
+        else:
+            assert ran.out == ""
+    for place in (tmp_path, tmp_path / ("a" * 300), "\0"):
+        ran = command("drnn-deploy", *words, "--json", place, "--no-such-option")
+        assert (ran.code, ran.out) == (2, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_holds_that_memory_ran_out_or_a_package_is_not_here(
+    command: Command, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, code, says in (
+        (MemoryError(), 2, "memory ran out"),
+        (ModuleNotFoundError("x", name="soundfile"), 3, "needs soundfile"),
+    ):
+        monkeypatch.setattr("drnn_deploy.planner.plan.plan_checkpoint", raising(error))
+        ran = command("drnn-deploy", "plan", model, "--json", "-")
+        failure = json.loads(ran.out)
+        assert (ran.code, failure["exit_code"]) == (code, code)
+        assert says in failure["error"]["message"] and says in ran.err
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def called(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return called

@@ -69,7 +69,7 @@ def test_original_is_written_and_shown(command: Command, tmp_path: Path) -> None
     assert len(rows) == 18
     assert ("layers.2.bias_hh_l0", "12", "drnn.cells.2.bias_hh_l0") in rows
     assert "network  4 layers of GRU, 4 units each, dilations 1, 2, 4, 8" in ran.out
-    assert f"next: drnn-export {model} --length STEPS" in ran.out
+    assert f"next    drnn-export {model} --length STEPS" in ran.out
     checkpoint = load_checkpoint(model)
     assert checkpoint.provenance == {
         "imported_from": "zalando",

@@ -53,7 +53,7 @@ def test_good_bundle_passes_and_all_reports_say_so(command: Command, bundle: Pat
         "drnn-deploy", "parity", bundle, *HERE, "--json", files[0], "--junit", files[1], "--markdown", files[2]
     )
     assert ran.code == 0
-    assert ran.out.splitlines()[-1] == f"PASSED drnn-parity {bundle}"
+    assert ran.out.splitlines()[-2] == f"PASSED drnn-parity {bundle}"
     written = json.loads(files[0].read_text(encoding="utf-8"))
     assert written["passed"] is True
     assert {row["runtime"] for row in written["reports"][0]["rows"]} == {"torch", "onnxruntime-cpu"}
@@ -210,3 +210,26 @@ def test_checkpoint_that_fails_is_explained_while_its_bundles_are_there(
     files = [each["reproduction"] for each in report["explanations"] if each["reproduction"]]
     assert len(files) == len(set(files)) > 3
     assert all(Path(file).is_file() for file in files)
+
+
+def test_threads_are_those_of_the_runtimes_that_have_a_setting(
+    command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drnn_runtimes.onnxrt.runtime import OnnxRuntime
+
+    seen, load = [], OnnxRuntime.load
+
+    def watched(self: OnnxRuntime, *given: Any) -> Any:
+        seen.append(self._threads)
+        return load(self, *given)
+
+    monkeypatch.setattr(OnnxRuntime, "load", watched)
+    words = ("drnn-deploy", "parity", bundle, "--runtime", "onnxruntime-cpu", "--runtime", "torch")
+    ran = command(*words, "--threads", 2)
+    assert (ran.code, set(seen)) == (0, {2})
+    assert "note    threads of a run: 2 (torch, onnxruntime-cpu)" in ran.out
+    for name, count, says in (("reference", 2, "reference has no setting for its threads"), ("torch", 1025, "1,024")):
+        refused = command("drnn-deploy", "parity", bundle, "--runtime", name, "--threads", count)
+        assert (refused.code, says in refused.err) == (2, True)
+    evaluated = command("drnn-deploy", "evaluate", bundle, "--runtime", "reference", "--threads", 2)
+    assert (evaluated.code, "has no setting for its threads" in evaluated.err) == (2, True)

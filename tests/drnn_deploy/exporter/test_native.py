@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
 from drnn_core.files import sha256
+from drnn_core.licence import SENTENCES, SPDX
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter import native, pipeline
 from drnn_deploy.exporter.native import self_test_cases
@@ -29,7 +30,7 @@ from tests.runtimes.native.packages import ONE_KERNEL, built, ran
 
 pytestmark = pytest.mark.optional_runtimes("native")
 RNN = make_case(ModelSpec("rnn", (5,), (3,), Continuous(2), Head("last", 3)), 1, 12).checkpoint()
-CHECKED = {"engines": (), "runtimes": ("onnxruntime-cpu",), "length": 12}
+CHECKED = {"engines": (), "runtimes": ("onnxruntime-cpu",)}
 FILES = {
     *("CMakeLists.txt", "README.md", "drnn.h", "drnn_cell.h", "example.c", "golden.h", "selftest.c"),
     *("waves.c", "waves.h", "waves.hpp", "waves_network.h"),
@@ -47,7 +48,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("native") / "bundle"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "code_size", lambda sources, file: f"of {file}")
-        assert export(RNN, folder, ExportOptions(native=True, native_name="waves", **CHECKED)).exit_code == 0
+        assert export(RNN, folder, ExportOptions(native=True, native_name="waves", length=12, **CHECKED)).exit_code == 0
     return folder
 
 
@@ -71,6 +72,7 @@ def test_readme_states_the_sizes(exported: Path) -> None:
     assert f"| a stream: state of one sequence | {32 + state} |" in readme
     assert f"#define WAVES_STREAM_BYTES(batch) (32 + (size_t)(batch) * {state})" in header
     assert "@" not in readme + header
+    assert all(line in readme for line in (SPDX, *SENTENCES))
 
 
 @pytest.mark.skipif(not compiler(), reason="there is no C compiler")
@@ -105,19 +107,19 @@ def test_weights_in_int8_pass_their_self_test_and_take_less(command: Command, tm
 
 def test_same_model_gives_same_sources(exported: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    export(RNN, again, ExportOptions(native=True, native_name="waves", **CHECKED))
+    export(RNN, again, ExportOptions(native=True, native_name="waves", length=12, **CHECKED))
     for name in FILES:
         assert (again / "native" / name).read_bytes() == (exported / "native" / name).read_bytes(), name
 
 
 def test_next_export_replaces_the_folder(exported: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(exported, tmp_path / "bundle"))
-    export(RNN, place, ExportOptions(**CHECKED))
+    export(RNN, place, ExportOptions(length=12, **CHECKED))
     assert Bundle.open(place).native == [] and not (place / "native").exists()
     place = Path(shutil.copytree(exported, tmp_path / "other"))
     (place / "native" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"would be deleted: native/notes\.txt"):
-        export(RNN, place, ExportOptions(**CHECKED))
+        export(RNN, place, ExportOptions(length=12, **CHECKED))
 
 
 def test_nothing_of_ours_compiles_what_lies_there(exported: Path, tmp_path: Path, command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.reports.regressions import read_baseline
 from drnn_models.checkpoint import Checkpoint
-from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntimeSession
 from drnn_runtimes.session import Arrays
@@ -105,6 +106,32 @@ def test_dynamic_batch_is_checked_at_the_three_points_of_its_profile(
         assert engine.sidecar.batch == (2, 3, 7)
     with pytest.raises(InputError, match="smallest <= usual <= largest"):
         export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "b", ExportOptions(batch=None, profile=(3, 2, 7)))
+
+
+def test_graphs_for_the_plugin_come_last_and_run_without_it(tmp_path: Path) -> None:
+    spec = ModelSpec("gru", (4, 5), (1, 3), Tokens(7, 2), Head("sequence", 3))
+    options = ExportOptions(
+        length=12,
+        forms=("sequence", "step"),
+        batch=None,
+        profile=(1, 2, 3),
+        precisions=("int8", "fp32", "fp16"),
+        plugin=True,
+        engines=(),
+        runtimes=("onnxruntime-cpu",),
+    )
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    assert result.exit_code == 0
+    names = [graph.name for graph in result.bundle.graphs]
+    assert names[-4:] == ["sequence/plugin", "sequence/plugin/fp16", "step/plugin", "step/plugin/fp16"]
+    assert not any("plugin" in name for name in names[:-4])
+    with pytest.raises(InputError, match="fp32 or fp16"):
+        export(
+            Checkpoint(spec, random_weights(spec, 0)),
+            tmp_path / "other",
+            dataclasses.replace(options, precisions=("int8",)),
+        )
+    assert not (tmp_path / "other").exists()
 
 
 def test_skewed_without_form_step_is_refused(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def test_quantized_graphs_fail_by_noise_and_pass_by_what_is_accepted(
     given = "drnn-deploy", "parity", several.folder, "--graph", path
     failed, passed = command(*given), command(*given, "--atol", 0.2)
     assert (failed.code, passed.code) == (1, 0)
-    assert passed.out.splitlines()[-1] == f"PASSED drnn-parity {several.folder} --graph {path}"
+    *_, last, then = passed.out.splitlines()
+    assert last == f"PASSED drnn-parity {several.folder} --graph {path}"
+    assert then.endswith(f"drnn-deploy lint {path}")
 
 
 def renamed(model: onnx.ModelProto) -> None:

@@ -189,11 +189,14 @@ def test_the_next_command_explains_runtimes_on_the_same_inputs(
     words = "drnn-deploy", "parity", bundle, "--inputs", x, "--outputs", y, "--runtime", *HERE
     ran = command(*words)
     assert ran.code == 1
-    assert "--explain" not in ran.out  # a runtime's layers say nothing of outputs from elsewhere
+    there = f"where {y} was made: drnn-parity {bundle} --inputs {x} --explain"  # layers here say nothing of it
+    assert ran.out.splitlines()[-1] == f"next    {there}"
+    assert command(*words, "--explain").out.splitlines()[-1] == f"next    {there}"
     right = OnnxRuntimeSession.run
     monkeypatch.setattr(
         OnnxRuntimeSession, "run", lambda *given: {name: value + 1 for name, value in right(*given).items()}
     )
-    assert f"drnn-parity {bundle} --inputs {x} --explain" in command(*words).out
+    then = f"which layer and operator is wrong: drnn-parity {bundle} --runtime {HERE[0]} --inputs {x} --explain"
+    assert command(*words).out.splitlines()[-1] == f"next    {then}"
     again = command(*words, "--explain").out.partition("again ")[2].splitlines()[0]
     assert again.split() == f"drnn-parity {bundle} --runtime {HERE[0]} --explain --inputs {x}".split()

@@ -130,8 +130,8 @@ def test_the_shortest_blocks_are_taken_where_nothing_is_built_in_seconds() -> No
 
 
 def test_blocks_without_the_emission_are_refused() -> None:
-    with pytest.raises(InputError, match="blocks are for emission blocked"):
-        graph_requests(seeded(PIXEL), ExportOptions(length=784, block=8))
+    with pytest.raises(InputError, match="--block would be ignored: it needs --style blocked"):
+        ExportOptions(length=784, block=8).refuse_ignored()
     with pytest.raises(InputError, match="emission blocked is for form sequence"):
         graph_requests(seeded(PIXEL), ExportOptions(forms=("step",), emissions=("blocked",)))
 

@@ -277,3 +277,24 @@ def test_a_wrong_option_is_refused_by_name(options: dict[str, object], message: 
 def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.path: .*nowhere is not a folder"):
         SpeakerId(path=str(tmp_path / "nowhere")).train_batch(0, 0, 1)
+
+
+def test_the_harder_set_has_the_same_recordings_with_noise(fsdd: SpeakerId) -> None:
+    harder = SpeakerId(window=WINDOW, snr_db=-5.0)
+    for split in ("validation", "test"):
+        for clean, noisy in zip(fsdd.batches(split, 7), harder.batches(split, 7), strict=True):
+            np.testing.assert_array_equal(clean.targets, noisy.targets)
+            assert clean.inputs.shape == noisy.inputs.shape
+            assert not np.allclose(clean.inputs, noisy.inputs, atol=0.1)
+    assert "disturbed to a signal-to-noise ratio of -5 dB" in harder.examples().source  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("options, says", [
+    ({"snr_db": "loud"}, "data.snr_db must be a number"),
+    ({"snr_db": float("nan")}, "data.snr_db must be a number"),
+    ({"snr_db": True}, "data.snr_db must be a number"),
+    ({"snr_db": 5, "corpus": "vctk"}, "data.snr_db is for corpus fsdd"),
+])  # fmt: skip
+def test_levels_that_are_none_are_refused(options: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        make_task("speaker-id", options)

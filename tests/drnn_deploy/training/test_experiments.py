@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from drnn_core.errors import InputError
-from drnn_deploy.training.experiments import Result, load_experiment, load_result, result_path, save_result
-from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.experiments import load_experiment
+from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.results import Result, load_result, result_path, save_result
+from drnn_deploy.training.training_run import TrainingRun
 from drnn_zoo import experiment_names
 from tests.drnn_deploy.conftest import Command
 
@@ -59,6 +61,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
     ran = command(*words, "--run", "cnn")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy experiment {tiny} --output {tmp_path / 'runs'}"
     assert "46 of 46 cell evaluations per sequence (cone pruning), 2 one after the other (fold)" in ran.out
     results = tmp_path / "runs" / "results"
     assert [path.name for path in results.rglob("*.json")] == ["cnn.json"]
@@ -66,6 +69,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
 
     ran = command(*words)
     assert (ran.code, ran.out.count("training\n"), ran.out.count(" is there")) == (0, 2, 1)
+    assert ran.out.splitlines()[-1] == f"next    drnn-deploy report --results {results} --experiment {tiny}"
     assert (results / "tiny" / "cnn.json").read_bytes() == first
     for run, recipe in load_experiment(str(tiny)).recipes.items():
         result = load_result(result_path(results, "tiny", run), recipe)
@@ -77,6 +81,7 @@ def test_experiment_trains_what_has_no_result_and_the_report_shows_it(
     ran = command("drnn-deploy", "report", "--results", results, "--output", tmp_path / "docs", "--experiment", tiny)
     page = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert ran.code == 0
+    assert ran.out.splitlines()[-1] == f"next    read {tmp_path / 'docs' / 'results.md'}"
     assert page.count("| 3 | 0 min (cpu") == 3
     assert "figures/tiny.svg" in page
     assert (tmp_path / "docs" / "figures" / "tiny.svg").stat().st_size > 1000
@@ -90,7 +95,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
     words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
     step, steps = loop._step, []
 
-    def stopping(run: loop.TrainingRun, task: object) -> object:
+    def stopping(run: TrainingRun, task: object) -> object:
         if len(steps) == 2:
             steps.append("stop")
             raise KeyboardInterrupt
@@ -162,6 +167,10 @@ def test_result_that_no_page_could_show_is_neither_written_nor_read(tmp_path: Pa
         ('["model.cell=rnn"]', "[1]", "run 'rnn'"),
         ("model.cell=rnn", "model.cell=xyz", r"spec\.cell|model\.cell"),
         ('rnn = "as told"', 'elsewhere = "as told"', "names 'elsewhere', which is not a run"),
+        ("[paper]", '[time_of]\nrnn = "gru"\n[paper]', "must name runs"),
+        ("[paper]", '[time_of]\nrnn = "rnn"\n[paper]', "must name runs"),
+        ("[paper]", "[time_of]\nrnn = 3\n[paper]", "must name runs"),
+        ("[paper]", '[[claims]]\ntext = "x"\nruns = ["gru"]\nat_least = 1\n[paper]', "names 'gru'"),
         ("[runs]", "[runs", "cannot read the experiment"),
     ],
 )
@@ -184,3 +193,61 @@ def test_without_a_name_the_experiments_are_listed(command: Command) -> None:
     assert ran.code == 0
     for name in experiment_names():
         assert f"{name}: " in ran.out
+
+
+def test_a_run_gets_the_time_of_another_and_comes_after_it(tiny: Path, tmp_path: Path, command: Command) -> None:
+    text = TINY.replace("[paper]", '[time_of]\nrnn = "cnn"\n[paper]').replace(
+        'rnn = ["', 'rnn = ["training.iterations=10000000","'
+    )
+    tiny.write_text(text, encoding="utf-8")
+    words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
+    ran = command(*words, "--run", "rnn")
+    assert (ran.code, "tiny/rnn: gets the time of cnn, which has no result yet" in ran.out) == (0, True)
+    ran = command(*words)
+    assert (ran.code, "order: tiny/skip, tiny/cnn, tiny/rnn" in ran.out) == (0, True)
+    recipes = load_experiment(str(tiny)).recipes
+    cnn, rnn = (
+        load_result(result_path(tmp_path / "runs" / "results", "tiny", run), recipes[run]) for run in ("cnn", "rnn")
+    )
+    assert cnn is not None and rnn is not None
+    assert (cnn.seconds_allowed, rnn.seconds_allowed) == (None, cnn.seconds)
+    assert 1 <= rnn.iterations < 100_000
+    assert command(*words).out.count(" is there") == 3
+
+
+def test_result_of_a_smaller_budget_is_trained_anew_but_shown(tiny: Path, tmp_path: Path, command: Command) -> None:
+    words = ("drnn-deploy", "experiment", tiny, "--run", "cnn", "--output")
+    assert command(*words, tmp_path / "runs").code == 0
+    tiny.write_text(TINY.replace("iterations=3", "iterations=5"), encoding="utf-8")
+    experiment, results = load_experiment(str(tiny)), tmp_path / "runs" / "results"
+    shown = load_result(result_path(results, "tiny", "cnn"), experiment.recipes["cnn"])
+    assert shown is not None and shown.iterations == 3
+    ran = command(*words, tmp_path / "more", "--results", results)
+    assert (ran.code, ran.out.count(" is there")) == (0, 0)
+    again = load_result(result_path(results, "tiny", "cnn"), experiment.recipes["cnn"])
+    assert again is not None and again.iterations == 5
+
+
+def test_tf32_is_of_the_result_not_of_what_is_asked_for(tmp_path: Path) -> None:
+    recipe = load_recipe("copy-memory")
+    rounded = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, tf32=True))
+    save_result(tmp_path / "x.json", dataclasses.replace(GOOD, recipe=rounded.to_json()))
+    assert load_result(tmp_path / "x.json", recipe) is not None
+    other = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=7))
+    with pytest.raises(InputError, match="other settings"):
+        load_result(tmp_path / "x.json", other)
+
+
+def test_tf32_reaches_the_training(
+    tiny: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def trained(console: object, recipe: Recipe, *rest: object) -> int:
+        seen.append(recipe.training.tf32)
+        return 130
+
+    monkeypatch.setattr("drnn_deploy.cli.train.train_to_the_end", trained)
+    words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs", "--device", "cuda")
+    assert [command(*words).code, command(*words, "--tf32").code] == [130, 130]
+    assert seen == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -24,8 +25,10 @@ from drnn_core.errors import InputError
 from drnn_deploy import datasets
 from drnn_deploy.tasks import pixel_mnist
 from drnn_deploy.training import loop
-from drnn_deploy.training.loop import Progress, TrainingRun, evaluate, finished_checkpoint, terminable, train
+from drnn_deploy.training.loop import evaluate, finished_checkpoint, train
 from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.stops import terminable
+from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.checkpoint import load_checkpoint, load_plain
 
 Command = Callable[..., Any]  # see conftest
@@ -254,6 +257,28 @@ def test_solved_training_stops_and_stays_solved(state: Path) -> None:
     assert (run.iteration, run.solved) == (50, True)
     resumed = TrainingRun.resume(state, recipe)
     assert resumed.solved
+    assert list(train(resumed, state)) == []
+
+
+def test_time_ends_a_training_and_takes_its_schedule_to_the_end(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
+    run = TrainingRun.start(recipe_of("training.schedule=cosine", "training.learning_rate=1e-2"))
+    run.seconds_allowed = 40.0
+    rates: list[float] = []
+    step = run.optimizer.step
+
+    def seen(*arguments: Any) -> Any:
+        rates.append(run.optimizer.param_groups[0]["lr"])
+        return step(*arguments)
+
+    run.optimizer.step = seen  # type: ignore[method-assign]
+    finished(run, state)
+    assert run.iteration == len(rates) < 30
+    assert run.log[-1].iteration == run.iteration
+    assert rates == sorted(rates, reverse=True) and rates[0] == 1e-2 and rates[-1] < 1e-3
+    resumed = TrainingRun.resume(state)
+    resumed.seconds_allowed = 40.0
     assert list(train(resumed, state)) == []
 
 

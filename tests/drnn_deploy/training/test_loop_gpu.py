@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from drnn_deploy.training.loop import TrainingRun, finished_checkpoint, train
+from drnn_deploy.training.loop import finished_checkpoint, train
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.training_run import TrainingRun
 from tests.gpu import need
 
 pytestmark = pytest.mark.gpu

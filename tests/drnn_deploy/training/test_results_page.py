@@ -3,12 +3,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from drnn_deploy.training.experiments import Experiment, Result, load_experiment
+from drnn_deploy.training.claims import Claim
+from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.results import Result
 from drnn_deploy.training.results_page import Section, load_section, markdown, mean_recurrent_lengths, write_report
 from drnn_zoo import RESULTS, experiment_names
 
@@ -34,6 +37,10 @@ def section(**metrics: float) -> Section:
     return Section(experiment, {"layers-2": done}, None)
 
 
+def line(cross_entropy: float) -> dict[str, Any]:
+    return {"iteration": 1, "loss": 1.0, "seconds": 1.0, "validation": {"cross_entropy": cross_entropy}}
+
+
 def test_table_states_what_was_measured_and_what_was_not() -> None:
     page = markdown([section(accuracy=0.98765)])
     assert "| layers 2 | 12,345 | **98.77 %** | 10,000 | 20 min (cpu, 1 thread) |  |" in page
@@ -49,6 +56,48 @@ def test_classifier_without_memory_stands_below_the_networks() -> None:
     (row,) = (index for index, line in enumerate(lines) if line.startswith("| averaged spectrum, no network"))
     assert lines[row] == "| averaged spectrum, no network | 42 | **75.00 %** | - | - |  |"
     assert lines[row - 1].startswith("| layers 3 |")
+
+
+@pytest.mark.parametrize("changes, shown", [
+    ({}, "10,000"),
+    ({"iterations": 400}, "400 of 10,000"),
+    ({"iterations": 400, "seconds_allowed": 9999.0}, "400 of 10,000"),
+    ({"iterations": 400, "seconds_allowed": 1000.0}, "400 of 10,000, in the time of layers 3"),
+    ({"iterations": 400, "log": [line(0.0005)]}, "400 (solved)"),
+    ({"iterations": 400, "log": [line(0.0005), line(0.002)]}, "400 of 10,000"),
+])  # fmt: skip
+def test_row_says_what_its_result_lacks(changes: dict[str, Any], shown: str) -> None:
+    plain = section(accuracy=0.5)
+    experiment = dataclasses.replace(plain.experiment, time_of={"layers-2": "layers-3"})
+    done = dataclasses.replace(plain.results["layers-2"], **changes)
+    assert f" **50.00 %** | {shown} | 20 min" in markdown([Section(experiment, {"layers-2": done}, None)])
+
+
+def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:
+    plain = section(accuracy=0.5)
+    runs = {"layers-2": 0.5, "seed-2-layers-2": 0.7, "seed-3-layers-2": 0.4, "layers-3": 0.9}
+    recipes = {run: load_recipe("copy-memory", None, [f"seed={number}"]) for number, run in enumerate(runs)}
+    done = {
+        run: dataclasses.replace(plain.results["layers-2"], metrics={"accuracy": value}) for run, value in runs.items()
+    }
+    claims = (
+        Claim("Three are better.", ("layers-3",), than="layers-2", by=0.3),
+        Claim("Two are good.", ("layers-2",), 0.6),
+    )
+    experiment = dataclasses.replace(plain.experiment, recipes=recipes, claims=claims)
+    page = markdown([Section(experiment, done, None)])
+    assert "Medians and ranges over seeds: layers 2 50.00 % (40.00 % to 70.00 %, 3 seeds)." in page
+    assert "- Three are better. **Confirmed**: layers 3 90.00 %, layers 2 50.00 %; the bar is 80.00 %." in page
+    assert "- Two are good. **Not confirmed**: layers 2 50.00 %; the bar is 60.00 %." in page
+    assert "Of 2 claims: 1 confirmed, 1 not confirmed, 0 not tested." in page
+
+
+def test_result_on_a_gpu_says_whether_products_were_rounded() -> None:
+    plain = section(accuracy=0.5)
+    done = dataclasses.replace(plain.results["layers-2"], device="cuda")
+    assert "(cuda) |" in markdown([Section(plain.experiment, {"layers-2": done}, None)])
+    done.recipe["training"]["tf32"] = True
+    assert "(cuda, TF32) |" in markdown([Section(plain.experiment, {"layers-2": done}, None)])
 
 
 def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:

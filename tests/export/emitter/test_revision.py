@@ -30,7 +30,7 @@ REQUESTS = [
     (precision, {"form": form, "steps": steps, "emission": emission, "batch": batch, "prune": prune, "ring": ring})
     for (form, steps, ring), emission, (precision, batch, prune) in itertools.product(
         (("sequence", 7, False), ("chunk", 5, False), ("chunk", 2, True), ("step", 1, False)),
-        ("fused", "unrolled", "mixed", "skewed"),
+        ("fused", "unrolled", "mixed", "skewed", "plugin"),
         (
             ("fp32", 2, True),
             ("fp32", 1, False),

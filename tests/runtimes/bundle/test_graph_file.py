@@ -36,7 +36,7 @@ def requests(draw: st.DrawFn) -> GraphRequest:
         return GraphRequest(
             1 if form == "step" else draw(st.integers(1, 60)),
             draw(st.none() | st.integers(1, 3)),
-            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed", "blocked", "blocked"])),  # type: ignore[arg-type]
+            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed", "blocked", "blocked", "plugin"])),  # type: ignore[arg-type]
             draw(st.booleans()),
             form,  # type: ignore[arg-type]
             form != "sequence" and draw(st.booleans()),
@@ -108,7 +108,7 @@ def test_names_are_utf_8(model: onnx.ModelProto, info: GraphInfo, tmp_path: Path
 def test_a_file_larger_than_any_graph_of_the_network_is_not_read(info: GraphInfo, tmp_path: Path) -> None:
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(1 << 31)
-    with pytest.raises(InputError, match="it is larger than"):
+    with pytest.raises(InputError, match="more than"):
         read_graph(tmp_path / "model.onnx", SPEC, info)
 
 
@@ -134,6 +134,79 @@ def test_a_graph_that_was_changed_with_plain_operators_is_taken(emission: str) -
         helper.make_node("Cast", ["half"], ["output"], to=TensorProto.FLOAT),
     )
     assert refusal(changed, SPEC, info_of(SPEC, request, changed)) == ""
+
+
+PLUGIN = GraphRequest(8, 1, "plugin")
+
+
+def _other_function(model: onnx.ModelProto) -> None:
+    model.functions.append(model.functions[0])
+
+
+def _called_twice(model: onnx.ModelProto) -> None:
+    call = next(node for node in model.graph.node if node.domain)
+    model.graph.node.insert(1, call)
+
+
+def _recursive(model: onnx.ModelProto) -> None:
+    model.functions[0].node.append(next(node for node in model.graph.node if node.domain))
+
+
+def _missing(model: onnx.ModelProto) -> None:
+    del model.functions[0].node[-1]
+
+
+def _less_inputs(model: onnx.ModelProto) -> None:
+    del model.functions[0].input[-1]
+
+
+def _same_inputs(model: onnx.ModelProto) -> None:
+    model.functions[0].input[1] = model.functions[0].input[0]
+
+
+def _attribute_of_the_node(model: onnx.ModelProto) -> None:
+    model.functions[0].node[-1].attribute.add(name="allowzero", ref_attr_name="answers", type=2)
+
+
+def _other_operators(model: onnx.ModelProto) -> None:
+    model.functions[0].opset_import[0].version = 17
+
+
+def _other_domain(model: onnx.ModelProto) -> None:
+    model.functions[0].domain = "elsewhere"
+
+
+def _large(model: onnx.ModelProto) -> None:
+    shape = helper.make_node("Constant", [], ["many"], value_ints=[1 << 30])
+    model.functions[0].node.extend([shape, helper.make_node("Expand", ["rows", "many"], ["much"])])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _other_function,
+        _called_twice,
+        _recursive,
+        _missing,
+        _less_inputs,
+        _same_inputs,
+        _attribute_of_the_node,
+        _other_operators,
+        _other_domain,
+        _large,
+    ],
+)
+def test_a_function_is_the_stack_that_one_node_calls(edit: Callable[[onnx.ModelProto], None]) -> None:
+    model = emit(SPEC, random_weights(SPEC, 0), PLUGIN)
+    info = info_of(SPEC, PLUGIN, model)
+    assert refusal(model, SPEC, info) == ""
+    edit(model)
+    assert refusal(model, SPEC, info)
+
+
+def test_graphs_of_other_styles_hold_no_function() -> None:
+    model = emit(SPEC, random_weights(SPEC, 0), PLUGIN)
+    assert "functions" in refusal(model, SPEC, info_of(SPEC, REQUEST, model))
 
 
 def repeated(model: onnx.ModelProto, times: int, operator: str, inputs: list[str]) -> None:

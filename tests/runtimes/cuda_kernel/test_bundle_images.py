@@ -9,6 +9,7 @@ import pytest
 
 from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.licence import SENTENCES, SPDX
 from drnn_core.types import Availability
 from drnn_deploy.exporter.kernels import image_targets
 from drnn_deploy.exporter.options import ExportOptions
@@ -76,6 +77,13 @@ def test_a_bundle_ships_an_image_for_each_kernel_and_gpu(bundle: Bundle) -> None
     assert {kernel.compute_capability for kernel in bundle.kernels} == {"8.7", "9.0"}
     assert len({kernel.file for kernel in bundle.kernels}) == len(bundle.kernels) == 8  # pruned or not, fp32 and fp16
     assert all(kernel.file in bundle.files for kernel in bundle.kernels)
+
+
+def test_images_have_their_licence_beside_them(bundle: Bundle) -> None:
+    (folder,) = {bundle.path(kernel.file).parent for kernel in bundle.kernels}
+    text = (folder / "LICENSE.txt").read_text(encoding="utf-8")
+    assert text.splitlines() == [SPDX, *SENTENCES]
+    assert f"{folder.name}/LICENSE.txt" in bundle.files
 
 
 def test_an_image_is_compiled_once(compiler: Compiler, bundle: Bundle) -> None:

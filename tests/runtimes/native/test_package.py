@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drnn_core.licence import SENTENCES, SPDX
 from drnn_core.types import Precision
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
@@ -44,6 +45,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
     write_package(folder, "plain", case)
     built(folder, "plain.c", "plain.o", "-O0", "-c", *ONE_KERNEL)
     return case, folder
+
+
+def test_every_file_says_its_licence_once(plain: tuple[Case, Path]) -> None:
+    written = sorted(path for path in plain[1].iterdir() if path.suffix != ".o")
+    assert len(written) >= 10
+    for path in written:
+        text = path.read_text(encoding="utf-8")
+        assert text.count(SPDX) == 1, path.name
+        assert all(sentence in text for sentence in SENTENCES), path.name
 
 
 def test_example_prints_what_the_reference_says(plain: tuple[Case, Path], tmp_path: Path) -> None:

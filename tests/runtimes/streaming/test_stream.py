@@ -26,12 +26,13 @@ from drnn_runtimes.bundle.writer import write_weights
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.state import StreamState
 from drnn_runtimes.streaming.stream import Stream
+from tests.compilers import NATIVE
 from tests.networks import Case, cases, make_case
 from tests.nightly import NIGHTLY
 
 SPEC = ModelSpec("lstm", (4, 5), (3, 4), Continuous(2), Head("sequence", 3))
 pytestmark = pytest.mark.optional_runtimes("native")
-RUNTIMES = ("reference", "torch", "onnxruntime-cpu", "native")
+RUNTIMES = ("reference", "torch", "onnxruntime-cpu", NATIVE)
 cuts = st.lists(st.integers(0, 15), min_size=1, max_size=8).filter(any)
 
 

@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from drnn_core.errors import EngineError
 from drnn_core.types import TensorInfo
 from drnn_runtimes.trt.bindings import Flavour
-from drnn_runtimes.trt.sidecar import FORMAT, Hardware, Sidecar, sidecar_path, sidecar_schema, this_platform
+from drnn_runtimes.trt.sidecar import (
+    FORMAT,
+    Hardware,
+    InsideImage,
+    InsideKernel,
+    Sidecar,
+    sidecar_path,
+    sidecar_schema,
+    this_platform,
+)
 
 SIDECAR = Sidecar(
     flavour="tensorrt-rtx",
@@ -36,6 +45,8 @@ SIDECAR = Sidecar(
     batch=(1, 2, 8),
     command="tensorrt_rtx --onnx=model.onnx",
 )
+KERNEL = InsideKernel("drnn::DilatedStack", "1", "0123456789ab", "NVRTC 13.0", (InsideImage("8.6", "c" * 64, 1000),))
+REQUIRED = {field.name for field in dataclasses.fields(Sidecar)} - {"kernel"}  # which older files have not
 FITTING = {
     "flavour": "tensorrt-rtx",
     "version": "1.7.1.116",
@@ -52,7 +63,11 @@ def plain(**changes: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "sidecar",
-    [SIDECAR, dataclasses.replace(SIDECAR, batch=None, driver="CUDA 13.0", ahead_of_time=False, build_seconds=2.0)],
+    [
+        SIDECAR,
+        dataclasses.replace(SIDECAR, kernel=KERNEL),
+        dataclasses.replace(SIDECAR, batch=None, driver="CUDA 13.0", ahead_of_time=False, build_seconds=2.0),
+    ],
 )
 def test_what_is_written_is_read(sidecar: Sidecar, tmp_path: Path) -> None:
     path = sidecar_path(tmp_path / "model.engine")
@@ -61,7 +76,7 @@ def test_what_is_written_is_read(sidecar: Sidecar, tmp_path: Path) -> None:
     assert Sidecar.read(path) == sidecar
 
 
-@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(Sidecar)])
+@pytest.mark.parametrize("key", sorted(REQUIRED))
 def test_a_missing_key_is_named(key: str) -> None:
     data = plain()
     del data[key]
@@ -126,7 +141,8 @@ def test_a_mistyped_key_is_named(key: str, value: object, named: str) -> None:
 def test_the_schema_knows_the_keys_and_choices_of_the_class() -> None:
     schema = sidecar_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    assert set(schema["required"]) == set(schema["properties"]) == {field.name for field in dataclasses.fields(Sidecar)}
+    assert set(schema["required"]) == REQUIRED
+    assert set(schema["properties"]) == {field.name for field in dataclasses.fields(Sidecar)}
     tensor = schema["$defs"]["tensor"]
     assert set(tensor["required"]) == set(tensor["properties"]) == {"name", "dtype", "shape"}
     choices = {key: tuple(schema["properties"][key]["enum"]) for key in ("flavour", "hardware")}

@@ -74,6 +74,11 @@ API stand_in_counts(int* counts) {
   counts[0] = (int)on_gpu.size(), counts[1] = (int)on_host.size(), counts[2] = live, counts[3] = launches, counts[4] = replays;
   return 0;
 }
+// From here on, the memory at an address counts as an array of its own; of size 0 it does not any more.
+API stand_in_part(uintptr_t address, size_t size) {
+  size ? (void)(on_gpu[address] = size) : (void)on_gpu.erase(address);
+  return 0;
+}
 API cuInit(unsigned) { initialized = true; return 0; }
 API cuDriverGetVersion(int* version) { *version = 13050; return 0; }
 API cuDeviceGetCount(int* count) { *count = 1; return initialized ? 0 : NOT_INITIALIZED; }
@@ -106,6 +111,10 @@ API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t size, void* stre
 API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t size, void* stream) {
   if (room(on_gpu, (void*)from) < size || room(on_gpu, to)) return refuse(INVALID, "a copy from the GPU is not from its memory");
   return give(stream, [=] { memcpy(to, (void*)from, size); return 0; });
+}
+API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t size, void* stream) {
+  if (room(on_gpu, (void*)to) < size || room(on_gpu, (void*)from) < size) return refuse(INVALID, "a copy on the GPU is not in its memory");
+  return give(stream, [=] { memcpy((void*)to, (void*)from, size); return 0; });
 }
 API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t size, void* stream) {
   if (room(on_gpu, (void*)to) < size) return refuse(INVALID, "what is cleared is no memory of the GPU");

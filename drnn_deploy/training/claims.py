@@ -1,0 +1,56 @@
+"""What a paper, or this project, claims of the runs of an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+from drnn_core.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A sentence on runs, and what makes it true of each of them.
+
+    Attributes:
+        text: The sentence.
+        runs: The names of the runs.
+        at_least: The metric is not below it.
+        at_most: The metric is not above it.
+        than: A run, which each of them is better than.
+        by: By how much, in the metric; where it is negative, they may be as much worse.
+    """
+
+    text: str
+    runs: tuple[str, ...]
+    at_least: float | None = None
+    at_most: float | None = None
+    than: str = ""
+    by: float = 0.0
+
+    @staticmethod
+    def from_table(table: object, known: Collection[str]) -> Claim:
+        """Read a claim.
+
+        Args:
+            table: Of an experiment's file.
+            known: The names that it may use.
+
+        Raises:
+            InputError: It is no claim.
+        """
+        kinds: dict[str, Any] = {"text": str, "runs": list, "than": str}
+        kinds |= dict.fromkeys(("at_least", "at_most", "by"), (int, float))
+        if not isinstance(table, dict) or not set(table) <= set(kinds) or not {"text", "runs"} <= set(table):
+            raise InputError(f"a claim has text, runs, and at_least, at_most, or than and by, got {table!r:.300}")
+        if wrong := [key for key, value in table.items() if not isinstance(value, kinds[key]) or value is True]:
+            raise InputError(f"entry {wrong[0]!r} of a claim is of the wrong kind: {table[wrong[0]]!r:.100}")
+        if ("than" in table) + ("at_least" in table) + ("at_most" in table) != 1 or not table["runs"]:
+            raise InputError(
+                f"a claim says one of at_least, at_most and than, of one run at least: {table['text']:.200}"
+            )
+        named = [*table["runs"], *([table["than"]] if "than" in table else [])]
+        if unknown := [name for name in named if not isinstance(name, str) or name not in known]:
+            raise InputError(f"a claim names {unknown[0]!r:.100}, which is not a run")
+        return Claim(**{**table, "text": " ".join(table["text"].split()), "runs": tuple(table["runs"])})

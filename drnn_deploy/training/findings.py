@@ -1,0 +1,79 @@
+"""Whether results bear out a claim: decided by a rule, from the result files alone.
+
+A claim is confirmed or not where every run that it names has its whole budget; otherwise it is not tested.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from drnn_deploy.training.budget import shortfall
+from drnn_deploy.training.claims import Claim
+from drnn_deploy.training.recipe import Recipe
+from drnn_deploy.training.results import Result
+
+LOWER_IS_BETTER = ("cross_entropy", "bits_per_character")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What became of a claim.
+
+    Attributes:
+        verdict: "confirmed", "not confirmed" or "not tested".
+        reason: The numbers, or what is missing.
+    """
+
+    verdict: str
+    reason: str
+
+
+def judge(
+    claim: Claim, metric: str, recipes: Mapping[str, Recipe], results: Mapping[str, Result], number: str
+) -> Finding:
+    """Decide a claim.
+
+    Args:
+        claim: The claim.
+        metric: The name of the metric that it is about.
+        recipes: The name of each run -> its recipe; a name without one is a classifier without memory.
+        results: The name of each run that has a result -> the result.
+        number: How the metric is written, for `str.format`.
+    """
+    named = dict.fromkeys([*claim.runs, *([claim.than] if claim.than else [])])
+    missing = [f"{shown(name)} is not trained" for name in named if name not in results]
+    short = [f"{shown(n)} has {why}" for n in named if n in results and (why := shortfall(results[n], recipes.get(n)))]
+    if missing or short:
+        return Finding("not tested", "; ".join([*missing, *short]))
+    values = {name: results[name].metrics[metric] for name in named}
+    better = -1 if metric in LOWER_IS_BETTER else 1
+    if claim.at_least is not None:
+        bar, sign = claim.at_least, 1
+    elif claim.at_most is not None:
+        bar, sign = claim.at_most, -1
+    else:
+        bar, sign = values[claim.than] + better * claim.by, better
+    holds = all(sign * values[run] >= sign * bar for run in claim.runs)
+    said = ", ".join(f"{shown(run)} {written(number, values[run])}" for run in named)
+    limit = f"the bar is {written(number, bar)}" if not (claim.than and claim.by == 0) else ""
+    return Finding("confirmed" if holds else "not confirmed", "; ".join(part for part in (said, limit) if part))
+
+
+def shown(run: str) -> str:
+    """A run's name as the page shows it.
+
+    Args:
+        run: The name.
+    """
+    return run.replace("-", " ")
+
+
+def written(number: str, value: float) -> str:
+    """A metric as the page shows it.
+
+    Args:
+        number: For `str.format`.
+        value: The metric.
+    """
+    return number.format(value).replace("%", " %")

@@ -1,0 +1,109 @@
+"""One training for a process of its own: what it is told, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from drnn_core.worker_process import Child, ChildError
+from drnn_deploy.training.recipe import Recipe
+from drnn_deploy.training.results import Result
+
+WORKER = "drnn_deploy.training.worker"
+Tell = Callable[[dict[str, Any]], None]  # gets each line of the log: iteration, loss, seconds, validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A training.
+
+    Attributes:
+        name: What it is called, in messages and among other jobs.
+        recipe: What to train.
+        folder: Where its state lies and its files go.
+        device: "cpu" or "cuda".
+        threads: CPU threads of PyTorch.
+        seconds: Of training, after which it ends. None: the recipe's iterations alone count.
+    """
+
+    name: str
+    recipe: Recipe
+    folder: Path
+    device: str = "cpu"
+    threads: int = 1
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for `from_json` in another process."""
+        place = {"folder": str(self.folder.absolute()), "recipe": self.recipe.to_json()}
+        return {"name": self.name, "device": self.device, "threads": self.threads, "seconds": self.seconds, **place}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Job:
+        """The job of what `to_json` gave.
+
+        Args:
+            data: Plain JSON types.
+        """
+        return Job(**{**data, "recipe": Recipe.from_json(data["recipe"]), "folder": Path(data["folder"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a job ended: with a result, or stopped with its state saved, or failed for a reason.
+
+    Attributes:
+        result: Of a training that came to its end.
+        stopped: The iteration at which it was stopped.
+        failure: Why there is neither.
+    """
+
+    result: Result | None = None
+    stopped: int | None = None
+    failure: str = ""
+
+
+class Process:
+    """A child process that does one job."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()  # no child begins once it is stopped
+
+    def do(self, job: Job, tell: Tell) -> Outcome:
+        """Start the child and wait for its end. Whatever happens to it is an outcome.
+
+        Args:
+            job: What it trains.
+            tell: Gets its log, line by line.
+        """
+        reached = 0
+
+        def told(line: dict[str, Any]) -> None:
+            nonlocal reached
+            reached = line["iteration"]
+            tell(line)
+
+        with self._lock:
+            if self._stopped.is_set():
+                return Outcome(stopped=reached)
+            self._child = Child(WORKER)
+        with contextlib.closing(self._child):
+            try:
+                reply = self._child.ask(job.to_json(), threading.TIMEOUT_MAX, told)
+            except ChildError as error:  # stopped before it could save, it has trained nothing
+                return Outcome(stopped=reached) if self._stopped.is_set() else Outcome(failure=error.how)
+        result = reply.get("result")
+        return Outcome(Result(**result) if result else None, reply.get("stopped"), reply.get("failure", ""))
+
+    def stop(self) -> None:
+        """Let it save its state and end."""
+        with self._lock:
+            if not self._stopped.is_set() and self._child is not None:
+                self._child.terminate()
+            self._stopped.set()

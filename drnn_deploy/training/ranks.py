@@ -1,0 +1,137 @@
+"""One training by several processes, as `torchrun` starts them: each computes its share of every batch.
+
+All have the same weights and draw the same batches. The gradients of the shares are added, so that a step is the one of
+a single process but for the rounding of the sum. A stop of any process is agreed on in the same sum: all end after the
+same step, and the first one saves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from drnn_core.errors import InputError
+from drnn_deploy.tasks import IGNORED, Batch
+from drnn_deploy.training.stops import Terminated
+
+_LONGEST_WAIT = datetime.timedelta(hours=2)  # for the first process, which validates
+
+
+@dataclasses.dataclass
+class Ranks:
+    """The processes of a training.
+
+    Attributes:
+        rank: The number of this one; the first one, 0, saves and validates.
+        world: How many there are.
+        stopping: Whether this one was told to stop.
+    """
+
+    rank: int = 0
+    world: int = 1
+    stopping: bool = False
+
+    def share(self, batch: Batch) -> tuple[Batch, int]:
+        """What this process computes of a batch.
+
+        Args:
+            batch: The whole batch, which each process draws.
+
+        Returns:
+            Its rows, and how many targets of the whole batch count.
+        """
+        rows = slice(self.rank, None, self.world)
+        return Batch(batch.inputs[rows], batch.targets[rows]), int((batch.targets != IGNORED).sum())
+
+    def add_up(self, parameters: list[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
+        """Replace the gradients of the shares by their sum.
+
+        Args:
+            parameters: With the gradients of this process's share, if it has some.
+            loss: The share's part of the loss.
+
+        Returns:
+            The loss of the whole batch.
+
+        Raises:
+            Terminated: Some process was told to stop. The sum is done, and all processes raise it in this step.
+        """
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        sizes = [parameter.numel() for parameter in parameters]
+        gradients = [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+        summed = torch.cat([*gradients, torch.stack([loss, torch.full_like(loss, float(self.stopping))])])
+        torch.distributed.all_reduce(summed)
+        *parts, ends = torch.split(summed, [*sizes, 2])
+        for parameter, gradient in zip(parameters, parts, strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        if float(ends[1]):
+            raise Terminated
+        whole: torch.Tensor = ends[0]
+        return whole
+
+    def of_the_first(self, compute: Callable[[], Any]) -> Any:
+        """What the first process computes, for all.
+
+        Args:
+            compute: Called in the first process alone.
+        """
+        if self.world == 1:
+            return compute()
+        held = [compute() if self.rank == 0 else None]
+        torch.distributed.broadcast_object_list(held)
+        return held[0]
+
+    @contextlib.contextmanager
+    def agreeing_on_stops(self) -> Iterator[None]:
+        """Inside, Ctrl-C and SIGTERM end several processes at their next step; one process they end as ever."""
+        if self.world == 1:
+            yield
+            return
+
+        def note(number: int, frame: object) -> None:
+            self.stopping = True
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ranks_of_torchrun(device: str, batch: int) -> Iterator[Ranks]:
+    """Join the processes that `torchrun` started, if it has started this one: by gloo on CPUs, by NCCL on GPUs.
+
+    Args:
+        device: "cpu" or "cuda".
+        batch: The sequences of a step, at least one for each process.
+
+    Yields:
+        The processes: this one alone where there was no torchrun.
+
+    Raises:
+        InputError: There are more processes than sequences in a batch.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or not torch.distributed.is_torchelastic_launched():
+        yield Ranks()
+        return
+    if world > batch:
+        raise InputError(f"{world} processes cannot share batches of {batch}", "Start fewer: --nproc-per-node.")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_LONGEST_WAIT)
+    try:
+        yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    finally:
+        torch.distributed.destroy_process_group()

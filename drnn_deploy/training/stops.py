@@ -1,0 +1,47 @@
+"""Ctrl-C and SIGTERM: they end a training between two steps, never within one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a training as Ctrl-C does."""
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt. In the main thread only."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the block is through: no training goes on from half a step."""
+    handlers = {number: signal.getsignal(number) for number in _STOPS}
+    if None in handlers.values() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    for number in _STOPS:
+        signal.signal(number, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for stop in held[:1]:
+        signal.raise_signal(stop)

@@ -1,0 +1,53 @@
+"""The process of one training among several: see `jobs`. SIGTERM saves its state, and it ends with who started it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from drnn_core.errors import DeployError
+from drnn_core.worker_process import Row, answer
+
+
+def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
+    """Train.
+
+    Args:
+        request: A job's plain JSON types.
+
+    Yields:
+        The lines of the log.
+
+    Returns:
+        {"result": ...}, {"stopped": iteration} or {"failure": message}.
+    """
+    import torch
+
+    from drnn_deploy.training.jobs import Job
+    from drnn_deploy.training.loop import train
+    from drnn_deploy.training.outputs import STATE, finish, open_run, write_log
+    from drnn_deploy.training.results import result_of
+    from drnn_deploy.training.stops import terminable, whole
+
+    job, run = Job.from_json(dict(request)), None
+    torch.set_num_threads(job.threads)
+    try:
+        with terminable():
+            run = open_run(job.recipe, job.folder, job.device)
+            run.seconds_allowed = job.seconds
+            for line in train(run, job.folder / STATE):
+                if line.validation:
+                    write_log(run, job.folder)
+                with whole():  # while the line is on its way a stop would end the process, not the training
+                    yield dataclasses.asdict(line)
+            result = result_of(run, finish(run, job.folder))
+            return {"result": dataclasses.asdict(result)}
+    except KeyboardInterrupt:
+        return {"stopped": run.iteration if run else 0}
+    except DeployError as error:
+        return {"failure": f"{error.message} {error.fix}".strip()}
+
+
+if __name__ == "__main__":
+    answer(reply)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from drnn_core.errors import InputError
+from drnn_deploy.training.claims import Claim
+from drnn_deploy.training.findings import judge
+from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.results import Result
+
+RECIPES = {
+    name: load_recipe("copy-memory", None, [f"seed={seed}"]) for seed, name in enumerate(("one", "two", "three"))
+}
+WHOLE = Result(RECIPES["one"].to_json(), 9, 10_000, 5.0, "cpu", 1, {}, {}, [])
+
+
+def with_value(metric: str, value: float) -> Result:
+    return dataclasses.replace(WHOLE, metrics={metric: value})
+
+
+def verdict(claim: Claim, metric: str = "accuracy", **values: float) -> str:
+    results = {name: with_value(metric, value) for name, value in values.items()}
+    return judge(claim, metric, RECIPES, results, "{:.2f}").verdict
+
+
+@pytest.mark.parametrize("metric, claim, values, wanted", [
+    ("accuracy", {"at_least": 0.5}, {"one": 0.5}, "confirmed"),
+    ("accuracy", {"at_least": 0.5}, {"one": 0.49}, "not confirmed"),
+    ("accuracy", {"at_most": 0.5}, {"one": 0.49}, "confirmed"),
+    ("accuracy", {"at_most": 0.5}, {"one": 0.51}, "not confirmed"),
+    ("cross_entropy", {"at_least": 2.0}, {"one": 2.08}, "confirmed"),
+    ("cross_entropy", {"at_least": 2.0}, {"one": 0.01}, "not confirmed"),
+    ("cross_entropy", {"at_most": 0.1}, {"one": 0.01}, "confirmed"),
+    ("cross_entropy", {"at_most": 0.1}, {"one": 0.2}, "not confirmed"),
+    ("accuracy", {"than": "two", "by": 0.2}, {"one": 0.8, "two": 0.5}, "confirmed"),
+    ("accuracy", {"than": "two", "by": 0.2}, {"one": 0.6, "two": 0.5}, "not confirmed"),
+    ("accuracy", {"than": "two", "by": -0.2}, {"one": 0.4, "two": 0.5}, "confirmed"),
+    ("bits_per_character", {"than": "two"}, {"one": 1.5, "two": 1.6}, "confirmed"),
+    ("bits_per_character", {"than": "two"}, {"one": 1.6, "two": 1.5}, "not confirmed"),
+    ("bits_per_character", {"than": "two", "by": 0.2}, {"one": 1.5, "two": 1.6}, "not confirmed"),
+    ("bits_per_character", {"than": "two", "by": -0.2}, {"one": 1.6, "two": 1.5}, "confirmed"),
+    ("accuracy", {"than": "two"}, {"one": 0.8}, "not tested"),
+    ("accuracy", {"than": "trivial"}, {"one": 0.8, "trivial": 0.1}, "confirmed"),
+])  # fmt: skip
+def test_verdicts(metric: str, claim: dict[str, float | str], values: dict[str, float], wanted: str) -> None:
+    assert verdict(Claim("So it is.", ("one",), **claim), metric, **values) == wanted  # type: ignore[arg-type]
+
+
+def test_every_run_that_is_named_counts() -> None:
+    claim = Claim("All are good.", ("one", "two", "three"), at_least=0.5)
+    assert verdict(claim, one=0.6, two=0.7, three=0.8) == "confirmed"
+    assert verdict(claim, one=0.6, two=0.4, three=0.8) == "not confirmed"
+    assert verdict(claim, one=0.6, two=0.4) == "not tested"
+
+
+@pytest.mark.parametrize("short", ["one", "two"])
+def test_a_run_that_was_cut_short_decides_nothing(short: str) -> None:
+    results = {name: with_value("accuracy", value) for name, value in (("one", 0.9), ("two", 0.1))}
+    results[short] = dataclasses.replace(results[short], iterations=9_999)
+    finding = judge(Claim("Better.", ("one",), than="two"), "accuracy", RECIPES, results, "{:.2f}")
+    assert (finding.verdict, finding.reason) == ("not tested", f"{short} has 9,999 of 10,000 iterations")
+    results[short] = dataclasses.replace(results[short], seconds_allowed=5.0)
+    assert judge(Claim("Better.", ("one",), than="two"), "accuracy", RECIPES, results, "{}").verdict == "confirmed"
+
+
+@pytest.mark.parametrize("table, says", [
+    ({}, "a claim has text, runs"),
+    ([], "a claim has text, runs"),
+    ({"text": "x", "runs": ["one"]}, "says one of"),
+    ({"text": "x", "runs": [], "at_least": 1}, "says one of"),
+    ({"text": "x", "runs": ["one"], "at_least": 1, "at_most": 2}, "says one of"),
+    ({"text": "x", "runs": ["one"], "at_least": "1"}, "entry 'at_least' of a claim"),
+    ({"text": "x", "runs": ["one"], "at_least": True}, "entry 'at_least' of a claim"),
+    ({"text": "x", "runs": ["four"], "at_least": 1}, "names 'four', which is not a run"),
+    ({"text": "x", "runs": [[]], "at_least": 1}, r"names \[\], which is not a run"),
+    ({"text": "x", "runs": ["one"], "than": "four"}, "names 'four'"),
+    ({"text": "x", "runs": ["one"], "colour": "red", "at_least": 1}, "a claim has text"),
+])  # fmt: skip
+def test_what_is_no_claim_is_refused(table: object, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Claim.from_table(table, RECIPES)

@@ -1,7 +1,7 @@
 """Time of a training step of the paper's network (batch 128, T = 784): forward and backward.
 
 By cell, nine layers of twenty units: with the fold and cone pruning, with the fold alone, and with neither (each phase
-of a layer as a run of its own). By first dilation: LSTMs that start with dilation 1, 2, 4 and 8 and end with 256.
+of a layer as a run of its own).
 
 python -m benchmarks.training_step [--seconds 40]
 """
@@ -22,10 +22,8 @@ from benchmarks.measure import Timing, interleaved, write_result
 from benchmarks.networks import STEPS, paper_network
 from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
-from drnn_models.spec import Continuous, Head, ModelSpec
 
 BATCH = 128
-FIRST_DILATIONS = (1, 2, 4, 8)
 
 
 def by_phase(model: DilatedRNN, inputs: Tensor) -> Tensor:
@@ -66,7 +64,7 @@ def shown(timings: dict[str, Timing]) -> str:
 def main() -> None:
     """Measure and write benchmarks/results/training-step.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=40.0, help="per cell, and for the first dilations")
+    parser.add_argument("--seconds", type=float, default=40.0, help="per cell")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     inputs, targets = torch.rand(BATCH, STEPS, 1), torch.randint(0, 10, (BATCH,))
@@ -78,15 +76,7 @@ def main() -> None:
         timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
         cells[cell] = {"losses": losses} | {name: dataclasses.asdict(timing) for name, timing in timings.items()}
         print(f"{cell:5} {shown(timings)}; losses {losses}")
-    steps = {}
-    for first in FIRST_DILATIONS:
-        dilations = tuple(dilation for dilation in (1, 2, 4, 8, 16, 32, 64, 128, 256) if dilation >= first)
-        model = DilatedRNN(ModelSpec("lstm", (20,) * len(dilations), dilations, Continuous(1), Head("last", 10)))
-        steps[f"first dilation {first}"] = functools.partial(step, model, model, inputs, targets)
-    timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
-    print(shown(timings))
-    starts = {name: dataclasses.asdict(timing) for name, timing in timings.items()}
-    result = {"unit": "ms", "steps": STEPS, "batch": BATCH, "cells": cells, "first_dilations": starts}
+    result = {"unit": "ms", "steps": STEPS, "batch": BATCH, "cells": cells}
     print(f"wrote {write_result('training-step', result)}")
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from drnn_models.checkpoint import Checkpoint
 
 CHUNK = 32
+WITHOUT_RINGS = ("skewed", "plugin")  # emissions with whole delay lines
 FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form that it has
 PROFILE = (1, 8, 64)
 PLAN_TARGET: PlanTarget = "onnxruntime-cpu"
@@ -136,14 +137,18 @@ class ExportOptions:
                 raise InputError(f"there is no {name} {unknown[0]!r}", choose_from(unknown[0], get_args(known)))
         whole = "sequence" in forms and not streams
         stated = streams or bool(set(forms) - {"sequence"})
-        rings = stated and self.emissions != ("skewed",)
+        rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
         planned = streams or self.emissions is None
         refuse_ignored_rate(self.rate, self.target, self.goal)
         refuse_ignored(
             (self.length is not None and not whole, "--length", "--form sequence"),
             (not self.prune and not whole, "--no-prune", "--form sequence"),
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
-            (self.ring is not None and not rings, "--ring", "--form chunk or --form step, not --style pipelined alone"),
+            (
+                self.ring is not None and not rings,
+                "--ring",
+                "--form chunk or --form step, of another style than pipelined and plugin",
+            ),
             (self.block is not None and "blocked" not in (self.emissions or ()), "--block", "--style blocked"),
             (self.profile != PROFILE and self.batch is not None, "the profile of a batch", "a dynamic batch"),
             (self.target != PLAN_TARGET and not planned, "--target", "no --style, or --latency or --throughput"),
@@ -274,7 +279,7 @@ def _request(
         emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
-        ring=form != "sequence" and emission not in ("skewed", "plugin") and _ring(spec, options),
+        ring=form != "sequence" and emission not in WITHOUT_RINGS and _ring(spec, options),
         precision=precision,  # type: ignore[arg-type]
         block=options.block,
     )

@@ -18,7 +18,6 @@ TEXT = 16 << 20  # bytes of a text file, unless the reader says otherwise; the p
 TOML = 1 << 20  # bytes of a TOML file: its parser is plain Python, and slow
 UNPACKED = 3 << 28  # bytes of the arrays in a file, likewise; with copies on the way they stay below 2 GB of memory
 _DIRECTORY = 16 << 20  # bytes of an archive's list of members: a hundred thousand of them
-_PIECE = 1 << 16  # bytes that are read of a file that does not tell its size, as those of /proc
 _HEADER = 16 << 20  # bytes of a safetensors header, likewise
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
@@ -59,11 +58,9 @@ def read_bytes(path: Path, most: int) -> bytes:
         TooLargeError: It has more.
     """
     with open_file(path) as file:
-        size = max(os.fstat(file.fileno()).st_size, _PIECE)  # Python takes the memory of what it is asked to read
-        content = file.read(min(most, size) + 1)
-    if len(content) > most:
-        raise TooLargeError(f"it is larger than {shown_bytes(most)}")
-    return content
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
+        return file.read()
 
 
 def text_of(path: Path, most: int = TEXT) -> str:

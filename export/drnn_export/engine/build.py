@@ -24,6 +24,7 @@ from drnn_export.engine.kernel_inside import as_request, kernel_of
 from drnn_export.engine.kernels import read_kernels
 from drnn_export.engine.process import EXPORT, run_builder
 from drnn_runtimes.plugin.trust import describe
+from drnn_runtimes.plugin.versions import parser_rule
 from drnn_runtimes.trt.bindings import Flavour, TensorRTModule, tensorrt_module
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path, this_platform
 
@@ -131,7 +132,7 @@ def build_engine(
     check_graph(onnx, model, lint_target(backend, module.version), targets)
     kernel = kernel_of(onnx, model, targets) if with_kernel else None
     request: dict[str, Any] = {
-        "kernel": as_request(kernel) if kernel else None,
+        "kernel": as_request(kernel, parser_rule(backend, module.version)) if kernel else None,
         "module": module.loaded.__name__,
         "onnx": str(onnx.absolute()),
         "compute_capabilities": targets if backend == "tensorrt-rtx" else (),

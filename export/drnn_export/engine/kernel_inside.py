@@ -11,6 +11,7 @@ from drnn_core.errors import InputError
 from drnn_runtimes.bundle.functions import calls_stack
 from drnn_runtimes.plugin.carried import CarriedKernel
 from drnn_runtimes.plugin.stack import Stack
+from drnn_runtimes.plugin.versions import ParserRule
 
 if TYPE_CHECKING:
     import onnx as onnx_module
@@ -39,14 +40,33 @@ def kernel_of(path: Path, model: onnx_module.ModelProto, compute_capabilities: S
     return CarriedKernel.compiled(Stack.from_attributes(attributes), compute_capabilities)
 
 
-def as_request(kernel: CarriedKernel) -> dict[str, Any]:
-    """The kernel in plain JSON types.
+def as_request(kernel: CarriedKernel, rule: ParserRule) -> dict[str, Any]:
+    """The kernel in plain JSON types, and whether the parser must not see the function.
 
     Args:
         kernel: What `kernel_of` gives.
+        rule: Of the parser.
     """
     images = {name: base64.b64encode(image).decode() for name, image in kernel.images.items()}
-    return {"stack": kernel.stack.attributes(), "images": images, "version": kernel.version}
+    return {
+        "stack": kernel.stack.attributes(),
+        "images": images,
+        "version": kernel.version,
+        "alone": rule.needs_node_alone,
+    }
+
+
+def without_function(path: Path) -> bytes:
+    """A graph's file without the function of the stack: then the node can be nothing but the plugin.
+
+    Args:
+        path: The graph's file.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    del model.functions[:]
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def from_request(request: Mapping[str, Any]) -> CarriedKernel:

@@ -13,6 +13,7 @@ It is a process of its own because NVIDIA's builder can crash or hang the proces
 from __future__ import annotations
 
 import importlib
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from drnn_core.errors import DeployError
 from drnn_core.worker_process import answer
-from drnn_export.engine.kernel_inside import from_request
+from drnn_export.engine.kernel_inside import from_request, without_function
 from drnn_runtimes.plugin.creator import building_with
 from drnn_runtimes.trt.bindings import RefusedError, collecting_logger, data_type, parse_network
 
@@ -51,7 +52,7 @@ def _build(module: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     logger = collecting_logger(module)
     builder = module.Builder(logger)
-    network = parse_network(module, builder, logger, request["onnx"])
+    network = _parsed(module, builder, logger, request)
     if request["kernel"]:
         _check_plugin(network)
     config = _configured(module, builder, logger, request)
@@ -77,6 +78,15 @@ def _build(module: Any, request: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": logger.warnings,
         "layers": logger.layers,
     }
+
+
+def _parsed(module: Any, builder: Any, logger: Any, request: Mapping[str, Any]) -> Any:
+    if not (request["kernel"] and request["kernel"]["alone"]):
+        return parse_network(module, builder, logger, request["onnx"])
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "alone.onnx"
+        alone.write_bytes(without_function(Path(request["onnx"])))
+        return parse_network(module, builder, logger, str(alone))
 
 
 def _check_plugin(network: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.experiments import load_experiment
-from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_deploy.training.results import Result, load_result, result_path, save_result
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_zoo import experiment_names
@@ -226,3 +226,28 @@ def test_result_of_a_smaller_budget_is_trained_anew_but_shown(tiny: Path, tmp_pa
     assert (ran.code, ran.out.count(" is there")) == (0, 0)
     again = load_result(result_path(results, "tiny", "cnn"), experiment.recipes["cnn"])
     assert again is not None and again.iterations == 5
+
+
+def test_tf32_is_of_the_result_not_of_what_is_asked_for(tmp_path: Path) -> None:
+    recipe = load_recipe("copy-memory")
+    rounded = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, tf32=True))
+    save_result(tmp_path / "x.json", dataclasses.replace(GOOD, recipe=rounded.to_json()))
+    assert load_result(tmp_path / "x.json", recipe) is not None
+    other = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=7))
+    with pytest.raises(InputError, match="other settings"):
+        load_result(tmp_path / "x.json", other)
+
+
+def test_tf32_reaches_the_training(
+    tiny: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def trained(console: object, recipe: Recipe, *rest: object) -> int:
+        seen.append(recipe.training.tf32)
+        return 130
+
+    monkeypatch.setattr("drnn_deploy.cli.train.train_to_the_end", trained)
+    words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs", "--device", "cuda")
+    assert [command(*words).code, command(*words, "--tf32").code] == [130, 130]
+    assert seen == [False, True]

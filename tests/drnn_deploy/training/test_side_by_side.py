@@ -190,3 +190,44 @@ def test_at_the_end_of_the_time_what_runs_is_stopped_and_nothing_else_begins(
     assert [(job.name, outcome.stopped) for job, outcome in sorted(ends, key=lambda end: end[0].name)] == [
         ("first", 7), ("second", 7),
     ]  # fmt: skip
+
+
+def test_an_interruption_stops_all_that_run_and_begins_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from drnn_deploy.training import side_by_side
+
+    made: list[Fake] = []
+
+    def make() -> Fake:
+        made.append(Fake())
+        return made[-1]
+
+    def interrupted() -> bool:
+        if len(Fake.begun) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(side_by_side, "Process", make)
+    Fake.begun = []
+    recipe = load_agenda([str(experiment(tmp_path))])[0].recipe
+    jobs = [Job(name, recipe, tmp_path) for name in ("first", "second", "third")]
+    with pytest.raises(KeyboardInterrupt):
+        list(train_side_by_side(jobs, 2, lambda job, line: None, over=interrupted))
+    assert [process.stopped for process in made] == [True, True, True]
+    assert len(Fake.begun) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_stop_while_a_line_is_on_its_way_is_answered(tmp_path: Path) -> None:
+    """The worker is not in the training then: the signal waits until it is."""
+    from drnn_deploy.training.worker import reply
+
+    job = Job("rnn", load_agenda([str(experiment(tmp_path))])[0].recipe, tmp_path / "rnn", threads=1)
+    lines = reply(job.to_json())
+    assert next(lines)["iteration"] == 20
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(StopIteration) as end:
+        next(lines)
+    assert end.value.value == {"stopped": 20}
+    assert TrainingRun.resume(tmp_path / "rnn" / "state.pt").iteration == 20

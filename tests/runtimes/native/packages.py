@@ -40,7 +40,7 @@ def write_package(folder: Path, name: str, case: Case, precision: Precision = "f
 
 def built(folder: Path, source: str, program: str, *flags: str) -> Path:
     """Compile a source of the folder."""
-    command = [*compiler(), *flags, "-o", program, source]
+    command = [*compiler(), "-o", program, source, *flags]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
     return folder / program

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -86,6 +87,19 @@ def test_self_test_passes_and_fails_where_a_weight_is_another(
     other = "0x40a00000" if precision == "fp32" else "-127" if int(first[2]) > 0 else "127"  # another by far
     network.write_text(bits[: first.start(2)] + other + bits[first.end(2) :], encoding="utf-8")
     assert "\nFAILED net: " in ran(built(tmp_path, "selftest.c", "selftest", "-O0", *ONE_KERNEL), code=1)
+
+
+@pytest.mark.parametrize(
+    "cell", ["lstm", pytest.param("gru", marks=pytest.mark.nightly), pytest.param("rnn", marks=pytest.mark.nightly)]
+)
+def test_layers_in_turn_stay_in_their_memory(cell: Literal["rnn", "gru", "lstm"], tmp_path: Path) -> None:
+    """One sequence whose layers take turns, over lengths that end anywhere in a round; with several they do not."""
+    spec = ModelSpec(cell, (9, 9, 9), (1, 2, 4), Continuous(1), Head("last", 2))
+    write_package(tmp_path, "net", make_case(spec, 1, 5))
+    sanitizers = "address,undefined" if NIGHTLY else "address"  # undefined takes three times as long to compile
+    flags = ("-O0", "-g", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-I", str(tmp_path))
+    program = built(tmp_path, str(HERE / "exact.c"), "exact", *flags, *ONE_KERNEL, *WARNINGS, "-lm")
+    assert float(ran(program)) < 1e-5
 
 
 def test_self_test_fails_on_wrong_sizes_of_memory(plain: tuple[Case, Path], tmp_path: Path) -> None:

@@ -57,6 +57,12 @@ _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is 
         "with TensorRT-RTX's compiler, which has the same interface.",
     ),
     (
+        "plugin/*",
+        "That an engine with the [kernel inside](plugin.md) is loaded, and that what its plugin launches is right on a "
+        "GPU. Tested without a GPU: TensorRT-RTX builds such engines; NVIDIA's plugin object, given an engine's fields, "
+        "launches the host build on a stand-in for the driver, under parity.",
+    ),
+    (
         "parity/*/tensorrt-rtx",
         "That engines of TensorRT-RTX compute what they should. Tested without a GPU: NVIDIA's parser and compiler "
         "take the graphs, and the parsed network, evaluated in NumPy, is right.",

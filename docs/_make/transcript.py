@@ -1,7 +1,8 @@
 """Types the first page from top to bottom and writes docs/transcript.md: python3 docs/_make/transcript.py, in a clone.
 
 Needs no package. With `--instead "make test=make quick"` a shorter command is typed in place of a long one, and the
-page says so. Commands share one shell, as on a terminal. Long output is cut in the middle.
+page says so; `--note TEXT` says what else there is to know. Commands share one shell, as on a terminal. Long output is
+cut in the middle.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ PAGE = REPOSITORY / "docs" / "transcript.md"
 BEFORE = "apt-get install -y -q --no-install-recommends ca-certificates git make python3-venv"
 FIRST, LAST, WIDTH = 4, 18, 150
 MARK = "\x1e"
+_LEFT_OUT = re.compile(r"\(\d+ s(, \d+%.*)?\)$|^Looking in ")  # progress; where pip looks
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 FENCE = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INTRO = """# The first page, typed
@@ -67,7 +69,7 @@ def run(typed: list[tuple[str, str]]) -> list[tuple[str, float, int]]:
 def shortened(output: str) -> str:
     """The lines that a terminal shows at the end, without progress, the middle cut."""
     lines = [line.rstrip().rpartition("\r")[2] for line in output.split("\n")]
-    lines = [_plain(line) for line in lines if line and not re.search(r"\(\d+ s(, \d+%.*)?\)$", line)]
+    lines = [_plain(line) for line in lines if line and not _LEFT_OUT.search(line)]
     if len(lines) > FIRST + LAST + 1:
         lines = [*lines[:FIRST], "...", *lines[-LAST:]]
     return "".join(f"    {line}\n" for line in lines)
@@ -91,13 +93,14 @@ def system() -> str:
     )
 
 
-def main(instead: dict[str, str]) -> int:
+def main(instead: dict[str, str], notes: list[str]) -> int:
     """Type the page and write the transcript; the number of lines that failed."""
     typed = steps((REPOSITORY / "README.md").read_text(encoding="utf-8"))
     replaced = [(shown, instead[shown]) for shown, _ in typed if shown in instead]
     results = run([(shown, instead.get(shown, line)) for shown, line in typed])
     parts = [INTRO.format(system=system())]
     parts += [f"In place of `{long}`, which takes long, `{short}` was typed.\n" for long, short in replaced]
+    parts += [f"{note}\n" for note in notes]
     parts.append(f"In all {sum(seconds for _, seconds, _ in results) / 60:.0f} minutes.\n")
     for (shown, _), (output, seconds, code) in zip(typed, results, strict=True):
         failed = f", exit code {code}" if code else ""
@@ -107,5 +110,6 @@ def main(instead: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.exit(main(dict(pair.split("=", 1) for flag, pair in zip(arguments[::2], arguments[1::2], strict=True))))
+    given = list(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    long_and_short = dict(value.split("=", 1) for option, value in given if option == "--instead")
+    sys.exit(main(long_and_short, [value for option, value in given if option == "--note"]))

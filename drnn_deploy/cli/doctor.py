@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, show_next, styled, write_json
 from drnn_deploy.cli.options import device_options
 from drnn_deploy.cli.tables import Column, print_table
+
+if TYPE_CHECKING:
+    from drnn_core.types import Availability
+    from drnn_runtimes.trt.bindings import Flavour
 
 _WORKS = {True: ("yes", "green"), False: ("no", "yellow")}
 
@@ -26,7 +31,7 @@ def doctor(json_path: str | None) -> None:
     console.print(", ".join(f"{name} {version or 'absent'}" for name, version in facts["packages"].items()))
     console.print(f"ONNX Runtime providers: {', '.join(facts['providers']) or 'none'}")
     fixes: dict[str, list[str]] = {}
-    for kind in ("runtimes", "engine builders"):
+    for kind in ("runtimes", "engine builders", "plugins"):
         rows = []
         for name, entry in facts[kind].items():
             rows.append([name, styled(*_WORKS[entry["usable"]]), entry["detail"]])
@@ -62,7 +67,25 @@ def examine() -> dict[str, Any]:
         "engine builders": {
             name: {"usable": a.usable, "detail": a.detail, "fix": a.fix} for name, a in builders.items()
         },
+        "plugins": {"kernel in an engine": _kernel_in_an_engine(builders)},
     }
+
+
+def _kernel_in_an_engine(builders: Mapping[Flavour, Availability]) -> dict[str, Any]:
+    """Whether `drnn-export --plugin` can put the CUDA kernel into an engine here."""
+    from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
+    from drnn_runtimes.plugin.versions import parser_rule
+    from drnn_runtimes.trt.bindings import tensorrt_module
+
+    compiler, usable = nvrtc_availability(), [name for name, builder in builders.items() if builder.usable]
+    if not compiler.usable or not usable:
+        detail, fix = (compiler.detail, compiler.fix) if usable else ("no engine can be built here", "")
+        return {"usable": False, "detail": detail, "fix": fix}
+    flavour: Flavour = "tensorrt" if "tensorrt" in usable else "tensorrt-rtx"
+    rule = parser_rule(flavour, tensorrt_module(flavour).version)
+    known = "as was seen" if rule.ran else "as its changelog says, not run"
+    detail = f"{compiler.detail}; the parser of {flavour} takes the {rule.winner}, {known}"
+    return {"usable": True, "detail": detail, "fix": ""}
 
 
 def _providers() -> list[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, write_json
 from drnn_deploy.cli.values import BundleFolder
+
+if TYPE_CHECKING:
+    from drnn_runtimes.trt.sidecar import InsideKernel, Sidecar
 
 
 @command()
@@ -29,9 +33,8 @@ def inspect(bundle: Path, json_path: str | None) -> None:
         for graph in opened.graphs:
             notify(f"reading {graph.file}")
             read_graph(opened.path(graph.file), opened.spec, graph)
-    for engine in opened.engines:
-        Sidecar.read(opened.path(engine.sidecar))
-    facts = _facts(opened)
+    sidecars = {engine.file: Sidecar.read(opened.path(engine.sidecar)) for engine in opened.engines}
+    facts = _facts(opened, {file: sidecar.kernel for file, sidecar in sidecars.items()})
     write_json(json_path, {"passed": True, **facts})
     spec = opened.spec
     console.print(f"network  {network_words(spec)}")
@@ -46,7 +49,7 @@ def inspect(bundle: Path, json_path: str | None) -> None:
             f"opset {graph.opset}, {graph.nodes:,} nodes{graph.remark}"
         )
     for engine in opened.engines:
-        console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}")
+        console.print(f"engine   {engine.file}: {engine.runtime}, of {engine.graph}{_inside(sidecars[engine.file])}")
     for kernel in opened.kernels:
         console.print(f"kernel   {kernel.file}: for compute capability {kernel.compute_capability}, {kernel.compiler}")
     if opened.native:
@@ -60,7 +63,16 @@ def inspect(bundle: Path, json_path: str | None) -> None:
     show_next(console, f"drnn-parity {shlex.quote(str(bundle))}")
 
 
-def _facts(bundle: Any) -> dict[str, Any]:
+def _inside(sidecar: Sidecar) -> str:
+    """The kernel inside an engine, for people; "" where there is none."""
+    kernel = sidecar.kernel
+    if kernel is None:
+        return ""
+    capabilities = ", ".join(image.compute_capability for image in kernel.images)
+    return f", with kernel {kernel.kernel} inside for compute capability {capabilities}"
+
+
+def _facts(bundle: Any, inside: Mapping[str, InsideKernel | None]) -> dict[str, Any]:
     import dataclasses
 
     return {
@@ -68,7 +80,13 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "parameters": sum(value.size for value in bundle.weights.values()),
         "task": bundle.task,
         "graphs": [dataclasses.asdict(graph) for graph in bundle.graphs],
-        "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
+        "engines": [
+            {
+                **dataclasses.asdict(engine),
+                "kernel": None if (kernel := inside[engine.file]) is None else dataclasses.asdict(kernel),
+            }
+            for engine in bundle.engines
+        ],
         "native": bundle.native,
         "kernels": [dataclasses.asdict(kernel) for kernel in bundle.kernels],
         "golden": [{"name": case.name, "noise": case.largest_noise, "source": case.source} for case in bundle.golden],

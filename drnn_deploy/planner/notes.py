@@ -13,6 +13,10 @@ _WEIGHTS = (
 )
 
 
+_PLUGIN = (
+    "drnn-export --plugin puts the project's CUDA kernel into the engine: one launch for all layers in place of those"
+    " counted here, built in seconds (docs/plugin.md); what it is worth: --target cuda-kernel"
+)
 _PRUNED = "native prunes whole sequences, whatever the graph"
 
 
@@ -25,6 +29,8 @@ def plan_notes(target: PlanTarget) -> list[str]:
     notes = [f"estimates from measurements on: {_measured_on(target)} (docs/costs.md)"]
     if UNITS[target] != "us":
         notes.append(f"no GPU has been measured: a run is counted in {UNITS[target]}, one after the other")
+    if target == "tensorrt":
+        notes.append(_PLUGIN)
     if target in RUN_WEIGHTS:
         available = find_runtime(target).availability()
         what = f"{target} cannot run here: {available.detail}. {available.fix}".rstrip()

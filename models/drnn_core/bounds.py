@@ -58,10 +58,9 @@ def read_bytes(path: Path, most: int) -> bytes:
         TooLargeError: It has more.
     """
     with open_file(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise TooLargeError(f"it is larger than {shown_bytes(most)}")
-    return content
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
+        return file.read()
 
 
 def text_of(path: Path, most: int = TEXT) -> str:

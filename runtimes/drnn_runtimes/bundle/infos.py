@@ -62,7 +62,9 @@ class GraphInfo(NamedGraph):
 
     @property
     def remark(self) -> str:
-        """On `delay` or `block` for people, for example ", outputs 2 steps late"; "" where there is neither."""
+        """On `delay`, `block` or emission plugin for people, for example ", outputs 2 steps late"; "" for others."""
+        if self.emission == "plugin":
+            return ", the layers are one node"
         if self.block:
             return f", blocks of up to {self.block} steps"
         return f", outputs {self.delay} step{'' if self.delay == 1 else 's'} late" if self.delay else ""

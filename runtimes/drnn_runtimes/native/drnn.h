@@ -46,7 +46,7 @@
 #define DRNN_IN_REGISTER(v) (void)(v)
 #endif
 #define DRNN_ROWS 32   /* whose sums are computed together */
-#define DRNN_ROUND 96  /* steps of the first layer between two looks at the others, where layers take turns */
+#define DRNN_ROUND 96  /* steps of the first layer, where layers take turns: weights are read again in each round */
 #define DRNN_BLOCK 256 /* rows that are taken through a layer together, unless a stream's batch is larger */
 
 struct drnn_layer {
@@ -348,8 +348,8 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
 
 /* Rows of one sequence where each step waits for the one before: two layers take turns, so that one computes while the
  * other waits. A round is DRNN_ROUND steps of the first layer, and what other layers can compute from what the layer
- * below had before the round. When a layer is done with its round, the next one takes its place. Returns the rows of the
- * top layer. */
+ * below had before the round. When a layer is done with its round, the next one takes its place. Returns the rows of
+ * the top layer. */
 DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
                                           struct drnn_plan *plan, const int *steps, const float *x, const int *tokens,
                                           const float *zeros, float *h, float *c, float *work) {

@@ -75,7 +75,6 @@ DRNN_INLINE V DRNN_(constant)(float value) {
 }
 
 /* Activations of n vectors, which are taken through each operation together: a single one waits most of the time.
- *
  * e^(f x) = s e^(f r) with s = 2^k and |f r| < 0.35; f is -1 or -2. */
 DRNN_INLINE void DRNN_(exp_parts)(const int n, const float f, const V *x, V *s, V *r) {
     V k[DRNN_PAIR];
@@ -90,45 +89,41 @@ DRNN_INLINE void DRNN_(exp_parts)(const int n, const float f, const V *x, V *s, 
 
 /* p = the polynomial with these coefficients, the highest power first. */
 DRNN_INLINE void DRNN_(polynomial)(const int n, const V *r, const float *coefficients, const int count, V *p) {
-    V c = DRNN_(constant)(coefficients[0]);
-    DRNN_EACH(i, n) p[i] = c;
-    DRNN_EACH(j, count - 1) {
-        c = DRNN_(constant)(coefficients[j + 1]);
-        DRNN_EACH(i, n) p[i] = p[i] * r[i] + c;
+    DRNN_EACH(j, count) {
+        const V c = DRNN_(constant)(coefficients[j]);
+        DRNN_EACH(i, n) p[i] = j ? p[i] * r[i] + c : c;
     }
 }
 
 /* A gate is 1 / y, tanh(x) is d / y: products of them share a division. Gates below e^-60 count as e^-60. */
 DRNN_INLINE void DRNN_(gates)(const int n, const V *x, V *y) { /* y = 1 + e^-x; p is off by 2^-23.3 of e^-r */
-    static const float powers[] = {-0x1.0fa826p-7f, 0x1.573a66p-5f, -0x1.555a6cp-3f, 0x1.fffdc6p-2f, -0x1.fffff6p-1f, 1};
+    static const float terms[] = {-0x1.0fa826p-7f, 0x1.573a66p-5f, -0x1.555a6cp-3f, 0x1.fffdc6p-2f, -0x1.fffff6p-1f, 1};
     V a[DRNN_PAIR], s[DRNN_PAIR], r[DRNN_PAIR], p[DRNN_PAIR];
     const V low = DRNN_(constant)(-60.0f), high = DRNN_(constant)(60.0f);
     DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high);
     DRNN_(exp_parts)(n, -1, a, s, r);
-    DRNN_(polynomial)(n, r, powers, 6, p);
+    DRNN_(polynomial)(n, r, terms, 6, p);
     const V one = DRNN_(constant)(1.0f);
     DRNN_EACH(i, n) y[i] = s[i] * p[i] + one;
 }
 
 DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-2x) - 1, y = -(2 + d); p: 2^-26 */
-    static const float powers[] = {0x1.6bec08p-4f, -0x1.122772p-2f, 0x1.555674p-1f, -0x1.5554b0p0f, 0x1.fffffep0f};
+    static const float terms[] = {0x1.6bec08p-4f, -0x1.122772p-2f, 0x1.555674p-1f, -0x1.5554b0p0f, 0x1.fffffep0f};
     V a[DRNN_PAIR], s[DRNN_PAIR], r[DRNN_PAIR], p[DRNN_PAIR];
     const V low = DRNN_(constant)(-10.0f), high = DRNN_(constant)(10.0f);
     DRNN_EACH(i, n) a[i] = DRNN_(clamp)(x[i], low, high);
     DRNN_(exp_parts)(n, -2, a, s, r);
-    DRNN_(polynomial)(n, r, powers, 5, p);
+    DRNN_(polynomial)(n, r, terms, 5, p);
     const V one = DRNN_(constant)(1.0f), two = DRNN_(constant)(2.0f);
     DRNN_EACH(i, n) a[i] = r[i] * p[i] - two;
     DRNN_EACH(i, n) d[i] = s[i] * r[i];
-    DRNN_EACH(i, n) s[i] = s[i] - one;
-    DRNN_EACH(i, n) d[i] = d[i] * a[i] + s[i];
+    DRNN_EACH(i, n) d[i] = d[i] * a[i] + (s[i] - one);
     DRNN_EACH(i, n) y[i] = -two - d[i];
 }
 
 DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
     DRNN_IN_REGISTER(h);
-    const V size = (V)((M)h & 0x7fffffff);
-    return (V)((M)h & ~(M)(size < 0x1p-100f));
+    return (V)((M)h & ~(M)((V)((M)h & 0x7fffffff) < 0x1p-100f));
 }
 /* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
@@ -306,10 +301,8 @@ DRNN_INLINE void DRNN_(cell_sums)(const int rows, const int blocks, const int hi
 DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int blocks, const int hidden,
                                   const struct drnn_rows *r, const int row, const int block) {
     enum { G = DRNN_GATES };
-    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden),
-              together = !two     ? DRNN_UNITS
-                         : G == 3 ? units / 2
-                                  : DRNN_PAIR;
+    const int units = rows * blocks * DRNN_HALVES, hs = DRNN_PAD(hidden);
+    const int together = two ? (G == 3 ? units / 2 : DRNN_PAIR) : DRNN_UNITS;
     const int late = rows > 1 && !two; /* registers are few */
     V sums[2 * DRNN_SUMS], n_inputs[2 * DRNN_SUMS];
     if (two) {
@@ -342,10 +335,8 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int block
         DRNN_(tanhs)(n, x, d, y);
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 1);
         DRNN_(gates)(n, x, z);
-        DRNN_EACH(u, n) {
-            const V before = DRNN_(load)(OF(from + u)->h0 + PLACE(from + u, r->ps));
-            after[u] = (before * y[u] + (z[u] - 1.0f) * d[u]) / (z[u] * y[u]);
-        }
+        DRNN_EACH(u, n) x[u] = DRNN_(load)(OF(from + u)->h0 + PLACE(from + u, r->ps)) * y[u];
+        DRNN_EACH(u, n) after[u] = (x[u] + (z[u] - 1.0f) * d[u]) / (z[u] * y[u]);
 #else
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 0);
         DRNN_(gates)(n, x, z);

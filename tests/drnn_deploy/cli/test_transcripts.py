@@ -108,6 +108,7 @@ def made_up_facts() -> dict[str, Any]:
         "providers": ["CPUExecutionProvider"],
         "runtimes": {"reference": can, "onnxruntime-tensorrt": cannot, "torch-cuda": cannot},
         "engine builders": {"tensorrt": {"usable": False, "detail": "not installed", "fix": "pip install tensorrt"}},
+        "plugins": {"kernel in an engine": {"usable": True, "detail": "NVRTC 13.0", "fix": ""}},
     }
 
 

@@ -56,6 +56,7 @@ def test_lint_says_what_the_compiler_says(tmp_path: Path, cell: Cell, emission: 
         "controls": BuildControls().request,
         "timings": None,
         "batch": None,
+        "kernel": None,
     }
     try:
         run_builder(graph, request, "TensorRT-RTX", 60.0)

@@ -84,6 +84,8 @@ API cuDriverGetVersion(int* version) { *version = 13050; return 0; }
 API cuDeviceGetCount(int* count) { *count = 1; return initialized ? 0 : NOT_INITIALIZED; }
 API cuDeviceGet(int* device, int ordinal) { *device = 0; return !initialized ? NOT_INITIALIZED : ordinal ? 101 : 0; }
 API cuDeviceGetName(char* name, int size, int) { snprintf(name, size, "stand-in for a GPU"); return 0; }
+API cuCtxGetDevice(int* device) { *device = 0; return current ? 0 : NO_CONTEXT; }
+API cuDeviceGetAttribute(int* value, int attribute, int) { *value = attribute == 75 ? 8 : 7; return attribute == 75 || attribute == 76 ? 0 : INVALID; }
 API cuDevicePrimaryCtxRetain(void** context, int) { *context = (void*)1; live++; return 0; }
 API cuDevicePrimaryCtxRelease_v2(int) { live--; return 0; }
 API cuCtxSetCurrent(void* context) { current = context; return 0; }

@@ -59,8 +59,8 @@ _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is 
     (
         "plugin/*",
         "That an engine with the [kernel inside](plugin.md) is loaded, and that what its plugin launches is right on a "
-        "GPU. Without a GPU: TensorRT-RTX builds such engines; NVIDIA's plugin object, given an engine's fields, "
-        "launches the host build on a stand-in for the driver, under parity.",
+        "GPU. Tested without a GPU: TensorRT-RTX builds such engines; NVIDIA's plugin object, given the fields of an "
+        "engine, launches the host build on a stand-in for the driver, under parity.",
     ),
     (
         "parity/*/tensorrt-rtx",

@@ -158,7 +158,7 @@ def test_without_a_result_the_page_says_so_and_what_follows() -> None:
     assert "No result of a GPU is recorded" in text
     assert "That TensorRT builds engines, and that they compute" in text
     assert "Any latency on a GPU" in text
-    assert text.count("\n- ") == 16
+    assert text.count("\n- ") == 17
     assert "|" not in text
 
 

@@ -76,13 +76,10 @@ def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Ro
         if not flavour and (kept := _kept(folder, made_of)):
             graphs += _graph_rows(of, kept)
             continue
-        chosen = ExportOptions(
-            **options,
-            engines=(flavour,) if flavour else (),
-            engine_seconds=setting.engine_seconds,
-            engine_cache=False,  # the seconds of a build are a result
-            runtimes=(),
-        )
+        building: dict[str, Any] = {"engines": ()}
+        if flavour:  # the seconds of a build are a result, so none comes from the cache
+            building = {"engines": (flavour,), "engine_seconds": setting.engine_seconds, "engine_cache": False}
+        chosen = ExportOptions(**options, **building, runtimes=())
         result = export(checkpoint, folder, chosen)
         if not flavour:
             with replacing(_note(folder)) as temporary:

@@ -15,7 +15,7 @@ import click
 from drnn_core.errors import DeployError, InputError, refuse_ignored
 from drnn_deploy.cli.command import command, typed_words
 from drnn_deploy.cli.console import make_console, show_next
-from drnn_deploy.cli.values import OutputFolder
+from drnn_deploy.cli.values import POSITIVE, OutputFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ _LINE_SECONDS = 30.0  # between two lines of a run among several, but for those 
     "--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at once on this machine."
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Hand the runs to a Dask cluster, which sees OUTPUT as well.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long, with all states saved.")
+@click.option("--minutes", type=POSITIVE, help="Stop after so long, with all states saved.")
 @click.option("--tf32", is_flag=True, help="Let a GPU round the factors of float32 products to TF32.")
 def experiment(
     names: tuple[str, ...],

@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from drnn_core.cache import cache_folder
+from drnn_core.cache import cache_folder, entries
 from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavailableError
 from drnn_core.steps import Notify, Step
 from drnn_core.text import choose_from
 from drnn_deploy.exporter.options import ExportOptions
-from drnn_export.engine.build import BACKENDS, Backend, backend_availability, build_engine
+from drnn_export.engine.build import BACKENDS, Backend, NotBegunError, backend_availability, build_engine
 from drnn_runtimes.bundle import EngineInfo, GraphInfo
 from drnn_runtimes.cuda_kernel.nvrtc import nvrtc_availability
 from drnn_runtimes.trt.sidecar import Sidecar
@@ -104,7 +104,7 @@ def build(
     notify: Notify,
     left: float,
 ) -> EngineResult:
-    """Build an engine, unless it is estimated to take too long.
+    """Build an engine, or take one that was built before; none is begun that is estimated to take too long.
 
     Args:
         draft: The bundle's folder while it is made.
@@ -118,15 +118,9 @@ def build(
     Returns:
         The engine, or why there is none.
     """
-    if seconds > options.engine_seconds:
-        other = "use --style blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
-        return EngineResult(
-            backend,
-            graph.name,
-            None,
-            f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
-            f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
-        )
+    cache = cache_folder("engines") if options.engine_cache else None
+    if seconds > options.engine_seconds and not (cache and entries(cache)):
+        return _not_begun(backend, graph, seconds, options)
     compiler = nvrtc_availability()
     if graph.emission == "plugin" and not compiler.usable:
         return EngineResult(backend, graph.name, None, f"it has a kernel inside, and {compiler.detail};", compiler.fix)
@@ -141,12 +135,26 @@ def build(
             controls=options.controls,
             batch=graph.profile,
             time_limit=options.engine_seconds,
-            cache=cache_folder("engines") if options.engine_cache else None,
+            cache=cache,
             with_kernel=graph.emission == "plugin",
+            estimate=seconds,
         )
+    except NotBegunError:
+        return _not_begun(backend, graph, seconds, options)
     except DeployError as error:
         return EngineResult(backend, graph.name, None, error.message, error.fix, failed=True)
     return EngineResult(backend, graph.name, sidecar)
+
+
+def _not_begun(backend: Backend, graph: GraphInfo, seconds: float, options: ExportOptions) -> EngineResult:
+    other = "use --style blocked, or " if (graph.form, graph.emission) == ("sequence", "unrolled") else ""
+    return EngineResult(
+        backend,
+        graph.name,
+        None,
+        f"it would take about {seconds:,.0f} s, over the limit of {options.engine_seconds:g} s;",
+        f"{other}to wait for it: --engine-seconds {math.ceil(3 * seconds)}",
+    )
 
 
 def engine_info(result: EngineResult, graphs: Sequence[GraphInfo]) -> EngineInfo:

@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 SITE = Path(os.environ.get("DRNN_SITE", "")).resolve()
 PAGES = sorted(path for path in SITE.rglob("*.html") if path.name != "404.html") if "DRNN_SITE" in os.environ else []
 PHONE, DESK = {"width": 400, "height": 800}, {"width": 1280, "height": 800}
-HOSTS = {
-    "github.com",
-    "docs.nvidia.com",
-    "docs.ultralytics.com",
-    "huggingface.co",
-}  # that pages link to, for readers who have a network
+# that pages link to, for readers who have a network
+HOSTS = {"github.com", "docs.nvidia.com", "docs.ultralytics.com", "huggingface.co"}
 ANCHORS = "() => [...document.querySelectorAll('[id], a[name]')].map(node => node.id || node.name)"
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(link => link.href)"
 PICTURES = "() => [...document.images].filter(image => !(image.complete && image.naturalWidth)).map(image => image.src)"

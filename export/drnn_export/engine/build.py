@@ -68,6 +68,10 @@ def backend_availability(backend: Backend, compute_capabilities: Sequence[str] =
     )
 
 
+class NotBegunError(EngineError):
+    """The build of an engine is estimated to take longer than it may."""
+
+
 @checked_arguments
 def build_engine(
     onnx: Path | str,
@@ -80,6 +84,7 @@ def build_engine(
     time_limit: float = 600.0,
     cache: Path | str | None = None,
     with_kernel: bool = False,
+    estimate: float = 0.0,
     on_message: Callable[[str], None] | None = None,
 ) -> Sidecar:
     """Compile a graph, and write the engine with its sidecar beside it (see `sidecar_path`).
@@ -99,12 +104,15 @@ def build_engine(
             `build_seconds` of 0.
         with_kernel: Whether the project's CUDA kernel goes into the engine, in the place of the stack of layers of a
             graph of emission `plugin`; else the graph is built like any other.
+        estimate: Seconds that the build is estimated to take. Over `time_limit` it is not begun; an engine that was
+            built before is taken all the same.
         on_message: Gets each warning of the builder.
 
     Returns:
         The sidecar.
 
     Raises:
+        NotBegunError: The build is estimated to take too long.
         EngineError: The backend is missing, it refuses the graph, or the builder crashes or runs out of time.
         InputError: The file is damaged, `batch` is wrong, the place cannot be written to, or the graph has no stack
             that the kernel computes.
@@ -164,6 +172,8 @@ def build_engine(
         cached = take(cache, key, digest, built) if cache else None
         if cached is not None:
             sidecar = dataclasses.replace(cached, onnx=onnx.name, build_seconds=0.0, command=command)
+        elif estimate > time_limit:
+            raise NotBegunError(f"it would take about {estimate:,.0f} s, over the limit of {time_limit:g} s")
         else:
             request["engine"] = str(built.absolute())
             reply = _build(onnx, request, controls.timing_cache, module, time_limit)

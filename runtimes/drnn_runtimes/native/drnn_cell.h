@@ -75,7 +75,6 @@ DRNN_INLINE V DRNN_(constant)(float value) {
 }
 
 /* Activations of n vectors, which are taken through each operation together: a single one waits most of the time.
- *
  * e^(f x) = s e^(f r) with s = 2^k and |f r| < 0.35; f is -1 or -2. */
 DRNN_INLINE void DRNN_(exp_parts)(const int n, const float f, const V *x, V *s, V *r) {
     V k[DRNN_PAIR];
@@ -90,11 +89,9 @@ DRNN_INLINE void DRNN_(exp_parts)(const int n, const float f, const V *x, V *s, 
 
 /* p = the polynomial with these coefficients, the highest power first. */
 DRNN_INLINE void DRNN_(polynomial)(const int n, const V *r, const float *coefficients, const int count, V *p) {
-    V c = DRNN_(constant)(coefficients[0]);
-    DRNN_EACH(i, n) p[i] = c;
-    DRNN_EACH(j, count - 1) {
-        c = DRNN_(constant)(coefficients[j + 1]);
-        DRNN_EACH(i, n) p[i] = p[i] * r[i] + c;
+    DRNN_EACH(j, count) {
+        const V c = DRNN_(constant)(coefficients[j]);
+        DRNN_EACH(i, n) p[i] = j ? p[i] * r[i] + c : c;
     }
 }
 
@@ -119,14 +116,14 @@ DRNN_INLINE void DRNN_(tanhs)(const int n, const V *x, V *d, V *y) { /* d = e^(-
     DRNN_(polynomial)(n, r, terms, 5, p);
     const V one = DRNN_(constant)(1.0f), two = DRNN_(constant)(2.0f);
     DRNN_EACH(i, n) a[i] = r[i] * p[i] - two;
-    DRNN_EACH(i, n) d[i] = s[i] * r[i] * a[i] + (s[i] - one);
+    DRNN_EACH(i, n) d[i] = s[i] * r[i];
+    DRNN_EACH(i, n) d[i] = d[i] * a[i] + (s[i] - one);
     DRNN_EACH(i, n) y[i] = -two - d[i];
 }
 
 DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
     DRNN_IN_REGISTER(h);
-    const V size = (V)((M)h & 0x7fffffff);
-    return (V)((M)h & ~(M)(size < 0x1p-100f));
+    return (V)((M)h & ~(M)((V)((M)h & 0x7fffffff) < 0x1p-100f));
 }
 /* How many rows are computed together, and how many blocks of each, so that their sums fit the registers. */
 #define DRNN_FIT(rows, G) ((rows == 1 ? 12 : DRNN_SUMS) / ((rows) * (G) * DRNN_HALVES))
@@ -187,8 +184,12 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
     for (; j < inputs; j++) {
         DRNN_EACH(b, blocks) DRNN_EACH(k, width) { sums[b * width + k] += x[j] * DRNN_WEIGHTS(j); }
     }
-    DRNN_EACH(i, S == 4 ? count : 0) partial[i] += partial[2 * count + i] + partial[count + i];
-    DRNN_EACH(i, S > 1 ? count : 0) sums[i] += partial[i];
+    if (S == 4) {
+        DRNN_EACH(i, count) partial[i] += partial[2 * count + i] + partial[count + i];
+    }
+    if (S > 1) {
+        DRNN_EACH(i, count) sums[i] += partial[i];
+    }
 #undef DRNN_WEIGHTS
 }
 

@@ -386,6 +386,7 @@ def test_engine_that_would_take_too_long_is_not_begun_and_says_how(
     monkeypatch.setattr(engines, "backend_availability", lambda *_: Availability(True, "here"))
     monkeypatch.setattr(engines, "build_engine", lambda *_, **__: pytest.fail("over the limit"))
     monkeypatch.setattr(pipeline, "build_seconds", lambda *_: 1234.5)
+    monkeypatch.setenv("DRNN_CACHE", str(model.parent / "cache"))
     out = model.parent / "bundle"
     ran = command(model, "--output", out, "--engine", "tensorrt", "--runtime", "torch", "--engine-seconds", 1000)
     assert ran.code == 0

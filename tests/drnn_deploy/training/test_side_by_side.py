@@ -23,12 +23,12 @@ from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
 
-ITERATIONS = 800
+ITERATIONS = 400
 TWO = f"""
 task = "copy-memory"
 title = "Two"
 metric = "cross_entropy"
-set = ["data.delay=3", "training.batch=4", "training.iterations={ITERATIONS}", "training.evaluate_every=200",
+set = ["data.delay=3", "training.batch=4", "training.iterations={ITERATIONS}", "training.evaluate_every=100",
        "training.stop_below=0", "model.hidden=[3]", "model.dilations=[2]"]
 [runs]
 rnn = ["model.cell=rnn"]
@@ -101,7 +101,7 @@ def test_a_stop_saves_both_runs_and_the_same_command_ends_with_the_same_numbers(
     path, output = experiment(tmp_path), tmp_path / "runs"
     process = started(path, output)
     wait_for(lambda: len(two_in(output)) == 2)
-    time.sleep(random.random())
+    time.sleep(random.random() / 10)
     process.send_signal(stop)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, "type the same command" in out) == ({2: 130, 15: 143}[stop], True)
@@ -120,7 +120,7 @@ def test_a_kill_loses_at_most_what_was_not_saved_and_leaves_no_process(
     path, output = experiment(tmp_path), tmp_path / "runs"
     process = started(path, output)
     wait_for(lambda: len(two_in(output)) == 2)
-    time.sleep(random.random())
+    time.sleep(random.random() / 10)
     process.kill()
     process.communicate()
     time.sleep(2)

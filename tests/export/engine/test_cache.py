@@ -10,7 +10,7 @@ import pytest
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine import build as tensorrt
-from drnn_export.engine.build import build_engine
+from drnn_export.engine.build import NotBegunError, build_engine
 from drnn_export.engine.config import BuildControls
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path
@@ -50,6 +50,19 @@ def build(graph: Path, name: str = "model.engine", **changes: object) -> Sidecar
 def entry(graph: Path) -> Path:
     (found,) = (graph.parent / "cache").glob("*.engine")
     return found
+
+
+def test_what_would_take_too_long_is_not_begun_and_taken_where_it_was_built_before(
+    graph: Path, builds: list[str]
+) -> None:
+    with pytest.raises(NotBegunError, match="it would take about 700 s, over the limit of 600 s"):
+        build(graph, estimate=700.0)
+    assert builds == [] and not (graph.parent / "model.engine").exists()
+    build(graph)
+    assert build(graph, "again.engine", estimate=700.0).build_seconds == 0
+    with pytest.raises(NotBegunError):
+        build(graph, controls=TF32, estimate=700.0)
+    assert builds == ["model.onnx"]
 
 
 def test_second_build_is_taken_from_the_cache(graph: Path, builds: list[str]) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,10 @@ def experiment(
     items = [item for item in asked if not _is_there(console, item, folder)]
     if len(items) > 1:
         console.print(f"order: {', '.join(item.name for item in items)}")
-    work = _Work(console, output, folder, device, tf32, time.monotonic() + 60 * minutes if minutes else None)
+    if items:
+        _refuse_torchrun()
+    until = time.monotonic() + 60 * minutes if minutes else None
+    work = _Work(console, output, folder, device, tf32, until, {item.name for item in asked})
     for later in (False, True):
         batch = [item for item in items if bool(item.waits_for) is later]
         alone = parallel == 1 and minutes is None and scheduler is None
@@ -100,6 +103,15 @@ def experiment(
         which = [word for source in dict.fromkeys(item.source for item in asked) for word in ("--experiment", source)]
         show_next(console, shlex.join(["drnn-deploy", "report", "--results", str(folder), *which]))
     return 0
+
+
+def _refuse_torchrun() -> None:
+    """Its processes would train the same runs in the same folders."""
+    from drnn_deploy.training.ranks import processes_of_torchrun
+
+    if (world := processes_of_torchrun()) > 1:
+        what = f"torchrun started {world} processes, and an experiment is one that trains its runs"
+        raise InputError(what, "Leave torchrun out, perhaps for --parallel; it is for drnn-deploy train.")
 
 
 def _list_experiments(console: Console) -> None:
@@ -123,10 +135,17 @@ class _Work:
     """Items that are trained, and what became of them."""
 
     def __init__(
-        self, console: Console, output: Path, folder: Path, device: str, tf32: bool, until: float | None
+        self,
+        console: Console,
+        output: Path,
+        folder: Path,
+        device: str,
+        tf32: bool,
+        until: float | None,
+        asked: Collection[str],
     ) -> None:
         self._console, self._output, self._folder, self._device, self._tf32 = console, output, folder, device, tf32
-        self._until = until
+        self._until, self._asked = until, asked
         self._failed: list[str] = []
         self._left = 0
 
@@ -208,7 +227,10 @@ class _Work:
         if item.waits_for:
             other = dataclasses.replace(item, run=item.waits_for).result(self._folder)
             if other is None:
-                self._console.print(f"{item.name}: gets the time of {item.waits_for}, which has no result yet")
+                what = f"gets the time of {item.waits_for}, which has no result yet"
+                if f"{item.experiment.name}/{item.waits_for}" not in self._asked:
+                    raise InputError(what, f"Train {item.waits_for} as well, before it or in the same command.")
+                self._console.print(f"{item.name}: {what}")
                 self._left += 1
                 return None
             seconds = other.seconds
@@ -239,7 +261,7 @@ class _Work:
             yield
         except DeployError as error:
             self._console.print(f"{item.name}: FAILED, {error.message}")
-            self._failed.append(f"{item.name}: {error.message} {error.fix}".strip())
+            self._failed.append(f"{item.name}: {error.message}. {error.fix}".strip(". "))
 
 
 class _Lines:

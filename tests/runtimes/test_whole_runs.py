@@ -32,8 +32,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
             length=LENGTH,
             forms=("sequence", "chunk", "step"),
             chunk=4,
-            batch=3 if kind == "last_k" else None,
-            profile=(2, 4, 5),
+            **({"batch": 3} if kind == "last_k" else {"batch": None, "profile": (2, 4, 5)}),  # type: ignore[arg-type]
             engines=(),
             runtimes=(),
         )

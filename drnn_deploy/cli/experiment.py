@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import math
 import shlex
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from drnn_deploy.training.agenda import Item
     from drnn_deploy.training.jobs import Job, Outcome
-    from drnn_deploy.training.results import Result
+    from drnn_deploy.training.train_agenda import Setup, Trainer
 
 _LINE_SECONDS = 30.0  # between two lines of a run among several, but for those with a validation
 
@@ -65,6 +65,8 @@ def experiment(
     beside it holds the validations so far. `drnn-deploy report` makes tables and figures of the results.
     """
     from drnn_deploy.training.agenda import load_agenda
+    from drnn_deploy.training.side_by_side import threads_each
+    from drnn_deploy.training.train_agenda import Setup
 
     if scheduler and parallel > 1:
         raise click.UsageError(
@@ -84,16 +86,10 @@ def experiment(
         console.print(f"order: {', '.join(item.name for item in items)}")
     if items:
         _refuse_torchrun()
-    until = time.monotonic() + 60 * minutes if minutes else None
-    work = _Work(console, output, folder, device, tf32, until, {item.name for item in asked})
-    for later in (False, True):
-        batch = [item for item in items if bool(item.waits_for) is later]
-        alone = parallel == 1 and minutes is None and scheduler is None
-        code = work.one_by_one(batch, threads) if alone else work.at_once(batch, parallel, threads, scheduler)
-        if code:
-            show_next(console, "type the same command to go on")
-            return code
-    if not work.conclude():
+    trainer = _trainer(console, device, threads, parallel, scheduler, minutes)
+    threads_of_one = threads or 1 if scheduler else threads_each(parallel, threads)
+    stopped, left = _train(console, items, Setup(output, folder, device, threads_of_one, tf32), trainer)
+    if stopped or left:
         show_next(console, "type the same command to go on")
     elif chosen:
         show_next(
@@ -102,7 +98,7 @@ def experiment(
     else:
         which = [word for source in dict.fromkeys(item.source for item in asked) for word in ("--experiment", source)]
         show_next(console, shlex.join(["drnn-deploy", "report", "--results", str(folder), *which]))
-    return 0
+    return stopped
 
 
 def _refuse_torchrun() -> None:
@@ -131,140 +127,91 @@ def _is_there(console: Console, item: Item, folder: Path) -> bool:
     return True
 
 
-class _Work:
-    """Items that are trained, and what became of them."""
+def _trainer(
+    console: Console,
+    device: str,
+    threads: int | None,
+    parallel: int,
+    scheduler: str | None,
+    minutes: float | None,
+) -> Trainer:
+    """What does the jobs: a cluster, processes of this machine, or this process."""
+    from drnn_deploy.training.on_cluster import train_on_cluster
+    from drnn_deploy.training.side_by_side import train_side_by_side
+    from drnn_deploy.training.training_run import usable_device
 
-    def __init__(
-        self,
-        console: Console,
-        output: Path,
-        folder: Path,
-        device: str,
-        tf32: bool,
-        until: float | None,
-        asked: Collection[str],
-    ) -> None:
-        self._console, self._output, self._folder, self._device, self._tf32 = console, output, folder, device, tf32
-        self._until, self._asked = until, asked
-        self._failed: list[str] = []
-        self._left = 0
+    if not scheduler and parallel == 1 and minutes is None:
+        return lambda jobs: _one_by_one(console, jobs, threads)
+    tell, until = _LogLines(console), time.monotonic() + 60 * minutes if minutes else math.inf
 
-    def one_by_one(self, items: Sequence[Item], threads: int | None) -> int:
-        """Train in this process; the code of an interruption, or 0."""
-        from drnn_deploy.cli.train import train_to_the_end
-        from drnn_deploy.training.results import result_of
+    def over() -> bool:
+        return time.monotonic() > until
 
-        for item in items:
-            with self._failures(item):
-                job = self._job(item, threads or 1)
-                if job is None:
-                    continue
-                self._console.print(f"{item.run}: training")
-                ended = train_to_the_end(self._console, job.recipe, job.folder, job.device, threads, job.seconds)
-                if isinstance(ended, int):
-                    return ended
-                self._save(item, result_of(*ended))
-        return 0
+    if scheduler:
+        return lambda jobs: train_on_cluster(jobs, scheduler, tell, over=over)
+    usable_device(device)
+    return lambda jobs: train_side_by_side(jobs, parallel, tell, over=over)
 
-    def at_once(self, items: Sequence[Item], parallel: int, threads: int | None, scheduler: str | None) -> int:
-        """Train in processes, here or on a cluster; the code of an interruption, or 0."""
-        from drnn_deploy.training.on_cluster import train_on_cluster
-        from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
-        from drnn_deploy.training.stops import Terminated, terminable
-        from drnn_deploy.training.training_run import usable_device
 
-        if scheduler is None:
-            usable_device(self._device)
-        each = threads or 1 if scheduler else threads_each(parallel, threads)
-        jobs: dict[str, Item] = {}
-        to_do: list[Job] = []
-        for item in items:
-            with self._failures(item):
-                if job := self._job(item, each):
-                    jobs[job.name] = item
-                    to_do.append(job)
-        tell = _Lines(self._console)
-        if scheduler:
-            trained = train_on_cluster(to_do, scheduler, tell, over=self._over)
-        else:
-            trained = train_side_by_side(to_do, parallel, tell, over=self._over)
+def _train(console: Console, items: Sequence[Item], setup: Setup, trainer: Trainer) -> tuple[int, int]:
+    """Train, and say how each run ended.
+
+    Returns:
+        The exit code of an interruption, or 0; and how many runs have no result.
+
+    Raises:
+        InputError: A run failed.
+    """
+    from drnn_deploy.training.stops import exit_code, terminable
+    from drnn_deploy.training.train_agenda import train_agenda
+
+    failures, left = [], len(items)
+    try:
+        with terminable(), contextlib.closing(train_agenda(items, setup, trainer)) as ends:
+            for item, outcome in ends:
+                _show_outcome(console, item, outcome)
+                failures += [f"{item.name}: {outcome.failure}"] * bool(outcome.failure)
+                left -= bool(outcome.result or outcome.failure)
+    except KeyboardInterrupt as stop:
+        return exit_code(stop), left
+    if failures:
+        raise InputError(f"{len(failures)} failed: {'; '.join(failures)}", "The others were not touched.")
+    if left:
+        console.print(f"{left} left")
+    return 0, left
+
+
+def _one_by_one(
+    console: Console, jobs: Sequence[Job], threads: int | None
+) -> Generator[tuple[Job, Outcome], None, None]:
+    """Train in this process, with a bar for each run."""
+    from drnn_deploy.cli.train import train_to_the_end
+    from drnn_deploy.training.jobs import Outcome
+    from drnn_deploy.training.results import result_of
+
+    for job in jobs:
+        console.print(f"{job.name}: training")
         try:
-            with terminable(), contextlib.closing(trained) as ends:
-                for job, outcome in ends:
-                    self._note(jobs.pop(job.name), outcome)
-        except KeyboardInterrupt as stop:
-            return 143 if isinstance(stop, Terminated) else 130
-        self._left += len(jobs)
-        return 0
-
-    def conclude(self) -> bool:
-        """Whether nothing is left; says what is.
-
-        Raises:
-            InputError: A run failed.
-        """
-        if self._failed:
-            raise InputError(f"{len(self._failed)} failed: {'; '.join(self._failed)}", "The others were not touched.")
-        if self._left:
-            self._console.print(f"the time is over: {self._left} left")
-        return not self._left
-
-    def _over(self) -> bool:
-        return self._until is not None and time.monotonic() > self._until
-
-    def _job(self, item: Item, threads: int) -> Job | None:
-        """What is to be trained; None where it is no network, and then its result is written, or where it must wait."""
-        from drnn_deploy.training.jobs import Job
-        from drnn_deploy.training.results import trivial_result
-
-        if item.trivial:
-            self._save(item, trivial_result(item.experiment))
-            return None
-        recipe = item.recipe
-        if self._tf32:
-            recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, tf32=True))
-        seconds = None
-        if item.waits_for:
-            other = dataclasses.replace(item, run=item.waits_for).result(self._folder)
-            if other is None:
-                what = f"gets the time of {item.waits_for}, which has no result yet"
-                if f"{item.experiment.name}/{item.waits_for}" not in self._asked:
-                    raise InputError(what, f"Train {item.waits_for} as well, before it or in the same command.")
-                self._console.print(f"{item.name}: {what}")
-                self._left += 1
-                return None
-            seconds = other.seconds
-        folder = self._output / item.experiment.name / item.run
-        return Job(item.name, recipe, folder, self._device, threads, seconds)
-
-    def _note(self, item: Item, outcome: Outcome) -> None:
-        if outcome.result:
-            self._save(item, outcome.result)
-            metrics = ", ".join(f"{name} {value:.4f}" for name, value in outcome.result.metrics.items())
-            self._console.print(f"{item.name}: test {metrics}")
-        elif outcome.failure:
-            self._console.print(f"{item.name}: FAILED, {outcome.failure}")
-            self._failed.append(f"{item.name}: {outcome.failure}")
-        else:
-            self._console.print(f"{item.name}: stopped at iteration {outcome.stopped}, its state is saved")
-            self._left += 1
-
-    def _save(self, item: Item, result: Result) -> None:
-        from drnn_deploy.training.results import save_result
-
-        save_result(item.result_path(self._folder), result)
-
-    @contextlib.contextmanager
-    def _failures(self, item: Item) -> Iterator[None]:
-        """A run that fails ends no other."""
-        try:
-            yield
+            ended = train_to_the_end(console, job.recipe, job.folder, job.device, threads, job.seconds)
         except DeployError as error:
-            self._console.print(f"{item.name}: FAILED, {error.message}")
-            self._failed.append(f"{item.name}: {error.message}. {error.fix}".strip(". "))
+            yield job, Outcome.failed(error)
+        else:
+            yield job, Outcome(result_of(*ended))
 
 
-class _Lines:
+def _show_outcome(console: Console, item: Item, outcome: Outcome) -> None:
+    if outcome.result:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in outcome.result.metrics.items())
+        console.print(f"{item.name}: test {metrics}")
+    elif outcome.failure:
+        console.print(f"{item.name}: FAILED, {outcome.failure}")
+    elif outcome.waits_for:
+        console.print(f"{item.name}: gets the time of {outcome.waits_for}, which has no result yet")
+    else:
+        console.print(f"{item.name}: stopped at iteration {outcome.stopped}, its state is saved")
+
+
+class _LogLines:
     """The log of runs among several, a line at a time with the name of its run."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:

@@ -58,6 +58,7 @@ def train(
     of every batch; the losses are those of one process, but for rounding.
     """
     from drnn_deploy.training.recipe import load_recipe
+    from drnn_deploy.training.stops import exit_code
 
     if task is None and not (resume and output):
         raise click.UsageError("Missing argument 'TASK': only --resume with --output knows it.")
@@ -68,11 +69,12 @@ def train(
     asked = not resume or config or overrides
     recipe = load_recipe(task, config, overrides) if task and asked else None
     console = make_console(None)
-    stopped = train_to_the_end(console, recipe, folder, device, threads)
-    if isinstance(stopped, int):
+    try:
+        train_to_the_end(console, recipe, folder, device, threads)
+    except KeyboardInterrupt as stop:
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
         show_next(console, f"go on with: {shlex.join(words)}")
-        return stopped
+        return exit_code(stop)
     return 0
 
 
@@ -83,7 +85,7 @@ def train_to_the_end(
     device: str | None,
     threads: int | None,
     seconds: float | None = None,
-) -> tuple[TrainingRun, Checkpoint] | int:
+) -> tuple[TrainingRun, Checkpoint]:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
     Args:
@@ -95,17 +97,17 @@ def train_to_the_end(
         seconds: The training's time, after which it ends. None: its iterations alone count.
 
     Returns:
-        The finished run and its checkpoint; or the exit code where Ctrl-C (130) or SIGTERM (143) stopped it, with the
-        state in the folder.
+        The finished run and its checkpoint.
 
     Raises:
         InputError: PyTorch has no such device, the state is of another recipe or damaged, or the training diverged.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped it, with the state in the folder.
     """
     import torch
 
     from drnn_deploy.training.outputs import open_run
     from drnn_deploy.training.ranks import ranks_of_torchrun
-    from drnn_deploy.training.stops import Terminated, terminable
+    from drnn_deploy.training.stops import terminable
 
     if threads:
         torch.set_num_threads(threads)
@@ -117,10 +119,10 @@ def train_to_the_end(
         try:
             with terminable():
                 _run(console, run, folder)
-        except KeyboardInterrupt as stop:
+        except KeyboardInterrupt:
             if not run.ranks.rank:
                 click.echo(f"stopped at iteration {run.iteration}")
-            return 143 if isinstance(stop, Terminated) else 130
+            raise
         return run, run.ranks.of_the_first(lambda: _finish(console, run, folder))
 
 
@@ -163,8 +165,8 @@ def _shown(console: Console, run: TrainingRun) -> Iterator[Callable[[int, str], 
         with plain_progress(console) as notify:
 
             def show(iteration: int, text: str) -> None:
-                each = (time.monotonic() - started) / max(1, iteration - first)
-                notify(Step(f"iteration {iteration:,} of {total:,}, {text}", (total - iteration) * each))
+                seconds_each = (time.monotonic() - started) / max(1, iteration - first)
+                notify(Step(f"iteration {iteration:,} of {total:,}, {text}", (total - iteration) * seconds_each))
 
             yield show
         return

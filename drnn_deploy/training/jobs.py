@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from drnn_core.errors import DeployError
 from drnn_core.worker_process import Child, ChildError
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result
@@ -54,17 +55,28 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a result, or stopped with its state saved, or failed for a reason.
+    """How a job ended: with a result, or stopped with its state saved, or failed for a reason; or why it cannot begin.
 
     Attributes:
         result: Of a training that came to its end.
         stopped: The iteration at which it was stopped.
-        failure: Why there is neither.
+        failure: Why it failed.
+        waits_for: The run whose time it gets, where that has no result yet.
     """
 
     result: Result | None = None
     stopped: int | None = None
     failure: str = ""
+    waits_for: str = ""
+
+    @staticmethod
+    def failed(error: DeployError) -> Outcome:
+        """The outcome of a job that ended with an error.
+
+        Args:
+            error: Why it failed.
+        """
+        return Outcome(failure=f"{error.message}. {error.fix}".strip(". "))
 
 
 class Process:

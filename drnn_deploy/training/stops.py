@@ -14,6 +14,15 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a training as Ctrl-C does."""
 
 
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """What the command line ends with, as a shell reports of a program that the signal ended.
+
+    Args:
+        stop: What stopped it.
+    """
+    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """Inside, SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt. In the main thread only."""

@@ -24,7 +24,7 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
     """
     import torch
 
-    from drnn_deploy.training.jobs import Job
+    from drnn_deploy.training.jobs import Job, Outcome
     from drnn_deploy.training.loop import train
     from drnn_deploy.training.outputs import STATE, finish, open_run, write_log
     from drnn_deploy.training.results import result_of
@@ -46,7 +46,7 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
     except KeyboardInterrupt:
         return {"stopped": run.iteration if run else 0}
     except DeployError as error:
-        return {"failure": f"{error.message} {error.fix}".strip()}
+        return {"failure": Outcome.failed(error).failure}
 
 
 if __name__ == "__main__":

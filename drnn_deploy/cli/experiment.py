@@ -84,6 +84,8 @@ def experiment(
     items = [item for item in asked if not _is_there(console, item, folder)]
     if len(items) > 1:
         console.print(f"order: {', '.join(item.name for item in items)}")
+    if items:
+        _refuse_torchrun()
     trainer = _trainer(console, device, threads, parallel, scheduler, minutes)
     threads_of_one = threads or 1 if scheduler else threads_each(parallel, threads)
     stopped, left = _train(console, items, Setup(output, folder, device, threads_of_one, tf32), trainer)
@@ -97,6 +99,15 @@ def experiment(
         which = [word for source in dict.fromkeys(item.source for item in asked) for word in ("--experiment", source)]
         show_next(console, shlex.join(["drnn-deploy", "report", "--results", str(folder), *which]))
     return stopped
+
+
+def _refuse_torchrun() -> None:
+    """Its processes would train the same runs in the same folders."""
+    from drnn_deploy.training.ranks import processes_of_torchrun
+
+    if (world := processes_of_torchrun()) > 1:
+        what = f"torchrun started {world} processes, and an experiment is one that trains its runs"
+        raise InputError(what, "Leave torchrun out, perhaps for --parallel; it is for drnn-deploy train.")
 
 
 def _list_experiments(console: Console) -> None:

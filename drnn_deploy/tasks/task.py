@@ -90,6 +90,15 @@ class Task(Protocol):
         """The score's numbers, with those that are usual for this task."""
 
 
+def metric_names(task: Task) -> frozenset[str]:
+    """The names of what a network is measured by.
+
+    Args:
+        task: What it is for.
+    """
+    return frozenset(task.metrics(Score(count=1, groups={0: np.zeros(1)}, group_targets={0: 0})))
+
+
 def fits(task: Task, source: Continuous | Tokens, head: Head) -> bool:
     """Whether a network with this input and head takes the task's sequences and answers them; embeddings are free.
 

@@ -82,7 +82,7 @@ def load_agenda(names: Sequence[str], runs: Sequence[str] = ()) -> list[Item]:
         runs: Only these runs, of one experiment. Empty: all.
 
     Raises:
-        InputError: There is no such experiment, agenda or run.
+        InputError: There is no such experiment, agenda or run, or two experiments have one name.
     """
     items = [item for name in names for item in _items(name)]
     if runs:
@@ -92,7 +92,11 @@ def load_agenda(names: Sequence[str], runs: Sequence[str] = ()) -> list[Item]:
         if unknown := sorted(set(runs) - set(known)):
             raise InputError(f"experiment {names[0]} has no run {unknown[0]!r}", choose_from(unknown[0], known))
         items = [item for item in items if item.run in runs]
-    items = list({item.name: item for item in items}.values())
+    by_name = {item.name: item for item in items}
+    if other := next((item for item in items if item.experiment != by_name[item.name].experiment), None):
+        what = f"{other.source} and {by_name[other.name].source} are both experiment {other.experiment.name}"
+        raise InputError(what, "Give one of the files another name: trainings and results lie under it.")
+    items = list(by_name.values())
     return sorted(items, key=lambda item: bool(item.waits_for))
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from drnn_core.errors import InputError
 from drnn_core.plain_data import read_toml
 from drnn_core.text import choose_from
+from drnn_deploy.tasks import metric_names
 from drnn_deploy.tasks.speaker_id import SpeakerId
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.recipe import Recipe, load_recipe
@@ -21,7 +22,7 @@ from drnn_zoo import experiment_file, experiment_names
 
 FigureKind = Literal["curves", "points", "none"]
 Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
-TRIVIAL = "averaged-spectrum"
+TRIVIAL, TRIVIAL_METRIC = "averaged-spectrum", "recording_accuracy"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -105,6 +106,13 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
         if not (_NAME.fullmatch(run) and isinstance(changes, list) and all(isinstance(o, str) for o in overrides)):
             raise InputError(f"run {run!r}: a run is a name of a-z, 0-9 and - with a list of texts key=value")
         recipes[run] = load_recipe(table["task"], None, overrides)
+    if not recipes:
+        raise InputError("entry 'runs' must have a run")
+    measured = metric_names(next(iter(recipes.values())).make_task())
+    if table["metric"] not in measured or (table["trivial"] and table["metric"] != TRIVIAL_METRIC):
+        what = table["trivial"] or f"task {table['task']}"
+        known = [TRIVIAL_METRIC] if table["trivial"] else [name for name in get_args(Metric) if name in measured]
+        raise InputError(f"{what} is not measured by {table['metric']}", choose_from("", known))
     paper = {run: str(value) for run, value in table["paper"].items()}
     text = " ".join(table["text"].split())
     claims = tuple(Claim.from_table(claim, {*recipes, table["trivial"]}) for claim in table["claims"])

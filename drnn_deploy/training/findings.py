@@ -6,6 +6,7 @@ A claim is confirmed or not where every run that it names has its whole budget; 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from drnn_deploy.training.budget import shortfall
@@ -54,10 +55,16 @@ def judge(
         bar, sign = claim.at_most, -1
     else:
         bar, sign = values[claim.than] + better * claim.by, better
-    holds = all(sign * values[run] >= sign * bar for run in claim.runs)
+    equals = not (claim.than and claim.by == 0)  # "better" without a margin is not "as good"
+    holds = all(_reaches(sign * values[run], sign * bar, equals=equals) for run in claim.runs)
     said = ", ".join(f"{shown(run)} {written(number, values[run])}" for run in named)
-    limit = f"the bar is {written(number, bar)}" if not (claim.than and claim.by == 0) else ""
+    limit = f"the bar is {written(number, bar)}" if equals else ""
     return Finding("confirmed" if holds else "not confirmed", "; ".join(part for part in (said, limit) if part))
+
+
+def _reaches(value: float, bar: float, *, equals: bool) -> bool:
+    """Whether a value is above a bar, or at it where that is enough; 0.3 is at 0.1 + 0.2."""
+    return equals if math.isclose(value, bar, rel_tol=1e-9) else value > bar
 
 
 def shown(run: str) -> str:

@@ -76,7 +76,7 @@ class Outcome:
         Args:
             error: Why it failed.
         """
-        return Outcome(failure=f"{error.message} {error.fix}".strip())
+        return Outcome(failure=f"{error.message}. {error.fix}".strip(". "))
 
 
 class Process:

@@ -108,6 +108,12 @@ class Ranks:
                 signal.signal(number, handler)
 
 
+def processes_of_torchrun() -> int:
+    """How many processes `torchrun` started, this one included; 1 where there was none."""
+    # other launchers set WORLD_SIZE as well, and to what they like
+    return int(os.environ["WORLD_SIZE"]) if torch.distributed.is_torchelastic_launched() else 1
+
+
 @contextlib.contextmanager
 def ranks_of_torchrun(device: str, batch: int) -> Iterator[Ranks]:
     """Join the processes that `torchrun` started, if it has started this one: by gloo on CPUs, by NCCL on GPUs.
@@ -122,8 +128,8 @@ def ranks_of_torchrun(device: str, batch: int) -> Iterator[Ranks]:
     Raises:
         InputError: There are more processes than sequences in a batch.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 or not torch.distributed.is_torchelastic_launched():
+    world = processes_of_torchrun()
+    if world == 1:
         yield Ranks()
         return
     if world > batch:

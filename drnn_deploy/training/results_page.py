@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_deploy.training.budget import shortfall, solved
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, Metric
 from drnn_deploy.training.findings import Finding, judge, shown, written
+from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result, load_result, result_path
 from drnn_models.baseline_specs import SkipSpec
 from drnn_models.path_lengths import mean_recurrent_length
@@ -71,10 +73,18 @@ def load_section(experiment: Experiment, folder: Path) -> Section:
     Raises:
         InputError: A result does not fit its recipe.
     """
-    results = {run: load_result(result_path(folder, experiment.name, run), r) for run, r in experiment.recipes.items()}
+
+    def load(run: str, recipe: Recipe) -> Result | None:
+        path = result_path(folder, experiment.name, run)
+        result = load_result(path, recipe)
+        measured = [result.metrics, *(line["validation"] for line in result.log)] if result else []
+        if any(experiment.metric not in metrics for metrics in measured):
+            raise InputError(f"{path} does not have {experiment.metric} everywhere", "Delete it to train again.")
+        return result
+
+    results = {run: load(run, recipe) for run, recipe in experiment.recipes.items()}
     base = next(iter(experiment.recipes.values()))
-    path = result_path(folder, experiment.name, experiment.trivial)
-    trivial = load_result(path, base) if experiment.trivial else None
+    trivial = load(experiment.trivial, base) if experiment.trivial else None
     return Section(experiment, {run: result for run, result in results.items() if result}, trivial)
 
 

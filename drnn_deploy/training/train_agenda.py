@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from pathlib import Path
 
-from drnn_core.errors import DeployError
+from drnn_core.errors import DeployError, InputError
 from drnn_deploy.training.agenda import Item
 from drnn_deploy.training.jobs import Job, Outcome
 from drnn_deploy.training.results import save_result, trivial_result
@@ -51,7 +51,7 @@ def train_agenda(items: Sequence[Item], setup: Setup, trainer: Trainer) -> Gener
         jobs = []
         for item in batch.values():
             try:
-                job_or_outcome = _job(item, setup)
+                job_or_outcome = _job(item, setup, {item.name for item in items})
             except DeployError as error:
                 job_or_outcome = Outcome.failed(error)
             if isinstance(job_or_outcome, Job):
@@ -66,8 +66,12 @@ def train_agenda(items: Sequence[Item], setup: Setup, trainer: Trainer) -> Gener
                 yield item, outcome
 
 
-def _job(item: Item, setup: Setup) -> Job | Outcome:
-    """What is to be trained. An outcome where it is no network, whose result is then written, or must still wait."""
+def _job(item: Item, setup: Setup, names: Collection[str]) -> Job | Outcome:
+    """What is to be trained. An outcome where it is no network, whose result is then written, or must still wait.
+
+    Raises:
+        InputError: It gets the time of a run that has no result and is not among these names.
+    """
     if item.trivial:
         result = trivial_result(item.experiment)
         save_result(item.result_path(setup.results), result)
@@ -77,8 +81,11 @@ def _job(item: Item, setup: Setup) -> Job | Outcome:
         recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, tf32=True))
     if item.waits_for:
         other = dataclasses.replace(item, run=item.waits_for).result(setup.results)
-        if other is None:
+        if other is None and f"{item.experiment.name}/{item.waits_for}" in names:
             return Outcome(waits_for=item.waits_for)
+        if other is None:
+            what = f"gets the time of {item.waits_for}, which has no result yet"
+            raise InputError(what, f"Train {item.waits_for} as well, before it or in the same command.")
         seconds = other.seconds
     folder = setup.output / item.experiment.name / item.run
     return Job(item.name, recipe, folder, setup.device, setup.threads, seconds)

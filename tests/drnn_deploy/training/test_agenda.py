@@ -53,3 +53,15 @@ def test_a_file_is_its_path(tmp_path: Path) -> None:
     text = 'task = "copy-memory"\ntitle = "t"\nmetric = "accuracy"\n[runs]\na = ["seed=1"]\nb = ["seed=2"]'
     (tmp_path / "x.toml").write_text(text, encoding="utf-8")
     assert names(str(tmp_path / "x.toml")) == ["x/a", "x/b"]
+
+
+def test_two_files_of_one_name_are_refused_where_they_differ(tmp_path: Path) -> None:
+    text = 'task = "copy-memory"\ntitle = "t"\nmetric = "accuracy"\n[runs]\na = ["seed=1"]'
+    files = [tmp_path / folder / "x.toml" for folder in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(text, encoding="utf-8")
+    assert names(*map(str, files)) == ["x/a"]
+    files[1].write_text(text.replace("seed=1", "seed=2"), encoding="utf-8")
+    with pytest.raises(InputError, match="are both experiment x"):
+        names(*map(str, files))

@@ -130,14 +130,15 @@ def test_file_that_is_no_result_is_refused(content: str, tmp_path: Path) -> None
 GOOD = Result(
     recipe=load_recipe("copy-memory").to_json(), parameters=9, iterations=3, seconds=1.5, device="cpu", threads=2,
     versions={"torch": "2"}, metrics={"accuracy": 0.5},
-    log=[{"iteration": 1, "loss": 2.0, "seconds": 0.5, "validation": {"accuracy": 0.25}}],
+    log=[{"iteration": 1, "loss": 2.0, "seconds": 0.5, "validation": {"accuracy": 0.25, "cross_entropy": 2.0}}],
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("change", [
     {"parameters": "9"}, {"iterations": -1}, {"seconds": "long"}, {"device": 3}, {"threads": 1e400}, {"versions": []},
     {"metrics": {"accuracy": "high"}}, {"metrics": [0.5]}, {"log": [3]}, {"log": [{"iteration": 1}]}, {"log": {}},
-    {"log": [{**GOOD.log[0], "validation": None}]}, {"recipe": "mine"},
+    {"log": [{**GOOD.log[0], "validation": None}]}, {"log": [{**GOOD.log[0], "validation": {"accuracy": 0.25}}]},
+    {"recipe": "mine"},
 ])  # fmt: skip
 def test_result_that_no_page_could_show_is_neither_written_nor_read(tmp_path: Path, change: dict[str, Any]) -> None:
     path, recipe = tmp_path / "x.json", load_recipe("copy-memory")
@@ -157,6 +158,8 @@ def test_result_that_no_page_could_show_is_neither_written_nor_read(tmp_path: Pa
     [
         ('title = "Tiny"', "", "entry 'title' must be there and be a str"),
         ('"cross_entropy"', '"beauty"', "metric must be one of accuracy"),
+        ('"cross_entropy"', '"bits_per_character"', "task copy-memory is not measured by bits_per_character"),
+        ('"cross_entropy"', '"recording_accuracy"', "is not measured by recording_accuracy"),
         ('"curves"', '"pie"', "figure must be one of curves, points, none"),
         ('task = "copy-memory"', 'task = "nothing"', "there is no task 'nothing'"),
         ("[runs]", "colour = 1\n[runs]", "there is no entry 'colour'"),
@@ -171,6 +174,7 @@ def test_result_that_no_page_could_show_is_neither_written_nor_read(tmp_path: Pa
         ("[paper]", '[time_of]\nrnn = "rnn"\n[paper]', "must name runs"),
         ("[paper]", "[time_of]\nrnn = 3\n[paper]", "must name runs"),
         ("[paper]", '[[claims]]\ntext = "x"\nruns = ["gru"]\nat_least = 1\n[paper]', "names 'gru'"),
+        (TINY[TINY.index("rnn =") :], "", "'runs' must have a run"),
         ("[runs]", "[runs", "cannot read the experiment"),
     ],
 )
@@ -202,7 +206,8 @@ def test_a_run_gets_the_time_of_another_and_comes_after_it(tiny: Path, tmp_path:
     tiny.write_text(text, encoding="utf-8")
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs")
     ran = command(*words, "--run", "rnn")
-    assert (ran.code, "tiny/rnn: gets the time of cnn, which has no result yet" in ran.out) == (0, True)
+    assert (ran.code, "the time is over" in ran.out, "type the same command" in ran.out) == (2, False, False)
+    assert "1 failed: tiny/rnn: gets the time of cnn, which has no result yet. Train cnn as well" in ran.err
     ran = command(*words)
     assert (ran.code, "order: tiny/skip, tiny/cnn, tiny/rnn" in ran.out) == (0, True)
     recipes = load_experiment(str(tiny)).recipes

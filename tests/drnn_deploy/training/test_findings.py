@@ -41,6 +41,10 @@ def verdict(claim: Claim, metric: str = "accuracy", **values: float) -> str:
     ("bits_per_character", {"than": "two"}, {"one": 1.6, "two": 1.5}, "not confirmed"),
     ("bits_per_character", {"than": "two", "by": 0.2}, {"one": 1.5, "two": 1.6}, "not confirmed"),
     ("bits_per_character", {"than": "two", "by": -0.2}, {"one": 1.6, "two": 1.5}, "confirmed"),
+    ("accuracy", {"than": "two"}, {"one": 0.1135, "two": 0.1135}, "not confirmed"),
+    ("bits_per_character", {"than": "two"}, {"one": 1.5, "two": 1.5}, "not confirmed"),
+    ("accuracy", {"than": "two", "by": 0.2}, {"one": 0.3, "two": 0.1}, "confirmed"),  # 0.1 + 0.2 > 0.3
+    ("cross_entropy", {"than": "two", "by": 0.2}, {"one": 0.7, "two": 0.9}, "confirmed"),
     ("accuracy", {"than": "two"}, {"one": 0.8}, "not tested"),
     ("accuracy", {"than": "trivial"}, {"one": 0.8, "trivial": 0.1}, "confirmed"),
 ])  # fmt: skip
@@ -73,6 +77,10 @@ def test_a_run_that_was_cut_short_decides_nothing(short: str) -> None:
     ({"text": "x", "runs": ["one"], "at_least": 1, "at_most": 2}, "says one of"),
     ({"text": "x", "runs": ["one"], "at_least": "1"}, "entry 'at_least' of a claim"),
     ({"text": "x", "runs": ["one"], "at_least": True}, "entry 'at_least' of a claim"),
+    ({"text": "x", "runs": ["one"], "at_least": float("nan")}, "entry 'at_least' of a claim"),
+    ({"text": "x", "runs": ["one"], "than": "two", "by": False}, "entry 'by' of a claim"),
+    ({"text": "x", "runs": ["one"], "at_least": 1, "by": 0.2}, "entry 'by' of a claim would be ignored"),
+    ({"text": "x", "runs": ["one"], "than": "one"}, "'one' against itself"),
     ({"text": "x", "runs": ["four"], "at_least": 1}, "names 'four', which is not a run"),
     ({"text": "x", "runs": [[]], "at_least": 1}, r"names \[\], which is not a run"),
     ({"text": "x", "runs": ["one"], "than": "four"}, "names 'four'"),

@@ -24,6 +24,7 @@ from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.stops import Terminated
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_models.checkpoint import load_checkpoint
+from tests.drnn_deploy.conftest import Command
 
 SMALL = (
     "data.delay=3", "training.batch=5", "training.iterations=60", "training.evaluate_every=30",
@@ -83,6 +84,22 @@ def test_more_processes_than_sequences_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     with pytest.raises(InputError, match="6 processes cannot share batches of 5"), ranks_of_torchrun("cpu", 5):
         pass
+
+
+@pytest.mark.parametrize("said", ["", "auto", "2"])
+def test_what_other_launchers_say_is_not_read(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", said)
+    with ranks_of_torchrun("cpu", 5) as ranks:
+        assert ranks.world == 1
+
+
+def test_an_experiment_is_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    for more in ((), ("--parallel", "2")):
+        ran = command("drnn-deploy", "experiment", "copy-memory-500/plain-gru", "--output", tmp_path, *more)
+        assert (ran.code, "torchrun started 2 processes" in ran.err, list(tmp_path.iterdir())) == (2, True, [])
 
 
 def torchrun(output: Path, *more: object) -> subprocess.Popen[str]:

@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from drnn_core.errors import InputError
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
-from drnn_deploy.training.results import Result
+from drnn_deploy.training.results import Result, result_path, save_result
 from drnn_deploy.training.results_page import Section, load_section, markdown, mean_recurrent_lengths, write_report
 from drnn_zoo import RESULTS, experiment_names
 
@@ -108,6 +109,21 @@ def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path:
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     assert first[2].read_bytes() != other[2].read_bytes()
     assert ElementTree.parse(first[2]).getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("where", ["metrics", "log"])
+def test_a_result_without_the_metric_that_is_compared_is_refused(tmp_path: Path, where: str) -> None:
+    experiment = section().experiment
+    result = section(accuracy=0.5).results["layers-2"]
+    path = result_path(tmp_path, experiment.name, "layers-2")
+    other = dataclasses.replace(experiment, metric="bits_per_character")
+    whole = {"bits_per_character": 1.0, "accuracy": 0.5, "cross_entropy": 2.0}
+    lacks = {name: value for name, value in whole.items() if name != "bits_per_character"}
+    log = [{**line(2.0), "validation": lacks if where == "log" else whole}]
+    save_result(path, dataclasses.replace(result, log=log, metrics=lacks if where == "metrics" else whole))
+    assert load_section(experiment, tmp_path).results
+    with pytest.raises(InputError, match=r"layers-2\.json does not have bits_per_character everywhere"):
+        load_section(other, tmp_path)
 
 
 def test_experiment_without_results_has_no_figure(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ class ExportOptions:
             (not self.prune and not whole, "--no-prune", "--form sequence"),
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
             (
-                self.ring is not None and not rings,
+                self.ring and not rings,
                 "--ring",
                 "--form chunk or --form step, of another style than pipelined and plugin",
             ),

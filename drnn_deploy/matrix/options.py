@@ -61,7 +61,8 @@ class MatrixOptions:
         """The runtimes to check, in the usual order.
 
         Raises:
-            InputError: A name is unknown, or threads are asked of a runtime without a setting for them.
+            InputError: A name is unknown, threads are asked of a runtime without a setting for them, or a graph is to
+                be checked on one that reads none.
             RuntimeUnavailableError: One of `runtimes` is missing here.
         """
         usual = {name for name, runtime in RUNTIMES.items() if not (self.golden and runtime.is_reference)}
@@ -69,6 +70,10 @@ class MatrixOptions:
         named = {runtime.name for runtime in require(self.runtimes)} or usual
         named |= {find_runtime(name).name for name in self.required}
         runtimes = [runtime for name, runtime in RUNTIMES.items() if name in named]
+        if self.graph and (others := [runtime.name for runtime in runtimes if not runtime.reads_graph]):
+            readers = ", ".join(name for name, runtime in RUNTIMES.items() if runtime.reads_graph)
+            what = f"{others[0]} would not read the graph: it computes what the bundle's weights make"
+            raise InputError(what, f"These run the file of --graph: {readers}.")
         return with_threads(runtimes, self.threads, {*self.runtimes, *self.required})
 
 

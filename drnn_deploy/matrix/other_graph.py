@@ -24,6 +24,7 @@ from drnn_export.onnx_surgery import tensor_infos
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.bodies import every_node
 from drnn_runtimes.bundle.cost import most_graph_bytes
+from drnn_runtimes.bundle.functions import inlined
 from drnn_runtimes.bundle.graph_file import parse_graph, refusal
 from drnn_runtimes.bundle.writer import write_weights
 
@@ -93,9 +94,13 @@ def _parsed(bundle: Bundle, path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} does not exist or is not a file", "Give the path of an .onnx file.")
     largest = max(bundle.graphs, key=lambda graph: most_graph_bytes(bundle.spec, graph))
     try:
-        return parse_graph(path, bundle.spec, largest)
+        model = parse_graph(path, bundle.spec, largest)
     except InputError as error:
         raise InputError(error.message, _FIX) from error
+    try:
+        return inlined(model)  # as runtimes do
+    except InputError as error:
+        raise InputError(f"{path} is not run: {error.message}", _FIX) from error
 
 
 def _rename(model: onnx.ModelProto, path: Path, renames: Mapping[str, str]) -> None:
@@ -129,7 +134,7 @@ def _as_one_of(bundle: Bundle, model: onnx.ModelProto, path: Path) -> GraphInfo:
     if not alike:
         raise _other_edges(bundle, path, inputs, outputs)
     nodes = len(model.graph.node)
-    graph = min(alike, key=lambda graph: abs(graph.nodes - nodes))
+    graph = min(alike, key=lambda graph: (graph.emission == "plugin", abs(graph.nodes - nodes)))
     _reorder(model.graph.input, graph.inputs)
     _reorder(model.graph.output, graph.outputs)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -148,7 +148,7 @@ def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
         except InputError as error:
             raise RefusedError(error.message) from error
     if len(model.functions) or len(model.training_info) or len(model.graph.sparse_initializer):
-        raise RefusedError("it holds functions, training or sparse constants, which no graph of a bundle has")
+        raise RefusedError("it holds functions, training or sparse constants, which it must not have")
     sizes = Sizes(model, graph.largest_batch, with_loops=graph.emission == "blocked")
     for index, node in enumerate(model.graph.node):
         try:

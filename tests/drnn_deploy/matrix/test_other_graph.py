@@ -70,6 +70,24 @@ def quantized(path: Path) -> None:
         logging.disable(logging.NOTSET)
 
 
+@pytest.mark.parametrize("change", [lambda _: None, optimized], ids=["as it is", "optimized"])
+def test_a_graph_whose_layers_are_one_node_is_run_as_what_its_function_says(
+    change: Callable[[Path], None], network: Checkpoint, tmp_path: Path
+) -> None:
+    bundle = export(network, tmp_path / "bundle", ExportOptions(plugin=True, engines=(), check="none")).bundle
+    path = changed(bundle, "sequence/plugin", tmp_path)
+    change(path)
+    report = check(bundle, path)
+    assert report.passed
+    assert [row.graph for row in report.rows] == ["sequence/fused other.onnx"]
+
+    def other_function(model: onnx.ModelProto) -> None:
+        model.functions[0].name = "Other"
+
+    with pytest.raises(InputError, match="is not run: its function 'Other'"):
+        check(bundle, changed(bundle, "sequence/plugin", tmp_path, other_function))
+
+
 @pytest.mark.parametrize("name", ["sequence/fused", "sequence/unrolled", "chunk3/fused"])
 def test_converted_and_optimized_graphs_pass(name: str, several: Bundle, tmp_path: Path) -> None:
     path = changed(several, name, tmp_path, lambda model: version_converter.convert_version(model, 18))
@@ -101,6 +119,16 @@ def renamed(model: onnx.ModelProto) -> None:
             for names in (node.input, node.output):
                 names[:] = [f"my={name}" if name == value.name else name for name in names]
         value.name = f"my={value.name}"
+
+
+@pytest.mark.parametrize("option", ["runtimes", "required"])
+@pytest.mark.parametrize("name", ["torch", "reference"])
+def test_no_runtime_passes_that_does_not_read_the_graph(
+    name: str, option: str, several: Bundle, tmp_path: Path
+) -> None:
+    path = changed(several, "sequence/fused", tmp_path)
+    with pytest.raises(InputError, match=f"{name} would not read the graph"):
+        check(several, path, **{option: (name,)})
 
 
 def test_other_names_are_said_and_renamed(several: Bundle, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.plugin.carried import CarriedKernel, kernel_version
-from drnn_runtimes.plugin.trust import carried_problem, describe
+from drnn_runtimes.plugin.trust import carried_problem, describe, kernel_problem
 from drnn_runtimes.trt.sidecar import InsideKernel
 from tests.networks import random_weights
 from tests.runtimes.bundle.graphs import info_of
@@ -141,3 +141,14 @@ def _described() -> InsideKernel:
 @functools.cache
 def _info() -> GraphInfo:
     return info_of(SPEC, REQUEST, emit(SPEC, random_weights(SPEC, 0), REQUEST))
+
+
+@given(st.data())
+def test_no_list_of_images_lets_an_unknown_one_through(data: st.DataObject) -> None:
+    """Also where it names the known image beside the one that the engine holds."""
+    known, info = _carried(), _info()
+    other = dataclasses.replace(known, images={**known.images, "86": b"other"})
+    named = [*describe(known).images, *describe(other).images]
+    images = data.draw(st.lists(st.sampled_from(named), unique=True).map(tuple)) or tuple(dict.fromkeys(named))
+    inside = dataclasses.replace(describe(other), images=images)
+    assert kernel_problem(inside, SPEC, info, "8.6") or carried_problem(other, inside, SPEC, info)

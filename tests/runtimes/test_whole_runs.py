@@ -11,6 +11,7 @@ from drnn_core import memory
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.steps import Step
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.exporter.options import PROFILE
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes import whole_runs
@@ -34,7 +35,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
             length=LENGTH,
             forms=("sequence", "chunk", "step"),
             chunk=4,
-            **({"batch": 3} if kind == "last_k" else {"batch": None, "profile": (2, 4, 5)}),  # type: ignore[arg-type]
+            batch=3 if kind == "last_k" else None,
+            profile=PROFILE if kind == "last_k" else (2, 4, 5),
             engines=(),
             runtimes=(),
         )

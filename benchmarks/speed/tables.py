@@ -11,6 +11,8 @@ CELLS = ("gru", "lstm", "rnn")
 OURS = "native"
 AHEAD = 2.0  # times that it should be faster than any other
 _LONGEST = 160  # characters of a reason
+_CACHED = 1 << 20  # bytes that a core's own caches hold
+_LANES = 8  # units that the kernel computes at once
 Group = Mapping[str, Any]
 Line = dict[str, Any]
 
@@ -137,15 +139,31 @@ def cost_section(standard: Mapping[str, Mapping[str, Group]]) -> str:
 
 
 def behind(groups: Mapping[str, Group]) -> Iterator[str]:
-    """The rows in which the native kernel is not ahead by enough."""
+    """The rows in which the native kernel is not ahead by enough, and what keeps it from that."""
     for group in groups.values():
         for row in group["rows"]:
-            times = {_name(entry): entry["time"]["median"] for entry in row["contenders"] if entry["time"]}
-            others = {name: time for name, time in times.items() if name != OURS}
-            if OURS in times and others:
-                best = min(others, key=lambda name: others[name])
-                if (ratio := others[best] / times[OURS]) < AHEAD:
-                    yield f"- {row['key']}: {figure(ratio)} times as fast as {best}"
+            timed = {_name(entry): entry for entry in row["contenders"] if entry["time"]}
+            others = [entry for name, entry in timed.items() if name != OURS]
+            if OURS in timed and others:
+                best = min(others, key=lambda entry: entry["time"]["median"])
+                if (ratio := best["time"]["median"] / timed[OURS]["time"]["median"]) < AHEAD:
+                    why = _why(row, timed[OURS], best)
+                    yield f"- {row['key']}: {figure(ratio)} times as fast as {_name(best)}{why}"
+
+
+def _why(row: Line, ours: Line, best: Line) -> str:
+    """What of a row explains that ours is not ahead by enough; nothing where nothing does."""
+    share, seconds = best["figures"]["share_of_peak"], ours["time"]["median"] / 1e6
+    units, moved = int(row["network"].rpartition(" x ")[2].split(",")[0]), row["work"]["bytes"]
+    rate_of_products = "of the rate of a product of matrices"
+    if share and AHEAD * share > 1:
+        return f". That has {share:.0%} {rate_of_products} already: {AHEAD:g} times is out of reach"
+    if row["setting"]["form"] == "step" and row["setting"]["batch"] == 1 and moved > _CACHED:
+        rate = figure(moved / seconds, 1e9)
+        return f". A step reads {moved / 1e6:.1f} MB of weights, {rate} GB/s: it waits for memory"
+    if padded := -units % _LANES:
+        return f". Its layers of {units} units take the time of {units + padded}: vectors have {_LANES} numbers"
+    return f". It has {ours['figures']['share_of_peak']:.0%} {rate_of_products}, the other {share:.0%}" if share else ""
 
 
 def not_timed(groups: Mapping[str, Group]) -> Iterator[str]:

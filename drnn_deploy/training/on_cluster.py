@@ -74,10 +74,10 @@ def train_on_cluster(
 
 def _check_address(scheduler: str) -> None:
     """A client of what is no address takes a minute to end, with a trace."""
-    from distributed.comm import get_address_host_port
+    from distributed import comm
 
     try:
-        host, port = get_address_host_port(scheduler)
+        host, port = comm.get_address_host_port(scheduler)
     except ValueError:
         host, port = "", 0
     if not host or not 0 < port < 1 << 16:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from drnn_deploy.exporter.options import ExportOptions
     from drnn_deploy.exporter.pipeline import ExportResult, export
     from drnn_deploy.importing.import_network import ImportResult, import_network
-    from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_path
+    from drnn_deploy.matrix.options import MatrixOptions
+    from drnn_deploy.matrix.run import check_bundle, check_path
     from drnn_deploy.parity.check import check_parity
     from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
     from drnn_deploy.parity.tolerance import Tolerance
@@ -43,7 +44,8 @@ else:
             "drnn_deploy.exporter.options": ("ExportOptions",),
             "drnn_deploy.exporter.pipeline": ("ExportResult", "export"),
             "drnn_deploy.importing.import_network": ("ImportResult", "import_network"),
-            "drnn_deploy.matrix.run": ("MatrixOptions", "check_bundle", "check_path"),
+            "drnn_deploy.matrix.options": ("MatrixOptions",),
+            "drnn_deploy.matrix.run": ("check_bundle", "check_path"),
             "drnn_deploy.parity.check": ("check_parity",),
             "drnn_deploy.parity.results": ("CaseResult", "ParityReport", "ParityRow"),
             "drnn_deploy.parity.tolerance": ("Tolerance",),

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from drnn_deploy.exporter.options import CHUNK
-from drnn_deploy.matrix.run import MatrixOptions, check_checkpoint, check_path
+from drnn_deploy.matrix.options import MatrixOptions
+from drnn_deploy.matrix.run import check_checkpoint, check_path
 from drnn_deploy.parity import cases, known_answers
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import describe

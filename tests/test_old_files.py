@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle
+from drnn_deploy.matrix.options import MatrixOptions
+from drnn_deploy.matrix.run import check_bundle
 from drnn_deploy.training.loop import train
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.training_run import TrainingRun

@@ -14,7 +14,7 @@ from drnn_deploy.cli.values import POSITIVE, ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.tolerance import Tolerance
-    from drnn_deploy.planner.plan import Goal
+    from drnn_deploy.planner.candidates import Goal
     from drnn_export.engine.config import BuildControls
 
 _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel")

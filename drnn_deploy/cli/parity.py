@@ -174,7 +174,8 @@ def parity(
         ),
     )
     with progress(console) as notify:
-        from drnn_deploy.matrix.run import MatrixOptions, check_path
+        from drnn_deploy.matrix.options import MatrixOptions
+        from drnn_deploy.matrix.run import check_path
         from drnn_deploy.parity.report_format import require_format
         from drnn_deploy.reports.regressions import read_baseline, regressions
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drnn_deploy.cli.explanations import Explaining
-    from drnn_deploy.matrix.run import MatrixOptions
+    from drnn_deploy.matrix.options import MatrixOptions
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.reports.regressions import Regression
 

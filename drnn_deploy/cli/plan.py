@@ -18,7 +18,8 @@ from drnn_deploy.cli.values import CheckpointFile
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drnn_deploy.planner.plan import Candidate, Plan
+    from drnn_deploy.planner.candidates import Candidate
+    from drnn_deploy.planner.plan import Plan
 
 
 _MARK = "*"  # of the recommended graph, where there are no colours
@@ -59,8 +60,8 @@ def plan(model: Path, json_path: str | None, **given: Any) -> None:
 
 
 def _show(console: Console, made: Plan, model: Path, given: dict[str, Any]) -> None:
+    from drnn_deploy.planner.candidates import UNITS
     from drnn_deploy.planner.notes import plan_notes
-    from drnn_deploy.planner.plan import UNITS
 
     unit = UNITS[made.target]
     console.print(f"for {made.target}, {made.goal}:", styled(f"{made.chosen.name},", "bold green"), made.reason)
@@ -134,8 +135,8 @@ def _as_json(made: Plan) -> dict[str, Any]:
             "engine_bytes": candidate.engine_bytes,
         }
 
+    from drnn_deploy.planner.candidates import UNITS
     from drnn_deploy.planner.notes import plan_notes
-    from drnn_deploy.planner.plan import UNITS
 
     return {
         "passed": True,

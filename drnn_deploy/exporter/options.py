@@ -12,16 +12,9 @@ from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
+from drnn_deploy.planner.candidates import Goal, PlanTarget, with_block
 from drnn_deploy.planner.limits import check_memory, check_steps
-from drnn_deploy.planner.plan import (
-    Goal,
-    PlanTarget,
-    cheapest_emission,
-    plan_checkpoint,
-    refuse_ignored_rate,
-    task_length,
-    with_block,
-)
+from drnn_deploy.planner.plan import cheapest_emission, plan_checkpoint, refuse_ignored_rate, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.config import BuildControls

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from drnn_deploy.planner.candidates import RUN_WEIGHTS, UNITS, PlanTarget
 from drnn_deploy.planner.cost_model import shipped_costs
-from drnn_deploy.planner.plan import RUN_WEIGHTS, UNITS, PlanTarget
 from drnn_runtimes.registry import find_runtime
 
 _WEIGHTS = (

@@ -1,25 +1,28 @@
-"""Which graph of a network suits a target: candidates with their cost, and one recommendation.
-
-The cost of a run is an estimated time: of the graph on ONNX Runtime's CPU (`drnn_deploy.planner.cost_model`), or of the
-compiled kernel, which runs the weights however the graph is written (`drnn_deploy.planner.native_cost`). No GPU has
-been measured: there a run is counted in what a small network on a GPU spends its time on, in ONNX Runtime nodes that
-are launched, in a TensorRT engine kernels that wait for each other: one for each cell evaluation, as its builder lists
-them. The CUDA kernel is launched once a run, and steps wait for each other inside of it.
-"""
+"""Which graph of a network suits a target: candidates with their cost, and one recommendation."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.text import choose_from
-from drnn_core.types import PRECISIONS, Emission, Form, Precision
-from drnn_deploy.planner.cost_model import Costs, Workload, load_costs, workload
+from drnn_deploy.planner.candidates import (
+    CHUNKS,
+    UNITS,
+    Candidate,
+    Goal,
+    PlanTarget,
+    candidate_of,
+    emissions_for,
+    is_duplicate,
+    sequence_requests,
+    stream_requests,
+    with_block,
+)
+from drnn_deploy.planner.cost_model import load_costs
 from drnn_deploy.planner.limits import check_memory, check_steps
-from drnn_deploy.planner.native_cost import native_microseconds
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
@@ -29,64 +32,7 @@ from drnn_runtimes.cuda_kernel.planner import plan_kernel
 if TYPE_CHECKING:
     from drnn_models.checkpoint import AnyModel, Checkpoint
 
-PlanTarget = Literal["onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel"]
-Goal = Literal["sequence", "latency", "throughput"]
-UNITS: dict[PlanTarget, str] = {
-    "onnxruntime-cpu": "us",
-    "onnxruntime-cuda": "nodes",
-    "tensorrt": "kernels",
-    "native": "us",
-    "cuda-kernel": "steps",
-}
-RUN_WEIGHTS: tuple[PlanTarget, ...] = ("native", "cuda-kernel")  # however a graph is written
-_LAUNCH_STEPS = 10.0  # what starting the CUDA kernel costs, 2 to 5 us, in its steps of 0.2 to 0.5 us: both estimated
-CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BUILD_SECONDS = 120.0  # an engine that takes longer is not recommended
-BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
-BLOCK_SECONDS = 6.0  # to build an engine of the longest blocks that are chosen
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One graph that could be exported.
-
-    Attributes:
-        request: What to emit.
-        work: What one run does.
-        cost: The cost of a run, in the target's unit (`UNITS`).
-        wait: The time steps for which a sample waits until the run that answers it.
-        build_seconds: The time to build a TensorRT engine for one compute capability.
-        engine_bytes: The size of that engine.
-    """
-
-    request: GraphRequest
-    work: Workload
-    cost: float
-    wait: int
-    build_seconds: float
-    engine_bytes: float
-
-    @property
-    def name(self) -> str:
-        """As in tables and `Bundle.graph`."""
-        return self.request.name
-
-    @property
-    def cost_per_step(self) -> float:
-        """The cost of one time step of one sequence."""
-        return self.cost / self.request.steps / (self.request.batch or 1)
-
-    def latency(self, rate: float) -> float:
-        """The time from a sample to its output, for a cost in microseconds.
-
-        Args:
-            rate: Samples a second.
-
-        Returns:
-            Microseconds; infinite where the graph cannot keep up.
-        """
-        period = 1e6 / rate
-        return self.wait * period + self.cost if self.cost <= self.request.steps * period else float("inf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +85,10 @@ def make_plan(
     if target == "cuda-kernel":
         plan_kernel(spec, KernelOptions(shared_memory=max(SHARED_MEMORY.values())))  # or says why it cannot
     costs = load_costs(spec.cell)
-    requests = [*_sequences(spec, target, goal, length, batch), *_streams(spec, target, batch)]
-    candidates = [c for c in (_candidate(spec, request, target, costs) for request in requests) if not _is_duplicate(c)]
+    requests = [*sequence_requests(spec, target, goal, length, batch), *stream_requests(spec, target, batch)]
+    candidates = [
+        c for c in (candidate_of(spec, request, target, costs) for request in requests) if not is_duplicate(c)
+    ]
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     if not allowed:
         raise InputError(
@@ -228,86 +176,12 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget
         The request with the cheapest emission.
     """
     costs = load_costs(spec.cell)
-    emissions = _emissions(target, request.form, request.batch, request.precision)
+    emissions = emissions_for(target, request.form, request.batch, request.precision)
     requests = [with_block(spec, dataclasses.replace(request, emission=emission)) for emission in emissions]
-    candidates = [_candidate(spec, variant, target, costs) for variant in requests]
+    candidates = [candidate_of(spec, variant, target, costs) for variant in requests]
     goal: Goal = "sequence" if request.form == "sequence" else "throughput"
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
-
-
-def with_block(spec: ModelSpec, request: GraphRequest) -> GraphRequest:
-    """Choose the length of the blocks of emission `blocked`: the longest whose engine is built within `BLOCK_SECONDS`.
-
-    Args:
-        spec: The network.
-        request: The graph; one of another emission stays as it is.
-
-    Returns:
-        The request with its blocks; the shortest where no engine is built so fast.
-    """
-    if request.emission != "blocked":
-        return request
-    costs = load_costs(spec.cell)
-    requests = [dataclasses.replace(request, block=block) for block in BLOCKS]
-    quick = (r for r in requests if costs.build_seconds(workload(spec, r)) <= BLOCK_SECONDS)
-    return next(quick, requests[-1])
-
-
-def _sequences(
-    spec: ModelSpec, target: PlanTarget, goal: Goal, length: int | None, batch: int | None
-) -> Iterator[GraphRequest]:
-    if length is None:
-        if goal == "sequence":
-            raise InputError(
-                "the checkpoint does not say how long its sequences are", "Add --length STEPS, in Python length=STEPS."
-            )
-        return
-    for emission in _emissions(target, "sequence", batch):
-        yield with_block(spec, GraphRequest(length, batch, emission))
-
-
-def _streams(spec: ModelSpec, target: PlanTarget, batch: int | None) -> Iterator[GraphRequest]:
-    for steps in (1, *CHUNKS):
-        form: Form = "step" if steps == 1 else "chunk"
-        for emission in _emissions(target, form, batch):
-            yield GraphRequest(steps, batch, emission, form=form)
-        if steps == 1 and spec.layers > 1 and target not in RUN_WEIGHTS:  # which have no layer ahead of another
-            yield GraphRequest(1, batch, "skewed", form="step")
-
-
-def _emissions(
-    target: PlanTarget, form: Form, batch: int | None, precision: Precision = "fp32"
-) -> tuple[Emission, ...]:
-    """Those that may differ in cost: for the kernel, which runs the weights, the first there is stands for all.
-
-    Blocks are for TensorRT: other runtimes load unrolled graphs as they are, or run operators faster.
-    """
-    every: tuple[Emission, ...] = ("fused",) if batch is None else ("fused", "unrolled", "mixed")
-    if batch is not None and form == "sequence" and target == "tensorrt":
-        every = (*every, "blocked")
-    allowed = tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
-    return allowed[:1] if target in RUN_WEIGHTS else allowed
-
-
-def _candidate(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:
-    work = workload(spec, request)
-    cost = {
-        "onnxruntime-cpu": lambda: costs.run_microseconds(work),
-        "onnxruntime-cuda": lambda: float(work.size.nodes),
-        "tensorrt": lambda: float(work.depth),
-        "native": lambda: native_microseconds(spec, request),
-        "cuda-kernel": lambda: _LAUNCH_STEPS + request.steps,
-    }[target]()
-    wait = request.delay(spec) or request.steps - 1
-    return Candidate(request, work, cost, wait, costs.build_seconds(work), costs.engine_bytes(work))
-
-
-def _is_duplicate(candidate: Candidate) -> bool:
-    """Whether a mixed or blocked graph is the same as the fused or the unrolled one."""
-    work = candidate.work
-    same = {"mixed": not (work.operators and work.unrolled_cells), "blocked": not work.loops}
-    return same.get(candidate.request.emission, False)
 
 
 def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal: Goal, node_budget: int) -> bool:

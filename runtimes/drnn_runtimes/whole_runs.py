@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.memory import Need, require_memory
+from drnn_core.steps import Step
 from drnn_models.sequences import as_sequences
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 from drnn_runtimes.streaming.stream import Stream
 
+_PIECE = 4096  # steps of a stream between two looks at how far it is: a second at the slowest
 _COPIES = 2  # of the outputs: of each batch, and of all
 
 
@@ -64,14 +66,29 @@ def run_sequences(
     size = 4 * len(sequences) * _answers(bundle, graph, sequences.shape[1]) * bundle.spec.head.outputs
     require_memory("the run", [Need("the outputs", _COPIES * size, "Run fewer sequences at a time.")])
     with runtime.load(bundle, graph) as session:
-        started, outputs = time.perf_counter(), []
+        started, outputs, through = time.perf_counter(), [], 0
+
+        def tick(steps: int) -> None:
+            count, whole = sequences.shape[:2]
+            share = (through + used * steps / whole) / count
+            sequence = f", {steps:,} of {whole:,} steps of the next" if steps < whole else ""
+            finished = through if sequence else through + used
+            left = (time.perf_counter() - started) * (1 / share - 1)
+            notify(Step(f"{finished:,} of {count:,} sequences of {name}{sequence}", left))
+
         for batch, used in _batches(sequences, graph):
-            outputs.append(_run(session, bundle, graph, batch)[:used])
-            notify(f"{min(len(sequences), len(outputs) * len(batch)):,} of {len(sequences):,} sequences of {name}")
+            outputs.append(_run(session, bundle, graph, batch, tick)[:used])
+            through += used
         return WholeRun(np.concatenate(outputs), graph, time.perf_counter() - started)
 
 
-def read_stream(session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArray[np.generic]) -> NDArray[np.generic]:
+def read_stream(
+    session: Session,
+    bundle: Bundle,
+    graph: GraphInfo,
+    batch: NDArray[np.generic],
+    tick: Callable[[int], None] = lambda _: None,
+) -> NDArray[np.generic]:
     """Feed sequences to a graph with state, from the zero state to their end.
 
     Args:
@@ -79,12 +96,17 @@ def read_stream(session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArr
         bundle: The bundle that it is of.
         graph: The graph, which has states.
         batch: As many sequences as the graph takes, (B, T, C) float32 or (B, T) int64 tokens.
+        tick: Gets the number of steps that are through, every few thousand.
 
     Returns:
         (B, m, outputs): of every step or, with a head that looks back, of every chunk.
     """
     stream = Stream(session, bundle, graph, len(batch))
-    return np.concatenate([stream.push(batch), stream.finish()], axis=1)
+    outputs, steps = [], batch.shape[1]
+    for start in range(0, steps, _PIECE):
+        outputs.append(stream.push(batch[:, start : start + _PIECE]))
+        tick(min(start + _PIECE, steps))
+    return np.concatenate([*outputs, stream.finish()], axis=1)
 
 
 def choose_graph(
@@ -156,7 +178,11 @@ def _batches(inputs: NDArray[np.generic], graph: GraphInfo) -> Iterator[tuple[ND
         yield np.ascontiguousarray(inputs[rows]), used
 
 
-def _run(session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArray[np.generic]) -> NDArray[np.generic]:
-    if not graph.states:
-        return session.run({"input": batch})["output"]
-    return read_stream(session, bundle, graph, batch)
+def _run(
+    session: Session, bundle: Bundle, graph: GraphInfo, batch: NDArray[np.generic], tick: Callable[[int], None]
+) -> NDArray[np.generic]:
+    if graph.states:
+        return read_stream(session, bundle, graph, batch, tick)
+    outputs = session.run({"input": batch})["output"]
+    tick(batch.shape[1])
+    return outputs

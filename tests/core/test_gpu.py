@@ -65,7 +65,7 @@ def test_driver_and_clocks_are_those_that_nvidia_smi_says(tmp_path: Path, monkey
     found = gpu.gpu_state()
     assert (found["driver"], found["sm_clock"], found["largest_sm_clock"]) == ("580.1", "345 MHz", "1980 MHz")
     assert found["temperature"] == "31"
-    monkeypatch.setattr(gpu, "gpu", lambda: gpu.Gpu("some GPU", "9.0", "CUDA 13.0"))
+    monkeypatch.setattr("drnn_core.environment.gpu", lambda: gpu.Gpu("some GPU", "9.0", "CUDA 13.0"))
     told = environment()
     assert (told["gpu"], told["driver"]) == ("some GPU, CUDA 13.0", "580.1")
     assert told["gpu clock"] == "345 MHz of 1980 MHz"

@@ -9,9 +9,12 @@ import pytest
 
 from drnn_core import memory
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.steps import Step
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.exporter.options import PROFILE
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from drnn_runtimes import whole_runs
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.registry import find_runtime
@@ -33,7 +36,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
             forms=("sequence", "chunk", "step"),
             chunk=4,
             batch=3 if kind == "last_k" else None,
-            profile=(2, 4, 5),
+            profile=PROFILE if kind == "last_k" else (2, 4, 5),
             engines=(),
             runtimes=(),
         )
@@ -55,6 +58,23 @@ def test_every_sequence_gets_its_own_answer(kind: str, runtime: str, bundles: di
         for count in (1, 2, 3, 7):
             outputs = bundle.run(x[:count], runtime=runtime, form=form)
             np.testing.assert_allclose(outputs, right[:count], atol=2e-6)
+
+
+@pytest.mark.parametrize("form", ["chunk", "step"])
+def test_a_long_stream_says_how_far_it_is_and_how_long_it_will_take(
+    form: str, bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, told = bundles["last_k"], list[str]()
+    x = random_inputs(bundle.spec, 4, LENGTH, 3)
+    whole = bundle.run(x, form=form)
+    monkeypatch.setattr(whole_runs, "_PIECE", 5)  # no whole number of chunks
+    run = run_sequences(bundle, x, find_runtime("onnxruntime-cpu"), form, name="x", notify=told.append)
+    np.testing.assert_array_equal(run.outputs, whole)
+    texts = ["0 of 4 sequences of x, 5 of 12 steps of the next", "0 of 4 sequences of x, 10 of 12 steps of the next"]
+    texts += ["3 of 4 sequences of x", *(text.replace("0 of", "3 of", 1) for text in texts), "4 of 4 sequences of x"]
+    assert told == texts
+    left = [line.left for line in told if isinstance(line, Step)]
+    assert (len(left), left[-1], min(left[:-1]) > 0) == (6, 0, True)
 
 
 def test_a_stream_that_fills_no_chunk_is_answered_where_the_head_answers_every_step(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.cli.options import _TARGETS
-from drnn_deploy.planner.plan import Goal, PlanTarget, make_plan
+from drnn_deploy.planner.candidates import Goal, PlanTarget
+from drnn_deploy.planner.plan import make_plan
 from drnn_deploy.tasks.scoring import Predict
 from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec

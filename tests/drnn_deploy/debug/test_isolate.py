@@ -36,6 +36,8 @@ GRAPHS = [("sequence", "fused"), ("sequence", "unrolled"), ("chunk", "mixed"), (
 
 def exported(spec: ModelSpec, folder: Path, seed: int = 0, **options: Any) -> Bundle:
     settings = {"length": 9, "engines": (), "runtimes": ("onnxruntime-cpu",), **options}
+    if "sequence" not in settings.get("forms", ("sequence",)):
+        del settings["length"]
     return export(Checkpoint(spec, random_weights(spec, seed)), folder, ExportOptions(**settings)).bundle
 
 
@@ -65,11 +67,10 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
         "emissions": (emission,),
         "length": draw(st.integers(1, 20)),
         "chunk": draw(st.integers(1, 12)) if form == "chunk" else None,
-        "batch": draw(st.sampled_from([None, 1, 3] if fused else [1, 3])),
-        "profile": (1, 2, 3),
+        **draw(st.sampled_from([{"batch": 1}, {"batch": 3}, *[{"batch": None, "profile": (1, 2, 3)}] * fused])),
         "precisions": (precision,),
-        "ring": draw(st.booleans()) if emission != "skewed" else None,
-        "prune": draw(st.booleans()),
+        "ring": draw(st.booleans()) if form != "sequence" and emission != "skewed" else None,
+        "prune": form != "sequence" or draw(st.booleans()),
     }
 
 

@@ -39,9 +39,8 @@ def made(tmp_path: Path) -> Make:
     """A right bundle and one with a mistake."""
 
     def make(change: Change, **options: Any) -> tuple[Bundle, Bundle]:
-        chosen = ExportOptions(
-            **{"length": 12, "engines": (), "runtimes": ("onnxruntime-cpu",), "ring": False, **options}
-        )
+        settings = {"engines": (), "runtimes": ("onnxruntime-cpu",), "ring": False, **options}
+        chosen = ExportOptions(**settings, length=None if "forms" in options else 12)
         bundle = export(Checkpoint(SPEC, random_weights(SPEC, 1)), tmp_path / "right", chosen).bundle
         return bundle, changed(bundle, tmp_path / "bad", "model.onnx", change)
 

@@ -17,8 +17,9 @@ from onnx import helper, numpy_helper, version_converter
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.matrix.options import MatrixOptions
 from drnn_deploy.matrix.other_graph import read_renames, with_other_graph
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle
+from drnn_deploy.matrix.run import check_bundle
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.bundle.bodies import every_node

@@ -11,8 +11,9 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
+from drnn_deploy.matrix.options import MatrixOptions
 from drnn_deploy.matrix.own_inputs import cases_of, read_own_inputs
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle
+from drnn_deploy.matrix.run import check_bundle
 from drnn_deploy.parity.results import ParityReport
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix import task_metrics
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint, select
+from drnn_deploy.matrix.options import MatrixOptions, select
+from drnn_deploy.matrix.run import check_bundle, check_checkpoint
 from drnn_deploy.matrix.task_metrics import task_cases
 from drnn_deploy.matrix.variants import FORMS, Selection, other_lengths, plan_graphs
 from drnn_deploy.parity import golden

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle
+from drnn_deploy.matrix.options import MatrixOptions
+from drnn_deploy.matrix.run import check_bundle
 from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.known_answers import ComputedAnswers, StoredAnswers
 from drnn_deploy.parity.results import FileResult

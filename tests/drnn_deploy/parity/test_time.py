@@ -9,7 +9,8 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.matrix.run import MatrixOptions, check_bundle, check_checkpoint
+from drnn_deploy.matrix.options import MatrixOptions
+from drnn_deploy.matrix.run import check_bundle, check_checkpoint
 from drnn_deploy.parity.known_answers import require_time
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint

@@ -12,18 +12,9 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.options import graph_requests
+from drnn_deploy.planner.candidates import BLOCK_SECONDS, BLOCKS, Candidate, Goal, PlanTarget, with_block
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_deploy.planner.plan import (
-    BLOCK_SECONDS,
-    BLOCKS,
-    BUILD_SECONDS,
-    Candidate,
-    Goal,
-    Plan,
-    PlanTarget,
-    make_plan,
-    with_block,
-)
+from drnn_deploy.planner.plan import BUILD_SECONDS, Plan, make_plan
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint

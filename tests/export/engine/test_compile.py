@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from drnn_core.types import Emission, Precision
-from drnn_deploy.planner.plan import with_block
+from drnn_deploy.planner.candidates import with_block
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine.build import build_engine

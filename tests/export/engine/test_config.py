@@ -129,6 +129,7 @@ def ask_builder(graph: Path, engine: Path, controls: BuildControls, timings: lis
         "controls": controls.request,
         "timings": timings and [str(path) for path in timings],
         "batch": None,
+        "kernel": None,
     }
     return run_builder(graph, request, "TensorRT-RTX", 60.0)
 

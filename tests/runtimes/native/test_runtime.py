@@ -37,7 +37,8 @@ def no_library_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def exported(spec: ModelSpec, folder: Path, *forms: str, runtimes: tuple[str, ...] = ("native",)) -> Bundle:
     case = make_case(spec, 3, 12)
     chunk = 4 if "chunk" in forms else None
-    options = ExportOptions(forms=forms, length=12, batch=3, chunk=chunk, engines=(), runtimes=runtimes)  # type: ignore[arg-type]
+    length = 12 if "sequence" in forms else None
+    options = ExportOptions(forms=forms, length=length, batch=3, chunk=chunk, engines=(), runtimes=runtimes)  # type: ignore[arg-type]
     result = export(case.checkpoint(), folder / "bundle", options)
     assert result.parity.passed, result.parity
     assert {row.runtime for row in result.parity.rows} == set(runtimes)

@@ -24,7 +24,8 @@ def _spec(cell: str, head: Head, dilations: tuple[int, ...] = (1, 2, 4), **more:
 
 
 def _graph(form: str = "sequence", emission: str = "fused", **more: Any) -> ExportOptions:
-    settings = {"length": 24, "batch": 2, "ring": False, "engines": (), "runtimes": (HERE,), **more}
+    length = 24 if form == "sequence" else None
+    settings = {"length": length, "batch": 2, "ring": False, "engines": (), "runtimes": (HERE,), **more}
     return ExportOptions(forms=(form,), emissions=(emission,), **settings)
 
 

@@ -68,7 +68,7 @@ def experiment(
     from drnn_deploy.training.side_by_side import threads_each
     from drnn_deploy.training.train_agenda import Setup
 
-    if scheduler and parallel > 1:
+    if scheduler is not None and parallel > 1:
         raise click.UsageError(
             "--scheduler and --parallel contradict each other: a cluster's workers say how many run."
         )
@@ -87,7 +87,7 @@ def experiment(
     if items:
         _refuse_torchrun()
     trainer = _trainer(console, device, threads, parallel, scheduler, minutes)
-    threads_of_one = threads or 1 if scheduler else threads_each(parallel, threads)
+    threads_of_one = threads or 1 if scheduler is not None else threads_each(parallel, threads)
     stopped, left = _train(console, items, Setup(output, folder, device, threads_of_one, tf32), trainer)
     if stopped or left:
         show_next(console, "type the same command to go on")
@@ -140,14 +140,14 @@ def _trainer(
     from drnn_deploy.training.side_by_side import train_side_by_side
     from drnn_deploy.training.training_run import usable_device
 
-    if not scheduler and parallel == 1 and minutes is None:
+    if scheduler is None and parallel == 1 and minutes is None:
         return lambda jobs: _one_by_one(console, jobs, threads)
     tell, until = _LogLines(console), time.monotonic() + 60 * minutes if minutes else math.inf
 
     def over() -> bool:
         return time.monotonic() > until
 
-    if scheduler:
+    if scheduler is not None:
         return lambda jobs: train_on_cluster(jobs, scheduler, tell, over=over)
     usable_device(device)
     return lambda jobs: train_side_by_side(jobs, parallel, tell, over=over)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drnn_core.errors import InputError
+from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_next
@@ -62,6 +62,7 @@ def train(
 
     if task is None and not (resume and output):
         raise click.UsageError("Missing argument 'TASK': only --resume with --output knows it.")
+    refuse_ignored((task is None and config, "--config", "TASK"), (task is None and overrides, "--set", "TASK"))
     folder = output or Path("runs") / str(task)
     state = folder / "state.pt"
     if state.exists() != resume:

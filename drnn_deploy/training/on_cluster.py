@@ -37,10 +37,11 @@ def train_on_cluster(
         Each job and its outcome, as they end.
 
     Raises:
-        InputError: There is no scheduler at the address.
+        InputError: It is no address, or there is no scheduler at it.
     """
     from distributed import Client, Event, wait
 
+    _check_address(scheduler)
     topic, by_name = f"drnn-deploy-{uuid.uuid4().hex}", {job.name: job for job in jobs}
     try:
         client = Client(scheduler, set_as_default=False, name="drnn-deploy")
@@ -69,6 +70,18 @@ def train_on_cluster(
             stop.set()
             with contextlib.suppress(TimeoutError):
                 wait(list(running), timeout=_SAVE_SECONDS)  # their states are being saved
+
+
+def _check_address(scheduler: str) -> None:
+    """A client of what is no address takes a minute to end, with a trace."""
+    from distributed import comm
+
+    try:
+        host, port = comm.get_address_host_port(scheduler)
+    except ValueError:
+        host, port = "", 0
+    if not host or not 0 < port < 1 << 16:
+        raise InputError(f"{scheduler!r:.100} is no address of a scheduler", "It is like tcp://10.0.0.1:8786.")
 
 
 def _outcome(future: Any) -> Outcome:

@@ -238,3 +238,12 @@ def test_an_option_changes_something_or_is_refused(
     assert not without.startswith("refused"), without
     assert given != without
     assert not given.startswith("refused") or "ignored" in given or "is for" in given, given
+
+
+@pytest.mark.parametrize("option", ["--set", "--config"])
+def test_what_is_resumed_without_a_task_is_what_the_state_holds(option: str, tmp_path: Path, command: Command) -> None:
+    for name in ("state.pt", "recipe.toml"):
+        (tmp_path / name).write_text('task = "copy-memory"', encoding="utf-8")
+    value = "seed=4" if option == "--set" else tmp_path / "recipe.toml"
+    ran = command("drnn-deploy", "train", "--resume", "--output", tmp_path, option, value)
+    assert (ran.code, f"{option} would be ignored: it needs TASK" in ran.err) == (2, True)

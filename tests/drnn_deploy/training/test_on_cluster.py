@@ -89,3 +89,11 @@ def test_no_scheduler_is_said(command: Command, tmp_path: Path, monkeypatch: pyt
         )  # fmt: skip
     assert ran.code == InputError.exit_code
     assert "there is no scheduler at tcp://127.0.0.1:1" in ran.err
+
+
+@pytest.mark.parametrize(
+    "address", ["host", "tcp://host", "host:x", "tcp://host:99999", "http://host:1", "tcp://:8786", ""]
+)
+def test_what_is_no_address_is_said_at_once(address: str) -> None:
+    with pytest.raises(InputError, match="is no address of a scheduler"):
+        next(train_on_cluster([], address, lambda job, line: None))

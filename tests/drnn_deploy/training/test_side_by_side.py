@@ -90,7 +90,8 @@ def two_in(output: Path) -> list[Path]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_saves_both_runs_and_the_same_command_ends_with_the_same_numbers(
     tmp_path: Path,
     whole: list[Result],

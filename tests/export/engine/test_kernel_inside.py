@@ -81,6 +81,7 @@ def test_without_the_kernel_the_same_file_becomes_loops(tmp_path: Path) -> None:
     assert sidecar.loops
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(bool(no_nvrtc()), reason=no_nvrtc())
 def test_with_nvidias_compiler_the_images_are_the_same_too(
     tmp_path: Path, record_property: Callable[[str, object], None]

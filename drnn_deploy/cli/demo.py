@@ -12,7 +12,7 @@ import numpy as np
 from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, make_console, progress, show_missing
-from drnn_deploy.cli.options import device_options
+from drnn_deploy.cli.options import device_options, threads_option
 from drnn_deploy.cli.values import BundleFolder
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ _RAMP = " .:-=+*#%@"  # dark to bright
 @command()
 @click.argument("bundle", type=BundleFolder())
 @device_options
-def demo(bundle: Path) -> int:
+@threads_option
+def demo(bundle: Path, threads: int | None) -> int:
     """Classify a pixel-MNIST bundle's example digits through each runtime here (exit code 1 if they differ)."""
     from rich.columns import Columns
     from rich.panel import Panel
@@ -42,7 +43,7 @@ def demo(bundle: Path) -> int:
     console = make_console(None)
     with progress(console) as notify:
         notify("classifying the digits on every runtime")
-        predictions = classify(opened, case)
+        predictions = classify(opened, case, threads)
     assert case.targets is not None
     console.print(f"Source: {case.source}. Under each picture: the true digit, then each runtime's.")
     pictures = [
@@ -69,22 +70,23 @@ def demo(bundle: Path) -> int:
     return int(not same)
 
 
-def classify(bundle: Bundle, case: GoldenCase) -> dict[str, NDArray[np.int64]]:
+def classify(bundle: Bundle, case: GoldenCase, threads: int | None = None) -> dict[str, NDArray[np.int64]]:
     """The predictions of a golden case, by runtime and emission.
 
     Args:
         bundle: A bundle of a classifier.
         case: A golden case without state, of N sequences.
+        threads: Of each runtime that has a setting for that. None: its own.
 
     Returns:
         Runtime, with the emission where a runtime has several graphs -> class numbers, (N,) or (N, k) int64.
     """
     from drnn_deploy.evaluation import whole_graphs
     from drnn_deploy.parity.inference import run_case
-    from drnn_runtimes.registry import RUNTIMES
+    from drnn_runtimes.registry import RUNTIMES, with_threads
 
     predictions = {}
-    for runtime in RUNTIMES.values():
+    for runtime in with_threads(list(RUNTIMES.values()), threads):
         graphs = whole_graphs(runtime, bundle) if runtime.availability().usable else []
         for graph in graphs:
             if not runtime.unsupported(bundle, graph):

@@ -30,6 +30,7 @@ from drnn_deploy.cli.options import (
     take_controls,
     take_goal,
     take_tolerance,
+    threads_option,
     tolerance_options,
 )
 from drnn_deploy.cli.values import RUNTIME, CheckpointFile, OutputFolder
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 @reference_minutes_option
 @click.option("--quick", is_flag=True, help="Check on ONNX Runtime's CPU alone, which takes seconds.")
 @click.option("--no-check", is_flag=True, help="Check on no runtime: drnn-parity does it later.")
+@threads_option
 @tolerance_options
 @click.option(
     "--triton",

@@ -63,6 +63,7 @@ class ExportOptions:
         atol: The largest absolute error that passes, in place of the noise; see `drnn_deploy.parity.tolerance`.
         rtol: What is added to it, as a share of the largest |output|.
         reference_minutes: The longest that the float64 reference may take. More is refused beforehand.
+        threads: Of each runtime to check with that has a setting for that. None: its own.
         plugin: Whether graphs for a plugin of TensorRT (emission `plugin`) are written beside the others.
         cuda_kernel: Whether images of the CUDA kernel are written, for `compute_capabilities` or this machine's GPU.
         native: Whether the network is also written as C, into the folder `native`.
@@ -96,6 +97,7 @@ class ExportOptions:
     atol: float | None = None
     rtol: float | None = None
     reference_minutes: float = REFERENCE_MINUTES
+    threads: int | None = None
     plugin: bool = False
     cuda_kernel: bool = False
     native: bool = False
@@ -132,6 +134,7 @@ class ExportOptions:
         stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
         planned = streams or self.emissions is None
+        unchecked = self.check == "none" or self.runtimes == ()
         refuse_ignored_rate(self.rate, self.target, self.goal)
         refuse_ignored(
             (self.length is not None and not whole, "--length", "--form sequence"),
@@ -152,6 +155,7 @@ class ExportOptions:
             ),
             *((given and self.engines == (), name, "an engine: not --engine none") for name, given in self.for_engines),
             (self.check != "full" and self.runtimes is not None, "--runtime", "no --quick and no --no-check"),
+            (unchecked and self.threads is not None, "--threads", "a check: not --no-check"),
             (
                 self.check == "none" and not self.native and self.tolerance != DEFAULT,
                 "a tolerance",

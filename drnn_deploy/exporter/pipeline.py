@@ -49,7 +49,7 @@ from drnn_runtimes.bundle import (
 from drnn_runtimes.bundle.golden import write_golden
 from drnn_runtimes.native.cross import check_targets
 from drnn_runtimes.native.names import c_name, check_c_name
-from drnn_runtimes.registry import RUNTIMES, require
+from drnn_runtimes.registry import RUNTIMES, require, with_threads
 from drnn_runtimes.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ def export(
 
 def _runtimes(options: ExportOptions) -> list[Runtime]:
     """The runtimes to check with."""
-    if options.check != "full":
-        return require(_QUICK) if options.check == "quick" else []
-    return list(RUNTIMES.values()) if options.runtimes is None else require(options.runtimes)
+    if options.check == "none":
+        return []
+    names = _QUICK if options.check == "quick" else options.runtimes
+    runtimes = list(RUNTIMES.values()) if names is None else require(names)
+    return with_threads(runtimes, options.threads, options.runtimes or ())

@@ -98,15 +98,15 @@ def test_every_runtime_sees_the_same_digits(digits: ExportResult, predictions: P
 def test_demo_shows_the_digits_and_what_each_runtime_reads(
     digits: ExportResult, predictions: Predictions, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Path, str]] = []
+    asked: list[tuple[Path, str, int | None]] = []
 
-    def computed_before(bundle: Bundle, case: GoldenCase) -> Predictions:
-        asked.append((bundle.folder, case.name))
+    def computed_before(bundle: Bundle, case: GoldenCase, threads: int | None) -> Predictions:
+        asked.append((bundle.folder, case.name, threads))
         return predictions
 
     monkeypatch.setattr(demo, "classify", computed_before)
-    ran = command("drnn-deploy", "demo", digits.bundle.folder)
-    assert (ran.code, asked) == (0, [(digits.bundle.folder, "task")])
+    ran = command("drnn-deploy", "demo", digits.bundle.folder, "--threads", 2)
+    assert (ran.code, asked) == (0, [(digits.bundle.folder, "task", 2)])
     assert ran.out.count("true ") >= 20
     assert "│       +*+*#%#########-       │" in ran.out  # the bar of the first digit, a seven, without colours
     assert "onnxruntime-cpu unrolled: 19 of 20 right" in ran.out

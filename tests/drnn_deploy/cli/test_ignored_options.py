@@ -147,6 +147,7 @@ ELSEWHERE = {  # their work is not to be left out, and tests of their own see wh
     **dict.fromkeys((("experiment", f"--{name}") for name in ("parallel", "minutes")), "test_side_by_side.py"),
     ("experiment", "--scheduler"): "test_on_cluster.py",
     **dict.fromkeys((("train", f"--{name}") for name in ("device", "threads", "resume")), "test_loop.py"),
+    ("demo", "--threads"): "test_zoo.py",
     ("parity", "--explain"): "test_explanations.py",
     ("parity", "--baseline"): "test_parity.py",
     ("parity", "--max-slowdown"): "test_parity.py",

@@ -213,7 +213,7 @@ def test_checkpoint_that_fails_is_explained_while_its_bundles_are_there(
 
 
 def test_threads_are_those_of_the_runtimes_that_have_a_setting(
-    command: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, bundle: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 
@@ -231,5 +231,20 @@ def test_threads_are_those_of_the_runtimes_that_have_a_setting(
     for name, count, says in (("reference", 2, "reference has no setting for its threads"), ("torch", 1025, "1,024")):
         refused = command("drnn-deploy", "parity", bundle, "--runtime", name, "--threads", count)
         assert (refused.code, says in refused.err) == (2, True)
+    seen.clear()
+    words = (
+        "drnn-deploy",
+        "export",
+        model,
+        "--output",
+        tmp_path / "made",
+        "--engine",
+        "none",
+        "--quick",
+        "--threads",
+        2,
+    )
+    exported = command(*words)
+    assert (exported.code, set(seen)) == (0, {2}), exported.err
     evaluated = command("drnn-deploy", "evaluate", bundle, "--runtime", "reference", "--threads", 2)
     assert (evaluated.code, "has no setting for its threads" in evaluated.err) == (2, True)

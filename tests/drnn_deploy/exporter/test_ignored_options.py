@@ -92,6 +92,8 @@ def test_what_weighs_graphs_changes_which_is_chosen(settings: dict[str, Any]) ->
     ({"engines": (), "engine_cache": False}, "--no-engine-cache"),
     ({"engines": (), "controls": BuildControls(workspace_mib=5)}, "--workspace"),
     ({"check": "none", "atol": 0.1}, "a tolerance"),
+    ({"check": "none", "threads": 2}, "--threads"),
+    ({"runtimes": (), "threads": 2}, "--threads"),
 ])  # fmt: skip
 def test_what_would_be_ignored_is_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=f"{says}.* would be ignored: it needs "):

@@ -235,14 +235,13 @@ def test_row_of_a_runtime_that_is_missing_needs_no_explanation(right: Bundle) ->
 
 @pytest.mark.parametrize("options", [
     {"forms": ("chunk",), "chunk": 5, "ring": True, "batch": None, "profile": (1, 2, 3)},
-    {"forms": ("sequence",), "batch": None, "profile": (1, 2, 8)},
+    {"length": 16, "batch": None, "profile": (1, 2, 8)},
     {"forms": ("chunk",), "chunk": 3, "precisions": ("fp16",)},
     {"forms": ("step",), "emissions": ("unrolled",), "precisions": ("bf16",)},
 ])  # fmt: skip
 def test_every_form_of_graph_is_explained(options: dict[str, Any], tmp_path: Path) -> None:
     """On the runtime that takes every precision."""
     settings = {"engines": (), "runtimes": ("tensorrt-network",), **options}
-    settings |= {} if "forms" in options else {"length": 16}
     bundle = export(Checkpoint(SPEC, random_weights(SPEC, 5)), tmp_path / "right", ExportOptions(**settings)).bundle
     model = onnx.load(bundle.path("model.onnx"))
     name = next(t.name for t in model.graph.initializer if re.match("l1/(operator|input_n)/W", t.name))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from drnn_core import memory
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.options import MatrixOptions
@@ -26,7 +27,8 @@ def huge(length: int = LONG) -> Checkpoint:
     return Checkpoint(SPEC, random_weights(SPEC, 0), {"length": length})
 
 
-def test_export_and_matrix_refuse_hours_within_seconds(tmp_path: Path) -> None:
+def test_export_and_matrix_refuse_hours_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 64 << 30)
     started = time.process_time()
     with pytest.raises(InputError, match=r"would take about [\d,]+ min") as refused:
         export(huge(), tmp_path / "bundle", ExportOptions(engines=()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,15 @@ def show_next(console: Console, text: str) -> None:
         text: The command, perhaps after what it is for.
     """
     console.print(f"next    {text}")
+
+
+def shown_metrics(metrics: Mapping[str, float]) -> str:
+    """Metrics in a line of text.
+
+    Args:
+        metrics: Name -> value.
+    """
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 def verdict(passed: bool) -> Text:

@@ -14,7 +14,7 @@ import click
 
 from drnn_core.errors import DeployError, InputError, refuse_ignored
 from drnn_deploy.cli.command import command, typed_words
-from drnn_deploy.cli.console import make_console, show_next
+from drnn_deploy.cli.console import make_console, show_next, shown_metrics
 from drnn_deploy.cli.values import POSITIVE, OutputFolder
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ def _one_by_one(
 
 def _show_outcome(console: Console, item: Item, outcome: Outcome) -> None:
     if outcome.result:
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in outcome.result.metrics.items())
-        console.print(f"{item.name}: test {metrics}")
+        console.print(f"{item.name}: test {shown_metrics(outcome.result.metrics)}")
     elif outcome.failure:
         console.print(f"{item.name}: FAILED, {outcome.failure}")
     elif outcome.waits_for:

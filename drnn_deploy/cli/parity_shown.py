@@ -63,16 +63,13 @@ def show(
     console.print(f"{sum(len(report.rows) for report in reports.values())} rows in {seconds:.1f} s")
     reasons = [*filter(None, map(why_failed, reports.values())), *(f"{r.where}: {r.what}" for r in worse)]
     shown_code, names = f"(exit code {code}) " if code else "", shlex.join(reports)
-    given = {
-        name: f" --{name} {shlex.quote(str(path))}"
-        for name in ("graph", "inputs", "outputs")
-        if (path := getattr(how, name))
-    }
+    files = ((name, getattr(how, name)) for name in ("graph", "inputs", "outputs"))
+    given = "".join(f" --{name} {shlex.quote(str(path))}" for name, path in files if path)
     reason = f": {reasons[0]}" if code and reasons else ""
     then = (
         _after_failure(reports, worse, code, explained, how) if code else _after_pass(how, next(iter(chosen.values())))
     )
-    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{''.join(given.values())}{reason}", then=then)
+    conclude(console, code == 0, f"{shown_code}drnn-parity {names}{given}{reason}", then=then)
 
 
 def _after_pass(how: MatrixOptions, first: Path) -> str:

@@ -14,7 +14,7 @@ import click
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
-from drnn_deploy.cli.console import make_console, show_next
+from drnn_deploy.cli.console import make_console, show_next, shown_metrics
 from drnn_deploy.cli.console import progress as plain_progress
 from drnn_deploy.cli.values import InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
@@ -112,8 +112,7 @@ def train_to_the_end(
 
     if threads:
         torch.set_num_threads(threads)
-    run = open_run(recipe, folder, device)
-    run.seconds_allowed = seconds
+    run = open_run(recipe, folder, device, seconds)
     with ranks_of_torchrun(run.device.type, run.recipe.training.batch) as run.ranks:
         console.quiet = console.quiet or run.ranks.rank > 0
         console.print(_work(run.recipe))
@@ -142,18 +141,16 @@ def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
 
 
 def _run(console: Console, run: TrainingRun, folder: Path) -> None:
-    from drnn_deploy.training.loop import train as train_steps
-    from drnn_deploy.training.outputs import STATE, write_log
+    from drnn_deploy.training.outputs import train_in
 
     with _shown(console, run) as show:
         accuracy = ""
-        for line in train_steps(run, folder / STATE):
+        for line in train_in(run, folder):
             if line.validation:
-                if not run.ranks.rank:
-                    write_log(run, folder)
                 accuracy = f", accuracy {line.validation['accuracy']:.3f}"
-                metrics = ", ".join(f"{name} {value:.4f}" for name, value in line.validation.items())
-                console.print(f"iteration {line.iteration}: loss {line.loss:.4f}, validation {metrics}")
+                console.print(
+                    f"iteration {line.iteration}: loss {line.loss:.4f}, validation {shown_metrics(line.validation)}"
+                )
             show(line.iteration, f"loss {line.loss:.4f}{accuracy}")
 
 
@@ -190,7 +187,6 @@ def _finish(console: Console, run: TrainingRun, folder: Path) -> Checkpoint:
 
     console.print("measuring on the test split")
     checkpoint = finish(run, folder)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in checkpoint.metrics.items())
-    console.print(f"test {metrics}; wrote {folder / MODEL}")
+    console.print(f"test {shown_metrics(checkpoint.metrics)}; wrote {folder / MODEL}")
     show_next(console, f"drnn-export {shlex.quote(str(folder / MODEL))}")
     return checkpoint

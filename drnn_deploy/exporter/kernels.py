@@ -72,5 +72,6 @@ def write_images(
         path = folder / info.file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(image)
-        (path.parent / _LICENCE).write_text("\n".join((SPDX, *SENTENCES, "")), encoding="utf-8")
+    for place in {(folder / info.file).parent for info, _ in images}:
+        (place / _LICENCE).write_text("\n".join((SPDX, *SENTENCES, "")), encoding="utf-8")
     return KernelImages(tuple(info for info, _ in images), tuple(reasons))

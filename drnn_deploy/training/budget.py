@@ -13,8 +13,7 @@ def solved(result: Result, recipe: Recipe) -> bool:
         result: What it left.
         recipe: Its recipe.
     """
-    last = result.log[-1]["validation"]["cross_entropy"] if result.log else None
-    return last is not None and last < recipe.training.stop_below
+    return recipe.training.is_solved(result.log[-1]["validation"] if result.log else None)
 
 
 def shortfall(result: Result, recipe: Recipe | None) -> str:

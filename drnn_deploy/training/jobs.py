@@ -78,6 +78,19 @@ class Outcome:
         """
         return Outcome(failure=f"{error.message}. {error.fix}".strip(". "))
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for `from_json` in another process: what there is of it."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, "")}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Outcome:
+        """The outcome of what `to_json` gave.
+
+        Args:
+            data: Plain JSON types.
+        """
+        return Outcome(**{**data, "result": Result(**data["result"]) if "result" in data else None})
+
 
 class Process:
     """A child process that does one job."""
@@ -110,8 +123,7 @@ class Process:
                 reply = self._child.ask(job.to_json(), threading.TIMEOUT_MAX, told)
             except ChildError as error:  # stopped before it could save, it has trained nothing
                 return Outcome(stopped=reached) if self._stopped.is_set() else Outcome(failure=error.how)
-        result = reply.get("result")
-        return Outcome(Result(**result) if result else None, reply.get("stopped"), reply.get("failure", ""))
+        return Outcome.from_json(reply)
 
     def stop(self) -> None:
         """Let it save its state and end."""

@@ -7,7 +7,6 @@ from the start; the numbers are the same either way. As many trainings run on a 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import uuid
 from collections.abc import Callable, Generator, Sequence
@@ -15,7 +14,6 @@ from typing import Any
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.jobs import Job, Outcome, Process
-from drnn_deploy.training.results import Result
 from drnn_deploy.training.side_by_side import Tell
 
 _POLL_SECONDS = 1.0
@@ -88,8 +86,7 @@ def _outcome(future: Any) -> Outcome:
     error = future.exception()
     if error is not None:  # of a worker that lacks a package, or of a training that several workers died of
         return Outcome(failure=f"{type(error).__name__}: {error}")
-    data = future.result()
-    return Outcome(**{**data, "result": Result(**data["result"]) if data["result"] else None})
+    return Outcome.from_json(future.result())
 
 
 def _do(data: dict[str, Any], topic: str) -> dict[str, Any]:
@@ -113,4 +110,4 @@ def _do(data: dict[str, Any], topic: str) -> dict[str, Any]:
     finally:
         ended.set()
         watcher.join()
-    return dataclasses.asdict(outcome)
+    return outcome.to_json()

@@ -4,33 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from drnn_core.files import replacing
 from drnn_deploy.training.learning_curve import draw_curve
-from drnn_deploy.training.loop import finished_checkpoint
+from drnn_deploy.training.loop import finished_checkpoint, train
 from drnn_deploy.training.recipe import Recipe
-from drnn_deploy.training.training_run import TrainingRun, usable_device
+from drnn_deploy.training.training_run import Progress, TrainingRun, usable_device
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 
 STATE, MODEL, LOG, CURVE = "state.pt", "model.pt", "log.json", "curve.png"
 
 
-def open_run(recipe: Recipe | None, folder: Path, device: str | None = None) -> TrainingRun:
+def open_run(
+    recipe: Recipe | None, folder: Path, device: str | None = None, seconds: float | None = None
+) -> TrainingRun:
     """Go on with the training in a folder, or start it where there is none.
 
     Args:
         recipe: What to train. None: what the state is of, which must be there.
         folder: Holds the state.
         device: "cpu" or "cuda". None: that of the state, else "cpu".
+        seconds: The training's time, after which it ends. None: its iterations alone count.
 
     Raises:
         InputError: PyTorch has no such device, or the state is of another recipe or damaged.
     """
     state = folder / STATE
     if recipe is None or state.exists():
-        return TrainingRun.resume(state, recipe, device)
-    return TrainingRun.start(recipe, usable_device(device or "cpu"))
+        run = TrainingRun.resume(state, recipe, device)
+    else:
+        run = TrainingRun.start(recipe, usable_device(device or "cpu"))
+    run.seconds_allowed = seconds
+    return run
+
+
+def train_in(run: TrainingRun, folder: Path) -> Iterator[Progress]:
+    """Train to the end, with the state in the folder, and after each validation the log; see `loop.train`.
+
+    Args:
+        run: The training.
+        folder: Where they go.
+
+    Yields:
+        The lines of the log.
+
+    Raises:
+        InputError: The training diverged, or the folder cannot be written to.
+    """
+    for line in train(run, folder / STATE):
+        if line.validation and not run.ranks.rank:
+            write_log(run, folder)
+        yield line
 
 
 def write_log(run: TrainingRun, folder: Path) -> None:

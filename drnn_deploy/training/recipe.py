@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,14 @@ class Training:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"training.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def is_solved(self, validation: Mapping[str, float] | None) -> bool:
+        """Whether the task counts as solved.
+
+        Args:
+            validation: The metrics of the last line of the log; None where it has none.
+        """
+        return validation is not None and validation["cross_entropy"] < self.stop_below
 
 
 @dataclasses.dataclass(frozen=True)

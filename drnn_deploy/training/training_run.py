@@ -132,8 +132,7 @@ class TrainingRun:
     @property
     def solved(self) -> bool:
         """Whether the last line of the log says that the recipe's goal is reached."""
-        metrics = self.log[-1].validation if self.log else None
-        return metrics is not None and metrics["cross_entropy"] < self.recipe.training.stop_below
+        return self.recipe.training.is_solved(self.log[-1].validation if self.log else None)
 
     @property
     def share(self) -> float:

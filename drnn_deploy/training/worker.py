@@ -20,13 +20,12 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
         The lines of the log.
 
     Returns:
-        {"result": ...}, {"stopped": iteration} or {"failure": message}.
+        The outcome's plain JSON types.
     """
     import torch
 
     from drnn_deploy.training.jobs import Job, Outcome
-    from drnn_deploy.training.loop import train
-    from drnn_deploy.training.outputs import STATE, finish, open_run, write_log
+    from drnn_deploy.training.outputs import finish, open_run, train_in
     from drnn_deploy.training.results import result_of
     from drnn_deploy.training.stops import terminable, whole
 
@@ -34,19 +33,15 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
     torch.set_num_threads(job.threads)
     try:
         with terminable():
-            run = open_run(job.recipe, job.folder, job.device)
-            run.seconds_allowed = job.seconds
-            for line in train(run, job.folder / STATE):
-                if line.validation:
-                    write_log(run, job.folder)
+            run = open_run(job.recipe, job.folder, job.device, job.seconds)
+            for line in train_in(run, job.folder):
                 with whole():  # while the line is on its way a stop would end the process, not the training
                     yield dataclasses.asdict(line)
-            result = result_of(run, finish(run, job.folder))
-            return {"result": dataclasses.asdict(result)}
+            return Outcome(result_of(run, finish(run, job.folder))).to_json()
     except KeyboardInterrupt:
-        return {"stopped": run.iteration if run else 0}
+        return Outcome(stopped=run.iteration if run else 0).to_json()
     except DeployError as error:
-        return {"failure": Outcome.failed(error).failure}
+        return Outcome.failed(error).to_json()
 
 
 if __name__ == "__main__":

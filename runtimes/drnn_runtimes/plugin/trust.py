@@ -29,7 +29,10 @@ def describe(kernel: CarriedKernel) -> InsideKernel:
     Args:
         kernel: What the engine holds.
     """
-    images = (InsideImage(_capability(name), kernel.digests[name], len(image)) for name, image in kernel.images.items())
+    images = (
+        InsideImage(gpu.compute_capability(name), kernel.digests[name], len(image))
+        for name, image in kernel.images.items()
+    )
     compiler = nvrtc.nvrtc_availability().detail
     return InsideKernel(f"{DOMAIN}::{OPERATOR}", VERSION, kernel.version, compiler, tuple(images))
 
@@ -98,7 +101,3 @@ def _unknown_image(image: InsideImage, stack: Stack) -> str:
         )
         return f"{what}, its sha256 differs: build the engine here, or {TRUST}"
     return ""
-
-
-def _capability(architecture: str) -> str:
-    return f"{architecture[:-1]}.{architecture[-1]}"

@@ -195,7 +195,9 @@ def run_folded(
         y, lines = _run(call, layer, x[: full * dilation].reshape(full, dilation * batch, -1), lines)
         outputs.append(y.reshape(full * dilation, batch, -1))
     if rest:
-        y, last = _run(call, layer, x[full * dilation :].reshape(1, rest * batch, -1), tuple(line[:rest] for line in lines))
+        y, last = _run(
+            call, layer, x[full * dilation :].reshape(1, rest * batch, -1), tuple(line[:rest] for line in lines)
+        )
         outputs.append(y.reshape(rest, batch, -1))
         lines = tuple(torch.cat([line[rest:], new]) for line, new in zip(lines, last, strict=True))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)), lines

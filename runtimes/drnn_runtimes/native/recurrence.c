@@ -109,7 +109,7 @@ static void tanhs(int n, FLOATS s, FLOATS y) {
 }
 
 static void relus(int n, FLOATS s, FLOATS y) {
-    for (int i = 0; i < n; i++) y[i] = s[i] > 0.0f ? s[i] : 0.0f;
+    for (int i = 0; i < n; i++) y[i] = s[i] < 0.0f ? 0.0f : s[i]; /* NaN stays */
 }
 
 static void sigmoids(int n, float *s) {
@@ -249,6 +249,9 @@ static void backward_block(const struct layer *l, int step, int row, int rows, f
 /* The values of scratch that a thread needs. */
 EXPORTED size_t recurrence_scratch(const struct layer *l) { return (size_t)(MOST + 1) * BLOCK * (size_t)l->hidden; }
 
+/* Where rows may be divided: at multiples of it. */
+EXPORTED int recurrence_block(void) { return BLOCK; }
+
 /* All steps of rows from `first` to `end`. */
 EXPORTED void recurrence_forward(const struct layer *l, int first, int end, float *scratch) {
     for (int step = 0; step < l->steps; step++) {
@@ -258,7 +261,7 @@ EXPORTED void recurrence_forward(const struct layer *l, int first, int end, floa
     }
 }
 
-/* Adds to dw (G, C, H), du (G, H, H) and dbias (sums, H); `first` must be what it was on the way forward. */
+/* Adds to dw (G, C, H), du (G, H, H) and dbias (sums, H). */
 EXPORTED void recurrence_backward(const struct layer *l, int first, int end, float *dw, float *du, float *dbias,
                                   float *scratch) {
     for (int step = l->steps - 1; step >= 0; step--) {

@@ -9,12 +9,13 @@ import ctypes
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from drnn_models.cell_modules import ResetBeforeGRU
+from drnn_models.dilated_rnn import call_layer
 from drnn_runtimes.native.compiler import load_recurrence
 
 WIDEST = 128  # units; of wider layers torch's own products are nearly as fast, and use all cores
@@ -22,12 +23,13 @@ _CELLS = ["TANH", "RELU", "GRU_AFTER", "GRU_BEFORE", "LSTM"]  # `enum cell`
 _SUMS = {"TANH": 1, "RELU": 1, "GRU_AFTER": 4, "GRU_BEFORE": 3, "LSTM": 4}
 _INTS = "cell", "steps", "rows", "inputs", "hidden"
 _ARRAYS = "x", "h", "c", "w", "u", "w_across", "u_across", "bias", "y", "cells", "kept", "dy", "dh", "dc", "dx"
-_BLOCK = 64  # rows
 _T = TypeVar("_T")
 
 
 class _Layer(ctypes.Structure):
     """`struct layer`."""
+
+    arrays: dict[str, Tensor | None]
 
     _fields_ = (*((name, ctypes.c_int) for name in _INTS), *((name, ctypes.c_void_p) for name in _ARRAYS))
 
@@ -46,13 +48,14 @@ def run_layer(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     Raises:
         RuntimeUnavailableError: The kernel cannot be compiled here.
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or layer.hidden_size > WIDEST or torch.is_autocast_enabled("cpu"):
-        outputs: tuple[Tensor, Any] = layer(x, state)
-        return outputs
+    fits = x.device.type == "cpu" and x.dtype == torch.float32 and cast(int, layer.hidden_size) <= WIDEST
+    if not fits or torch.is_autocast_enabled("cpu"):
+        return call_layer(layer, x, state)
     h, c = state if isinstance(state, tuple) else (state, state)
-    cell = _cell(layer)
-    bias = _bias(cell, layer.bias_ih_l0, layer.bias_hh_l0)
-    y, last = _Recurrence.apply(cell, x, h[0], c[0], layer.weight_ih_l0, layer.weight_hh_l0, bias)
+    cell, weights = _cell(layer), dict(layer.named_parameters())
+    bias = _bias(cell, weights["bias_ih_l0"], weights["bias_hh_l0"])
+    matrices = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    y, last = _Recurrence.apply(cell, x, h[0], c[0], *matrices, bias)  # type: ignore[no-untyped-call]
     return y, (y[-1:], last[None]) if isinstance(state, tuple) else y[-1:]
 
 
@@ -94,19 +97,19 @@ class _Recurrence(torch.autograd.Function):
             cells=cells,
             kept=kept,
         )
-        library = load_recurrence()
-        _over_rows(layer, lambda *place: library.recurrence_forward(ctypes.byref(layer), *place))
+        forward = load_recurrence().recurrence_forward
+        _over_rows(layer, lambda *place: forward(ctypes.byref(layer), *place))
         ctx.cell = cell
         ctx.save_for_backward(x, h, c, w, u, y, cells, kept)
         return y, cells[-1:].sum(0)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, dc: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor, dc: Tensor) -> Any:
         x, h, c, w, u, y, cells, kept = ctx.saved_tensors
         (steps, rows, features), hidden = x.shape, h.shape[1]
         dh, dc = torch.zeros_like(h), dc.clone(memory_format=torch.contiguous_format)
         dx = torch.empty_like(x) if ctx.needs_input_grad[1] else None
-        sizes = w.numel(), u.numel(), _SUMS[ctx.cell] * hidden
+        sizes = [w.numel(), u.numel(), _SUMS[ctx.cell] * hidden]
         layer = _layer(
             (_CELLS.index(ctx.cell), steps, rows, features, hidden),
             x=x,
@@ -122,15 +125,15 @@ class _Recurrence(torch.autograd.Function):
             dc=dc,
             dx=dx,
         )
-        library = load_recurrence()
+        backward = load_recurrence().recurrence_backward
 
         def of_rows(first: int, end: int, scratch: ctypes.c_void_p) -> Tensor:
-            sums = x.new_zeros(sum(sizes))
-            pointers = [ctypes.c_void_p(part.data_ptr()) for part in sums.split(sizes)]
-            library.recurrence_backward(ctypes.byref(layer), first, end, *pointers, scratch)
+            sums = torch.zeros(sum(sizes))
+            pointers = [ctypes.c_void_p(part.data_ptr()) for part in torch.split(sums, sizes)]
+            backward(ctypes.byref(layer), first, end, *pointers, scratch)
             return sums
 
-        dw, du, dbias = torch.stack(_over_rows(layer, of_rows)).sum(0).split(sizes)
+        dw, du, dbias = torch.split(torch.stack(_over_rows(layer, of_rows)).sum(0), sizes)
         dw = dw.view(-1, features, hidden).transpose(1, 2).reshape(w.shape)
         du = du.view(-1, hidden, hidden).transpose(1, 2).reshape(u.shape)
         return None, dx, dh, dc if ctx.cell == "LSTM" else None, dw, du, dbias
@@ -138,18 +141,19 @@ class _Recurrence(torch.autograd.Function):
 
 def _layer(sizes: tuple[int, ...], **arrays: Tensor | None) -> _Layer:
     layer = _Layer(*sizes)
+    layer.arrays = arrays  # which live as long as it does
     for name, array in arrays.items():
         setattr(layer, name, None if array is None or not array.numel() else array.data_ptr())
-    layer.kept_alive = arrays
     return layer
 
 
 def _over_rows(layer: _Layer, work: Callable[[int, int, ctypes.c_void_p], _T]) -> list[_T]:
     """Do blocks of rows on torch's number of threads. work: gets its first row, the end, and its scratch."""
-    blocks = -(-layer.rows // _BLOCK)
+    library = load_recurrence()
+    block, size = library.recurrence_block(), library.recurrence_scratch(ctypes.byref(layer))
+    blocks = -(-layer.rows // block)
     threads = min(torch.get_num_threads(), blocks)
-    edges = [min(blocks * thread // threads * _BLOCK, layer.rows) for thread in range(threads + 1)]
-    size = load_recurrence().recurrence_scratch(ctypes.byref(layer))
+    edges = [min(blocks * thread // threads * block, layer.rows) for thread in range(threads + 1)]
 
     def part(first: int, end: int) -> _T:
         scratch = torch.empty(size)

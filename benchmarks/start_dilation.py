@@ -1,6 +1,7 @@
 """Time of a training step by first dilation (batch 128, T = 784): LSTMs from dilation 1, 2, 4 or 8 to 256.
 
-Each with cone pruning, as `drnn-deploy train` takes it, and without, as the paper's authors measured.
+Each with cone pruning, as `drnn-deploy train` takes it, and without, as the paper's authors measured; both with the
+compiled kernel and with torch's.
 
 python -m benchmarks.start_dilation [--seconds 120] [--threads 1]
 """
@@ -16,8 +17,9 @@ import torch
 from benchmarks.measure import interleaved, write_result
 from benchmarks.networks import STEPS
 from benchmarks.training_step import BATCH, shown, step
-from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.dilated_rnn import DilatedRNN, call_layer
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.native.recurrence import run_layer
 
 FIRST_DILATIONS = (1, 2, 4, 8)
 
@@ -39,10 +41,12 @@ def main() -> None:
     inputs, targets = torch.rand(BATCH, STEPS, 1), torch.randint(0, 10, (BATCH,))
     steps = {}
     for first in FIRST_DILATIONS:
-        model = DilatedRNN(network(first))
-        for name, prune in (("pruned", True), ("full", False)):
-            run = functools.partial(model, prune=prune)
-            steps[f"{name} {first}"] = functools.partial(step, model, run, inputs, targets)
+        for kernel, call in (("native ", run_layer), ("", call_layer)):
+            model = DilatedRNN(network(first))
+            model.call_layer = call
+            for name, prune in (("pruned", True), ("full", False)):
+                run = functools.partial(model, prune=prune)
+                steps[f"{kernel}{name} {first}"] = functools.partial(step, model, run, inputs, targets)
     timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
     print(shown(timings))
     kept = {name: dataclasses.asdict(timing) for name, timing in timings.items()}

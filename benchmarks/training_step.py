@@ -1,7 +1,7 @@
 """Time of a training step of the paper's network (batch 128, T = 784): forward and backward.
 
-By cell, nine layers of twenty units: with the fold and cone pruning, with the fold alone, and with neither (each phase
-of a layer as a run of its own).
+By cell, nine layers of twenty units: with the fold and cone pruning, with the fold alone, both also through the
+compiled kernel, and with neither (each phase of a layer as a run of its own).
 
 python -m benchmarks.training_step [--seconds 40]
 """
@@ -9,6 +9,7 @@ python -m benchmarks.training_step [--seconds 40]
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from benchmarks.measure import Timing, interleaved, write_result
 from benchmarks.networks import STEPS, paper_network
 from drnn_models.cells import Cell
 from drnn_models.dilated_rnn import DilatedRNN
+from drnn_runtimes.native.recurrence import run_layer
 
 BATCH = 128
 
@@ -49,7 +51,11 @@ def step(model: DilatedRNN, run: Callable[[Tensor], Tensor], inputs: Tensor, tar
 
 def ways(model: DilatedRNN) -> dict[str, Callable[[Tensor], Tensor]]:
     """How to run the network, the fastest first."""
+    compiled = copy.deepcopy(model)
+    compiled.call_layer = run_layer
     return {
+        "native": compiled,
+        "native full": functools.partial(compiled, prune=False),
         "pruned": model,
         "full": functools.partial(model, prune=False),
         "unfolded": functools.partial(by_phase, model),

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from drnn_core import bounds
 from drnn_core.arguments import checked_arguments
@@ -34,6 +34,9 @@ class Training:
         stop_below: The validation cross-entropy (nats) below which the task counts as solved.
         precision: "fp32", or "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss
             in float32.
+        tf32: Whether a GPU may round the factors of float32 products to TF32.
+        kernel: What computes recurrent layers: "torch"; "native", the compiled kernel for a CPU, in float32 and up to
+            128 units; "auto", native where that is possible.
 
     Raises:
         InputError: A value is not of its kind or out of range.
@@ -48,7 +51,8 @@ class Training:
     evaluate_every: int = 500
     stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
     precision: Literal["fp32", "bf16"] = "fp32"
-    tf32: bool = False  # whether a GPU may round the factors of float32 products to TF32
+    tf32: bool = False
+    kernel: Literal["auto", "native", "torch"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
@@ -63,8 +67,8 @@ class Training:
             raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
         if type(self.tf32) is not bool:
             raise InputError(f"training.tf32 must be true or false, got {self.tf32!r}")
-        choices = {"optimizer": ("adam", "rmsprop"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
-        for name, allowed in choices.items():
+        for name in ("optimizer", "schedule", "precision", "kernel"):
+            allowed = get_args(get_type_hints(Training)[name])
             if getattr(self, name) not in allowed:
                 raise InputError(f"training.{name} must be {' or '.join(allowed)}, got {getattr(self, name)!r}")
 

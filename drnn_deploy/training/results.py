@@ -40,6 +40,7 @@ class Result:
         metrics: The metrics on the test split.
         log: The log's lines with a validation: iteration, training loss, seconds, validation metrics.
         seconds_allowed: The time after which it had to end. None: its iterations alone counted.
+        kernel: What computed the recurrent layers at the end, "native" or "torch".
     """
 
     recipe: dict[str, Any]
@@ -52,6 +53,7 @@ class Result:
     metrics: dict[str, float]
     log: list[dict[str, Any]]
     seconds_allowed: float | None = None
+    kernel: str = "torch"
 
 
 def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
@@ -74,6 +76,7 @@ def result_of(run: TrainingRun, checkpoint: Checkpoint) -> Result:
         metrics=checkpoint.metrics,
         log=[dataclasses.asdict(line) for line in run.log if line.validation],
         seconds_allowed=run.seconds_allowed,
+        kernel=run.kernel,
     )
 
 
@@ -135,7 +138,7 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
 
     Args:
         path: Its file.
-        recipe: The recipe that it must be of, but for its iterations, which may have been others, and TF32.
+        recipe: The recipe that it must be of, but for its iterations, kernel and TF32, which may have been others.
 
     Returns:
         The result; None where there is none.
@@ -157,11 +160,11 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
 
 
 def _with_training_of(recipe: Recipe, saved: dict[str, Any]) -> Recipe:
-    """The recipe with the saved one's iterations and use of TF32, where those are some."""
+    """The recipe with the saved one's iterations, kernel and use of TF32, where those are some."""
     training = saved.get("training")
     own = training if isinstance(training, dict) else {}
     try:
-        changed = {name: own[name] for name in ("iterations", "tf32") if name in own}
+        changed = {name: own[name] for name in ("iterations", "kernel", "tf32") if name in own}
         return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changed))
     except InputError:
         return recipe

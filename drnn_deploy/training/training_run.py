@@ -12,6 +12,7 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE
+from drnn_deploy.training.kernel import choose_kernel
 from drnn_deploy.training.ranks import Ranks
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
@@ -46,6 +47,7 @@ class TrainingRun:
     losses: list[torch.Tensor] = dataclasses.field(default_factory=list)  # since the last line of the log
     seconds_allowed: float | None = None  # not saved, like what follows: whoever goes on says it again
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
+    kernel: str = "torch"
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:
@@ -54,6 +56,9 @@ class TrainingRun:
         Args:
             recipe: Network, task, optimiser and seed.
             device: "cpu" or "cuda".
+
+        Raises:
+            InputError: There is not enough memory for it, or the recipe asks for a kernel that cannot compute it.
         """
         steps, here = recipe.make_task().length, slice(None) if device == "cpu" else slice(1, 2)  # the inputs alone
         require_memory("a training step", training_needs(recipe.spec, recipe.training.batch, steps)[here])
@@ -66,7 +71,8 @@ class TrainingRun:
             optimizer = torch.optim.Adam(model.parameters(), lr=rate)
         else:
             optimizer = torch.optim.RMSprop(model.parameters(), lr=rate, alpha=0.9)
-        return cls(recipe, torch.device(device), model, optimizer)
+        kernel = choose_kernel(recipe, model, device)
+        return cls(recipe, torch.device(device), model, optimizer, kernel=kernel)
 
     @classmethod
     @checked_arguments

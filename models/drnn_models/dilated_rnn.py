@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,13 @@ from drnn_models.cone import Indices, as_slice, plan_cone
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
+CallLayer = Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]  # layer, its inputs and state -> outputs and state
+
+
+def call_layer(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Compute a layer as torch does."""
+    outputs: tuple[Tensor, Any] = layer(x, state)
+    return outputs
 
 
 class DilatedRNN(nn.Module):
@@ -28,6 +36,7 @@ class DilatedRNN(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.call_layer: CallLayer = call_layer
         self.embedding = embedding_for(spec.input)
         make, sizes = LAYERS[spec.cell], zip(spec.layer_inputs(), spec.hidden, strict=True)
         self.layers = nn.ModuleList(make(spec, features, hidden) for features, hidden in sizes)
@@ -62,7 +71,7 @@ class DilatedRNN(nn.Module):
             if layer_plan.select is not None:
                 x = self._selected(x, layer_plan.select, (x.device, length, number))
             zeros = x.new_zeros(layer_plan.fold, batch, cast(int, layer.hidden_size))
-            x, _ = run_folded(layer, x, (zeros,) * len(self.spec.cell_states))
+            x, _ = run_folded(layer, x, (zeros,) * len(self.spec.cell_states), self.call_layer)
         past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
         return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
 
@@ -83,7 +92,7 @@ class DilatedRNN(nn.Module):
         after: State = {}
         for index, layer in enumerate(self.layers):
             names = [f"l{index}_{letter}" for letter in self.spec.cell_states]
-            x, lines = run_folded(layer, x, tuple(state[name].transpose(0, 1) for name in names))  # (d, B, H) each
+            x, lines = run_folded(layer, x, tuple(state[name].transpose(0, 1) for name in names), self.call_layer)
             after |= {name: line.transpose(0, 1) for name, line in zip(names, lines, strict=True)}
         window = self.spec.window
         top = torch.cat([state["fusion"].transpose(0, 1), x]) if window > 1 else x  # (window - 1 + T, B, H)
@@ -162,7 +171,9 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
     return inputs
 
 
-def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run_folded(
+    layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...], call: CallLayer = call_layer
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run a recurrent layer of dilation d as a plain one over about T/d steps (the paper's figure 1).
 
     Row p*B + b of a folded step holds phase p of sequence b. The T mod d steps at the end do not fill a folded step:
@@ -172,6 +183,7 @@ def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[
         layer: A torch layer, called as `nn.RNN`, `nn.GRU` or `nn.LSTM` is.
         x: (T, B, C), time-major.
         lines: The delay lines (h,) or (h, c), each (d, B, H), oldest first.
+        call: Computes the plain layer.
 
     Returns:
         The outputs (T, B, H), and the delay lines after the last step.
@@ -180,18 +192,22 @@ def run_folded(layer: nn.Module, x: Tensor, lines: tuple[Tensor, ...]) -> tuple[
     full, rest = divmod(length, dilation)
     outputs: list[Tensor] = []
     if full:
-        y, lines = _run(layer, x[: full * dilation].reshape(full, dilation * batch, -1), lines)
+        y, lines = _run(call, layer, x[: full * dilation].reshape(full, dilation * batch, -1), lines)
         outputs.append(y.reshape(full * dilation, batch, -1))
     if rest:
-        y, last = _run(layer, x[full * dilation :].reshape(1, rest * batch, -1), tuple(line[:rest] for line in lines))
+        y, last = _run(
+            call, layer, x[full * dilation :].reshape(1, rest * batch, -1), tuple(line[:rest] for line in lines)
+        )
         outputs.append(y.reshape(rest, batch, -1))
         lines = tuple(torch.cat([line[rest:], new]) for line, new in zip(lines, last, strict=True))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)), lines
 
 
-def _run(layer: nn.Module, rows: Tensor, lines: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _run(
+    call: CallLayer, layer: nn.Module, rows: Tensor, lines: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     phases, batch, hidden = lines[0].shape
     flat = tuple(line.reshape(1, phases * batch, hidden) for line in lines)
-    outputs, state = layer(rows, flat if len(flat) == 2 else flat[0])
+    outputs, state = call(layer, rows, flat if len(flat) == 2 else flat[0])
     states = state if isinstance(state, tuple) else (state,)
     return outputs, tuple(part.reshape(phases, batch, hidden) for part in states)

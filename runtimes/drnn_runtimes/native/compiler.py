@@ -22,7 +22,9 @@ from drnn_core.files import replacing
 from drnn_core.types import Availability
 
 KERNEL = ("drnn.h", "drnn_cell.h")  # its sources
-_FLAGS = ("-std=c11", "-O2", "-march=native", "-DDRNN_NATIVE", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+_SHARED = ("-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-w")
+_FLAGS = ("-std=c11", "-O2", "-DDRNN_NATIVE", *_SHARED)
+_TRAINING_FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", *_SHARED)  # its loops become vectors
 _SECONDS = 120.0
 _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME chooses one."
 
@@ -61,13 +63,31 @@ def load_library(cell: str, *, narrow: bool = False) -> ctypes.CDLL:
     Raises:
         RuntimeUnavailableError: There is no compiler, it fails, or what it makes cannot be loaded.
     """
+    return _load((*KERNEL, "library.c"), (*_FLAGS, f"-DDRNN_CELL={cell}", *(["-DDRNN_INT8"] if narrow else [])))
+
+
+@functools.cache
+def load_recurrence() -> ctypes.CDLL:
+    """Compile `recurrence.c`, or take what was made of it before, as `load_library` does.
+
+    Returns:
+        The loaded library.
+
+    Raises:
+        RuntimeUnavailableError: There is no compiler, it fails, or what it makes cannot be loaded.
+    """
+    library = _load(("recurrence.c",), _TRAINING_FLAGS)
+    library.recurrence_scratch.restype = ctypes.c_size_t
+    return library
+
+
+def _load(names: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
+    """The library of these sources, of which the last one is compiled."""
     command = compiler()
     if not command:
         raise RuntimeUnavailableError("native: there is no C compiler", _FIX)
-    sources = {
-        name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in (*KERNEL, "library.c")
-    }
-    command = [*command, *_FLAGS, f"-DDRNN_CELL={cell}", *(["-DDRNN_INT8"] if narrow else [])]
+    sources = {name: (resources.files(__package__) / name).read_text(encoding="utf-8") for name in names}
+    command = [*command, *flags]
     key = "\0".join([*sources.values(), *command, _target(*command)])
     cached = cache_folder("native") / f"{hashlib.sha256(key.encode()).hexdigest()}.so"
     with contextlib.suppress(OSError):  # it is not there, or damaged
@@ -91,7 +111,7 @@ def _compile(command: list[str], sources: dict[str, str], folder: Path) -> Path:
     library = folder / "library.so"
     for name, text in sources.items():
         (folder / name).write_text(text, encoding="utf-8")
-    done = _run([*command, "-o", str(library), str(folder / "library.c")])
+    done = _run([*command, "-o", str(library), str(folder / list(sources)[-1])])
     if done.returncode:
         raise RuntimeUnavailableError(
             f"native: {command[0]} cannot compile the kernel: {first_error(done.stderr)}", _FIX

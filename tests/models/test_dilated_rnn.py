@@ -190,7 +190,9 @@ class Copies(TorchDispatchMode):
 def test_only_the_first_call_copies_from_the_host(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU the device without data, "meta", takes its part; torch's own layers, slow there, do nothing."""
     monkeypatch.setattr(
-        dilated_rnn, "_run", lambda _, rows, lines: (rows.new_empty(*rows.shape[:2], lines[0].shape[2]), lines)
+        dilated_rnn,
+        "_run",
+        lambda _call, _layer, rows, lines: (rows.new_empty(*rows.shape[:2], lines[0].shape[2]), lines),
     )
     checkpoint = load_checkpoint(ZOO / task / "model.pt")
     model, tokens = checkpoint.network().to("meta"), checkpoint.spec.input.kind == "tokens"

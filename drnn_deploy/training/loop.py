@@ -20,6 +20,7 @@ from drnn_core.errors import InputError
 from drnn_deploy.tasks import IGNORED, Task, TextTask
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
 from drnn_deploy.training.carried_state import carry, computed, next_batch, score_whole
+from drnn_deploy.training.results import CARRIED
 from drnn_deploy.training.stops import whole
 from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.baseline_modules import Network
@@ -161,7 +162,7 @@ def finished_checkpoint(run: TrainingRun) -> Checkpoint:
     metrics = evaluate(run.model, task, "test")
     if run.recipe.training.carried_state and isinstance(task, TextTask) and isinstance(run.model, DilatedRNN):
         whole_text = score_whole(run.model, task, "test", SEQUENCES_AT_ONCE * task.length)
-        metrics |= {f"carried_{name}": value for name, value in whole_text.items()}
+        metrics |= {CARRIED + name: value for name, value in whole_text.items()}
     provenance: dict[str, Any] = {
         "recipe": run.recipe.to_json(),
         "iterations": run.iteration,

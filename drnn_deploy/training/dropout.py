@@ -42,5 +42,6 @@ class Dropout:
             x: (steps, own sequences, H).
         """
         shape = x.shape[0], self.batch, x.shape[2]
-        kept = torch.rand(shape, generator=self._generator, device=self.device)[:, self.rows] >= self.share
-        return x * (kept / (1 - self.share)).to(x.dtype)
+        mask = torch.rand(shape, generator=self._generator, device=self.device)[:, self.rows]
+        mask.ge_(self.share).div_(1 - self.share)  # in place: a mask is as large as what the layer delivers
+        return x * mask.to(x.dtype)

@@ -52,7 +52,7 @@ def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:
     return build_engine(graph, folder / "model.engine", "tensorrt-rtx", compute_capabilities=("8.6",), batch=batch)
 
 
-@pytest.mark.parametrize(("cell", "what"), combinations(CELLS, list(WHOLE), by_day=5))
+@pytest.mark.parametrize(("cell", "what"), combinations(CELLS, list(WHOLE), by_day=4))
 def test_paper_network_compiles(
     tmp_path: Path, cell: Cell, what: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -138,7 +138,7 @@ def test_every_input_and_head_compiles(tmp_path: Path, cell: Cell, network: str,
     assert compiled(tmp_path, spec, short(emission)).engine_bytes > 0
 
 
-@pytest.mark.parametrize(("cell", "typed"), combinations(CELLS, TYPED, by_day=4))
+@pytest.mark.parametrize(("cell", "typed"), combinations(CELLS, TYPED, by_day=3))
 def test_chunks_of_every_precision_compile_for_three_generations(
     tmp_path: Path, cell: Cell, typed: tuple[Emission, Precision], record_property: Callable[[str, object], None]
 ) -> None:

@@ -181,7 +181,7 @@ DRNN_ONCE void drnn_layer(const struct drnn_kernel *kernel, const struct drnn_ro
 }
 
 /* Outputs of rows (step, sequence): y[sequence][first + step]. */
-DRNN_STATIC void drnn_head(const struct drnn_network *net, const struct drnn_kernel *kernel, const float *x, int stride,
+DRNN_INLINE void drnn_head(const struct drnn_network *net, const struct drnn_kernel *kernel, const float *x, int stride,
                            int rows, int batch, float *y, int answers, int first, float *work) {
     const int inputs = net->window * drnn_top(net), n = net->outputs, blocks = DRNN_PAD(n) / 8;
     for (int from = 0; from < rows; from += DRNN_ROWS) {
@@ -194,12 +194,10 @@ DRNN_STATIC void drnn_head(const struct drnn_network *net, const struct drnn_ker
     }
 }
 
-/* Feed n steps x[batch][n]. The last k of them have outputs, y[batch][k][outputs]: all n where `last` is 0, else at
- * most that many. Tokens must be below the size of the vocabulary. */
-DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const void *x, int n, float *y,
+DRNN_INLINE void drnn_feed(const struct drnn_network *net, void *stream, int batch, const void *x, int n, float *y,
                            void *scratch) {
     const struct drnn_kernel *const kernel = net->kernel();
-    int *const places = stream, batch = places[0], window = net->window, top = drnn_top(net);
+    int *const places = stream, window = net->window, top = drnn_top(net);
     const int answers = net->last ? DRNN_MIN(net->last, n) : n, unanswered = n - answers, lstm = kernel->states == 2;
     const long rows = DRNN_MAX(batch, DRNN_BLOCK), most = DRNN_MAX(1, DRNN_BLOCK / batch);
     float *const in = scratch, *const out = in + rows * net->widest, *const c = out + rows * net->widest;
@@ -253,6 +251,15 @@ DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const v
             drnn_head(net, kernel, seen, window * top, batch, batch, y, answers, from + t - unanswered, work);
         }
     }
+}
+
+/* Feed n steps x[batch][n]. The last k of them have outputs, y[batch][k][outputs]: all n where `last` is 0, else at
+ * most that many. Tokens must be below the size of the vocabulary. */
+DRNN_STATIC void drnn_push(const struct drnn_network *net, void *stream, const void *x, int n, float *y,
+                           void *scratch) {
+    const int batch = *(const int *)stream;
+    if (batch == 1 && n == 1) drnn_feed(net, stream, 1, x, 1, y, scratch); /* constants: less is left to do */
+    else drnn_feed(net, stream, batch, x, n, y, scratch);
 }
 
 /* Sequences that `drnn_run` takes through all layers together. */

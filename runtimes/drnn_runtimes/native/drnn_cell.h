@@ -135,13 +135,14 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 #define DRNN_PAIRED DRNN_MIN(4, (DRNN_SUMS == 16 ? 12 : 6) / (DRNN_GATES * DRNN_HALVES))
 #endif
 
-/* Do `work(R, B)` for all blocks, B at a time, of rows from `first` to `end`, R at a time, all of about the same size.
- * R and B are constants in it; (row, block) say where. */
-#define DRNN_TILES(R, G, first, end, blocks, work)                                                                     \
+/* Do `work(R, B)` for all blocks, B at a time, of rows from `first` to `end`, R at a time, all of about the same size;
+ * the last blocks first if `backwards`. R and B are constants in it; (row, block) say where. */
+#define DRNN_TILES(R, G, first, end, blocks, backwards, work)                                                          \
     do {                                                                                                               \
         const int parts_ = ((blocks) + DRNN_MOST(R, G) - 1) / DRNN_MOST(R, G),                                         \
                   most_ = parts_ == 1 ? (blocks) : ((blocks) + parts_ - 1) / parts_;                                   \
-        for (int block = 0; block < (blocks); block += most_) {                                                        \
+        for (int part_ = 0; part_ < parts_; part_++) {                                                                 \
+            const int block = ((backwards) ? parts_ - 1 - part_ : part_) * most_;                                      \
             DRNN_TILE(1, R, G, first, end, blocks, work)                                                               \
             DRNN_TILE(2, R, G, first, end, blocks, work)                                                               \
             DRNN_TILE(3, R, G, first, end, blocks, work)                                                               \
@@ -200,7 +201,7 @@ static void DRNN_(affine)(int blocks, int inputs, const void *weights, const flo
     blocks = DRNN_HEAD_BLOCKS;
 #endif
     const W *const w = weights;
-    const int tiled = rows / 4 * 4, ys = blocks * 8;
+    const int tiled = rows & ~3, ys = blocks * 8;
 #define DRNN_WORK(R, B)                                                                                                \
     {                                                                                                                  \
         V sums[DRNN_SUMS];                                                                                             \
@@ -212,8 +213,8 @@ static void DRNN_(affine)(int blocks, int inputs, const void *weights, const flo
         DRNN_(store)(y + (long)(row + i / (B * DRNN_HALVES)) * ys + block * 8 + i % (B * DRNN_HALVES) * DRNN_LANES,    \
                      sums[i]);                                                                                         \
     }
-    if (tiled) DRNN_TILES(4, 1, 0, tiled, blocks, DRNN_WORK);
-    DRNN_TILES(1, 1, tiled, rows, blocks, DRNN_WORK);
+    if (tiled) DRNN_TILES(4, 1, 0, tiled, blocks, 0, DRNN_WORK);
+    DRNN_TILES(1, 1, tiled, rows, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 }
 
@@ -404,15 +405,18 @@ DRNN_INLINE void DRNN_(rows_of)(const int together, const int hidden, const stru
                                 int end) {
     const struct drnn_rows own = *rows, *const r = &own;
     const int blocks = DRNN_PAD(hidden) / 8;
+    const size_t values = (size_t)blocks * 8, weights = values * (size_t)hidden * DRNN_GATES * sizeof(W);
+    /* Weights beyond the first cache: rows take turns, so that what was read last is read first. */
+    const int backwards = weights > 1 << 15 && (size_t)r->h / (values * sizeof(float)) % 2;
 #if DRNN_CELL == DRNN_GRU_RESET_BEFORE
 #define DRNN_WORK(R, B) DRNN_(gates_tile)(R, B, hidden, r, row, block)
-    DRNN_TILES(together, 2, first, end, blocks, DRNN_WORK);
+    DRNN_TILES(together, 2, first, end, blocks, backwards, DRNN_WORK);
 #undef DRNN_WORK
 #define DRNN_WORK(R, B) DRNN_(new_tile)(R, B, hidden, r, row, block)
-    DRNN_TILES(together, 1, first, end, blocks, DRNN_WORK);
+    DRNN_TILES(together, 1, first, end, blocks, backwards, DRNN_WORK);
 #else
 #define DRNN_WORK(R, B) DRNN_(cell_tile)(R, 0, B, hidden, r, row, block)
-    DRNN_TILES(together, DRNN_GATES, first, end, blocks, DRNN_WORK);
+    DRNN_TILES(together, DRNN_GATES, first, end, blocks, backwards, DRNN_WORK);
 #endif
 #undef DRNN_WORK
 }
@@ -447,7 +451,7 @@ DRNN_INLINE void DRNN_(inputs_of)(const int together, const int hidden, const st
     const struct drnn_rows own = *rows, *const r = &own;
     const int blocks = DRNN_PAD(hidden) / 8;
 #define DRNN_WORK(R, B) DRNN_(inputs_tile)(R, B, hidden, r, row, block, to)
-    DRNN_TILES(together, DRNN_GATES, first, end, blocks, DRNN_WORK);
+    DRNN_TILES(together, DRNN_GATES, first, end, blocks, 0, DRNN_WORK);
 #undef DRNN_WORK
 }
 

@@ -115,7 +115,7 @@ def train_to_the_end(
     run = open_run(recipe, folder, device, seconds)
     with ranks_of_torchrun(run.device.type, run.recipe.training.batch) as run.ranks:
         console.quiet = console.quiet or run.ranks.rank > 0
-        console.print(_work(run.recipe))
+        console.print(_work(run))
         try:
             with terminable():
                 _run(console, run, folder)
@@ -126,12 +126,15 @@ def train_to_the_end(
         return run, run.ranks.of_the_first(lambda: _finish(console, run, folder))
 
 
-def _work(recipe: Recipe) -> str:
+def _work(run: TrainingRun) -> str:
     from drnn_models.path_lengths import analyse
 
-    report = analyse(recipe.spec, recipe.make_task().length)
+    report = analyse(run.recipe.spec, run.recipe.make_task().length)
     pruned = f"{report.evaluations:,} of {report.evaluations_unpruned:,} cell evaluations per sequence (cone pruning)"
-    return f"{report.parameters:,} parameters; {pruned}, {report.sequential_cells:,} one after the other (fold)"
+    return (
+        f"{report.parameters:,} parameters; {pruned}, {report.sequential_cells:,} one after the other (fold)\n"
+        f"layers are computed by {'the compiled kernel' if run.kernel == 'native' else 'PyTorch'}"
+    )
 
 
 def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:

@@ -26,25 +26,26 @@ def choose_kernel(recipe: Recipe, model: Network, device: str) -> str:
     """
     if recipe.training.kernel == "torch":
         return "torch"
-    reason = _refusal(recipe, model, device)
+    reason, fix = _refusal(recipe, model, device)
     if not reason and isinstance(model, DilatedRNN):
         model.call_layer = run_layer
         return "native"
     if recipe.training.kernel == "native":
-        raise InputError(f"training.kernel=native: {reason}", "Leave it out: what can be compiled is.")
+        raise InputError(f"training.kernel=native: {reason}", fix)
     return "torch"
 
 
-def _refusal(recipe: Recipe, model: Network, device: str) -> str:
-    """Why the compiled kernel is of no use, or nothing."""
+def _refusal(recipe: Recipe, model: Network, device: str) -> tuple[str, str]:
+    """Why the compiled kernel is of no use, and what to do; or nothing."""
+    fix = "Leave it out: what can be compiled is."
     if device != "cpu" or recipe.training.precision != "fp32":
-        return "it computes in float32 on a CPU"
+        return "it computes in float32 on a CPU", fix
     if not isinstance(model, DilatedRNN):
-        return "it computes dilated recurrent networks alone"
+        return "it computes dilated recurrent networks alone", fix
     if max(model.spec.hidden) > WIDEST:
-        return f"it computes layers of at most {WIDEST} units"
+        return f"it computes layers of at most {WIDEST} units", fix
     try:
         load_recurrence()
     except RuntimeUnavailableError as error:
-        return error.message
-    return ""
+        return error.message.removeprefix("native: "), error.fix
+    return "", ""

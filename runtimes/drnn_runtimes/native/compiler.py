@@ -94,14 +94,14 @@ def _load(names: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
         library = ctypes.CDLL(str(cached))
         touch(cached)
         return library
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        made = _compile(command, sources, Path(folder))
-        try:
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            made = _compile(command, sources, Path(folder))
             library = ctypes.CDLL(str(made))
-        except OSError as error:
-            raise RuntimeUnavailableError(f"native: what {command[0]} made cannot be loaded: {error}", _FIX) from error
-        with contextlib.suppress(InputError), replacing(cached) as file:  # the next process compiles again
-            shutil.copyfile(made, file)
+            with contextlib.suppress(InputError), replacing(cached) as file:  # the next process compiles again
+                shutil.copyfile(made, file)
+    except OSError as error:  # or there is no room for it
+        raise RuntimeUnavailableError(f"native: what {command[0]} makes cannot be loaded: {error}", _FIX) from error
     shrink(cached.parent, "native")
     return library
 

@@ -236,7 +236,7 @@ static void backward_block(const struct layer *l, int step, int row, int rows, f
         lstm_back(n, s, step ? l->cells + at - (ptrdiff_t)l->rows * H : l->c + first, l->cells + at, d, l->dc + first, e);
     }
     float *const dx = l->dx ? l->dx + ((ptrdiff_t)step * l->rows + row) * C : NULL;
-    if (dx) memset(dx, 0, sizeof(float) * (size_t)(rows * C));
+    if (dx) memset(dx, 0, sizeof(float) * (size_t)rows * (size_t)C);
     for (int i = 0; i < sums; i++) add_product(1, rows, H, &one, 0, 0, e + i * n, dbias + i * H);
     for (int g = 0; g < G; g++) {
         const float *const of_input = e + g * n, *const of_past = e + (cell == GRU_AFTER && g == 2 ? 3 : g) * n;

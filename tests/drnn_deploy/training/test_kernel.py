@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_deploy.training.results import result_of
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_runtimes.native.compiler import load_recurrence
+from tests.drnn_deploy.conftest import Command
 
 SMALL = (
     "data.delay=3", "training.batch=5", "training.iterations=40", "training.evaluate_every=20", "model.hidden=[4,4]",
@@ -54,6 +56,13 @@ def test_the_result_says_what_computed_the_layers(tmp_path: Path) -> None:
         assert result_of(run, finished_checkpoint(run)).kernel == used
 
 
+def test_a_training_begins_by_saying_what_computes_the_layers(command: Command, tmp_path: Path) -> None:
+    for kernel, words in (("auto", "the compiled kernel"), ("torch", "PyTorch")):
+        changes = [word for change in (*SMALL, f"training.kernel={kernel}") for word in ("--set", change)]
+        ran = command("drnn-deploy", "train", "copy-memory", *changes, "--output", tmp_path / kernel)
+        assert (ran.code, f"layers are computed by {words}\n" in ran.out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -71,5 +80,16 @@ def test_what_it_cannot_compute_torch_does_and_asked_for_is_refused(change: str,
 @pytest.mark.usefixtures("without_compiler")
 def test_without_a_compiler_torch_trains() -> None:
     assert TrainingRun.start(recipe()).kernel == "torch"
-    with pytest.raises(InputError, match="no C compiler"):
+    with pytest.raises(InputError, match=r"training\.kernel=native: there is no C compiler") as refused:
         TrainingRun.start(recipe("training.kernel=native"))
+    assert "Install a C compiler" in refused.value.fix
+
+
+def test_without_room_to_compile_in_torch_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DRNN_CACHE", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    load_recurrence.cache_clear()
+    try:
+        assert TrainingRun.start(recipe()).kernel == "torch"
+    finally:
+        load_recurrence.cache_clear()

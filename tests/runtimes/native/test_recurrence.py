@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
+import signal
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from drnn_core.errors import InputError
 from drnn_models.cell_modules import ResetBeforeGRU, initialise
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -131,12 +134,23 @@ def test_what_is_no_number_shows(cell: str, value: float) -> None:
         torch.testing.assert_close(run_layer(layer, x, state)[0], layer(x, state)[0], equal_nan=True)
 
 
-def test_without_gradients_nothing_is_kept_and_with_them_nothing_leaks() -> None:
+def test_without_gradients_nothing_is_kept_and_with_them_nothing_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x, state = nn.GRU(2, 4), torch.randn(3, 5, 2), torch.zeros(1, 5, 4)
-    with torch.inference_mode():
-        y, after = run_layer(layer, x, state)
-    torch.testing.assert_close((y, after), layer(x, state))
-    assert y.grad_fn is None
+    kept: list[int] = []
+    make = recurrence._layer
+
+    def noting(sizes: tuple[int, ...], **arrays: Any) -> Any:
+        kept.append(arrays["kept"].numel())
+        return make(sizes, **arrays)
+
+    monkeypatch.setattr(recurrence, "_layer", noting)
+    for without in (torch.inference_mode, torch.no_grad):
+        with without():
+            y, after = run_layer(layer, x, state)
+        torch.testing.assert_close((y, after), layer(x, state))
+        assert y.grad_fn is None
+    assert kept == [0, 0]
+    monkeypatch.undo()
     gc.disable()
     try:
         y, after = run_layer(layer, x, state)
@@ -159,6 +173,87 @@ def test_what_the_kernel_does_not_compute_torch_does(case: str, monkeypatch: pyt
     )
     with torch.autocast("cpu", torch.bfloat16, enabled=case == "autocast"):
         torch.testing.assert_close(run_layer(layer, x, state), layer(x, state))
+
+
+@pytest.mark.parametrize("part", ["x", "state", "weights"])
+@pytest.mark.parametrize("fault", ["type", "width", "rows"])
+def test_what_torch_refuses_is_refused_as_it_does(part: str, fault: str) -> None:
+    """The kernel would read beyond arrays, or bits of another type."""
+    layer, x, state = nn.GRU(2, 4), torch.randn(3, 5, 2), torch.zeros(1, 5, 4)
+
+    def wrong(array: Tensor) -> Tensor:
+        return {"type": array.double(), "width": array[..., 1:], "rows": array[..., 1:, :]}[fault]
+
+    if part == "weights":
+        layer.weight_hh_l0 = nn.Parameter(wrong(layer.get_parameter("weight_hh_l0")))
+    x, state = wrong(x) if part == "x" else x, wrong(state) if part == "state" else state
+    with pytest.raises((RuntimeError, ValueError)) as theirs:
+        layer(x, state)
+    with pytest.raises(theirs.type) as ours:
+        run_layer(layer, x, state)
+    assert str(ours.value) == str(theirs.value)
+
+
+@pytest.mark.parametrize("case", ["no rows", "no biases", "traced"])
+def test_what_has_no_arrays_for_the_kernel_torch_computes(case: str) -> None:
+    layer, x, state = nn.GRU(2, 4, bias=case != "no biases"), torch.randn(3, 5, 2), torch.zeros(1, 5, 4)
+    if case == "no rows":
+        x, state = x[:, :0], state[:, :0]
+    call = _Called(layer)
+    traced = torch.export.export(call, (x, state)).module() if case == "traced" else call
+    torch.testing.assert_close(traced(x, state), layer(x, state)[0])
+
+
+class _Called(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        return run_layer(self.layer, x, state)[0]
+
+
+def test_arrays_may_be_views_and_torchs_default_type_another() -> None:
+    torch.manual_seed(0)
+    layer = nn.GRU(3, 4)
+    for name, width in (("weight_ih_l0", 3), ("weight_hh_l0", 4)):
+        setattr(layer, name, nn.Parameter(torch.randn(12, 9)[:, :width]))
+    x, state, of = (
+        torch.randn(70, 5, 3).transpose(0, 1),
+        torch.randn(1, 4, 70).mT,
+        torch.randn(4, 70, 5).permute(2, 1, 0),
+    )
+    wanted = computed(layer, lambda layer, x, s: layer(x, s), x, [state], [of, state])
+    torch.set_default_dtype(torch.float64)
+    try:
+        ours = computed(layer, run_layer, x, [state], [of, state])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_second_derivatives_are_refused() -> None:
+    """Without it they would be zeros, in silence."""
+    layer, x = nn.GRU(2, 4), torch.randn(3, 5, 2, requires_grad=True)
+    y, _ = run_layer(layer, x, torch.zeros(1, 5, 4))
+    with pytest.raises(InputError, match="no second derivatives"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    torch.set_num_threads(2)
+    layer, x, state = nn.GRU(2, 4), torch.randn(3, 130, 2), torch.zeros(1, 130, 4)
+    with torch.no_grad():
+        run_layer(layer, x, state)
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # in place of waiting for ever
+            run_layer(layer, x, state)
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_it_stays_within_its_arrays(tmp_path: Path) -> None:

@@ -71,6 +71,28 @@ class PtbChar:
         windows = text[starts[:, None] + np.arange(self.length + 1)]
         return Batch(windows[:, :-1], windows[:, 1:])
 
+    def piece(self, seed: int, index: int, size: int) -> tuple[Batch, bool]:
+        """The next characters of each stream. Where the streams of a pass begin is drawn anew for each pass."""
+        text = self._text("train")
+        pieces = (len(text) - self.length) // (size * self.length)  # of a pass; leaves `length` places to begin at
+        if not pieces:
+            raise InputError(
+                f"the training text has {len(text):,} characters, too few for {size:,} streams of {self.length:,}",
+                "Use fewer streams (training.batch), or shorter pieces (data.length).",
+            )
+        passes, number = divmod(index, pieces)
+        begin = np.random.default_rng((seed, passes)).integers(0, len(text) - size * pieces * self.length)
+        starts = begin + (np.arange(size) * pieces + number) * self.length
+        windows = text[starts[:, None] + np.arange(self.length + 1)]
+        return Batch(windows[:, :-1], windows[:, 1:]), number == 0
+
+    def whole(self, split: str, most: int) -> Iterator[Batch]:
+        """All characters but the first are predicted, each once."""
+        text = self._text(split)
+        for at in range(0, len(text) - 1, most):
+            inputs = text[at : min(at + most, len(text) - 1)]
+            yield Batch(inputs[None], text[None, at + 1 : at + 1 + len(inputs)])
+
     def batches(self, split: str, size: int) -> Iterator[Batch]:
         """The whole text in overlapping windows; what was scored or lacks context is `IGNORED`."""
         text = self._text(split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,44 @@ class Task(Protocol):
 
     def metrics(self, score: Score) -> dict[str, float]:
         """The score's numbers, with those that are usual for this task."""
+
+
+@runtime_checkable
+class TextTask(Task, Protocol):
+    """A task of one long text, which a network can also read in order, its state carried from piece to piece.
+
+    Pieces are a pure function of (seed, index, size), like batches.
+    """
+
+    def piece(self, seed: int, index: int, size: int) -> tuple[Batch, bool]:
+        """Cut the training text into `size` streams of equal length, and take the next `length` steps of each.
+
+        Args:
+            seed: The seed of the training, from 0.
+            index: The piece's number in the training, from 0.
+            size: The streams.
+
+        Returns:
+            The piece, and whether it begins a pass through the text: then its streams begin with the zero state, and
+            otherwise with the state after the piece of `index` - 1.
+
+        Raises:
+            InputError: The task's data is missing, or too short for so many streams.
+        """
+
+    def whole(self, split: str, most: int) -> Iterator[Batch]:
+        """Read a split's text in order, as one sequence in pieces.
+
+        Args:
+            split: "validation" or "test".
+            most: The most steps of a piece.
+
+        Yields:
+            Batches of one sequence, each of which goes on where the one before ended. Every step's target counts.
+
+        Raises:
+            InputError: The task's data is missing.
+        """
 
 
 def metric_names(task: Task) -> frozenset[str]:

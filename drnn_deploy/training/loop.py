@@ -17,12 +17,15 @@ from torch.nn import functional
 from drnn_core.arguments import checked_arguments
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
-from drnn_deploy.tasks import IGNORED, Task
+from drnn_deploy.tasks import IGNORED, Task, TextTask
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
+from drnn_deploy.training.carried_state import carry, computed, next_batch, score_whole
+from drnn_deploy.training.results import CARRIED
 from drnn_deploy.training.stops import whole
 from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.baseline_modules import Network
 from drnn_models.checkpoint import Checkpoint
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_runtimes.torch import float32_products
 
 _SAVE_SECONDS = 30.0
@@ -95,18 +98,19 @@ def _step(run: TrainingRun, task: Task) -> torch.Tensor:
         rate = 0.5 * training.learning_rate * (1 + math.cos(done))
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-    batch, ranks = task.train_batch(run.recipe.seed, run.iteration, training.batch), run.ranks
+    (batch, from_zero), ranks = next_batch(run, task), run.ranks
     part, count = ranks.share(batch) if ranks.world > 1 else (batch, None)
     inputs, targets = (torch.from_numpy(array).to(run.device) for array in (part.inputs, part.targets))
     run.optimizer.zero_grad()
     with float32_products(tf32=training.tf32):
         with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-            outputs = run.model(inputs)
+            outputs, after = computed(run, inputs, from_zero=from_zero)
         loss = _loss(outputs, targets, count)
         loss.backward()  # type: ignore[no-untyped-call]
     loss = loss.detach() if count is None else ranks.add_up(list(run.model.parameters()), loss.detach())
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
     run.optimizer.step()
+    carry(run, after)
     return loss
 
 
@@ -149,9 +153,16 @@ def evaluate(
 
 
 def finished_checkpoint(run: TrainingRun) -> Checkpoint:
-    """The trained network with its test metrics, recipe and versions, and the task's examples."""
+    """The trained network with its test metrics, recipe and versions, and the task's examples.
+
+    A network that was trained with carried state is also measured with the state carried through the whole test text.
+    """
     task = run.recipe.make_task()
     weights = {name: value.detach().cpu().numpy() for name, value in run.model.state_dict().items()}
+    metrics = evaluate(run.model, task, "test")
+    if run.recipe.training.carried_state and isinstance(task, TextTask) and isinstance(run.model, DilatedRNN):
+        whole_text = score_whole(run.model, task, "test", SEQUENCES_AT_ONCE * task.length)
+        metrics |= {CARRIED + name: value for name, value in whole_text.items()}
     provenance: dict[str, Any] = {
         "recipe": run.recipe.to_json(),
         "iterations": run.iteration,
@@ -163,7 +174,7 @@ def finished_checkpoint(run: TrainingRun) -> Checkpoint:
         spec=run.recipe.spec,
         weights=weights,
         task={"name": run.recipe.task, "length": task.length, "options": run.recipe.data},
-        metrics=evaluate(run.model, task, "test"),
+        metrics=metrics,
         provenance=provenance,
         examples=task.examples(),
     )

@@ -38,6 +38,11 @@ class Ranks:
     world: int = 1
     stopping: bool = False
 
+    @property
+    def rows(self) -> slice:
+        """The sequences of a batch that this process computes."""
+        return slice(self.rank, None, self.world)
+
     def share(self, batch: Batch) -> tuple[Batch, int]:
         """What this process computes of a batch.
 
@@ -47,8 +52,7 @@ class Ranks:
         Returns:
             Its rows, and how many targets of the whole batch count.
         """
-        rows = slice(self.rank, None, self.world)
-        return Batch(batch.inputs[rows], batch.targets[rows]), int((batch.targets != IGNORED).sum())
+        return Batch(batch.inputs[self.rows], batch.targets[self.rows]), int((batch.targets != IGNORED).sum())
 
     def add_up(self, parameters: list[torch.nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
         """Replace the gradients of the shares by their sum.
@@ -77,6 +81,25 @@ class Ranks:
             raise Terminated
         whole: torch.Tensor = ends[0]
         return whole
+
+    def all_rows(self, parts: dict[str, torch.Tensor], size: int) -> dict[str, torch.Tensor]:
+        """What all processes have for their sequences, for each of them.
+
+        Args:
+            parts: Name -> (own sequences, d, H).
+            size: The sequences of the batch.
+
+        Returns:
+            Name -> (size, d, H).
+        """
+        if self.world == 1:
+            return parts
+        whole = torch.cat([part.flatten(1) for part in parts.values()], dim=1)
+        whole, own = whole.new_zeros(size, whole.shape[1]), whole
+        whole[self.rows] = own
+        torch.distributed.all_reduce(whole)  # the others' rows are zeros: nothing is rounded
+        columns = torch.split(whole, [part[0].numel() for part in parts.values()], dim=1)
+        return {name: part.reshape(size, *parts[name].shape[1:]) for name, part in zip(parts, columns, strict=True)}
 
     def of_the_first(self, compute: Callable[[], Any]) -> Any:
         """What the first process computes, for all.

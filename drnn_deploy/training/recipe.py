@@ -12,8 +12,9 @@ from drnn_core import bounds
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
-from drnn_deploy.tasks import Task, fits, make_task
+from drnn_deploy.tasks import Task, TextTask, fits, make_task
 from drnn_models.baseline_specs import NetworkSpec, read_spec
+from drnn_models.spec import ModelSpec
 from drnn_zoo import recipe_file
 
 _LARGEST_RATE = 1e6  # beyond it torch's optimizers overflow with errors of their own
@@ -37,6 +38,10 @@ class Training:
         tf32: Whether a GPU may round the factors of float32 products to TF32.
         kernel: What computes recurrent layers: "torch"; "native", the compiled kernel for a CPU, in float32 and up to
             128 units; "auto", native where that is possible.
+        carried_state: Whether the network reads a task's one long text in order, as `batch` streams, each step from the
+            state that the step before left (truncated backpropagation through time). False: from the zero state.
+        dropout: The share of each layer's outputs, drawn anew in each step, that neither the next layer nor the head
+            reads (the others are scaled up). In training alone.
 
     Raises:
         InputError: A value is not of its kind or out of range.
@@ -53,6 +58,8 @@ class Training:
     precision: Literal["fp32", "bf16"] = "fp32"
     tf32: bool = False
     kernel: Literal["auto", "native", "torch"] = "auto"
+    carried_state: bool = False
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
@@ -65,8 +72,11 @@ class Training:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
         if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
             raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
-        if type(self.tf32) is not bool:
-            raise InputError(f"training.tf32 must be true or false, got {self.tf32!r}")
+        for name in ("tf32", "carried_state"):
+            if type(getattr(self, name)) is not bool:
+                raise InputError(f"training.{name} must be true or false, got {getattr(self, name)!r}")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
+            raise InputError(f"training.dropout must be a number from 0 to below 1, got {self.dropout!r}")
         for name in ("optimizer", "schedule", "precision", "kernel"):
             allowed = get_args(get_type_hints(Training)[name])
             if getattr(self, name) not in allowed:
@@ -176,7 +186,20 @@ def _recipe(table: dict[str, Any]) -> Recipe:
         training = Training(**table["training"])
     except TypeError as error:
         raise InputError(f"recipe entry 'training': {error}".replace("Training.__init__() ", "")) from error
+    _check_options(training, task, spec)
     return Recipe(table["task"], table["data"], spec, training, seed)
+
+
+def _check_options(training: Training, task: Task, spec: NetworkSpec) -> None:
+    """Refuse options of a training that its task or network does not have."""
+    for name, value in (("carried_state", training.carried_state), ("dropout", training.dropout)):
+        if value and not isinstance(spec, ModelSpec):
+            raise InputError(f"training.{name} is for recurrent networks with dilations alone", "Leave it out.")
+    if training.carried_state and not isinstance(task, TextTask):
+        raise InputError(
+            f"training.carried_state is for tasks of one long text, and sequences of {task.name} do not follow another",
+            "Leave it out.",
+        )
 
 
 def _override(table: dict[str, Any], override: str) -> None:

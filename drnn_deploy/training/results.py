@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drnn_deploy.training.training_run import TrainingRun
     from drnn_models.checkpoint import Checkpoint
 
+CARRIED = "carried_"  # begins the names of metrics that are measured with the state carried through a whole text
 _SCHEMA = "drnn_deploy.training", "result.schema.json"
 
 

@@ -21,7 +21,7 @@ from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, Metric
 from drnn_deploy.training.findings import Finding, judge, shown, written
 from drnn_deploy.training.recipe import Recipe
-from drnn_deploy.training.results import Result, load_result, result_path
+from drnn_deploy.training.results import CARRIED, Result, load_result, result_path
 from drnn_models.baseline_specs import SkipSpec
 from drnn_models.path_lengths import mean_recurrent_length
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -151,7 +151,9 @@ def _row(section: Section, run: str) -> list[str]:
 
 def _value(section: Section, result: Result) -> str:
     metric = section.experiment.metric
-    return f"**{written(_METRICS[metric][1], result.metrics[metric])}**"
+    number, carried = _METRICS[metric][1], result.metrics.get(CARRIED + metric)
+    more = "" if carried is None else f" ({written(number, carried)} with carried state)"
+    return f"**{written(number, result.metrics[metric])}**{more}"
 
 
 def _medians(section: Section) -> str:
@@ -191,7 +193,8 @@ def _summary(sections: Sequence[Section]) -> str:
 def _time(result: Result) -> str:
     threads = f", {result.threads} thread{'s' if result.threads > 1 else ''}" if result.device == "cpu" else ""
     rounded = ", TF32" if result.device != "cpu" and result.recipe["training"].get("tf32") else ""
-    return f"{result.seconds / 60:.0f} min ({result.device}{threads}{rounded})"
+    compiled = ", compiled kernel" if result.kernel == "native" else ""
+    return f"{result.seconds / 60:.0f} min ({result.device}{threads}{compiled}{rounded})"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

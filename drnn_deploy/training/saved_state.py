@@ -10,6 +10,7 @@ import torch
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.recipe import Recipe
+from drnn_models.spec import ModelSpec
 
 STATE_FORMAT = "drnn-deploy-training/1"
 _MOMENTS = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
@@ -23,7 +24,7 @@ def check_state(
     """Check that a training can go on from what was, or will be, saved.
 
     Args:
-        data: The file's content: model, optimizer, iteration, seconds, log and perhaps losses.
+        data: The file's content: model, optimizer, iteration, seconds, log, and perhaps losses and carried state.
         recipe: What is trained.
         model: A network of the recipe's spec.
         optimizer: An optimizer of its parameters, as the recipe makes it.
@@ -39,6 +40,7 @@ def check_state(
     _require(_are_lines(data.get("log"), recipe.training.iterations), "log")
     losses = data.get("losses", torch.zeros(0))
     _require(_is_tensor(losses, 1) and len(losses) <= recipe.training.iterations, "losses")
+    _require(_are_tensors(data.get("carried", {}), _carried_shapes(recipe, iteration)), "carried state")
     saved: Any = data.get("optimizer")
     _require(isinstance(saved, dict) and set(saved) == {"state", "param_groups"}, "optimizer")
     _require(_are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"]), "optimizer's groups")
@@ -48,6 +50,12 @@ def check_state(
     for index, entry in state.items():
         shapes = {name: torch.Size([]) if name == "step" else parameters[index].shape for name in moments}
         _require(_are_tensors(entry, shapes), "moments")
+
+
+def _carried_shapes(recipe: Recipe, iteration: object) -> dict[str, torch.Size]:
+    if not recipe.training.carried_state or not iteration or not isinstance(recipe.spec, ModelSpec):
+        return {}
+    return {name: torch.Size(shape) for name, shape in recipe.spec.state_shapes(recipe.training.batch).items()}
 
 
 def _require(right: bool, part: str) -> None:

@@ -18,6 +18,7 @@ from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
 from drnn_models.checkpoint import load_plain, save_plain
+from drnn_models.dilated_rnn import State
 from drnn_models.memory import evaluation_needs, training_needs
 
 _AGAIN = "Delete it to train from the start."
@@ -45,6 +46,7 @@ class TrainingRun:
     seconds: float = 0.0
     log: list[Progress] = dataclasses.field(default_factory=list)
     losses: list[torch.Tensor] = dataclasses.field(default_factory=list)  # since the last line of the log
+    carried: State = dataclasses.field(default_factory=dict)  # of all sequences, after the last step
     seconds_allowed: float | None = None  # not saved, like what follows: whoever goes on says it again
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
     kernel: str = "torch"
@@ -61,7 +63,8 @@ class TrainingRun:
             InputError: There is not enough memory for it, or the recipe asks for a kernel that cannot compute it.
         """
         steps, here = recipe.make_task().length, slice(None) if device == "cpu" else slice(1, 2)  # the inputs alone
-        require_memory("a training step", training_needs(recipe.spec, recipe.training.batch, steps)[here])
+        options = {"carried": recipe.training.carried_state, "dropout": recipe.training.dropout > 0}
+        require_memory("a training step", training_needs(recipe.spec, recipe.training.batch, steps, **options)[here])
         require_memory("a validation", evaluation_needs(recipe.spec, SEQUENCES_AT_ONCE, steps)[here])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
@@ -109,6 +112,7 @@ class TrainingRun:
         run.optimizer.load_state_dict(data["optimizer"])
         run.iteration, run.seconds = data["iteration"], float(data["seconds"])
         run.log = [Progress(**line) for line in data["log"]]
+        run.carried = {name: value.to(run.device) for name, value in data.get("carried", {}).items()}
         run.losses = list(data.get("losses", torch.zeros(0)).to(run.device))
         return run
 
@@ -130,6 +134,7 @@ class TrainingRun:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "log": [dataclasses.asdict(line) for line in self.log],
+            "carried": self.carried,
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.zeros(0),
         }
         check_state(state, self.recipe, self.model, self.optimizer)
@@ -150,9 +155,12 @@ class TrainingRun:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight, every moment, and every loss since the last line of the log, is a number."""
+        """Whether every weight, moment, carried state, and loss since the last line of the log, is a number."""
         moments = [value for entry in self.optimizer.state.values() for value in entry.values()]
-        return all(bool(torch.isfinite(value).all()) for value in (*self.model.parameters(), *moments, *self.losses))
+        return all(
+            bool(torch.isfinite(value).all())
+            for value in (*self.model.parameters(), *moments, *self.carried.values(), *self.losses)
+        )
 
 
 def usable_device(device: object) -> str:

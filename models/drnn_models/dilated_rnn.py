@@ -16,6 +16,7 @@ from drnn_models.cone import Indices, as_slice, plan_cone
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
+Drop = Callable[[Tensor], Tensor]  # what a layer delivers, (steps, B, H) -> what is read of it
 CallLayer = Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]  # layer, its inputs and state -> outputs and state
 
 
@@ -54,12 +55,13 @@ class DilatedRNN(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device
 
-    def forward(self, inputs: Tensor, *, prune: bool = True) -> Tensor:
+    def forward(self, inputs: Tensor, *, prune: bool = True, drop: Drop | None = None) -> Tensor:
         """Run whole sequences from a zero state.
 
         Args:
             inputs: (B, T, C) float, or (B, T) int64 tokens, with any T >= 1.
             prune: Whether to compute only the steps that reach the output. Outputs and gradients are the same.
+            drop: Changes what each layer delivers, in time order, before the next one or the head reads it: dropout.
 
         Returns:
             (B, outputs) for head `last`, else (B, k, outputs).
@@ -72,15 +74,17 @@ class DilatedRNN(nn.Module):
                 x = self._selected(x, layer_plan.select, (x.device, length, number))
             zeros = x.new_zeros(layer_plan.fold, batch, cast(int, layer.hidden_size))
             x, _ = run_folded(layer, x, (zeros,) * len(self.spec.cell_states), self.call_layer)
+            x = drop(x) if drop else x
         past = x.new_zeros(self.spec.window - 1, batch, self.spec.hidden[-1])
         return self._read_out(torch.cat([past, x[-plan.head_steps :]]), length)
 
-    def advance(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def advance(self, inputs: Tensor, state: State | None = None, *, drop: Drop | None = None) -> tuple[Tensor, State]:
         """Run a piece of longer sequences.
 
         Args:
             inputs: (B, T, C) float, or (B, T) int64 tokens, with any T >= 1.
             state: What the piece before returned; None is a zero state.
+            drop: As of `forward`. A layer's own state is never dropped, the past of the fusion window is what was read.
 
         Returns:
             The outputs of the piece's own steps (head `last`: its last step; `last_k`: its last min(k, T)), and the
@@ -93,6 +97,7 @@ class DilatedRNN(nn.Module):
         for index, layer in enumerate(self.layers):
             names = [f"l{index}_{letter}" for letter in self.spec.cell_states]
             x, lines = run_folded(layer, x, tuple(state[name].transpose(0, 1) for name in names), self.call_layer)
+            x = drop(x) if drop else x
             after |= {name: line.transpose(0, 1) for name, line in zip(names, lines, strict=True)}
         window = self.spec.window
         top = torch.cat([state["fusion"].transpose(0, 1), x]) if window > 1 else x  # (window - 1 + T, B, H)

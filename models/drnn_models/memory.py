@@ -11,6 +11,9 @@ from drnn_models.spec import ModelSpec, Tokens
 _TRAINED_COPIES = 4  # of the weights: themselves, gradients, and two moments of the optimizer
 _COPIES = 3  # of what a layer computes: its gates, before and after the activation, and its outputs in another order
 
+_STATE_COPIES = 4  # before and after a step, of which one is kept, and for the other processes
+_MASK_COPIES = 3  # the drawn numbers, what they are scaled to, and the product
+
 
 def weight_bytes(spec: NetworkSpec, size: int = 4) -> int:
     """The size of a network's weights.
@@ -88,20 +91,28 @@ def layer_bytes(spec: NetworkSpec, batch: int, steps: int, size: int = 4, *, kep
     return _COPIES * batch * steps * size * values
 
 
-def training_needs(spec: NetworkSpec, batch: int, steps: int) -> list[Need]:
+def training_needs(
+    spec: NetworkSpec, batch: int, steps: int, *, carried: bool = False, dropout: bool = False
+) -> list[Need]:
     """What a training step takes at the same time.
 
     Args:
         spec: The network.
         batch: Sequences of a step.
         steps: Time steps of each.
+        carried: Whether the state is carried from step to step.
+        dropout: Whether each layer keeps a mask, and its outputs before and after it.
     """
+    state = _STATE_COPIES * state_bytes(spec, batch) if carried and isinstance(spec, ModelSpec) else 0
+    masks = _MASK_COPIES * 4 * batch * steps * sum(spec.hidden) if dropout and isinstance(spec, ModelSpec) else 0
     smaller = "Use a smaller batch: --set training.batch=..."
     return [
         Need("weights, gradients and moments", _TRAINED_COPIES * weight_bytes(spec), "Use fewer units."),
         Need(f"{batch:,} sequences", input_bytes(spec, batch, steps), smaller),
         Need(f"one-hot vectors of {batch:,} sequences", one_hot_bytes(spec, batch, steps), smaller),
         Need(f"what layers keep of {batch:,} sequences", layer_bytes(spec, batch, steps, kept=True), smaller),
+        Need(f"carried state of {batch:,} sequences", state, smaller),
+        Need(f"dropout of {batch:,} sequences", masks, smaller),
     ]
 
 

@@ -13,13 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drnn_deploy import ExportOptions, export
+from drnn_deploy import ExportOptions, datasets, export
 from drnn_deploy.cli import main, main_export
+from drnn_deploy.tasks import ptb_char
 from drnn_models.checkpoint import Checkpoint, Examples, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_inputs, random_weights
 
 LENGTH = 8
+TEXTS = {
+    "train": " the cat sat on the mat \n a dog & a $ N bill \n" * 7,
+    "validation": " once upon a time there were N bears \n the end \n",
+    "test": " seven birds & N boats went up the river \n and then the <unk> said it could n't see them \n",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +60,17 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         return ran
 
     return run
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `TEXTS` as the Penn Treebank, which is taken for the real one."""
+    folder = tmp_path / "ptb-char"
+    folder.mkdir()
+    for split, text in TEXTS.items():
+        (folder / ptb_char._FILES[split]).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(datasets, "folder", lambda name: tmp_path / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,50 @@ def test_pruning_changes_no_gradient(case: Case) -> None:
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-9, rtol=1e-9)
 
 
+@given(cases(), st.booleans())
+def test_what_is_dropped_is_what_a_layer_delivers_and_not_its_own_past(case: Case, prune: bool) -> None:
+    """Halving what layers deliver is halving the weights that read it, with and without pruning."""
+    model, inputs = double(case)
+    halved = copy.deepcopy(model)
+    for module in [*halved.layers[1:], halved.head]:
+        weight = module.weight if module is halved.head else module.weight_ih_l0
+        assert isinstance(weight, torch.Tensor)
+        weight.data *= 0.5
+    expected = halved(inputs)
+    for outputs in (
+        model(inputs, prune=prune, drop=lambda x: x * 0.5),
+        model.advance(inputs, drop=lambda x: x * 0.5)[0],
+    ):
+        torch.testing.assert_close(outputs, expected, atol=1e-9, rtol=1e-9)
+
+
+@given(cases(), cuts, st.integers(0, 99))
+def test_dropping_in_pieces_is_dropping_in_the_whole(case: Case, lengths: list[int], seed: int) -> None:
+    """Also in the fusion window, which reads what was dropped in the piece before."""
+    model, inputs = double(case)
+    generator = torch.Generator().manual_seed(seed)
+    masks = [
+        torch.rand((case.length, len(inputs), hidden), generator=generator).double().round()
+        for hidden in case.spec.hidden
+    ]
+
+    def advance(start: int, stop: int, state: State | None) -> tuple[torch.Tensor, State]:
+        of_layers = iter(masks)
+        return model.advance(inputs[:, start:stop], state, drop=lambda x: x * next(of_layers)[start:stop])
+
+    whole, state = advance(0, case.length, None)
+    carried: State | None = None
+    start, number = 0, 0
+    while start < case.length:
+        stop = min(case.length, start + lengths[number % len(lengths)])
+        piece, carried = advance(start, stop, carried)
+        start, number = stop, number + 1
+    assert carried is not None
+    torch.testing.assert_close(carried, state, atol=1e-9, rtol=1e-9)
+    last = piece if case.spec.head.kind == "last" else piece[:, -1]
+    torch.testing.assert_close(last, whole if case.spec.head.kind == "last" else whole[:, -1], atol=1e-9, rtol=1e-9)
+
+
 @given(cases())
 def test_rows_of_a_batch_do_not_touch_each_other(case: Case) -> None:
     model, inputs = double(case)
@@ -146,7 +190,9 @@ class Copies(TorchDispatchMode):
 def test_only_the_first_call_copies_from_the_host(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU the device without data, "meta", takes its part; torch's own layers, slow there, do nothing."""
     monkeypatch.setattr(
-        dilated_rnn, "_run", lambda _, rows, lines: (rows.new_empty(*rows.shape[:2], lines[0].shape[2]), lines)
+        dilated_rnn,
+        "_run",
+        lambda _call, _layer, rows, lines: (rows.new_empty(*rows.shape[:2], lines[0].shape[2]), lines),
     )
     checkpoint = load_checkpoint(ZOO / task / "model.pt")
     model, tokens = checkpoint.network().to("meta"), checkpoint.spec.input.kind == "tokens"

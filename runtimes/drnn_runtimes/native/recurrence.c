@@ -51,6 +51,8 @@ struct layer {
         int i = 0;                                                                                                     \
         for (; i + TILE <= rows; i += TILE)                                                                            \
             product##WIDTH(TILE, depth, a + i * si, si, sk, b, sb, start + i * ss, ss, out + i * so, so);              \
+        for (; i + TILE / 2 <= rows; i += TILE / 2)                                                                    \
+            product##WIDTH(TILE / 2, depth, a + i * si, si, sk, b, sb, start + i * ss, ss, out + i * so, so);          \
         for (; i < rows; i++)                                                                                          \
             product##WIDTH(1, depth, a + i * si, si, sk, b, sb, start + i * ss, ss, out + i * so, so);                 \
     }

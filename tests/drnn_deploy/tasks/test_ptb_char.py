@@ -14,12 +14,7 @@ from drnn_deploy import datasets
 from drnn_deploy.tasks import IGNORED, Score, make_task, ptb_char
 from drnn_deploy.tasks.ptb_char import PtbChar
 from drnn_models.spec import Head, Tokens
-
-TEXTS = {
-    "train": " the cat sat on the mat \n a dog & a $ N bill \n" * 7,
-    "validation": " once upon a time there were N bears \n the end \n",
-    "test": " seven birds & N boats went up the river \n and then the <unk> said it could n't see them \n",
-}
+from tests.drnn_deploy.conftest import TEXTS
 
 
 def stripped(text: str) -> str:
@@ -28,16 +23,6 @@ def stripped(text: str) -> str:
 
 def spelled(numbers: NDArray[np.int64]) -> str:
     return "".join(ptb_char._SYMBOLS[number] for number in numbers)
-
-
-@pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "ptb-char"
-    folder.mkdir()
-    for split, text in TEXTS.items():
-        (folder / ptb_char._FILES[split]).write_text(text, encoding="utf-8")
-    monkeypatch.setattr(datasets, "folder", lambda name: tmp_path / name)
-    return folder
 
 
 def test_ptb_fits_the_paper() -> None:
@@ -93,6 +78,47 @@ def test_every_character_but_the_first_is_scored_once_after_its_context(
             assert spelled(inputs[: scored[0] + 1]) == text[at - 1 - scored[0] : at]
             spoken.append(spelled(targets[scored]))
     assert "".join(spoken) == text[1:]
+
+
+@pytest.mark.usefixtures("corpus")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(length=st.integers(1, 40), size=st.integers(1, 9), seed=st.integers(0, 3), passes=st.integers(0, 2))
+def test_pieces_of_a_pass_are_streams_of_the_text_side_by_side(length: int, size: int, seed: int, passes: int) -> None:
+    task, text = PtbChar(length, 0), stripped(TEXTS["train"])
+    pieces = (len(text) - length) // (size * length)
+    if not pieces:
+        with pytest.raises(InputError, match=rf"has {len(text)} characters, too few for {size} streams of {length}"):
+            task.piece(seed, 0, size)
+        return
+    drawn = [task.piece(seed, passes * pieces + number, size) for number in range(pieces)]
+    assert [begins for _, begins in drawn] == [True] + [False] * (pieces - 1)
+    inputs, targets = (
+        np.concatenate([getattr(batch, part) for batch, _ in drawn], 1) for part in ("inputs", "targets")
+    )
+    assert inputs.shape == targets.shape == (size, pieces * length)
+    begin = np.random.default_rng((seed, passes)).integers(0, len(text) - inputs.size)
+    assert spelled(inputs.reshape(-1)) == text[begin : begin + inputs.size]
+    assert spelled(targets.reshape(-1)) == text[begin + 1 : begin + 1 + inputs.size]
+    assert len(text) - 1 - inputs.size < size * length + length  # what is left out of a pass
+    again, _ = task.piece(seed, passes * pieces + pieces - 1, size)
+    np.testing.assert_array_equal(again.inputs, drawn[-1][0].inputs)
+
+
+def test_each_pass_begins_at_a_place_of_its_own_with_either_end_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PtbChar, "_text", lambda task, split: np.arange(20))
+    batches = [PtbChar(3, 0).piece(1, 2 * passes, 2)[0] for passes in range(200)]
+    assert {int(batch.inputs[0, 0]) for batch in batches} == set(range(8))
+    last = [PtbChar(3, 0).piece(1, 2 * passes + 1, 2)[0].targets for passes in range(200)]
+    assert max(int(targets[1, 2]) for targets in last) == 19
+
+
+@pytest.mark.usefixtures("corpus")
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_a_whole_text_is_read_once_in_order(most: int) -> None:
+    pieces, text = list(PtbChar(20, 5).whole("test", most)), stripped(TEXTS["test"])
+    assert all(piece.inputs.shape == piece.targets.shape and piece.inputs.shape[1] <= most for piece in pieces)
+    assert spelled(np.concatenate([piece.inputs[0] for piece in pieces])) == text[:-1]
+    assert spelled(np.concatenate([piece.targets[0] for piece in pieces])) == text[1:]
 
 
 @pytest.mark.usefixtures("corpus")

@@ -71,8 +71,10 @@ def assert_same_end(one: TrainingRun, other: TrainingRun) -> None:
 
 
 RECIPES = pytest.mark.parametrize(
-    "recipe", [recipe_of(), recipe_of("training.optimizer=rmsprop", "training.schedule=cosine", "seed=0")],
-    ids=["adam", "rmsprop with a schedule"],
+    "recipe", [
+        recipe_of(), recipe_of("training.optimizer=rmsprop", "training.schedule=cosine", "seed=0"),
+        recipe_of("training.dropout=0.2"),
+    ], ids=["adam", "rmsprop with a schedule", "dropout"],
 )  # fmt: skip
 
 

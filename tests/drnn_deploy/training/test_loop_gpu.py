@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from drnn_deploy.training import loop
 from drnn_deploy.training.loop import finished_checkpoint, train
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.training_run import TrainingRun
@@ -45,6 +46,31 @@ def test_a_training_goes_on_from_its_state_also_on_the_cpu(tmp_path: Path) -> No
         assert run.iteration == 20
         assert [line.iteration for line in train(run, tmp_path / f"{device}.pt")][-1] == 60
         assert finished_checkpoint(run).provenance["device"] == device
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_carried_state_is_the_cpus_and_dropout_goes_on_exactly(
+    cell: str, precision: str, tmp_path: Path, corpus: Path
+) -> None:
+    text = ["data.length=7", "data.context=3", "training.batch=5", "training.iterations=20", f"model.cell={cell}"]
+    text += ["model.hidden=[8,8]", "model.dilations=[2,3]", f"training.precision={precision}"]
+    losses = {}
+    for device in ("cpu", "cuda"):
+        run = TrainingRun.start(load_recipe("ptb-char", None, [*text, "training.carried_state=true"]), device)
+        losses[device] = [line.loss for line in train(run, tmp_path / f"{device}.pt")]
+        assert {value.device.type for value in run.carried.values()} == {device}
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-2)
+
+    both = load_recipe("ptb-char", None, [*text, "training.carried_state=true", "training.dropout=0.3"])
+    whole = [line.loss for line in train(TrainingRun.start(both, "cuda"), tmp_path / "whole.pt")]
+    run = TrainingRun.start(both, "cuda")
+    task = both.make_task()
+    for _ in range(9):
+        run.losses.append(loop._step(run, task))
+        run.iteration += 1
+    run.save(tmp_path / "cut.pt")
+    assert [line.loss for line in train(TrainingRun.resume(tmp_path / "cut.pt"), tmp_path / "cut.pt")] == whole
 
 
 def test_gradients_are_in_float32_unless_tf32_is_asked_for(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ def test_result_on_a_gpu_says_whether_products_were_rounded() -> None:
     assert "(cuda, TF32) |" in markdown([Section(plain.experiment, {"layers-2": done}, None)])
 
 
+def test_a_score_of_the_whole_text_stands_in_brackets() -> None:
+    page = markdown([section(accuracy=0.5, carried_accuracy=0.52, carried_cross_entropy=1.0)])
+    assert "| **50.00 %** (52.00 % with carried state) |" in page
+
+
 def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     first = write_report([section(accuracy=0.5)], tmp_path / "one")
     again = write_report([section(accuracy=0.5)], tmp_path / "two")

@@ -71,7 +71,7 @@ def check(spec: ModelSpec, number: int, precision: Precision = "fp32") -> None:
             np.testing.assert_allclose(lines[name], line, atol=1e-3 * max(1, np.abs(line).max()))  # of relu it grows
 
 
-@pytest.mark.parametrize("spec", BY_DAY, ids=lambda spec: spec.short_name)
+@pytest.mark.parametrize("spec", BY_DAY if NIGHTLY else [*BY_DAY[1:4], *BY_DAY[5:]], ids=lambda spec: spec.short_name)
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.nightly)])
 def test_network_is_the_reference_whole_and_in_pieces(spec: ModelSpec, precision: Precision) -> None:
     check(spec, len(spec.hidden), precision)
@@ -82,7 +82,7 @@ def test_weights_in_int8(spec: ModelSpec) -> None:
     check(spec, len(spec.hidden), "int8")
 
 
-@settings(max_examples=300 if NIGHTLY else 8)
+@settings(max_examples=300 if NIGHTLY else 5)
 @given(specs(), st.integers(0, 1000), st.sampled_from(["fp32", "int8"]))
 def test_random_networks_are_the_reference(spec: ModelSpec, number: int, precision: Precision) -> None:
     state = run_reference(spec, random_weights(spec, number), random_inputs(spec, 3, 270, number)).state

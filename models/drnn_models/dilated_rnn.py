@@ -21,7 +21,16 @@ CallLayer = Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]  # layer, its
 
 
 def call_layer(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """Compute a layer as torch does."""
+    """Compute a layer as torch does.
+
+    Args:
+        layer: A torch layer, called as `nn.RNN`, `nn.GRU` or `nn.LSTM` is.
+        x: (T, N, C).
+        state: The state before the first step, (1, N, H), of an LSTM two of them.
+
+    Returns:
+        The outputs (T, N, H) and the state after the last step.
+    """
     outputs: tuple[Tensor, Any] = layer(x, state)
     return outputs
 

@@ -49,6 +49,12 @@ def test_table_states_what_was_measured_and_what_was_not() -> None:
     assert "## Some runs\n\nWhat they are.\n" in page
 
 
+def test_the_time_says_what_computed_the_layers() -> None:
+    plain = section(accuracy=0.5)
+    compiled = {"layers-2": dataclasses.replace(plain.results["layers-2"], kernel="native")}
+    assert "| 20 min (cpu, 1 thread, compiled kernel) |" in markdown([dataclasses.replace(plain, results=compiled)])
+
+
 def test_classifier_without_memory_stands_below_the_networks() -> None:
     plain = section(accuracy=0.5)
     experiment = dataclasses.replace(plain.experiment, trivial="averaged-spectrum")

@@ -150,6 +150,8 @@ def test_recipe_is_not_in_anything_else(data: object, config: Path) -> None:
     ("training.learning_rate=fast", "training.learning_rate"),
     ("training.clip_norm=-1", "training.clip_norm"),
     ("training.stop_below=low", "training.stop_below"),
+    ("training.input_scale=0", "training.input_scale must be a positive number"),
+    ("training.input_scale=nan", "training.input_scale"),
     ("training.dropout=1", "training.dropout must be a number from 0 to below 1, got 1"),
     ("training.dropout=-0.1", "training.dropout"),
     ("training.dropout=nan", "training.dropout"),

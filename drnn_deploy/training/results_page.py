@@ -224,22 +224,31 @@ def draw_curves(section: Section, axes: Axes) -> None:
 def draw_points(section: Section, axes: Axes) -> None:
     """The test metric against the number that a run's name ends with; a line through the medians over seeds.
 
+    Runs whose names differ in more than that number have a line of their own.
+
     Args:
         section: An experiment with its results.
         axes: Where to draw.
     """
     experiment = section.experiment
-    points = {_number(name): values for name, values in _over_seeds(section).items()}
-    axes.plot(sorted(points), [statistics.median(points[x]) for x in sorted(points)], marker="o")
-    for x, values in points.items():
-        if len(values) > 1:
-            axes.plot([x] * len(values), values, linestyle="", marker=".", color="grey")
-    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=sorted(points))
+    kinds: dict[str, dict[int, list[float]]] = {}
+    for name, values in _over_seeds(section).items():
+        kind, number = _kind_and_number(name)
+        kinds.setdefault(kind, {})[number] = values
+    for kind, points in kinds.items():
+        axes.plot(sorted(points), [statistics.median(points[x]) for x in sorted(points)], marker="o", label=shown(kind))
+        for x, values in points.items():
+            if len(values) > 1:
+                axes.plot([x] * len(values), values, linestyle="", marker=".", color="grey")
+    ticks = sorted({x for points in kinds.values() for x in points})
+    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=ticks)
+    if len(kinds) > 1:
+        axes.legend()
 
 
-def _number(run: str) -> int:
-    match = re.search(r"(\d+)$", run)
-    return int(match[1]) if match else 0
+def _kind_and_number(run: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(.*?)-?(\d+)", run)
+    return (match[1], int(match[2])) if match else (run, 0)
 
 
 def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:

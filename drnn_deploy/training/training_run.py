@@ -168,7 +168,7 @@ class TrainingRun:
 def _scale_inputs(model: Network, factor: float) -> None:
     for name, weights in model.named_parameters():
         if "weight_ih" in name:
-            weights *= factor
+            weights.mul_(factor)
 
 
 def usable_device(device: object) -> str:

@@ -12,15 +12,10 @@ from drnn_core.errors import InputError
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.result_figures import draw_points, mean_recurrent_lengths
+from drnn_deploy.training.result_sections import Section, load_section
 from drnn_deploy.training.results import Result, result_path, save_result
-from drnn_deploy.training.results_page import (
-    Section,
-    draw_points,
-    load_section,
-    markdown,
-    mean_recurrent_lengths,
-    write_report,
-)
+from drnn_deploy.training.results_page import markdown, write_report
 from drnn_zoo import RESULTS, experiment_names
 
 ROOT = Path(__file__).parents[3]

@@ -22,7 +22,8 @@ from drnn_deploy.cli.values import OutputFolder
 def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     """Write results.md and its figures from the results of `drnn-deploy experiment`."""
     from drnn_deploy.training.experiments import load_experiment
-    from drnn_deploy.training.results_page import load_section, write_report
+    from drnn_deploy.training.result_sections import load_section
+    from drnn_deploy.training.results_page import write_report
     from drnn_zoo import RESULTS, experiment_names
 
     folder = results or RESULTS

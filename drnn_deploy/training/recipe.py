@@ -13,7 +13,7 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, SpecError
 from drnn_core.plain_data import PlainDataError, parse_toml
 from drnn_deploy.tasks import Task, TextTask, fits, make_task
-from drnn_models.baseline_specs import NetworkSpec, read_spec
+from drnn_models.baseline_specs import ConvSpec, NetworkSpec, read_spec
 from drnn_models.spec import ModelSpec
 from drnn_zoo import recipe_file
 
@@ -42,6 +42,8 @@ class Training:
             state that the step before left (truncated backpropagation through time). False: from the zero state.
         dropout: The share of each layer's outputs, drawn anew in each step, that neither the next layer nor the head
             reads (the others are scaled up). In training alone.
+        input_scale: What the input weights of recurrent layers are multiplied with before the training. Far below 1,
+            tanh units start where they are linear, and keep what they read over many noisy steps.
 
     Raises:
         InputError: A value is not of its kind or out of range.
@@ -60,13 +62,14 @@ class Training:
     kernel: Literal["auto", "native", "torch"] = "auto"
     carried_state: bool = False
     dropout: float = 0.0
+    input_scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch", "evaluate_every"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise InputError(f"training.{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "clip_norm", "input_scale"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 < value <= _LARGEST_RATE:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
@@ -195,6 +198,8 @@ def _check_options(training: Training, task: Task, spec: NetworkSpec) -> None:
     for name, value in (("carried_state", training.carried_state), ("dropout", training.dropout)):
         if value and not isinstance(spec, ModelSpec):
             raise InputError(f"training.{name} is for recurrent networks with dilations alone", "Leave it out.")
+    if training.input_scale != 1 and isinstance(spec, ConvSpec):
+        raise InputError("training.input_scale is for recurrent networks", "Leave it out.")
     if training.carried_state and not isinstance(task, TextTask):
         raise InputError(
             f"training.carried_state is for tasks of one long text, and sequences of {task.name} do not follow another",

@@ -6,38 +6,30 @@ computed from the specs.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import re
+import functools
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_deploy.training.budget import shortfall, solved
 from drnn_deploy.training.claims import Claim
-from drnn_deploy.training.experiments import Experiment, Metric
 from drnn_deploy.training.findings import Finding, judge, shown, written
-from drnn_deploy.training.recipe import Recipe
-from drnn_deploy.training.results import CARRIED, Result, load_result, result_path
-from drnn_models.baseline_specs import SkipSpec
-from drnn_models.path_lengths import mean_recurrent_length
-from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_deploy.training.result_figures import (
+    MOST_LAYERS,
+    draw_curves,
+    draw_mean_recurrent_length,
+    draw_points,
+    mean_recurrent_lengths,
+    save_figure,
+)
+from drnn_deploy.training.result_sections import METRICS, Section, over_seeds
+from drnn_deploy.training.results import CARRIED, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_MOST_LAYERS = 10
-_SEED = re.compile(r"^seed-[0-9]+-")
-_METRICS: dict[Metric, tuple[str, str]] = {  # name in tables and axes, number format
-    "accuracy": ("accuracy", "{:.2%}"),
-    "recording_accuracy": ("accuracy per recording", "{:.2%}"),
-    "cross_entropy": ("cross-entropy, nats", "{:.4f}"),
-    "bits_per_character": ("bits per character", "{:.3f}"),
-}
 _HEAD = """# Results
 
 Written by `drnn-deploy report`, from the result files of the trainings that `drnn-deploy experiment` runs. Each result
@@ -54,40 +46,6 @@ to an output so many steps later, averaged over the lags. Dilated: dilations 1, 
 the longest lag in every layer; plain: dilations 1."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """An experiment with the results that are there, by run name."""
-
-    experiment: Experiment
-    results: dict[str, Result]
-    trivial: Result | None
-
-
-def load_section(experiment: Experiment, folder: Path) -> Section:
-    """Gather an experiment's results from a folder.
-
-    Args:
-        experiment: What was to be trained.
-        folder: Where all results lie; not every run needs one.
-
-    Raises:
-        InputError: A result does not fit its recipe.
-    """
-
-    def load(run: str, recipe: Recipe) -> Result | None:
-        path = result_path(folder, experiment.name, run)
-        result = load_result(path, recipe)
-        measured = [result.metrics, *(line["validation"] for line in result.log)] if result else []
-        if any(experiment.metric not in metrics for metrics in measured):
-            raise InputError(f"{path} does not have {experiment.metric} everywhere", "Delete it to train again.")
-        return result
-
-    results = {run: load(run, recipe) for run, recipe in experiment.recipes.items()}
-    base = next(iter(experiment.recipes.values()))
-    trivial = load(experiment.trivial, base) if experiment.trivial else None
-    return Section(experiment, {run: result for run, result in results.items() if result}, trivial)
-
-
 def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
     """Write `results.md` and `figures/*.svg`. The same results give the same bytes.
 
@@ -102,11 +60,11 @@ def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
     for section in sections:
         if section.experiment.figure != "none" and section.results:
             draw = draw_curves if section.experiment.figure == "curves" else draw_points
-            drawings[section.experiment.name] = _bound(draw, section)
+            drawings[section.experiment.name] = functools.partial(draw, section)
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for name, drawing in drawings.items():
-        _save(figures / f"{name}.svg", drawing)
+        save_figure(figures / f"{name}.svg", drawing)
     page = folder / "results.md"
     with replacing(page) as temporary:
         temporary.write_text(markdown(sections), encoding="utf-8")
@@ -121,7 +79,7 @@ def markdown(sections: Sequence[Section]) -> str:
 
 def _section(section: Section) -> str:
     experiment = section.experiment
-    label = _METRICS[experiment.metric][0]
+    label = METRICS[experiment.metric][0]
     rows = [["network", "parameters", f"test {label}", "iterations", "time", "target"]]
     rows += [_row(section, run) for run in experiment.recipes]
     if section.trivial:
@@ -151,32 +109,25 @@ def _row(section: Section, run: str) -> list[str]:
 
 def _value(section: Section, result: Result) -> str:
     metric = section.experiment.metric
-    number, carried = _METRICS[metric][1], result.metrics.get(CARRIED + metric)
+    number, carried = METRICS[metric][1], result.metrics.get(CARRIED + metric)
     more = "" if carried is None else f" ({written(number, carried)} with carried state)"
     return f"**{written(number, result.metrics[metric])}**{more}"
 
 
 def _medians(section: Section) -> str:
     """Of runs that differ in their seeds alone: `seed-2-NAME` beside NAME."""
-    number, parts = _METRICS[section.experiment.metric][1], []
-    for name, values in _over_seeds(section).items():
+    number, parts = METRICS[section.experiment.metric][1], []
+    for name, values in over_seeds(section).items():
         if len(values) > 1:
             middle, least, most = (written(number, x) for x in (statistics.median(values), min(values), max(values)))
             parts.append(f"{shown(name)} {middle} ({least} to {most}, {len(values)} seeds)")
     return f"Medians and ranges over seeds: {'; '.join(parts)}." if parts else ""
 
 
-def _over_seeds(section: Section) -> dict[str, list[float]]:
-    values: dict[str, list[float]] = {}
-    for run, result in section.results.items():
-        values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
-    return values
-
-
 def _judged(section: Section) -> list[tuple[Claim, Finding]]:
     experiment = section.experiment
     known = section.results | ({experiment.trivial: section.trivial} if section.trivial else {})
-    number = _METRICS[experiment.metric][1]
+    number = METRICS[experiment.metric][1]
     return [(claim, judge(claim, experiment.metric, experiment.recipes, known, number)) for claim in experiment.claims]
 
 
@@ -202,97 +153,10 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
-def draw_curves(section: Section, axes: Axes) -> None:
-    """The validation metric over iterations, one line a run, and the level of guessing.
-
-    Args:
-        section: An experiment with its results.
-        axes: Where to draw.
-    """
-    experiment = section.experiment
-    for run, result in section.results.items():
-        points = [(line["iteration"], line["validation"][experiment.metric]) for line in result.log]
-        axes.plot([x for x, _ in points], [y for _, y in points], label=shown(run), linewidth=1.2)
-    classes = next(iter(experiment.recipes.values())).make_task().classes
-    guess = math.log(classes) if experiment.metric == "cross_entropy" else 1 / classes
-    if experiment.metric != "bits_per_character":
-        axes.axhline(guess, color="grey", linestyle=":", label="guessing")
-    axes.set(xlabel="iteration", ylabel=f"validation {_METRICS[experiment.metric][0]}")
-    axes.legend()
-
-
-def draw_points(section: Section, axes: Axes) -> None:
-    """The test metric against the number that a run's name ends with; a line through the medians over seeds.
-
-    Args:
-        section: An experiment with its results.
-        axes: Where to draw.
-    """
-    experiment = section.experiment
-    points = {_number(name): values for name, values in _over_seeds(section).items()}
-    axes.plot(sorted(points), [statistics.median(points[x]) for x in sorted(points)], marker="o")
-    for x, values in points.items():
-        if len(values) > 1:
-            axes.plot([x] * len(values), values, linestyle="", marker=".", color="grey")
-    axes.set(xlabel=experiment.x, ylabel=f"test {_METRICS[experiment.metric][0]}", xticks=sorted(points))
-
-
-def _number(run: str) -> int:
-    match = re.search(r"(\d+)$", run)
-    return int(match[1]) if match else 0
-
-
-def mean_recurrent_lengths(layers: int) -> tuple[float, float, float]:
-    """The mean recurrent lengths of three kinds of stacks, over lags 1 to m = 2^(layers-1).
-
-    Args:
-        layers: The number of layers.
-
-    Returns:
-        The lengths of a dilated RNN (1, 2, 4, ...), a skip RNN (edges 1 and m) and a plain RNN.
-    """
-    period = 2 ** (layers - 1)
-
-    def stack(dilations: Sequence[int]) -> ModelSpec:
-        return ModelSpec("rnn", (1,) * layers, tuple(dilations), Continuous(1), Head("last", 1), fusion=False)
-
-    dilated, skip, plain = [2**layer for layer in range(layers)], [period] * layers, [1] * layers
-    return (
-        mean_recurrent_length(stack(dilated), period),
-        mean_recurrent_length(SkipSpec(stack(skip)), period),
-        mean_recurrent_length(stack(plain), period),
-    )
-
-
-def draw_mean_recurrent_length(axes: Axes) -> None:
-    """The mean recurrent length over the number of layers."""
-    layers = range(1, _MOST_LAYERS + 1)
-    lengths = [mean_recurrent_lengths(count) for count in layers]
-    for name, column in zip(("dilated", "skip", "plain"), zip(*lengths, strict=True), strict=True):
-        axes.plot(layers, column, marker="o", label=f"{name} RNN")
-    axes.set(xlabel="layers", ylabel="mean recurrent length", yscale="log")
-    axes.legend()
-
-
 def _memory_section() -> str:
     rows = [["layers", "lags 1 to", "dilated RNN", "skip RNN", "plain RNN"]]
-    for layers in range(2, _MOST_LAYERS + 1):
+    for layers in range(2, MOST_LAYERS + 1):
         lengths = (f"{length:.3f}" for length in mean_recurrent_lengths(layers))
         rows.append([str(layers), str(2 ** (layers - 1)), *lengths])
     link = "![mean recurrent length](figures/mean-recurrent-length.svg)"
     return "\n\n".join(["## Mean recurrent length", _MEMORY, _table(rows), link]) + "\n"
-
-
-def _bound(draw: Callable[[Section, Axes], None], section: Section) -> Callable[[Axes], None]:
-    return lambda axes: draw(section, axes)
-
-
-def _save(path: Path, draw: Callable[[Axes], None]) -> None:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "drnn-deploy", "svg.fonttype": "none"}):  # the same bytes each time
-        figure: Figure = Figure(figsize=(7, 4), layout="constrained")
-        draw(figure.subplots())
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})

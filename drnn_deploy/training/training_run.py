@@ -68,6 +68,7 @@ class TrainingRun:
         require_memory("a validation", evaluation_needs(recipe.spec, SEQUENCES_AT_ONCE, steps)[here])
         torch.manual_seed(recipe.seed)
         model = make_network(recipe.spec).to(device)
+        _scale_inputs(model, recipe.training.input_scale)
         rate = recipe.training.learning_rate
         optimizer: torch.optim.Optimizer
         if recipe.training.optimizer == "adam":
@@ -161,6 +162,13 @@ class TrainingRun:
             bool(torch.isfinite(value).all())
             for value in (*self.model.parameters(), *moments, *self.carried.values(), *self.losses)
         )
+
+
+@torch.no_grad()
+def _scale_inputs(model: Network, factor: float) -> None:
+    for name, weights in model.named_parameters():
+        if "weight_ih" in name:
+            weights.mul_(factor)
 
 
 def usable_device(device: object) -> str:

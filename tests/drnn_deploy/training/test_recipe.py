@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from drnn_core.errors import InputError
 from drnn_deploy.tasks import TASKS
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.training_run import TrainingRun
 from drnn_models.spec import Tokens
 
 RECIPE = """
@@ -150,6 +152,8 @@ def test_recipe_is_not_in_anything_else(data: object, config: Path) -> None:
     ("training.learning_rate=fast", "training.learning_rate"),
     ("training.clip_norm=-1", "training.clip_norm"),
     ("training.stop_below=low", "training.stop_below"),
+    ("training.input_scale=0", "training.input_scale must be a positive number"),
+    ("training.input_scale=nan", "training.input_scale"),
     ("training.dropout=1", "training.dropout must be a number from 0 to below 1, got 1"),
     ("training.dropout=-0.1", "training.dropout"),
     ("training.dropout=nan", "training.dropout"),
@@ -212,3 +216,20 @@ def test_task_without_a_recipe(task: str) -> None:
         load_recipe(task)
     assert refusal.value.fix.endswith("Choose from: copy-memory, pixel-mnist, ptb-char, speaker-id.")
     assert ("Did you mean 'pixel-mnist'?" in refusal.value.fix) == (task == "mnist")
+
+
+def test_input_scale_is_of_the_input_weights_of_recurrent_layers_alone() -> None:
+    small = ("data.delay=3", "model.hidden=[4,4]", "model.dilations=[1,2]")
+    usual, scaled = (
+        TrainingRun.start(
+            load_recipe("copy-memory", None, (*small, f"training.input_scale={scale}"))
+        ).model.state_dict()
+        for scale in (1, 0.25)
+    )
+    changed = {name for name, weights in usual.items() if not torch.equal(weights, scaled[name])}
+    assert changed == {"layers.0.weight_ih_l0", "layers.1.weight_ih_l0"}
+    assert all(torch.equal(usual[name] * 0.25, scaled[name]) for name in changed)
+    with pytest.raises(InputError, match="input_scale is for recurrent networks"):
+        load_recipe(
+            "copy-memory", None, ("model={network='cnn', channels=[4], dilations=[1]}", "training.input_scale=2")
+        )

@@ -12,8 +12,10 @@ from drnn_core.errors import InputError
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
+from drnn_deploy.training.result_figures import draw_points, mean_recurrent_lengths
+from drnn_deploy.training.result_sections import Section, load_section
 from drnn_deploy.training.results import Result, result_path, save_result
-from drnn_deploy.training.results_page import Section, load_section, markdown, mean_recurrent_lengths, write_report
+from drnn_deploy.training.results_page import markdown, write_report
 from drnn_zoo import RESULTS, experiment_names
 
 ROOT = Path(__file__).parents[3]
@@ -97,6 +99,19 @@ def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:
     assert "- Three are better. **Confirmed**: layers 3 90.00 %, layers 2 50.00 %; the bar is 80.00 %." in page
     assert "- Two are good. **Not confirmed**: layers 2 50.00 %; the bar is 60.00 %." in page
     assert "Of 2 claims: 1 confirmed, 1 not confirmed, 0 not tested." in page
+
+
+def test_points_of_one_kind_are_one_line_over_the_medians_of_its_seeds() -> None:
+    plain = section(accuracy=0.5)
+    runs = {"layers-2": 0.5, "seed-2-layers-2": 0.7, "layers-3": 0.9, "usual-start-layers-3": 0.1}
+    done = {
+        run: dataclasses.replace(plain.results["layers-2"], metrics={"accuracy": value}) for run, value in runs.items()
+    }
+    axes = pytest.importorskip("matplotlib.figure").Figure().add_subplot()
+    draw_points(Section(plain.experiment, done, None), axes)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_label()[0] != "_"}
+    assert lines == {"layers": [[2, 0.6], [3, 0.9]], "usual start layers": [[3, 0.1]]}
+    assert axes.get_legend() is not None
 
 
 def test_result_on_a_gpu_says_whether_products_were_rounded() -> None:

@@ -37,6 +37,7 @@ BY_DAY = [  # every cell, input and head, with and without fusion, blocks of uni
     ModelSpec("lstm", (17, 8), (3, 2), Continuous(3), Head("last", 4)),
     ModelSpec("lstm", (20, 20), (1, 2), Tokens(4), Head("sequence", 2)),
     ModelSpec("lstm", (9, 9, 9), (1, 2, 4), Continuous(1), Head("last", 2)),  # one sequence: two layers in turn
+    ModelSpec("lstm", (52,), (1,), Continuous(1), Head("last", 2)),  # weights beyond the first cache, uneven blocks
 ]
 
 

@@ -1,0 +1,66 @@
+"""An experiment with the results that are there: what the results page has a section of."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from drnn_core.errors import InputError
+from drnn_deploy.training.experiments import Experiment, Metric
+from drnn_deploy.training.recipe import Recipe
+from drnn_deploy.training.results import Result, load_result, result_path
+
+_SEED = re.compile(r"^seed-[0-9]+-")
+METRICS: dict[Metric, tuple[str, str]] = {  # name in tables and axes, number format
+    "accuracy": ("accuracy", "{:.2%}"),
+    "recording_accuracy": ("accuracy per recording", "{:.2%}"),
+    "cross_entropy": ("cross-entropy, nats", "{:.4f}"),
+    "bits_per_character": ("bits per character", "{:.3f}"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """An experiment with the results that are there, by run name."""
+
+    experiment: Experiment
+    results: dict[str, Result]
+    trivial: Result | None
+
+
+def load_section(experiment: Experiment, folder: Path) -> Section:
+    """Gather an experiment's results from a folder.
+
+    Args:
+        experiment: What was to be trained.
+        folder: Where all results lie; not every run needs one.
+
+    Raises:
+        InputError: A result does not fit its recipe.
+    """
+
+    def load(run: str, recipe: Recipe) -> Result | None:
+        path = result_path(folder, experiment.name, run)
+        result = load_result(path, recipe)
+        measured = [result.metrics, *(line["validation"] for line in result.log)] if result else []
+        if any(experiment.metric not in metrics for metrics in measured):
+            raise InputError(f"{path} does not have {experiment.metric} everywhere", "Delete it to train again.")
+        return result
+
+    results = {run: load(run, recipe) for run, recipe in experiment.recipes.items()}
+    base = next(iter(experiment.recipes.values()))
+    trivial = load(experiment.trivial, base) if experiment.trivial else None
+    return Section(experiment, {run: result for run, result in results.items() if result}, trivial)
+
+
+def over_seeds(section: Section) -> dict[str, list[float]]:
+    """The metric of runs that differ in their seeds alone: those of NAME, `seed-2-NAME`, ... by NAME.
+
+    Args:
+        section: An experiment with its results.
+    """
+    values: dict[str, list[float]] = {}
+    for run, result in section.results.items():
+        values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
+    return values

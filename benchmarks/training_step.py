@@ -3,7 +3,7 @@
 By cell, nine layers of twenty units: with the fold and cone pruning, with the fold alone, both also through the
 compiled kernel, and with neither (each phase of a layer as a run of its own).
 
-python -m benchmarks.training_step [--seconds 40]
+python -m benchmarks.training_step [--seconds 40] [--threads 1]
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def main() -> None:
     """Measure and write benchmarks/results/training-step.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=40.0, help="per cell")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
     inputs, targets = torch.rand(BATCH, STEPS, 1), torch.randint(0, 10, (BATCH,))
     cells: dict[str, Any] = {}
     for cell in get_args(Cell):
@@ -82,7 +84,7 @@ def main() -> None:
         timings = interleaved(steps, seconds=arguments.seconds, warmup=1)
         cells[cell] = {"losses": losses} | {name: dataclasses.asdict(timing) for name, timing in timings.items()}
         print(f"{cell:5} {shown(timings)}; losses {losses}")
-    result = {"unit": "ms", "steps": STEPS, "batch": BATCH, "cells": cells}
+    result = {"unit": "ms", "steps": STEPS, "batch": BATCH, "threads": arguments.threads, "cells": cells}
     print(f"wrote {write_result('training-step', result)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import RESULTS
 from benchmarks.networks import STANDARD, STEPS
@@ -142,10 +143,14 @@ def _training() -> str:
     lines = [[text, *(f"{cells[cell][key]['median']:,.0f}" for cell in CELLS)] for key, text in told.items()]
     return (
         "## Training\n\nTraining gains from the same two ideas, fold and pruning: milliseconds of a training step, "
-        "batch 128, two threads, with the same losses (`python -m benchmarks.training_step`, "
+        f"batch 128, {_threads(kept)}, with the same losses (`python -m benchmarks.training_step`, "
         f"[results](../benchmarks/results/training-step.json)):\n\n{table(('', *map(str.upper, CELLS)), lines)}\n\n"
         f"{_first_dilations()}"
     )
+
+
+def _threads(kept: dict[str, Any]) -> str:
+    return f"{kept['threads']} thread{'s' if kept['threads'] > 1 else ''} of a machine with other work on other cores"
 
 
 def _first_dilations() -> str:
@@ -165,10 +170,9 @@ def _first_dilations() -> str:
     shares = (f"{count:,} ({count / cells[0]:.0%})".replace("%", " %") for count in cells)
     lines.append(["cells that are computed one after the other, of either", *shares])
     heads = ("", *(f"first dilation {first}" for first in firsts))
-    threads = f"{kept['threads']} thread{'s' if kept['threads'] > 1 else ''}"
     return (
         "A larger first dilation drops layers: milliseconds of a training step of LSTMs whose last dilation is 256, "
-        f"{threads} of a machine with other work, and in brackets of the time of first dilation 1 in the same run "
+        f"{_threads(kept)}, and in brackets of the time of first dilation 1 in the same run "
         "(`python -m benchmarks.start_dilation`, [results](../benchmarks/results/start-dilation.json)):\n\n"
         f"{table(heads, lines)}\n\nThe paper halves the time with first dilation 2, as the cells "
         "one after the other do, which a GPU waits for (not measured here). A CPU computes all cells, and one layer of "

@@ -21,9 +21,7 @@ from drnn_models.dilated_rnn import call_layer
 from drnn_runtimes.native.compiler import load_recurrence
 
 WIDEST = 128  # units; of wider layers torch's own products are nearly as fast, and use all cores
-_CELLS = ["TANH", "RELU", "GRU_AFTER", "GRU_BEFORE", "LSTM"]  # `enum cell`
-_SUMS = {"TANH": 1, "RELU": 1, "GRU_AFTER": 4, "GRU_BEFORE": 3, "LSTM": 4}
-_GATES = {"TANH": 1, "RELU": 1, "GRU_AFTER": 3, "GRU_BEFORE": 3, "LSTM": 4}
+_CELLS = {"TANH": (1, 1), "RELU": (1, 1), "GRU_AFTER": (3, 4), "GRU_BEFORE": (3, 3), "LSTM": (4, 4)}  # gates and sums
 _WEIGHTS = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
 _INTS = "cell", "steps", "rows", "inputs", "hidden"
 _ARRAYS = "x", "h", "c", "w", "u", "w_across", "u_across", "bias", "y", "cells", "kept", "dy", "dh", "dc", "dx"
@@ -76,7 +74,7 @@ def _fits(cell: str, weights: Mapping[str, Tensor], x: Tensor, h: Tensor, c: Ten
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False
     (_, rows, features), hidden = x.shape, weights["weight_hh_l0"].shape[-1]
-    gates = _GATES[cell] * hidden
+    gates = _CELLS[cell][0] * hidden
     shapes = {"weight_ih_l0": (gates, features), "weight_hh_l0": (gates, hidden)}
     if any(value.shape != shapes.get(name, (gates,)) for name, value in weights.items()):
         return False
@@ -110,12 +108,12 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, cell: str, gradients: bool, *arrays: Tensor) -> Any:
         x, h, c, w, u, bias = (array.contiguous() for array in arrays)
-        (steps, rows, features), hidden, sums = x.shape, h.shape[1], _SUMS[cell]
+        (steps, rows, features), hidden, sums = x.shape, h.shape[1], _CELLS[cell][1]
         y, wanted = x.new_empty(steps, rows, hidden), gradients and any(ctx.needs_input_grad)
         cells = x.new_empty(steps if cell == "LSTM" else 0, rows, hidden)
         kept = x.new_empty(steps if wanted and sums > 1 else 0, rows, sums, hidden)
         layer = _layer(
-            (_CELLS.index(cell), steps, rows, features, hidden),
+            cell,
             x=x,
             h=h,
             c=c,
@@ -140,12 +138,12 @@ class _Recurrence(torch.autograd.Function):
                 "Let PyTorch compute the layers: network.call_layer = drnn_models.dilated_rnn.call_layer.",
             )
         x, h, c, w, u, y, cells, kept = ctx.saved_tensors
-        (steps, rows, features), hidden = x.shape, h.shape[1]
+        features, hidden = x.shape[2], h.shape[1]
         dh, dc = torch.zeros_like(h), dc.clone(memory_format=torch.contiguous_format)
         dx = torch.empty_like(x) if ctx.needs_input_grad[2] else None
-        sizes = [w.numel(), u.numel(), _SUMS[ctx.cell] * hidden]
+        sizes = [w.numel(), u.numel(), _CELLS[ctx.cell][1] * hidden]
         layer = _layer(
-            (_CELLS.index(ctx.cell), steps, rows, features, hidden),
+            ctx.cell,
             x=x,
             h=h,
             c=c,
@@ -173,10 +171,11 @@ class _Recurrence(torch.autograd.Function):
         return None, None, dx, dh, dc if ctx.cell == "LSTM" else None, dw, du, dbias
 
 
-def _layer(sizes: tuple[int, ...], **arrays: Tensor | None) -> _Layer:
-    layer = _Layer(*sizes)
-    layer.arrays = arrays  # which live as long as it does
-    for name, array in arrays.items():
+def _layer(cell: str, *, x: Tensor, h: Tensor, **others: Tensor | None) -> _Layer:
+    """The layer with these arrays, which live as long as it does. `_CELLS` has the order of `enum cell`."""
+    layer = _Layer(list(_CELLS).index(cell), *x.shape, h.shape[1])
+    layer.arrays = {"x": x, "h": h, **others}
+    for name, array in layer.arrays.items():
         setattr(layer, name, None if array is None or not array.numel() else array.data_ptr())
     return layer
 

@@ -49,9 +49,11 @@ def test_the_wheel_made_of_the_source_distribution_is_whole() -> None:
 def test_the_source_distribution_has_no_half_of_the_tests() -> None:
     (source,) = DIST.glob("*.tar.gz")
     with tarfile.open(source) as archive:
-        folders = {name.split("/")[1] for name in archive.getnames() if name.count("/")}
+        names = archive.getnames()
+    folders = {name.split("/")[1] for name in names if name.count("/")}
     assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "SECURITY.md", "pyproject.toml"} <= folders
     assert "tests" not in folders
+    assert not [name for name in names if "__pycache__" in name]
 
 
 def test_the_changelog_begins_with_this_version() -> None:

@@ -24,9 +24,9 @@ from drnn_core.errors import InputError
 from drnn_core.types import Examples
 from drnn_deploy import datasets
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
-from drnn_deploy.datasets.disturbance import disturbed_corpus
+from drnn_deploy.datasets.disturbance import disturbed, disturbed_corpus
 from drnn_deploy.datasets.features import MFCCS, cut, frame_count, frame_length, levelled, mfcc, padded
-from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, Split, read_fsdd, read_vctk
+from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, InMemory, Recording, Split, read_fsdd, read_vctk
 from drnn_deploy.tasks.task import Batch, Score
 from drnn_models.spec import Continuous, Head, Tokens
 
@@ -48,6 +48,8 @@ class SpeakerId:
             mean 0 and deviation 1 over up to 500 training recordings).
         snr_db: The level of a recording above white noise, dB, for the harder set of fsdd: each recording with noise, a
             random tilt of its spectrum and a random gain, in every split (`datasets.disturbance`). None: as recorded.
+        augment: Whether training recordings are disturbed anew each time they are drawn, where they are disturbed
+            once otherwise. Validation and test recordings stay as they are.
         path: For vctk the folder that holds wav48; for fsdd a folder of its WAV files. Without a path they lie where
             data sets do: `drnn-deploy data fetch speaker-id` for fsdd, the folder `vctk` beside it. A path goes into
             the checkpoint with the other options: leave it out where that is passed on.
@@ -59,6 +61,7 @@ class SpeakerId:
     features: Literal["raw", "mfcc"] = "raw"
     path: str = ""
     snr_db: float | None = None
+    augment: bool = False
     name: ClassVar[str] = "speaker-id"
 
     def __post_init__(self) -> None:
@@ -76,6 +79,10 @@ class SpeakerId:
             raise InputError(f"data.snr_db must be a number from {-_LOUDEST} to {_LOUDEST}, got {self.snr_db!r}")
         if self.snr_db is not None and self.corpus != "fsdd":
             raise InputError(f"data.snr_db is for corpus fsdd, not {self.corpus}")
+        if type(self.augment) is not bool:
+            raise InputError(f"data.augment must be true or false, got {self.augment!r}")
+        if self.augment and self.snr_db is None:
+            raise InputError("data.augment draws noise anew, and there is none", "Add its level: data.snr_db=-5.0")
         if not isinstance(self.path, str) or "\0" in self.path:
             raise InputError(f"data.path must be the name of a folder, got {self.path!r}")
 
@@ -109,18 +116,35 @@ class SpeakerId:
         Raises:
             InputError: It is missing, incomplete or not what it should be.
         """
-        place = Path(self.path).expanduser() if self.path else None
         if self.corpus == "vctk":
-            return _vctk(place or datasets.root() / "vctk", self.rate)
-        if place is not None and not place.is_dir():
+            return _vctk(Path(self.path).expanduser() if self.path else datasets.root() / "vctk", self.rate)
+        return _fsdd(self._place_of_fsdd(), self.rate, self.snr_db)
+
+    def redisturbed(self, number: int, random: np.random.Generator) -> Recording:
+        """A recording of the training split of the harder set, disturbed anew.
+
+        Args:
+            number: Its place in the split.
+            random: Draws the disturbance.
+        """
+        assert self.snr_db is not None  # nothing else is augmented
+        clean = _fsdd(self._place_of_fsdd(), self.rate, None).splits["training"][number]
+        return InMemory(clean.name, clean.speaker, disturbed(clean.samples(), self.rate, self.snr_db, random))
+
+    def _place_of_fsdd(self) -> Path:
+        if not self.path:
+            return datasets.folder(self.name) / "fsdd.tar.gz"
+        place = Path(self.path).expanduser()
+        if not place.is_dir():
             raise InputError(f"data.path: {place} is not a folder", "Name the folder that holds FSDD's WAV files.")
-        return _fsdd(place or datasets.folder(self.name) / "fsdd.tar.gz", self.rate, self.snr_db)
+        return place
 
     def train_batch(self, seed: int, index: int, size: int) -> Batch:
         """Random windows of random training recordings, in proportion to the recordings of each speaker."""
         recordings = self.recordings().splits["training"]
         random = np.random.default_rng((seed, index))
-        chosen = [recordings[number] for number in random.integers(0, len(recordings), size)]
+        draw = self.redisturbed if self.augment else lambda number, _: recordings[number]
+        chosen = [draw(number, random) for number in random.integers(0, len(recordings), size)]
         places = random.random(size).tolist()
         parts = [recording.part(self.window, at) for recording, at in zip(chosen, places, strict=True)]
         windows = np.stack([padded(part, self.window) for part in parts])

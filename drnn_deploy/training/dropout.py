@@ -42,6 +42,7 @@ class Dropout:
             x: (steps, own sequences, H).
         """
         shape = x.shape[0], self.batch, x.shape[2]
-        mask = torch.rand(shape, generator=self._generator, device=self.device)[:, self.rows]
-        mask.ge_(self.share).div_(1 - self.share)  # in place: a mask is as large as what the layer delivers
+        kept = torch.empty(shape, device=self.device).bernoulli_(1 - self.share, generator=self._generator)
+        mask = kept[:, self.rows]
+        mask.div_(1 - self.share)  # in place: a mask is as large as what the layer delivers
         return x * mask.to(x.dtype)

@@ -289,7 +289,28 @@ def test_the_harder_set_has_the_same_recordings_with_noise(fsdd: SpeakerId) -> N
     assert "disturbed to a signal-to-noise ratio of -5 dB" in harder.examples().source  # type: ignore[union-attr]
 
 
+def test_augmentation_disturbs_training_recordings_anew_and_leaves_the_others(fsdd: SpeakerId) -> None:
+    harder, augmented = (SpeakerId(window=WINDOW, snr_db=-5.0, augment=value) for value in (False, True))
+    for split in ("validation", "test"):
+        for once, again in zip(harder.batches(split, 7), augmented.batches(split, 7), strict=True):
+            np.testing.assert_array_equal(once.inputs, again.inputs)
+    first, second = (augmented.train_batch(3, 0, 64) for _ in range(2))
+    np.testing.assert_array_equal(first.inputs, second.inputs)  # by seed and index alone
+    np.testing.assert_array_equal(first.targets, harder.train_batch(3, 0, 64).targets)
+    numbers = np.random.default_rng((3, 0)).integers(0, len(augmented.recordings().splits["training"]), 64)
+    number, row, other = next(
+        (number, *np.flatnonzero(numbers == number)[:2]) for number in numbers if np.sum(numbers == number) > 1
+    )
+    assert not np.allclose(first.inputs[row], first.inputs[other], atol=0.1)  # one recording, drawn twice
+    held = augmented.redisturbed(int(number), np.random.default_rng(0))
+    assert (held.name, held.speaker) == (
+        fsdd.recordings().splits["training"][number].name, first.targets[row]
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("options, says", [
+    ({"augment": 1, "snr_db": 5}, "data.augment must be true or false"),
+    ({"augment": True}, "data.augment draws noise anew, and there is none"),
     ({"snr_db": "loud"}, "data.snr_db must be a number"),
     ({"snr_db": float("nan")}, "data.snr_db must be a number"),
     ({"snr_db": True}, "data.snr_db must be a number"),

@@ -17,9 +17,9 @@ from drnn_deploy.training.ranks import Ranks
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
-from drnn_models.checkpoint import load_plain, save_plain
 from drnn_models.dilated_rnn import State
 from drnn_models.memory import evaluation_needs, training_needs
+from drnn_models.plain_files import load_plain, save_plain
 
 _AGAIN = "Delete it to train from the start."
 

@@ -13,28 +13,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from numpy.typing import NDArray
 
-from drnn_core import bounds
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
-from drnn_core.files import writing
-from drnn_core.plain_data import PlainDataError, check_plain
+from drnn_core.plain_data import check_plain
 from drnn_core.types import Examples
 from drnn_models.baseline_modules import DilatedCNN, Network, SkipRNN, make_network
 from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.examples import check_examples
-from drnn_models.file_kinds import check_checkpoint_file, check_file, import_advice, take_out_advice
+from drnn_models.file_kinds import check_checkpoint_file, import_advice, take_out_advice
+from drnn_models.plain_files import load_plain, save_plain
 from drnn_models.spec import ModelSpec
-from drnn_models.torch_files import ForeignObjectError, check_torch_file
+from drnn_models.tensors import to_arrays, to_numpy
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
@@ -225,129 +221,3 @@ def _examples(data: object) -> Examples | None:
         raise InputError("'examples' must hold inputs, targets and source")
     inputs, targets = (to_numpy(f"examples.{name}", data[name]) for name in ("inputs", "targets"))
     return Examples(inputs, targets, data["source"])
-
-
-def to_arrays(tensors: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
-    """Convert a state dict that was read from a file.
-
-    Args:
-        tensors: Name -> what should be a dense tensor.
-
-    Returns:
-        Name -> array, as `to_numpy` gives it.
-
-    Raises:
-        InputError: `to_numpy` refuses one, or all together are larger than the largest file, as those that share their
-            memory may be.
-    """
-    sizes = {name: 4 * _whole(name, value).numel() for name, value in tensors.items()}
-    if (size := sum(sizes.values())) > bounds.UNPACKED:
-        largest = max(sizes, key=sizes.__getitem__)
-        raise InputError(
-            f"its tensors take {bounds.shown_bytes(size)} in all, {largest!r:.80} the most, and the limit is "
-            f"{bounds.shown_bytes(bounds.UNPACKED)}"
-        )
-    return {str(name): to_numpy(name, value) for name, value in tensors.items()}
-
-
-def to_numpy(name: object, tensor: object) -> NDArray[Any]:
-    """Convert a tensor that was read from a file.
-
-    Args:
-        name: For the message.
-        tensor: What should be a dense tensor.
-
-    Returns:
-        An array of the same shape and dtype; float32 for bfloat16, which NumPy lacks.
-
-    Raises:
-        InputError: It is no dense tensor, is not stored whole, or has a dtype that NumPy lacks.
-    """
-    tensor = _whole(name, tensor)
-    try:
-        if tensor.dtype == torch.bfloat16:  # NumPy has no such type
-            tensor = tensor.float()
-        array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
-    except (TypeError, RuntimeError) as error:
-        what = f"{name!r} is {tensor.dtype} on {tensor.device}, which NumPy cannot hold"
-        raise InputError(what, "Save it as float32.") from error
-    return array
-
-
-def _whole(name: object, tensor: object) -> torch.Tensor:
-    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-        raise InputError(f"{name!r} must be a dense tensor")
-    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():  # a few bytes seen as many
-        raise InputError(f"{name!r} of shape {tuple(tensor.shape)} is not stored whole")
-    return tensor
-
-
-def save_plain(path: Path, data: object) -> None:
-    """Write tensors and plain data for `load_plain`, whole or not at all.
-
-    Args:
-        path: The file to write.
-        data: Tensors in dicts, lists, strings and numbers, nested at will.
-
-    Raises:
-        InputError: The file cannot be written, or `load_plain` would not read it.
-    """
-    with writing(path) as buffer:
-        torch.save(data, buffer)
-        if (size := buffer.tell()) > bounds.UNPACKED:
-            raise InputError(
-                f"{path} would be {bounds.shown_bytes(size)} long, and the largest that is read is "
-                f"{bounds.shown_bytes(bounds.UNPACKED)}",
-                "Save fewer or smaller tensors.",
-            )
-
-
-def _is_pickle(path: Path, error: Exception) -> bool:
-    """Whether an object was refused, or a pickle newer than torch's own format, and not just any bytes."""
-    if isinstance(error, ForeignObjectError) or not isinstance(error, pickle.UnpicklingError):
-        return isinstance(error, ForeignObjectError)
-    with bounds.open_file(path) as file:
-        return file.read(1) == pickle.PROTO or "Unsupported operand" not in str(error)
-
-
-_SAVE_WEIGHTS = (
-    "If you trust its maker, load it there and save the state dict with drnn_models.checkpoint.save_checkpoint."
-)
-
-
-def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
-    """Read a torch file that holds tensors and plain data only.
-
-    Args:
-        path: What `save_plain` or torch.save wrote.
-        if_objects: The advice where the file holds other Python objects, which are not loaded.
-
-    Raises:
-        InputError: The file is missing, damaged, or holds anything else.
-    """
-    check_file(path, "the path of a checkpoint, model.pt")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
-            check_torch_file(path)
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError as error:
-        raise InputError(f"{path}: {error.message}", error.fix or "Save the network's own state dict.") from error
-    except bounds.TooLargeError as error:
-        raise InputError(f"{path} is not read: {error}", "Save a state dict of the network alone.") from error
-    except Exception as error:  # torch.load raises many types on damaged files, none of them documented
-        if _is_pickle(path, error):
-            raise InputError(
-                f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
-                "unpickling them can run any code",
-                if_objects,
-            ) from error
-        raise InputError(
-            f"{path} cannot be read as a torch checkpoint ({type(error).__name__})",
-            "The file is damaged, cut short or of another kind: copy or train it again.",
-        ) from error
-    try:
-        check_plain(data)
-    except PlainDataError as error:
-        raise InputError(f"{path} is not read: {error}", "Save it again without the data that is nested so.") from error
-    return data

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drnn_core import bounds
 from drnn_core.errors import InputError, SpecError
 from drnn_core.types import Examples
-from drnn_models.checkpoint import Checkpoint, load_checkpoint, load_plain, save_checkpoint, save_plain, to_arrays
+from drnn_models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from drnn_models.plain_files import load_plain
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from tests.networks import random_inputs, random_weights, specs
 
@@ -220,21 +220,6 @@ def test_network_too_large_for_any_file_is_refused_before_its_weights_are_looked
     large = dataclasses.replace(REAL, hidden=(1 << 20, 1))
     with pytest.raises(InputError, match=r"weights take 17\.6 TB, and at most 805 MB are read"):
         save_checkpoint(tmp_path / "model.pt", Checkpoint(large, {}))
-
-
-def test_tensors_that_share_their_memory_are_counted_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "UNPACKED", 1 << 20)
-    shared = torch.zeros(1 << 17, dtype=torch.bfloat16)
-    assert len(to_arrays({"a": shared, "b": shared})) == 2
-    with pytest.raises(InputError, match=r"its tensors take 1\.57 MB in all, 'a' the most"):
-        to_arrays({"a": shared, "b": shared, "c": shared})
-
-
-def test_file_that_would_be_too_large_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "UNPACKED", 10_000)
-    with pytest.raises(InputError, match=r"would be .* kB long, and the largest that is read is 10 kB"):
-        save_plain(tmp_path / "model.pt", {"a": torch.zeros(5000)})
-    assert not list(tmp_path.iterdir())
 
 
 json_values = st.recursive(

@@ -12,7 +12,7 @@ import torch
 
 from drnn_core import bounds
 from drnn_core.errors import InputError
-from drnn_models.checkpoint import load_plain
+from drnn_models.plain_files import load_plain
 
 HERE = b"X\x04\0\0\0HERE"  # the pickle of "HERE"
 DATA = {"weights": torch.arange(6.0), "x": "HERE"}

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, STATE_DICTS, load_plain, to_arrays
+from drnn_models.checkpoint import FORMAT, STATE_DICTS
 from drnn_models.file_kinds import is_safetensors, refuse_other_kinds, take_out_advice
 from drnn_models.interop.layouts import own_prefix, shown
+from drnn_models.plain_files import load_plain
 from drnn_models.spec import ModelSpec
+from drnn_models.tensors import to_arrays
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,8 +26,8 @@ from drnn_deploy.training.loop import finished_checkpoint, train
 from drnn_deploy.training.ranks import Ranks
 from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_deploy.training.training_run import TrainingRun
-from drnn_models.checkpoint import load_plain
 from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.plain_files import load_plain
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.reference.loop import State, run_reference
 from tests.drnn_deploy.conftest import TEXTS, Command

@@ -29,7 +29,8 @@ from drnn_deploy.training.loop import evaluate, finished_checkpoint, train
 from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_deploy.training.stops import terminable
 from drnn_deploy.training.training_run import Progress, TrainingRun
-from drnn_models.checkpoint import load_checkpoint, load_plain
+from drnn_models.checkpoint import load_checkpoint
+from drnn_models.plain_files import load_plain
 
 Command = Callable[..., Any]  # see conftest
 REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]

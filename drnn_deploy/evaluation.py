@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
-from drnn_deploy.parity.check import graphs_for, shown_name
+from drnn_deploy.parity.graphs import graphs_for, shown_name
 from drnn_deploy.parity.inference import run_case
 from drnn_deploy.parity.results import Missing
 from drnn_deploy.tasks import Task, task_of

@@ -107,7 +107,8 @@ class _Matrix:
 
     def cells(self, parent: pytest.Collector, bundle: Bundle) -> Iterator[_CellItem]:
         """One test for each runtime, graph and case, whether the runtime is here or not."""
-        from drnn_deploy.parity.check import graphs_for, names_of_cases, shown_name
+        from drnn_deploy.parity.graphs import graphs_for, shown_name
+        from drnn_deploy.parity.one_case import names_of_cases
         from drnn_runtimes.registry import RUNTIMES
 
         for runtime in RUNTIMES.values():
@@ -142,8 +143,8 @@ class _Matrix:
 
     def compares(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> bool:
         """Whether some case tells a wrong graph from a right one, so that a runtime may leave out the others."""
-        from drnn_deploy.parity.check import arithmetic
         from drnn_deploy.parity.compare import comparable
+        from drnn_deploy.parity.graphs import arithmetic
         from drnn_deploy.parity.inference import answered_case
 
         precision = arithmetic(runtime, graph)
@@ -224,8 +225,8 @@ class _CellItem(_Item):
             pytest.fail(f"{self.runtime.name} {self.graph.name}: {describe(result)}", pytrace=False)
 
     def _result(self, answers: ComputedAnswers) -> CaseResult:
-        from drnn_deploy.parity.check import check_golden, check_named
         from drnn_deploy.parity.known_answers import StoredAnswers
+        from drnn_deploy.parity.one_case import check_golden, check_named
 
         if self.runtime.is_reference:
             stored = {case.name: case for case in StoredAnswers(self.bundle).cases(self.graph)}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from benchmarks.gpu.bundles import open_bundle
 from benchmarks.gpu.plan import OVERRIDES, Row, Rows, Setting
 from drnn_core.errors import RuntimeUnavailableError
-from drnn_deploy.parity.check import check_case
 from drnn_deploy.parity.known_answers import StoredAnswers
+from drnn_deploy.parity.one_case import check_case
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 from drnn_runtimes.onnxrt.providers import PROVIDERS

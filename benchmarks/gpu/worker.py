@@ -99,7 +99,8 @@ def libraries() -> dict[str, str]:
 def parity(setting: Setting, network: str, runtime: str) -> Rows:
     """Every graph of the network's bundles through one runtime, against float64."""
     from benchmarks.gpu.bundles import open_bundle, sets_of
-    from drnn_deploy.parity.check import check_parity, graphs_for
+    from drnn_deploy.parity.check import check_parity
+    from drnn_deploy.parity.graphs import graphs_for
     from drnn_runtimes.registry import find_runtime
 
     rows: list[Row] = []

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.npz import reading_npz, write_npz
-from drnn_deploy.parity.check import check_batches
 from drnn_deploy.parity.inference import answered_case
+from drnn_deploy.parity.one_case import check_batches
 from drnn_deploy.parity.results import CaseResult
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo

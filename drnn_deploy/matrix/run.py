@@ -25,9 +25,10 @@ from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.matrix import other_graph, own_inputs
 from drnn_deploy.matrix.options import USUAL, MatrixOptions, select
 from drnn_deploy.matrix.task_metrics import TaskCase, task_cases
-from drnn_deploy.parity.check import check_parity, shown_name, with_required
+from drnn_deploy.parity.check import check_parity, with_required
 from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.graph_file import check_graph_file
+from drnn_deploy.parity.graphs import shown_name
 from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, require_time
 from drnn_deploy.parity.results import FileResult, Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.weights_file import check_against

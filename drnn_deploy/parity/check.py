@@ -17,17 +17,16 @@ from drnn_core.errors import DeployError, RuntimeUnavailableError
 from drnn_core.steps import Step
 from drnn_core.types import FLOAT64
 from drnn_deploy.parity.cases import DIFFERENT_ROWS
-from drnn_deploy.parity.compare import judge, severity
-from drnn_deploy.parity.inference import answered_case, median_milliseconds, run_rows
+from drnn_deploy.parity.graphs import arithmetic, graphs_for, shown_name
+from drnn_deploy.parity.inference import median_milliseconds
 from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, as_inputs
 from drnn_deploy.parity.notes import weight_notes
+from drnn_deploy.parity.one_case import check_case, check_golden
 from drnn_deploy.parity.results import CaseResult, Missing, ParityReport, ParityRow, all_passed
-from drnn_deploy.parity.rows import Rows, assignments, batch_sizes, first_places
 from drnn_deploy.parity.seeded_states import SEEDED, Seeded, check_states, seeded
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Session
 
 SAMPLED_SECONDS = 10.0
 _TELLING = (DIFFERENT_ROWS, "task", "stream")  # cases
@@ -128,94 +127,6 @@ def with_required(report: ParityReport, names: Collection[str]) -> ParityReport:
     return dataclasses.replace(report, rows=report.rows + failed)
 
 
-def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:
-    """The graphs of a bundle that differ for a runtime.
-
-    A runtime that runs the weights gets one graph of each form. The reference computes the same whatever the precision,
-    pruning and batch: it gets graphs that take any batch, and so goes through its steps once for many sequences, of no
-    narrower precision.
-
-    Args:
-        runtime: Whose properties count.
-        bundle: An open bundle.
-    """
-    if runtime.reads_graph:
-        return list(bundle.graphs)
-    if runtime.is_reference:
-        distinct = {(g.kind, g.steps, g.delay): _with_any_batch(g) for g in reversed(bundle.graphs)}
-        return list(distinct.values())[::-1]
-    graphs = {(g.kind, g.steps, g.batch, g.pruned, g.precision, g.delay): g for g in reversed(bundle.graphs)}
-    return list(graphs.values())[::-1]
-
-
-def _with_any_batch(graph: GraphInfo) -> GraphInfo:
-    inputs, outputs = (
-        tuple(dataclasses.replace(tensor, shape=(-1, *tensor.shape[1:])) for tensor in side)
-        for side in (graph.inputs, graph.outputs)
-    )
-    return dataclasses.replace(graph, precision="fp32", batch=None, profile=None, inputs=inputs, outputs=outputs)
-
-
-def names_of_cases(bundle: Bundle, runtime: Runtime, graph: GraphInfo, answers: ComputedAnswers) -> list[str]:
-    """The names of the cases in a row of `check_parity`; nothing is computed.
-
-    Args:
-        bundle: The open bundle.
-        runtime: The runtime of the row.
-        graph: The graph of the row.
-        answers: What is right for the bundle.
-    """
-    if runtime.is_reference:
-        return [case.name for case in StoredAnswers(bundle).cases(graph)]
-    return [*answers.names(graph), *([SEEDED] if graph.states else [])]
-
-
-def check_named(
-    session: Session,
-    bundle: Bundle,
-    graph: GraphInfo,
-    answers: ComputedAnswers,
-    name: str,
-    tolerance: Tolerance = DEFAULT,
-) -> CaseResult:
-    """Run one case through a loaded graph and judge it; see `check_parity`.
-
-    Args:
-        session: The loaded graph.
-        bundle: The bundle that it is of.
-        graph: The graph.
-        answers: What is right for the bundle.
-        name: One of `names_of_cases`.
-        tolerance: Which errors pass.
-    """
-    if name == SEEDED:
-        return check_states(session, graph, seeded(bundle.spec, bundle.weights, graph), tolerance)
-    (case,) = (case for case in answers.cases(graph) if case.name == name)
-    return check_case(session, bundle, graph, case, tolerance)[0]
-
-
-def shown_name(runtime: Runtime, graph: GraphInfo) -> str:
-    """What tables call a runtime's graph: kind/emission, or the kind alone where the runtime runs the weights.
-
-    Args:
-        runtime: Whether it reads the graph's file counts.
-        graph: One of a bundle's graphs.
-    """
-    return graph.name if runtime.reads_graph or graph.delay else graph.kind
-
-
-def arithmetic(runtime: Runtime, graph: GraphInfo) -> str:
-    """The precision by whose noise a runtime's outputs are judged: float64's own for the reference.
-
-    A stream keeps its states in float32, whatever computes them.
-
-    Args:
-        runtime: The runtime.
-        graph: The graph that it runs.
-    """
-    return FLOAT64 if runtime.is_reference and not graph.states else graph.precision
-
-
 def _golden_row(
     bundle: Bundle,
     runtime: Runtime,
@@ -233,17 +144,6 @@ def _golden_row(
     row = _empty_row(runtime, graph)
     seconds = time.perf_counter() - started
     return dataclasses.replace(row, passed=all_passed(results), cases=tuple(results), seconds=seconds)
-
-
-def check_golden(answers: ComputedAnswers, stored: GoldenCase, tolerance: Tolerance = DEFAULT) -> CaseResult:
-    """Judge a case of a bundle's golden data by what its weights give.
-
-    Args:
-        answers: What the weights give.
-        stored: The case of the golden data.
-        tolerance: Which errors pass, in units of float64's own noise.
-    """
-    return judge(answers.answer(as_inputs(stored)).judged_as(FLOAT64), stored.outputs, tolerance)
 
 
 def _empty_row(runtime: Runtime, graph: GraphInfo) -> ParityRow:
@@ -300,86 +200,3 @@ def _caveat(runtime: Runtime, graph: GraphInfo, left_out: int, limit: float) -> 
         return runtime.caveat(graph)
     what = f"{left_out} cases were left out after {limit:g} s; all run with --runtime {runtime.name}"
     return "; ".join(filter(None, (runtime.caveat(graph), what)))
-
-
-def check_case(
-    session: Session,
-    bundle: Bundle,
-    graph: GraphInfo,
-    case: GoldenCase,
-    tolerance: Tolerance = DEFAULT,
-    precision: str = "",
-) -> tuple[CaseResult, NDArray[np.generic]]:
-    """Run one case through a loaded graph, in full batches, and judge every row of them.
-
-    Args:
-        session: The loaded graph.
-        bundle: The bundle that it is of.
-        graph: The graph. One that takes any batch runs with every size of its profile, and the worst result counts.
-        case: The case. Of case `normal` all sequences differ: it also runs with sizes between those of the profile, and
-            so that no two rows can be mixed up unseen.
-        tolerance: Which errors pass.
-        precision: The precision of the arithmetic, where it is not the graph's.
-
-    Returns:
-        The verdict, and the outputs of the case's sequences (N, ..., outputs), which are empty where the graph gives
-        none.
-
-    Raises:
-        InputError: The case does not fit the graph, or the golden data knows no noise of the graph's precision.
-    """
-    different = case.name == DIFFERENT_ROWS
-    sizes = batch_sizes(graph, between=different)
-    judged = [
-        check_batches(session, bundle, graph, case, size, tolerance, precision, apart=different and size == sizes[-1])
-        for size in sizes
-    ]
-    return max(judged, key=lambda pair: severity(pair[0]))
-
-
-def check_batches(
-    session: Session,
-    bundle: Bundle,
-    graph: GraphInfo,
-    case: GoldenCase,
-    size: int | None,
-    tolerance: Tolerance,
-    precision: str = "",
-    *,
-    apart: bool,
-) -> tuple[CaseResult, NDArray[np.generic]]:
-    """Run one case through a loaded graph in batches of one size; see `check_case`.
-
-    Args:
-        session: The loaded graph.
-        bundle: The bundle that it is of.
-        graph: The graph.
-        case: The case.
-        size: The rows of a batch; see `drnn_deploy.parity.rows.assignments`.
-        tolerance: Which errors pass.
-        precision: The precision of the arithmetic, where it is not the graph's.
-        apart: Whether no two rows may be mixed up unseen.
-    """
-    runs = assignments(len(case.inputs), size, apart=apart)
-    outputs = run_rows(session, bundle, graph, case.inputs, runs)
-    case, rows = answered_case(bundle, graph, case, precision), np.concatenate(runs)
-    every = dataclasses.replace(case, outputs=case.outputs[rows], inputs=case.inputs[rows], targets=None)
-    result = judge(every, outputs, tolerance)
-    if outputs.shape != every.outputs.shape:
-        return result, outputs
-    first = outputs[first_places(runs, len(case.inputs))]
-    alone = judge(case, first, tolerance)
-    where = "" if result.verdict == alone.verdict else _worst_row(every.outputs, outputs, runs)
-    return dataclasses.replace(result, agreement=alone.agreement, accuracy=alone.accuracy, where=where), first
-
-
-def _worst_row(right: NDArray[np.float64], outputs: NDArray[np.generic], runs: Sequence[Rows]) -> str:
-    """Which row is furthest off, for people."""
-    error = np.abs(outputs.astype(np.float64) - right).reshape(len(right), -1)
-    error[~np.isfinite(error)] = np.inf
-    place = int(error.max(axis=1).argmax())
-    for rows in runs:
-        if place < len(rows):
-            return f"row {place} of a batch of {len(rows)}"
-        place -= len(rows)
-    raise AssertionError("a row beyond all runs")

@@ -18,7 +18,8 @@ from drnn_core.errors import DeployError, EngineError, InputError, RuntimeUnavai
 from drnn_core.types import Availability
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import export
-from drnn_deploy.parity.check import check_parity, graphs_for
+from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.graphs import graphs_for
 from drnn_deploy.parity.results import Missing
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""A thin layer over onnx.helper: unique readable names, constants, no dead nodes, and a finished, checked model."""
+"""A thin layer over onnx.helper: nodes and constants with unique readable names, which `finish` makes a model of."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from drnn_core.types import Precision
-from drnn_export.emitter.precision import retyped
-from drnn_runtimes.bundle.bodies import reads
-
-OPSET = 13  # the lowest with Split and Squeeze sizes as inputs; RNN, GRU and LSTM are those of opset 7
-IR_VERSION = 7  # the one that came with opset 13
-FUNCTIONS_IR_VERSION = 8  # the lowest with local functions
 DYNAMIC_BATCH = "batch"
 
 
 class GraphBuilder:
-    """Collects nodes and constants in order. Names follow the layer and step, such as `l3/t017/gates`."""
+    """Collects nodes and constants in order. Names follow the layer and step, such as `l3/t017/gates`.
+
+    Attributes:
+        added: The nodes.
+        constants: Name -> initialiser.
+        declared: The outputs of loops, whose sizes onnx does not infer.
+        functions: The local functions that nodes call.
+    """
 
     def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._declared: list[onnx.ValueInfoProto] = []  # the outputs of loops, whose sizes onnx does not infer
+        self.added: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.declared: list[onnx.ValueInfoProto] = []
+        self.functions: list[onnx.FunctionProto] = []
         self._around: list[onnx.NodeProto] = []  # the nodes around the body that is open
-        self._constants: dict[str, onnx.TensorProto] = {}
         self._attributes: dict[tuple[str, str], onnx.AttributeProto] = {}
         self._reshaped: dict[str, str] = {}  # what a reshape reshapes
         self._shapes: dict[str, tuple[int, ...]] = {}  # where known
-        self._functions: list[onnx.FunctionProto] = []
 
     def shape(self, name: str, shape: tuple[int, ...]) -> None:
         """Tell the builder the shape of a graph's input.
@@ -56,9 +56,9 @@ class GraphBuilder:
         Raises:
             ValueError: The name already holds a value of another shape.
         """
-        held = self._constants.get(name)
+        held = self.constants.get(name)
         if held is None:
-            self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+            self.constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         elif tuple(held.dims) != value.shape:
             raise ValueError(f"constant {name!r} has two shapes: {tuple(held.dims)} and {value.shape}")
         return name
@@ -121,7 +121,7 @@ class GraphBuilder:
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, attributes: dict[str, Any]
     ) -> None:
         made = [self._attribute(*pair) for pair in sorted(attributes.items())]
-        self._nodes.append(onnx.NodeProto(op_type=operator, input=inputs, output=outputs, name=name, attribute=made))
+        self.added.append(onnx.NodeProto(op_type=operator, input=inputs, output=outputs, name=name, attribute=made))
 
     def _attribute(self, name: str, value: Any) -> onnx.AttributeProto:
         """An attribute, made once for the thousands of steps that carry the same one."""
@@ -135,7 +135,7 @@ class GraphBuilder:
     def reshape(self, value: str, shape: tuple[int, ...], name: str, *, keep: bool = False) -> str:
         """Reshape a value, unless it is known to have the shape already.
 
-        A reshape of a reshape reads what the first one reads, so that the first one goes (see `live_nodes`).
+        A reshape of a reshape reads what the first one reads, so that the first one goes (see `finish`).
 
         Args:
             value: The value's name.
@@ -175,14 +175,12 @@ class GraphBuilder:
         bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, 1)]
         return self.node("Slice", [value, *bounds], name)
 
-    def gather(
-        self, value: str, indices: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None
-    ) -> str:
-        """Add a Gather node: `value[indices]` along one axis.
+    def gather(self, value: str, at: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None) -> str:
+        """Add a Gather node: `value[at]` along one axis.
 
         Args:
             value: The value's name.
-            indices: Places along the axis, int64; their shape takes the axis's place.
+            at: Places along the axis, int64; their shape takes the axis's place.
             name: The node's name.
             axis: The axis to take from.
             output: The output's name; None to let it follow the node's.
@@ -190,7 +188,7 @@ class GraphBuilder:
         Returns:
             The name of the node's output.
         """
-        return self.node("Gather", [value, self.constant(f"{name}/indices", indices)], name, output=output, axis=axis)
+        return self.node("Gather", [value, self.constant(f"{name}/indices", at)], name, output=output, axis=axis)
 
     def pad(self, value: str, before: int, after: int, name: str) -> str:
         """Add a Pad node: zeros around the first of three axes.
@@ -213,20 +211,20 @@ class GraphBuilder:
         Yields:
             The nodes.
         """
-        self._around, self._nodes = self._nodes, []
+        self._around, self.added = self.added, []
         try:
-            yield self._nodes
+            yield self.added
         finally:
-            self._nodes, self._around = self._around, []
+            self.added, self._around = self._around, []
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
         """While a body is open: add nodes before its loop."""
-        inside, self._nodes = self._nodes, self._around
+        inside, self.added = self.added, self._around
         try:
             yield
         finally:
-            self._nodes = inside
+            self.added = inside
 
     def loop(
         self, body: Sequence[onnx.NodeProto], trips: int, states: Sequence[tuple[str, str, str]], given: str, name: str
@@ -249,14 +247,14 @@ class GraphBuilder:
         graph = helper.make_graph(
             [*body, helper.make_node("Identity", [go], [goes], goes)],
             f"{name}/body",
-            [_value_info(*value) for value in read],
-            [_value_info(*value) for value in (*made, (given, FLOAT, self._shapes[given]))],
+            [value_info(*value) for value in read],
+            [value_info(*value) for value in (*made, (given, FLOAT, self._shapes[given]))],
         )
         count, true = self.constant(f"trips_{trips}", np.array(trips, np.int64)), self.constant("true", np.array(True))
         labels = [*(f"last_{index}" for index in range(len(states))), "every"]
         outputs = self.nodes("Loop", [count, true, *(first for first, _, _ in states)], name, labels, body=graph)
         shapes = [*(self._shapes[b] for _, b, _ in states), (trips, *self._shapes[given])]
-        self._declared += [_value_info(*value) for value in zip(outputs, [FLOAT] * len(outputs), shapes, strict=True)]
+        self.declared += [value_info(*value) for value in zip(outputs, [FLOAT] * len(outputs), shapes, strict=True)]
         return outputs[-1]
 
     def call(
@@ -276,113 +274,20 @@ class GraphBuilder:
             name: The node's name.
             attributes: Those that the function lists.
         """
-        self._functions.append(function)
+        self.functions.append(function)
         self._add(function.name, inputs, outputs, name, attributes)
-        self._nodes[-1].domain = function.domain
-
-    def as_function(
-        self,
-        domain: str,
-        name: str,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        attributes: Sequence[str],
-        precision: Precision,
-    ) -> onnx.FunctionProto:
-        """Make a local function of the nodes, with the constants as nodes of their own.
-
-        Args:
-            domain: Of the function.
-            name: Of the function.
-            inputs: Names of what it reads.
-            outputs: Names of what it gives.
-            attributes: Names of what a node that calls it may carry beside.
-            precision: Of matrix products.
-        """
-        nodes, constants = self.finished(outputs, precision)
-        held = [helper.make_node("Constant", [], [tensor.name], tensor.name, value=tensor) for tensor in constants]
-        opset = [helper.make_opsetid("", OPSET)]
-        return helper.make_function(domain, name, inputs, outputs, [*held, *nodes], opset, attributes)
-
-    @property
-    def functions(self) -> Sequence[onnx.FunctionProto]:
-        """The local functions that nodes call."""
-        return self._functions
-
-    def live_nodes(self, outputs: Sequence[str]) -> list[onnx.NodeProto]:
-        """The nodes that reach an output, in order."""
-        needed, live = set(outputs), []
-        for node in reversed(self._nodes):
-            if not needed.isdisjoint(node.output):
-                needed.update(reads(node))
-                live.append(node)
-        return live[::-1]
-
-    def finished(
-        self, outputs: Sequence[str], precision: Precision
-    ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-        """Drop what no output needs, and set the precision.
-
-        Args:
-            outputs: Names of the graph's outputs.
-            precision: Of matrix products.
-
-        Returns:
-            The live nodes, and the constants that they use, each in the order in which they were added.
-        """
-        nodes, constants = retyped(self.live_nodes(outputs), self._constants, precision)
-        used = {name for node in nodes for name in reads(node)}
-        return nodes, [constant for name, constant in constants.items() if name in used]
-
-    def model(
-        self,
-        inputs: Sequence[tuple[str, int, Sequence[int | None]]],
-        outputs: Sequence[tuple[str, int, Sequence[int | None]]],
-        metadata: dict[str, str],
-        producer_version: str,
-        precision: Precision = "fp32",
-    ) -> onnx.ModelProto:
-        """Make the model, with the shape of every edge, and check it in full.
-
-        Args:
-            inputs: (name, TensorProto type, shape with None for the dynamic batch) of every input.
-            outputs: The same of every output.
-            metadata: Entries of the model's metadata.
-            producer_version: The version of this package.
-            precision: Of matrix products.
-
-        Returns:
-            The checked model.
-        """
-        nodes, constants = self.finished([name for name, _, _ in outputs], precision)
-        graph = helper.make_graph(
-            nodes,
-            "drnn",
-            [_value_info(*value) for value in inputs],
-            [_value_info(*value) for value in outputs],
-            constants,
-            value_info=self._declared,
-        )
-        model = helper.make_model(
-            graph,
-            functions=self._functions,
-            opset_imports=[
-                helper.make_opsetid("", OPSET),
-                *(helper.make_opsetid(f.domain, 1) for f in self._functions),
-            ],
-            ir_version=FUNCTIONS_IR_VERSION if self._functions else IR_VERSION,
-            producer_name="drnn-deploy",
-            producer_version=producer_version,
-        )
-        helper.set_model_props(model, metadata)
-        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(model, full_check=bool(self._functions))
-        return model
+        self.added[-1].domain = function.domain
 
 
-def _value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
-    dims = [DYNAMIC_BATCH if size is None else size for size in shape]
-    return helper.make_tensor_value_info(name, kind, dims)
+def value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueInfoProto:
+    """An edge of a graph.
+
+    Args:
+        name: Its name.
+        kind: The type, of TensorProto.
+        shape: Its sizes; None for the dynamic batch.
+    """
+    return helper.make_tensor_value_info(name, kind, [DYNAMIC_BATCH if size is None else size for size in shape])
 
 
 def _int64(values: Sequence[int]) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from drnn_core.errors import InputError
 from drnn_export.emitter.batch_axis import time_major
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
+from drnn_export.emitter.finish import as_model, live_part
 from drnn_export.emitter.layers import all_layers
 from drnn_export.emitter.range import check_range
 from drnn_export.emitter.request import GraphRequest
@@ -92,7 +93,7 @@ def emit(
         "drnn.precision": request.precision,
         "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
     }
-    return g.model(inputs, outputs, described, package_version(), request.precision)
+    return as_model(g, inputs, outputs, described, package_version(), request.precision)
 
 
 def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
@@ -156,7 +157,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _NetworkEmitter(g, spec, weights, request).emit()
-        live, constants = g.finished([tensor.name for tensor in edges(spec, request)[1]], request.precision)
+        live, constants = live_part(g, [tensor.name for tensor in edges(spec, request)[1]], request.precision)
         nodes = sum(1 for _ in every_node(live)) + sum(len(function.node) for function in g.functions)
         weight_bytes = sum(len(constant.raw_data) for constant in (*constants, *constants_of(g.functions)))
     return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from drnn_export.emitter.batch_axis import batch_first, time_major
 from drnn_export.emitter.builder import GraphBuilder
+from drnn_export.emitter.finish import as_function
 from drnn_export.emitter.layers import all_layers
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.emitter.weights import LayerWeights
@@ -38,7 +39,7 @@ def add_stack(
     attributes = stack.attributes()
     inputs, outputs = stack.inputs_and_outputs()
     body, between = _body(spec, weights, request, stack)
-    function = body.as_function(DOMAIN, OPERATOR, inputs, outputs, sorted(attributes), request.precision)
+    function = as_function(body, DOMAIN, OPERATOR, inputs, outputs, sorted(attributes), request.precision)
     packed, top = g.constant(f"{INLINED}{WEIGHTS}", stack.packed(weights)), f"{INLINED}{TOP}"
     g.call(function, [rows, packed, *inputs[2:]], [top, *outputs[1:]], NODE, attributes)
     return top, [f"{INLINED}{name}" for name in between]

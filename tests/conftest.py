@@ -62,9 +62,10 @@ def with_optional_runtimes(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Engines of the tests stay out of the user's cache."""
+    """Engines and libraries of the tests stay out of the user's cache; the workers of `pytest -n` share them."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRNN_CACHE", str(tmp_path_factory.mktemp("engines")))
+        patch.setenv("DRNN_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "engines"))
         yield
 
 

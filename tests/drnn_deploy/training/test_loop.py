@@ -112,9 +112,7 @@ def state(tmp_path: Path) -> Path:
 
 
 @RECIPES
-def test_same_recipe_trains_the_same(
-    recipe: Recipe, state: Path, whole_of: Callable[[Recipe], TrainingRun]
-) -> None:
+def test_same_recipe_trains_the_same(recipe: Recipe, state: Path, whole_of: Callable[[Recipe], TrainingRun]) -> None:
     run = finished(TrainingRun.start(recipe), state)
     assert_same_end(run, whole_of(recipe))
     assert [line.iteration for line in run.log] == [20, 30, 40, 50]

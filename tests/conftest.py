@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 import os
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from tests.optional_runtimes import OPTIONAL, hidden, shown
 # Tests run in parallel, and each process keeps to one core, also those that tests start: several with threads for all
 # cores wait for each other most of the time. NumPy reads these when it is imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+# What is imported and collected stays to the end: the collector of cycles need not look for garbage among it, time after
+# time while it grows, and then in every test.
+gc.disable()
 
 # 20 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
@@ -57,10 +62,18 @@ def with_optional_runtimes(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Engines of the tests stay out of the user's cache."""
+    """Engines and libraries of the tests stay out of the user's cache; the workers of `pytest -n` share them."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRNN_CACHE", str(tmp_path_factory.mktemp("engines")))
+        patch.setenv("DRNN_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "engines"))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """The collector of cycles looks for what tests leave behind alone."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

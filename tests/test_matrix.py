@@ -76,7 +76,7 @@ def check(task: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
     )
 
 
-@pytest.mark.parametrize("task", some_by_day(list(LENGTHS), 2))
+@pytest.mark.parametrize("task", some_by_day(list(LENGTHS), len(LENGTHS)))
 def test_every_cell_of_the_matrix_passes(
     task: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:

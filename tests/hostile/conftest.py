@@ -10,7 +10,7 @@ import pytest
 from tests.hostile.measured import Commands
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forks() -> Iterator[Commands]:
     with contextlib.closing(Commands()) as commands:
         yield commands

@@ -8,6 +8,7 @@ Forms with state have inputs `state_l0_h`, ... (B, d, H) beside it, and outputs 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 
@@ -113,6 +114,11 @@ def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
         spec: The network, whose weights' values do not matter.
         request: The form, steps, batch, emission and precision of the graph.
     """
+    return _estimate(spec, request)
+
+
+@functools.lru_cache(maxsize=512)  # plans, exports and their reports ask for the same graphs
+def _estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
     return _build(spec, zeros, request)[1]
 

@@ -17,6 +17,7 @@ from drnn_runtimes.trt.sidecar import Sidecar, sidecar_path
 from tests.networks import random_weights
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+pytestmark = pytest.mark.usefixtures("one_builder")
 
 TF32 = BuildControls(tf32=True)
 SPEC = ModelSpec("rnn", (3,), (1,), Continuous(1), Head("last", 2))

@@ -9,20 +9,24 @@ from typing import get_args
 
 import pytest
 
+from drnn_core import worker_process
 from drnn_core.types import Emission, Precision
 from drnn_deploy.planner.candidates import with_block
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
+from drnn_export.engine import process
 from drnn_export.engine.build import build_engine
 from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.trt.sidecar import Sidecar
 from tests.networks import random_weights
-from tests.nightly import combinations
+from tests.nightly import NIGHTLY, combinations
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+pytestmark = pytest.mark.usefixtures("one_builder")
 
 CELLS = get_args(Cell)
+CHUNK = 32 if NIGHTLY else 8  # steps, of which each is a part of the graph
 PAPER = (20,) * 9, tuple(2**i for i in range(9))
 WHOLE = {
     "pixel MNIST, 784 steps, fused": GraphRequest(784),
@@ -69,7 +73,7 @@ def test_paper_network_compiles(
 
 @pytest.mark.parametrize(
     ("network", "cell", "steps", "ring"),
-    combinations(["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"], CELLS, (1, 32), (False, True), by_day=7),
+    combinations(["pixel MNIST", "waveform, 10 x 32, dilations 2 to 1024"], CELLS, (1, CHUNK), (False, True), by_day=7),
 )
 def test_unrolled_chunks_compile(
     tmp_path: Path, network: str, cell: Cell, steps: int, ring: bool, record_property: Callable[[str, object], None]
@@ -111,16 +115,17 @@ def test_a_whole_blocked_sequence_compiles_with_its_loops(tmp_path: Path) -> Non
 @pytest.mark.nightly
 @pytest.mark.parametrize("cell", CELLS)
 def test_blocked_paper_network_compiles_in_seconds(
-    tmp_path: Path, cell: Cell, record_property: Callable[[str, object], None]
+    tmp_path: Path, cell: Cell, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the processor, which other work on the machine changes little."""
+    monkeypatch.setattr(process, "ask", worker_process.ask)  # a process of its own, which has ended when it is counted
     spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     sidecar = compiled(tmp_path, spec, with_block(spec, GraphRequest(784, 1, "blocked")))
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     record_property(f"TensorRT-RTX, SM86, {cell}, blocked", f"{seconds:.1f} s, {sidecar.engine_bytes:,} bytes")
     assert sidecar.loops
-    assert seconds < 10
+    assert 0 < seconds < 10
 
 
 @pytest.mark.parametrize("emission", get_args(Emission))
@@ -145,11 +150,11 @@ def test_chunks_of_every_precision_compile_for_three_generations(
     emission, precision = typed
     spec = ModelSpec(cell, *PAPER, Continuous(1), Head("last", 10))
     graph = tmp_path / "model.onnx"
-    request = GraphRequest(32, 1, emission, form="chunk", precision=precision)
+    request = GraphRequest(CHUNK, 1, emission, form="chunk", precision=precision)
     graph.write_bytes(emit(spec, random_weights(spec, 0), request).SerializeToString())
     capabilities = ("8.6", "8.9", "12.0")
     sidecar = build_engine(graph, tmp_path / "model.engine", "tensorrt-rtx", compute_capabilities=capabilities)
-    what = f"{cell}, pixel MNIST, chunk of 32, {emission}, {precision}, SM86 SM89 SM120"
+    what = f"{cell}, pixel MNIST, chunk of {CHUNK}, {emission}, {precision}, SM86 SM89 SM120"
     seconds, size = sidecar.build_seconds, sidecar.engine_bytes
     record_property(f"TensorRT-RTX, {what}", f"{seconds:.1f} s, {size:,} bytes, {sidecar.kernels} kernels")
     assert sidecar.compute_capabilities == capabilities

@@ -18,6 +18,7 @@ from drnn_runtimes.trt.sidecar import Sidecar
 from tests.networks import random_inputs, random_weights
 from tests.nightly import combinations
 
+pytestmark = pytest.mark.usefixtures("one_builder")
 REPOSITORY = Path(__file__).parents[3]
 LOG = """Layers:
 Name: a, LayerType: memset, Inputs: [], Outputs: [ { Name: x, Datatype: Int64, Format: y }], TacticName: , Metadata:

@@ -19,6 +19,7 @@ from drnn_models.cells import Cell
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights
 
+pytestmark = pytest.mark.usefixtures("one_builder")
 TURING, AMPERE = ("7.5",), ("8.6",)
 EMISSIONS: list[tuple[str, Precision]] = [
     ("fused", "fp32"),

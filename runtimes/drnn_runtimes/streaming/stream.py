@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
-from drnn_models.spec import Tokens
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.session import Session, beyond_range, check_tokens
+from drnn_runtimes.session import Session, beyond_range
 from drnn_runtimes.streaming.buffers import TakesBlocks, delay_lines
+from drnn_runtimes.streaming.samples import SampleChecks
 from drnn_runtimes.streaming.state import StreamState
 
-_FEW = 16  # samples that Python checks faster than NumPy
-_CHECKED = 256  # steps that are checked together where a chunk is one
 _BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
 
 
@@ -51,16 +49,10 @@ class Stream:
                 f"{graph.name} takes a batch of {graph.batch}, got {batch}", f"Export it with --batch {batch}."
             )
         self._spec, self._graph, self._batch = bundle.spec, graph, batch
-        self._rate = (
-            bundle.task.get("options", {}).get("rate") if isinstance(bundle.task.get("options"), dict) else None
-        )
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
-        checked = _CHECKED if graph.steps == 1 else graph.steps
-        self._sizes = np.zeros((batch, checked, *sample.shape[2:]), sample.dtype)
-        self._range = float(np.float32(graph.range))
-        self._vocabulary = bundle.spec.input.vocabulary if isinstance(bundle.spec.input, Tokens) else 0
+        self._checks = SampleChecks(bundle, graph, self._input)
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
@@ -105,7 +97,7 @@ class Stream:
                 tokens beyond the vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
         with self._exclusive():
-            self._check(samples, rate)
+            self._checks(samples, rate)
             return self._feed(samples)
 
     def finish(self) -> NDArray[np.generic]:
@@ -244,7 +236,7 @@ class Stream:
         shapes = {name: line.shape for name, line in self._memory.lines().items()}
         state.check_for(self._model, shapes, self._batch)
         try:
-            self._check(state.waiting, None)
+            self._checks(state.waiting, None)
         except InputError as error:
             raise InputError(f"the state's waiting {error.message}", error.fix) from error
         largest = PRECISIONS[self._graph.precision].largest
@@ -254,44 +246,6 @@ class Stream:
         if state.waiting.shape[1] >= self._graph.steps:
             what = f"{state.waiting.shape[1]} samples wait in the state, and {self._graph.name} takes chunks of "
             raise InputError(f"{what}{self._graph.steps}", "Save the state between chunks.")
-
-    def _check(self, samples: NDArray[np.generic], rate: int | None) -> None:
-        wanted = self._input
-        if not isinstance(samples, np.ndarray):
-            what = f"samples must be an array, got {type(samples).__name__}"
-            raise InputError(what, f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}).")
-        if rate is not None and type(rate) is not int:
-            raise InputError(f"rate must be a whole number of samples a second, got {rate!r:.80}", "Give a number.")
-        if not (samples.shape == wanted.shape and samples.dtype == wanted.dtype) and not (
-            samples.dtype == wanted.dtype
-            and samples.ndim == wanted.ndim
-            and samples.shape[0] == wanted.shape[0]
-            and samples.shape[2:] == wanted.shape[2:]
-        ):
-            shape = ", ".join(map(str, (wanted.shape[0], "k", *wanted.shape[2:])))
-            what = f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}"
-            fix = f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}); of one sequence samples[None]."
-            raise InputError(what, fix)
-        if rate is not None and self._rate is not None and rate != self._rate:
-            raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")
-        if self._vocabulary:
-            check_tokens(samples, self._vocabulary)
-        elif not self._within_range(samples):
-            if not np.isfinite(samples).all():
-                what = "the samples hold NaN or infinity, which would stay in the state for good"
-                raise InputError(what, "Look where they come from: numpy.isfinite.")
-            raise beyond_range(self._graph, "samples", samples, self._graph.range)
-
-    def _within_range(self, samples: NDArray[np.generic]) -> bool:
-        """Whether all are numbers that the graph takes: one pass also finds NaN, which is not below anything."""
-        if samples.size <= _FEW:
-            return all(-self._range <= value <= self._range for value in samples.ravel().tolist())
-        steps, count = self._sizes.shape[1], samples.shape[1]
-        for start in range(0, count, steps):
-            sizes = self._sizes[:, : min(steps, count - start)]
-            if not np.abs(samples[:, start : start + steps], out=sizes).max() <= self._range:
-                return False
-        return True
 
 
 class _Exclusive:

@@ -26,9 +26,8 @@ from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
+from benchmarks.cost_fits import fit, rounded, spread
 from benchmarks.cost_tables import write_page
 from benchmarks.measure import RESULTS, write_result
 from drnn_deploy.bench.machine import machine
@@ -45,7 +44,6 @@ RUN_NODES, BUILD_CELLS = 3_000, 320  # largest graphs that are measured
 RUN_SECONDS = 0.25
 WAVEFORM_LAYERS = 10  # of a network for raw sound, whose first dilation is 2
 POWERS = np.arange(1.5, 3.05, 0.1)
-FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,28 +166,6 @@ def children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-Matrix = NDArray[np.float64]
-
-
-def fit(features: Matrix, values: Matrix) -> Matrix:
-    """Non-negative coefficients with the smallest squared relative error."""
-    scale = features.max(axis=0)
-    scale[scale == 0] = 1
-    coefficients, _ = nnls(features / scale / values[:, None], np.ones(len(values)))
-    fitted: Matrix = coefficients / scale
-    return fitted
-
-
-def spread(features: Matrix, values: Matrix) -> float:
-    """Factor within which nine of ten unseen measurements are of their estimates."""
-    factors = []
-    for fold in range(FOLDS):
-        unseen = np.arange(len(values)) % FOLDS == fold
-        estimates = features[unseen] @ fit(features[~unseen], values[~unseen])
-        factors += list(np.exp(np.abs(np.log(np.maximum(estimates, 1e-9) / values[unseen]))))
-    return float(np.quantile(factors, 0.9))
-
-
 def fit_cell(runs: Sequence[Measured], builds: Sequence[Measured]) -> dict[str, Any]:
     """The entry of one kind of cell in cost_model.json."""
     run_features = np.array([m.work.run_features() for m in runs])
@@ -213,11 +189,6 @@ def fit_cell(runs: Sequence[Measured], builds: Sequence[Measured]) -> dict[str, 
         "build_error": round(spread(by_power[power], build_values), 2),
         "engine_error": round(spread(engine_features, engine_values), 2),
     }
-
-
-def rounded(values: Matrix) -> list[float]:
-    """Coefficients to four digits."""
-    return [float(f"{value:.4g}") for value in values]
 
 
 def main() -> None:

@@ -22,8 +22,9 @@ from typing import Any, get_args
 
 import numpy as np
 
+from benchmarks.cost_fits import fit, rounded, spread
 from benchmarks.cost_tables import write_page
-from benchmarks.costs import SHIPPED, fit, network, rounded, spread
+from benchmarks.costs import SHIPPED, network
 from benchmarks.measure import RESULTS, write_result
 from drnn_deploy.bench.machine import machine
 from drnn_deploy.planner.native_cost import NATIVE_FEATURES, native_features

@@ -15,8 +15,8 @@ from tests.optional_runtimes import OPTIONAL, hidden, shown
 # cores wait for each other most of the time. NumPy reads these when it is imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# What is imported and collected stays to the end: the collector of cycles need not look for garbage among it, time after
-# time while it grows, and then in every test.
+# What is imported and collected stays to the end: the collector of cycles need not look for garbage among it, time
+# after time while it grows, and then in every test.
 gc.disable()
 
 # 20 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first

@@ -21,7 +21,6 @@ from drnn_deploy.cli.console import (
     write_json,
 )
 from drnn_deploy.cli.options import (
-    BatchSize,
     device_options,
     engine_options,
     goal_options,
@@ -33,7 +32,7 @@ from drnn_deploy.cli.options import (
     threads_option,
     tolerance_options,
 )
-from drnn_deploy.cli.values import RUNTIME, CheckpointFile, OutputFolder
+from drnn_deploy.cli.values import RUNTIME, BatchSize, CheckpointFile, OutputFolder
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the type of a batch size."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -21,38 +21,6 @@ _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-k
 _GRAPH_CHOICES = {"form": get_args(Form), "precision": get_args(Precision)}
 STYLES: dict[str, str] = {"fused": "operator", "skewed": "pipelined"}  # in files -> in the glossary, where they differ
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
-
-
-class BatchSize(click.ParamType["int | tuple[int, int, int] | None"]):
-    """A batch size, `dynamic`, which is None, or the smallest, usual and largest size of a dynamic batch."""
-
-    name = "N|dynamic|MIN:OPT:MAX"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | tuple[int, int, int] | None:
-        """Read N, MIN:OPT:MAX or `dynamic`; see click.ParamType.
-
-        Args:
-            value: What was typed.
-            param: The option, for messages.
-            ctx: The command, for messages.
-
-        Returns:
-            The size, (min, opt, max), or None for any size.
-
-        Raises:
-            click.BadParameter: It is none of these, or the sizes do not ascend.
-        """
-        if value == "dynamic":
-            return None
-        number = click.IntRange(min=1)
-        sizes: list[int] = [number(part, param, ctx) for part in str(value).split(":")]
-        if len(sizes) == 1:
-            return sizes[0]
-        if len(sizes) != 3 or sizes != sorted(sizes):
-            self.fail(f"{value!r} is not MIN:OPT:MAX in ascending order, for example 1:8:64", param, ctx)
-        return sizes[0], sizes[1], sizes[2]
 
 
 def reference_minutes_option(command: Any) -> Any:

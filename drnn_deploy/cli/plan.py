@@ -11,9 +11,9 @@ import click
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import json_option, make_console, progress, show_next, styled, write_json
-from drnn_deploy.cli.options import BatchSize, goal_options, take_goal
+from drnn_deploy.cli.options import goal_options, take_goal
 from drnn_deploy.cli.tables import Column, print_table
-from drnn_deploy.cli.values import CheckpointFile
+from drnn_deploy.cli.values import BatchSize, CheckpointFile
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -30,7 +30,7 @@ from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.graph_file import check_graph_file
 from drnn_deploy.parity.graphs import shown_name
 from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, require_time
-from drnn_deploy.parity.results import FileResult, Missing, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.results import FileResult, ParityReport, TaskResult
 from drnn_deploy.parity.weights_file import check_against
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
@@ -273,20 +273,15 @@ def _check(
 def _labelled(report: ParityReport, label: str) -> ParityReport:
     """The report with the label in the name of every graph, so that each row has one of its own."""
 
-    def row(entry: ParityRow) -> ParityRow:
-        return dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip())
+    def named(graph: str) -> str:
+        return f"{graph} {label}".strip()
 
-    def absent(entry: Missing) -> Missing:
-        return dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip() if entry.graph else "")
-
-    def result(entry: TaskResult) -> TaskResult:
-        return dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip())
-
-    return dataclasses.replace(
+    replace = dataclasses.replace
+    return replace(
         report,
-        rows=tuple(map(row, report.rows)),
-        missing=tuple(map(absent, report.missing)),
-        tasks=tuple(map(result, report.tasks)),
+        rows=tuple(replace(row, graph=named(row.graph)) for row in report.rows),
+        missing=tuple(replace(entry, graph=named(entry.graph) if entry.graph else "") for entry in report.missing),
+        tasks=tuple(replace(task, graph=named(task.graph)) for task in report.tasks),
     )
 
 

@@ -27,13 +27,13 @@ class SampleChecks:
         """
         options = bundle.task.get("options")
         self._rate = options.get("rate") if isinstance(options, dict) else None
-        self._graph, self._chunk = graph, chunk
+        self._graph, self._shape, self._dtype = graph, chunk.shape, chunk.dtype
         steps = _TOGETHER if graph.steps == 1 else graph.steps
         self._sizes = np.zeros((chunk.shape[0], steps, *chunk.shape[2:]), chunk.dtype)
         self._range = float(np.float32(graph.range))
         self._vocabulary = bundle.spec.input.vocabulary if isinstance(bundle.spec.input, Tokens) else 0
 
-    def __call__(self, samples: NDArray[np.generic], rate: int | None) -> None:
+    def check(self, samples: NDArray[np.generic], rate: int | None) -> None:
         """Refuse samples that the stream cannot take.
 
         Args:
@@ -43,21 +43,23 @@ class SampleChecks:
         Raises:
             InputError: Type, shape, rate or a value does not fit.
         """
-        wanted = self._chunk
+        shape, dtype = self._shape, self._dtype
         if not isinstance(samples, np.ndarray):
             what = f"samples must be an array, got {type(samples).__name__}"
-            raise InputError(what, f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}).")
+            raise InputError(what, f"Make it: numpy.asarray(samples, {dtype.name!r}).")
         if rate is not None and type(rate) is not int:
             raise InputError(f"rate must be a whole number of samples a second, got {rate!r:.80}", "Give a number.")
-        if not (samples.shape == wanted.shape and samples.dtype == wanted.dtype) and not (
-            samples.dtype == wanted.dtype
-            and samples.ndim == wanted.ndim
-            and samples.shape[0] == wanted.shape[0]
-            and samples.shape[2:] == wanted.shape[2:]
+        given = samples.shape
+        if (
+            samples.dtype != dtype
+            or (
+                given != shape  # a chunk at a time is what a stream gets most
+                and (len(given) != len(shape) or given[0] != shape[0] or given[2:] != shape[2:])
+            )
         ):
-            shape = ", ".join(map(str, (wanted.shape[0], "k", *wanted.shape[2:])))
-            what = f"samples must be {wanted.dtype} ({shape}), got {samples.dtype} {samples.shape}"
-            fix = f"Make it: numpy.asarray(samples, {wanted.dtype.name!r}); of one sequence samples[None]."
+            wanted = ", ".join(map(str, (shape[0], "k", *shape[2:])))
+            what = f"samples must be {dtype} ({wanted}), got {samples.dtype} {given}"
+            fix = f"Make it: numpy.asarray(samples, {dtype.name!r}); of one sequence samples[None]."
             raise InputError(what, fix)
         if rate is not None and self._rate is not None and rate != self._rate:
             raise InputError(f"the network takes {self._rate} samples a second, got {rate}", "Resample first.")

@@ -52,7 +52,7 @@ class Stream:
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
-        self._checks = SampleChecks(bundle, graph, self._input)
+        self._check = SampleChecks(bundle, graph, self._input).check
         self._waiting = self._steps = 0
         self._late = graph.delay  # runs until every row must have an answer
         self._in_use = threading.Lock()
@@ -97,7 +97,7 @@ class Stream:
                 tokens beyond the vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
         with self._exclusive():
-            self._checks(samples, rate)
+            self._check(samples, rate)
             return self._feed(samples)
 
     def finish(self) -> NDArray[np.generic]:
@@ -236,7 +236,7 @@ class Stream:
         shapes = {name: line.shape for name, line in self._memory.lines().items()}
         state.check_for(self._model, shapes, self._batch)
         try:
-            self._checks(state.waiting, None)
+            self._check(state.waiting, None)
         except InputError as error:
             raise InputError(f"the state's waiting {error.message}", error.fix) from error
         largest = PRECISIONS[self._graph.precision].largest

@@ -25,8 +25,11 @@ for name, examples in {"ordinary": 20, "nightly": 500}.items():
     hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == "ordinary")
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
-# Files that begin, so that the workers of `pytest -n` end together; 20 s to 60 s each.
-LONGEST = ("test_matrix.py", "test_zoo.py", "test_compile.py", "test_linter.py", "test_loop.py", "test_mutants.py")
+# Files that begin, so that the workers of `pytest -n` end together; 7 s to 20 s each.
+LONGEST = (
+    *("test_loop.py", "test_compile.py", "test_kernel.py", "test_mutants.py", "test_tutorials.py", "test_wheel.py"),
+    *("test_linter.py", "test_build.py", "test_zoo.py", "test_matrix.py"),
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,8 +15,8 @@ from tests.optional_runtimes import OPTIONAL, hidden, shown
 # cores wait for each other most of the time. NumPy reads these when it is imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# What is imported and collected stays to the end: the collector of cycles need not look for garbage among it, time
-# after time while it grows, and then in every test.
+# What is imported and collected stays to the end: the collector of cycles need not look for garbage among it, again and
+# again while it grows, and then in every test.
 gc.disable()
 
 # 20 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
@@ -25,21 +25,30 @@ for name, examples in {"ordinary": 20, "nightly": 500}.items():
     hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == "ordinary")
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
-# Files that begin, so that the workers of `pytest -n` end together; 20 s to 60 s each.
-LONGEST = ("test_matrix.py", "test_zoo.py", "test_compile.py", "test_linter.py", "test_loop.py", "test_mutants.py")
+# Files that begin, so that the workers of `pytest -n` end together; 7 s to 20 s each.
+LONGEST = (
+    *("test_loop.py", "test_compile.py", "test_kernel.py", "test_mutants.py", "test_tutorials.py", "test_wheel.py"),
+    *("test_linter.py", "test_build.py", "test_zoo.py", "test_matrix.py"),
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def speed_does_not_matter() -> Iterator[None]:
-    """A few runs of each graph are timed, not a second of them; and runtimes with threads keep to one core, too."""
+    """A few runs of each graph are timed, not a second of them; and runtimes with threads keep to one core, too.
+
+    By day the CUDA kernel's host build is not optimised: it is compiled dozens of times, for moments of work.
+    """
     from drnn_deploy.cli import progress
     from drnn_deploy.parity import check, inference
     from drnn_runtimes import RUNTIMES
+    from drnn_runtimes.cuda_kernel import host_build
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "_TIMING_SECONDS", 0.01)
         patch.setattr(check, "SAMPLED_SECONDS", math.inf)
         patch.setattr(progress, "_EVERY", 600.0)
+        if not NIGHTLY:
+            patch.setattr(host_build, "_FLAGS", tuple(flag for flag in host_build._FLAGS if flag != "-O1"))
         for name in ("onnxruntime-cpu", "openvino"):
             patch.setattr(RUNTIMES[name], "_threads", 1)
         yield

@@ -39,10 +39,8 @@ def test_own_module(own_module: Path) -> None:
     assert sorted(path.name for path in own_module.glob("*/manifest.json")) == ["manifest.json"] * 2
 
 
-NIGHTLY = [pytest.param(page, marks=pytest.mark.nightly) for page in ("int8", "stream-on-a-jetson")]
-
-
-@pytest.mark.parametrize("page", ["parity-in-ci", *NIGHTLY])
+@pytest.mark.nightly  # by day their commands are understood, below, and what they do has tests of its own
+@pytest.mark.parametrize("page", ["parity-in-ci", "int8", "stream-on-a-jetson"])
 def test_pages_that_go_on_from_it(page: str, own_module: Path, reader: Reader) -> None:
     for name in ("model.pt", "movements.py"):
         shutil.copy(own_module / name, reader.folder)

@@ -38,6 +38,7 @@ from tests.export.lint.cases import NOT_COMPILED
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13")
 
+ONE_BUILDER = pytest.mark.usefixtures("one_builder")
 T, B, C, H = 12, 2, 3, 4
 FLOAT = TensorProto.FLOAT
 SM86 = ("8.6",)
@@ -112,6 +113,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@ONE_BUILDER
 @pytest.mark.parametrize("operator", ["RNN", "GRU", "LSTM"])
 def test_an_engine_comes_with_a_sidecar_that_describes_it(operator: str, tmp_path: Path) -> None:
     graph = recurrent(tmp_path, operator)
@@ -139,6 +141,7 @@ def test_the_same_graph_gives_the_same_bytes(tmp_path: Path) -> None:
     assert engines[0].read_bytes() == engines[1].read_bytes()
 
 
+@ONE_BUILDER
 def test_tf32_is_in_the_engine_only_when_asked_for(tmp_path: Path) -> None:
     graph, engine = products(tmp_path), tmp_path / "model.engine"
     exact = build(graph, engine)
@@ -147,6 +150,7 @@ def test_tf32_is_in_the_engine_only_when_asked_for(tmp_path: Path) -> None:
     assert exact.engine_sha256 != rounded.engine_sha256
 
 
+@ONE_BUILDER
 def test_tokens_keep_their_type(tmp_path: Path) -> None:
     gather = helper.make_node("Gather", ["table", "input"], ["output"], "embedding")
     graph = save(
@@ -162,6 +166,7 @@ def test_tokens_keep_their_type(tmp_path: Path) -> None:
     assert any("Int64" in message for message in heard)
 
 
+@ONE_BUILDER
 def test_a_free_batch_is_built_for_a_range(tmp_path: Path) -> None:
     graph = recurrent(tmp_path, batch="batch")
     sidecar = build(graph, tmp_path / "e", batch=(1, 2, 8))
@@ -187,6 +192,7 @@ def test_batch_sizes_must_suit_the_graph(
     assert files(tmp_path) == ["model.onnx"]
 
 
+@ONE_BUILDER
 @pytest.mark.parametrize(("operator", "domain"), [("Det", ""), ("Frobnicate", "other.domain")])
 def test_an_unsupported_operator_is_named_with_its_node(operator: str, domain: str, tmp_path: Path) -> None:
     engine = tmp_path / "model.engine"
@@ -217,12 +223,14 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         build(tmp_path / "model.onnx", tmp_path / "e")
 
 
+@ONE_BUILDER
 def test_batch_first_recurrence_is_refused(tmp_path: Path) -> None:
     """NVIDIA's parser reads it as time-major without a word."""
     with pytest.raises(EngineError, match=r"'l0/op' \(GRU\) has layout=1"):
         build(recurrent(tmp_path, layout=1), tmp_path / "e")
 
 
+@ONE_BUILDER
 @pytest.mark.parametrize("where", ["input", "initializer"])
 def test_float64_is_refused(where: str, tmp_path: Path) -> None:
     """NVIDIA's parser narrows it without a word."""
@@ -237,6 +245,7 @@ def test_float64_is_refused(where: str, tmp_path: Path) -> None:
         build(graph, tmp_path / "e")
 
 
+@ONE_BUILDER
 def test_an_output_other_than_declared_is_refused(tmp_path: Path) -> None:
     graph = recurrent(tmp_path)
     model = onnx.load(graph)

@@ -12,8 +12,17 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.cuda_kernel.constants import constants, read_source
 from drnn_runtimes.cuda_kernel.host_build import cpp_compiler
 from drnn_runtimes.cuda_kernel.plan import KernelPlan
+from tests.nightly import NIGHTLY
 
-_FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fvisibility=hidden", "-w")
+_FLAGS = (
+    "-std=c++17",
+    "-O1" if NIGHTLY else "-O0",
+    "-shared",
+    "-fPIC",
+    "-fno-strict-aliasing",
+    "-fvisibility=hidden",
+    "-w",
+)
 
 
 @functools.cache

@@ -142,11 +142,9 @@ DRNN_STATIC const void *drnn_take(const struct drnn_network *net, const void *x,
         const long t = (steps ? steps[i] : from + i);
         for (int b = 0; b < batch; b++) {
             const long to = ((long)i * batch + b) * n, at = (long)b * length + t;
-            if (net->tokens == 2) {
-                drnn_copy(rows + to, net->table + (long)((const int *)x)[at] * n, n);
-            } else {
-                drnn_copy(rows + to, (const float *)x + at * n, n);
-            }
+            const float *const row =
+                net->tokens == 2 ? net->table + (long)((const int *)x)[at] * n : (const float *)x + at * n;
+            drnn_copy(rows + to, row, n);
         }
     }
     return rows;
@@ -220,7 +218,8 @@ DRNN_INLINE void drnn_feed(const struct drnn_network *net, void *stream, int bat
             if (m * batch == 1) {
                 kernel->rows(&rows, 1);
             } else {
-                drnn_layer(kernel, &rows, m * batch, d * batch, DRNN_MIN(slots - oldest, d) * batch, ring, c_ring);
+                const int wrap = DRNN_MIN(slots - oldest, kept) * batch;
+                drnn_layer(kernel, &rows, m * batch, kept * batch, wrap, ring, c_ring);
             }
             if (m > 1) {
                 drnn_keep(ring, slots, (slot + m - kept) % slots, h + last, kept, row);
@@ -355,11 +354,10 @@ DRNN_STATIC struct drnn_rows drnn_chain(const struct drnn_network *net, const st
 
 /* Rows of one sequence where each step waits for the one before: two layers take turns, so that one computes while the
  * other waits. A round is DRNN_ROUND steps of the first layer, and what other layers can compute from what the layer
- * below had before the round. When a layer is done with its round, the next one takes its place. Returns the rows of
- * the top layer. */
-DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
-                                          struct drnn_plan *plan, const int *steps, const float *x, const int *tokens,
-                                          const float *zeros, float *h, float *c, float *work) {
+ * below had before the round. When a layer is done with its round, the next one takes its place. */
+DRNN_STATIC void drnn_run_in_turn(const struct drnn_network *net, const struct drnn_kernel *kernel,
+                                  struct drnn_plan *plan, const int *steps, const float *x, const int *tokens,
+                                  const float *zeros, float *h, float *c, float *work) {
     const int top = net->layers - 1;
     memset(c, 0, (size_t)net->layers * (size_t)net->widest * sizeof(float));
     for (int i = 0; i <= top; i++) plan[i].done = plan[i].ready = 0;
@@ -385,7 +383,6 @@ DRNN_STATIC const float *drnn_run_in_turn(const struct drnn_network *net, const 
                 plan[layers[turn]].done += DRNN_MIN(count, plan[layers[turn]].ready - plan[layers[turn]].done);
         } while (busy);
     }
-    return h;
 }
 
 /* Whole sequences x[batch][length] from the zero state. Only the steps that reach an output are computed. */
@@ -408,19 +405,19 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
     struct drnn_plan *const plan = (struct drnn_plan *)(void *)(work + drnn_work(net));
     memset(zeros, 0, (size_t)net->widest * sizeof(float));
     const int *const steps = drnn_plan(net, length, needed, plan);
-    const int in_turn = drnn_waits(net, plan, length);
+    const int waits = drnn_waits(net, plan, length);
     for (int from = 0, some; from < batch; from += some) {
         some = DRNN_MIN(batch - from, most);
-        const char *const first =
-            (const char *)x + (size_t)from * (size_t)length * (net->tokens ? 4 : (size_t)net->features * 4);
+        const float *const first = (const float *)x + (long)from * length * (net->tokens ? 1 : net->features);
         const int *const chosen = plan[0].count < length ? steps + plan[0].start : 0;
         const float *x0 = drnn_take(net, first, some, length, chosen, 0, plan[0].count, in);
         const int *tokens = net->tokens == 1 ? (const int *)(const void *)x0 : 0;
-        if (some == 1 && in_turn) {
-            const float *const h = drnn_run_in_turn(net, kernel, plan, steps, x0, tokens, zeros, out, last_c, work);
-            drnn_choose(plan + net->layers - 1, steps, h, ts, in);
+        const int in_turn = some == 1 && waits;
+        if (in_turn) {
+            drnn_run_in_turn(net, kernel, plan, steps, x0, tokens, zeros, out, last_c, work);
+            drnn_choose(plan + net->layers - 1, steps, out, ts, in);
         }
-        for (int layer = some == 1 && in_turn ? net->layers : 0, xs = net->features; layer < net->layers; layer++) {
+        for (int layer = in_turn ? net->layers : 0, xs = net->features; layer < net->layers; layer++) {
             const int hs = DRNN_PAD(net->layer[layer].hidden), lag = plan[layer].lag * some;
             const struct drnn_rows own = {.layer = net->layer + layer, .x = x0, .tokens = tokens, .xs = xs,
                                           .h0 = zeros, .c0 = zeros, .h = out, .c = c, .work = work};
@@ -460,7 +457,6 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
-#pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #endif
 #define DRNN_PASS avx2
@@ -481,8 +477,6 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
 #undef DRNN_MANY_REGISTERS
 #if defined(__clang__)
 #pragma clang attribute pop
-#else
-#pragma GCC pop_options
 #endif
 #endif
 #if defined(__GNUC__) && !defined(__clang__)

@@ -25,6 +25,7 @@ typedef int DRNN_(mask) __attribute__((vector_size(4 * DRNN_LANES)));
 typedef float DRNN_(unaligned) __attribute__((vector_size(4 * DRNN_LANES), aligned(4), may_alias));
 #define V DRNN_(vector)
 #define M DRNN_(mask)
+#define ALL (DRNN_GATES * 8) /* values of a block, of all gates */
 
 DRNN_INLINE V DRNN_(load)(const float *from) { return *(const DRNN_(unaligned) *)from; }
 DRNN_INLINE void DRNN_(store)(float *to, V value) { *(DRNN_(unaligned) *)to = value; }
@@ -161,7 +162,7 @@ DRNN_INLINE V DRNN_(settled)(V h) { /* without values below 2^-100 */
 DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, const int all, V *sums, const float *x,
                                  const int stride, const int inputs, const W *w, const float *scale) {
     const int width = G * DRNN_HALVES, count = rows * blocks * width, fit = 12 / count;
-    const int S = rows > 1 || fit < 2 ? 1 : fit >= 4 ? 4 : 2;
+    const int S = rows > 1 || fit < 2 ? 1 : fit >= 4 ? 4 : 2, of_4 = S == 4 ? count : 0, of_2 = S > 1 ? count : 0;
     const long apart = (long)inputs * all * 8; /* blocks */
 #define DRNN_WEIGHTS(j)                                                                                                \
     DRNN_(weights)(w + b * apart + (long)(j) * all * 8 + k * DRNN_LANES, scale + b * all * 8 + k * DRNN_LANES)
@@ -185,12 +186,8 @@ DRNN_INLINE void DRNN_(products)(const int rows, const int blocks, const int G, 
     for (; j < inputs; j++) {
         DRNN_EACH(b, blocks) DRNN_EACH(k, width) { sums[b * width + k] += x[j] * DRNN_WEIGHTS(j); }
     }
-    if (S == 4) {
-        DRNN_EACH(i, count) partial[i] += partial[2 * count + i] + partial[count + i];
-    }
-    if (S > 1) {
-        DRNN_EACH(i, count) sums[i] += partial[i];
-    }
+    DRNN_EACH(i, of_4) partial[i] += partial[2 * count + i] + partial[count + i];
+    DRNN_EACH(i, of_2) sums[i] += partial[i];
 #undef DRNN_WEIGHTS
 }
 
@@ -221,35 +218,32 @@ static void DRNN_(affine)(int blocks, int inputs, const void *weights, const flo
 /* Sums of G gates from `first` on: biases, and what the inputs add. */
 DRNN_INLINE void DRNN_(of_inputs)(const int rows, const int blocks, const int G, const int first, const int hidden,
                                   const struct drnn_rows *r, const int row, const int block, V *sums) {
-    enum { all = DRNN_GATES };
     const struct drnn_layer *const layer = r->layer;
-    const int inputs = layer->inputs, at = (block * all + first) * 8, width = G * DRNN_HALVES;
+    const int inputs = layer->inputs, at = block * ALL + first * 8, width = G * DRNN_HALVES;
     const float *const bias = layer->biases + at;
-    const float *const scale = bias + DRNN_PAD(hidden) * (all + (DRNN_CELL == DRNN_GRU_RESET_AFTER));
-    const W *const w = (const W *)layer->weights + (long)block * inputs * all * 8 + first * 8;
-#define PLACE (i / width % blocks * all * 8 + i % width * DRNN_LANES)
+    const float *const scale = bias + DRNN_PAD(hidden) * (DRNN_GATES + (DRNN_CELL == DRNN_GRU_RESET_AFTER));
+    const W *const w = (const W *)layer->weights + (long)block * inputs * ALL + first * 8;
+#define PLACE (i / width % blocks * ALL + i % width * DRNN_LANES)
     DRNN_EACH(i, rows * blocks * width) sums[i] = DRNN_(load)(bias + PLACE);
     if (r->tokens) { /* a column of w */
         DRNN_EACH(i, rows * blocks * width) {
-            const W *const column = w + (long)r->tokens[row + i / width / blocks] * all * 8;
-            sums[i] += DRNN_(weights)(column + (long)(i / width % blocks) * inputs * all * 8 + i % width * DRNN_LANES,
+            const W *const column = w + (long)r->tokens[row + i / width / blocks] * ALL;
+            sums[i] += DRNN_(weights)(column + (long)(i / width % blocks) * inputs * ALL + i % width * DRNN_LANES,
                                       scale + PLACE);
         }
     } else {
-        DRNN_(products)(rows, blocks, G, all, sums, r->x + (long)row * r->xs, r->xs, inputs, w, scale);
+        DRNN_(products)(rows, blocks, G, DRNN_GATES, sums, r->x + (long)row * r->xs, r->xs, inputs, w, scale);
     }
 }
 
 /* The same, of rows whose sums were computed before if there are several. */
 DRNN_INLINE void DRNN_(known_inputs)(const int rows, const int blocks, const int G, const int first, const int hidden,
                                      const struct drnn_rows *r, const int row, const int block, V *sums) {
-    enum { all = DRNN_GATES };
     const int hs = DRNN_PAD(hidden), width = G * DRNN_HALVES;
     if (rows > 1 || r->sums) {
-        const float *const known = r->sums + (block * all + first) * 8;
-        DRNN_EACH(i, rows * blocks * width) {
-            sums[i] = DRNN_(load)(known + (long)(row + i / width / blocks) * hs * all + PLACE);
-        }
+        const float *const known = r->sums + block * ALL + first * 8;
+        DRNN_EACH(i, rows * blocks * width)
+        sums[i] = DRNN_(load)(known + (long)(row + i / width / blocks) * hs * DRNN_GATES + PLACE);
     } else {
         DRNN_(of_inputs)(rows, blocks, G, first, hidden, r, row, block, sums);
     }
@@ -258,25 +252,23 @@ DRNN_INLINE void DRNN_(known_inputs)(const int rows, const int blocks, const int
 /* A tile of these sums. */
 DRNN_INLINE void DRNN_(inputs_tile)(const int rows, const int blocks, const int hidden, const struct drnn_rows *r,
                                     const int row, const int block, float *to) {
-    enum { G = DRNN_GATES, all = G, width = G * DRNN_HALVES };
+    enum { G = DRNN_GATES, width = G * DRNN_HALVES };
     const int hs = DRNN_PAD(hidden);
     V sums[DRNN_SUMS];
     DRNN_(of_inputs)(rows, blocks, G, 0, hidden, r, row, block, sums);
-    DRNN_EACH(i, rows * blocks * width) {
-        DRNN_(store)(to + (long)(row + i / width / blocks) * hs * G + block * G * 8 + PLACE, sums[i]);
-    }
+    DRNN_EACH(i, rows * blocks * width)
+    DRNN_(store)(to + (long)(row + i / width / blocks) * hs * G + block * ALL + PLACE, sums[i]);
 }
 #undef PLACE
 
 /* What the past, h, adds. */
 DRNN_INLINE void DRNN_(of_past)(const int rows, const int blocks, const int G, const int first, const int hidden,
                                 const struct drnn_rows *r, const float *h, const int stride, const int block, V *sums) {
-    enum { all = DRNN_GATES };
     const struct drnn_layer *const layer = r->layer;
-    const int hs = DRNN_PAD(hidden), at = (block * all + first) * 8;
-    const W *const u = (const W *)layer->weights + (long)layer->inputs * hs * all + (long)block * hidden * all * 8;
-    const float *const scale = layer->biases + hs * (2 * all + (DRNN_CELL == DRNN_GRU_RESET_AFTER)) + at;
-    DRNN_(products)(rows, blocks, G, all, sums, h, stride, hidden, u + first * 8, scale);
+    const int hs = DRNN_PAD(hidden), at = block * ALL + first * 8;
+    const W *const u = (const W *)layer->weights + (long)layer->inputs * hs * DRNN_GATES + (long)block * hidden * ALL;
+    const float *const scale = layer->biases + hs * (2 * DRNN_GATES + (DRNN_CELL == DRNN_GRU_RESET_AFTER)) + at;
+    DRNN_(products)(rows, blocks, G, DRNN_GATES, sums, h, stride, hidden, u + first * 8, scale);
 }
 
 #define AT(u) ((block + (u) / DRNN_HALVES % blocks) * 8 + (u) % DRNN_HALVES * DRNN_LANES) /* in its row */
@@ -324,7 +316,7 @@ DRNN_INLINE void DRNN_(cell_tile)(const int rows, const int two, const int block
         DRNN_(tanhs)(n, x, d, y);
         DRNN_EACH(u, n) after[u] = d[u] / y[u];
 #elif DRNN_CELL == DRNN_RELU
-        DRNN_EACH(u, n) after[u] = DRNN_(clamp)(SUM(from + u, G, 0), DRNN_(all)(0.0f), DRNN_(all)(3.402823466e38f));
+        DRNN_EACH(u, n) after[u] = DRNN_(pick)(SUM(from + u, G, 0) < 0.0f, (V){0}, SUM(from + u, G, 0));
 #elif DRNN_CELL == DRNN_GRU_RESET_AFTER
         DRNN_EACH(u, n) x[u] = SUM(from + u, G, 0);
         DRNN_(gates)(n, x, y);
@@ -431,8 +423,7 @@ DRNN_INLINE void DRNN_(rows_of)(const int together, const int hidden, const stru
 #define DRNN_WIDTH(H)                                                                                                  \
     if (rows->layer->hidden == H) DRNN_UNITS_OF(H) else
 #ifdef DRNN_WIDTHS
-#define DRNN_BY_WIDTH                                                                                                  \
-    DRNN_WIDTHS(DRNN_WIDTH) {}
+#define DRNN_BY_WIDTH DRNN_WIDTHS(DRNN_WIDTH) {}
 #else
 #define DRNN_BY_WIDTH DRNN_UNITS_OF(rows->layer->hidden)
 #endif
@@ -500,9 +491,10 @@ static void DRNN_(chains)(const struct drnn_rows *chains, int layers, int count)
 }
 
 static const struct drnn_kernel DRNN_(kernel) = {
-    DRNN_GATES,   DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_PAIRED * 8, DRNN_(inputs), DRNN_(rows), DRNN_(chains),
+    DRNN_GATES, DRNN_CELL == DRNN_LSTM ? 2 : 1, DRNN_PAIRED * 8, DRNN_(inputs), DRNN_(rows), DRNN_(chains),
     DRNN_(affine)};
 #undef DRNN_PAIRED
 #undef V
 #undef M
 #undef W
+#undef ALL

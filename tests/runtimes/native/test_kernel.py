@@ -111,6 +111,18 @@ def test_tokens_beyond_the_vocabulary_are_refused() -> None:
             KernelStream(kernel, np.full((1, 3), token))
 
 
+def test_relu_keeps_infinity_and_nan() -> None:
+    """A sum beyond float32 must not come out as a number that looks right."""
+    spec = ModelSpec("rnn", (1,), (1,), Continuous(1), Head("sequence", 1), activation="relu")
+    weights = {name: np.full_like(values, "weight" in name) for name, values in random_weights(spec, 0).items()}
+    kernel, samples = Kernel(spec, weights), np.array([3e38, 3e38, 0, np.nan, 0], np.float32).reshape(1, -1, 1)
+    right = np.array([3e38, np.inf, np.inf, np.nan, np.nan], np.float32)
+    np.testing.assert_array_equal(kernel.run(samples)[0, :, 0], right)
+    np.testing.assert_array_equal(
+        [KernelStream(kernel, samples[:, :1]).run()[0, 0, 0], *KernelStream(kernel, samples).run()[0, 1:, 0]], right
+    )
+
+
 @pytest.mark.parametrize("compiler_name", ["gcc", "clang"] if NIGHTLY else ["gcc"])  # clang takes longer
 @pytest.mark.parametrize("cell", sorted({cell_name(spec) for spec in BY_DAY}))
 @pytest.mark.parametrize("weights", ["-DDRNN_FLOAT", "-DDRNN_INT8"])

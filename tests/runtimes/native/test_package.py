@@ -145,7 +145,7 @@ def test_wrapper_of_cplusplus(plain: tuple[Case, Path], tmp_path: Path) -> None:
     lines = ran(tmp_path / "wrapper", input=case.inputs.tobytes()).splitlines()
     for line in lines[:2]:
         case.assert_within_noise(np.array(line.split(), np.float32).reshape(3, 3))
-    assert lines[2:] == ["0 0 0 0 1"]
+    assert lines[2:] == ["0 0 0 0 0 1"]
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="binutils are not installed")

@@ -42,13 +42,16 @@ int main() {
 
     std::array<float, 1> little{};
     const std::vector<float> odd(step.size() + 1), nothing;
-    const int refused[] = {stream.push(odd, y), stream.push(step, little), stream.push(nothing, y), runner.run(step, y)};
+    const plain::Span<const float> endless(step.data(), step.size() * ((std::size_t{1} << 32) + 1)); // more than an int
+    const int refused[] = {stream.push(odd, y), stream.push(step, little), stream.push(nothing, y), runner.run(step, y),
+                           stream.push(endless, y)};
     bool thrown = false;
     try {
         plain::Stream none(0);
     } catch (const std::invalid_argument &) {
         thrown = true;
     }
-    std::printf("%d %d %d %d %d\n", refused[0], refused[1], refused[2], refused[3], thrown);
+    for (const int answers : refused) std::printf("%d ", answers);
+    std::printf("%d\n", thrown);
     return 0;
 }

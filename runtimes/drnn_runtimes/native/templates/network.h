@@ -11,7 +11,7 @@
  * in any thread, each in one at a time. Scratch memory keeps nothing between calls; what runs at the same time needs its
  * own. Memory is aligned to 4 bytes, for full speed to @MACRO@_ALIGNMENT.
  *
- * NaN and infinity in samples stay in a stream until @NAME@_init.
+ * NaN and infinity in samples can stay in a stream until @NAME@_init.
  */
 #ifndef @MACRO@_H
 #define @MACRO@_H

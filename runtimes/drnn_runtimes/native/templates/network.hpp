@@ -4,6 +4,7 @@
 #include "@NAME@.h"
 
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -49,7 +50,8 @@ inline int positive(int size) { return size > 0 ? size : throw std::invalid_argu
 inline int steps(Span<const Sample> x, Span<float> y, int batch) noexcept {
     const auto sequences = static_cast<std::size_t>(batch);
     const std::size_t step = sequences * sample_size;
-    const int n = x.size() % step ? 0 : static_cast<int>(x.size() / step);
+    const std::size_t most = std::numeric_limits<int>::max();
+    const int n = x.size() % step || x.size() / step > most ? 0 : static_cast<int>(x.size() / step);
     return n > 0 && y.size() >= sequences * static_cast<std::size_t>(@MACRO@_ANSWERS(n)) * outputs ? n : 0;
 }
 

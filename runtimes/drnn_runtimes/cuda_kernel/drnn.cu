@@ -88,6 +88,8 @@ DRNN_DEVICE float tanh_of(float x) {
 #endif
 }
 
+DRNN_DEVICE float relu(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays, as fmaxf would not let it
+
 // A product of a unit's weights with a row: in CHAINS sums, the first of which begins at `sum`.
 template <int H> DRNN_DEVICE float product(const float (&weights)[H], const float (&row)[padded(H)], float sum) {
   float part[CHAINS];
@@ -221,7 +223,7 @@ template <int C, int H, int FAR, int EVEN> struct Resident {
       float row[HP];
       load_row(before + i * HP, row);
       if (CELL == RNN_TANH) h[i] = tanh_of(product(r[0], row, a[0]));
-      if (CELL == RNN_RELU) h[i] = fmaxf(product(r[0], row, a[0]), 0.0f);
+      if (CELL == RNN_RELU) h[i] = relu(product(r[0], row, a[0]));
       if (CELL == GRU_AFTER) {
         const float reset = sigmoid(product(r[0], row, a[0]));
         const float recalled = product(r[2 % GATES], row, past_bias);
@@ -430,7 +432,7 @@ template <int C, int H> struct Streamed {
         if (place[j] < 0 || column >= HP) continue;
         float h = 0.0f, first = a[j][0] + b[j][0];
         if (CELL == RNN_TANH) h = tanh_of(first);
-        if (CELL == RNN_RELU) h = fmaxf(first, 0.0f);
+        if (CELL == RNN_RELU) h = relu(first);
         if (CELL == GRU_AFTER || CELL == GRU_BEFORE) {
           const float reset = CELL == GRU_AFTER ? sigmoid(first) : 1.0f, z = sigmoid(a[j][1 % GATES] + b[j][1 % GATES]);
           const float proposed = tanh_of(fmaf(reset, b[j][2 % GATES], a[j][2 % GATES]));

@@ -124,6 +124,21 @@ def test_approximate_activations_are_another_network() -> None:
     assert 1e-5 < np.abs(tops[0] - tops[1]).max() < 1e-2
 
 
+@pytest.mark.parametrize("variant", ["resident", "streamed"])
+@pytest.mark.parametrize("cell, more", [
+    ("rnn", {}), ("rnn", {"activation": "relu"}), ("gru", {}), ("gru", {"reset": "before"}), ("lstm", {})
+])  # fmt: skip
+def test_nan_stays_nan(cell: str, more: dict[str, str], variant: str) -> None:
+    """A sum that is no number must not come out as one that looks right."""
+    spec = ModelSpec(cell, (5, 4), (1, 2), Continuous(1), Head("sequence", 2), **more)  # type: ignore[arg-type]
+    case = make_case(spec, 1, 6)
+    case.inputs[0, 2] = np.nan
+    plan = plan_kernel(spec, KernelOptions(None, variant=variant))  # type: ignore[arg-type]
+    rows = kernel_inputs(spec, case.weights, case.inputs)
+    top = HostKernel(plan).run(rows, pack_weights(plan, case.weights), 6)[0]
+    assert np.isnan(top[0]).all(axis=-1).tolist() == [False, False, True, True, True, True]
+
+
 @pytest.mark.parametrize(("steps", "answers", "states"), [(5, 6, False), (5, 0, False), (9, 4, False), (9, 1, True)])
 def test_what_a_pruned_plan_cannot_answer(steps: int, answers: int, states: bool) -> None:
     plan = plan_kernel(MNIST, KernelOptions(3))

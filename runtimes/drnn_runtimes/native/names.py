@@ -13,7 +13,8 @@ _TAKEN = re.compile(  # as a keyword, macro or namespace of compilers, or as a f
     "extern|false|float|for|friend|goto|i386|if|inline|int|linux|long|main|mutable|namespace|new|nullptr|operator|"
     "private|protected|public|register|restrict|return|short|signed|sizeof|static|std|struct|switch|template|this|throw|"
     "true|try|typedef|typename|union|unix|unsigned|using|virtual|void|volatile|while|"
-    "all|clean|detail|drnn|edit_cache|example|golden|help|install|native|package|readme|rebuild_cache|selftest|test"
+    "all|clean|detail|drnn|drnn_cell|edit_cache|example|golden|help|install|native|package|readme|rebuild_cache|"
+    "selftest|test"
 )
 
 

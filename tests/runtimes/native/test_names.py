@@ -31,7 +31,9 @@ def test_odd_names_are_mended(stem: str, name: str) -> None:
     assert c_name(stem) == name
 
 
-@pytest.mark.parametrize("name", ["", "9x", "a-b", "Net", "int", "drnn", "_a", "a_", "a__b", "a" * 41, "\u00e4", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "9x", "a-b", "Net", "int", "drnn", "drnn_cell", "_a", "a_", "a__b", "a" * 41, "\u00e4", "a\n"]
+)
 def test_odd_choices_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="cannot name a network in C"):
         check_c_name(name)

@@ -110,6 +110,13 @@ def test_self_test_fails_on_wrong_sizes_of_memory(plain: tuple[Case, Path], tmp_
     assert "FAILED plain" in ran(built(tmp_path, "selftest.c", "selftest", "-O0", *ONE_KERNEL), code=1)
 
 
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast"])
+def test_flags_that_give_wrong_numbers_are_refused(flag: str, plain: tuple[Case, Path]) -> None:
+    command = [*compiler(), "-fsyntax-only", flag, *ONE_KERNEL, "plain.c"]
+    done = subprocess.run(command, cwd=plain[1], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "plain.c gives wrong numbers with -ffast-math" in done.stderr
+
+
 def test_self_test_does_not_compare_what_noise_drowns(tmp_path: Path) -> None:
     case = make_case(PLAIN, 1, 9)
     right = self_test_case(case)

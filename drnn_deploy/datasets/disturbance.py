@@ -30,18 +30,24 @@ def disturbed_corpus(corpus: Corpus, rate: int, snr_db: float) -> Corpus:
     """
     splits: dict[Split, tuple[Recording, ...]] = {
         split: tuple(
-            InMemory(
-                recording.name,
-                recording.speaker,
-                disturbed(
-                    recording.samples(), rate, snr_db, np.random.default_rng((_SEED, _SPLITS.index(split), number))
-                ),
-            )
+            disturbed_recording(recording, rate, snr_db, np.random.default_rng((_SEED, _SPLITS.index(split), number)))
             for number, recording in enumerate(recordings)
         )
         for split, recordings in corpus.splits.items()
     }
     return dataclasses.replace(corpus, splits=splits)
+
+
+def disturbed_recording(recording: Recording, rate: int, snr_db: float, random: np.random.Generator) -> InMemory:
+    """The recording with its samples `disturbed`.
+
+    Args:
+        recording: The clean one.
+        rate: See `disturbed`.
+        snr_db: See `disturbed`.
+        random: See `disturbed`.
+    """
+    return InMemory(recording.name, recording.speaker, disturbed(recording.samples(), rate, snr_db, random))
 
 
 def disturbed(

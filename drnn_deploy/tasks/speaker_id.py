@@ -24,9 +24,9 @@ from drnn_core.errors import InputError
 from drnn_core.types import Examples
 from drnn_deploy import datasets
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
-from drnn_deploy.datasets.disturbance import disturbed, disturbed_corpus
+from drnn_deploy.datasets.disturbance import disturbed_corpus, disturbed_recording
 from drnn_deploy.datasets.features import MFCCS, cut, frame_count, frame_length, levelled, mfcc, padded
-from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, InMemory, Recording, Split, read_fsdd, read_vctk
+from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, Recording, Split, read_fsdd, read_vctk
 from drnn_deploy.tasks.task import Batch, Score
 from drnn_models.spec import Continuous, Head, Tokens
 
@@ -129,7 +129,7 @@ class SpeakerId:
         """
         assert self.snr_db is not None  # nothing else is augmented
         clean = _fsdd(self._place_of_fsdd(), self.rate, None).splits["training"][number]
-        return InMemory(clean.name, clean.speaker, disturbed(clean.samples(), self.rate, self.snr_db, random))
+        return disturbed_recording(clean, self.rate, self.snr_db, random)
 
     def _place_of_fsdd(self) -> Path:
         if not self.path:
@@ -192,8 +192,7 @@ class SpeakerId:
 
 @functools.lru_cache(maxsize=2)
 def _fsdd(path: Path, rate: int, snr_db: float | None) -> Corpus:
-    corpus = read_fsdd(path, rate)
-    return corpus if snr_db is None else disturbed_corpus(corpus, rate, snr_db)
+    return read_fsdd(path, rate) if snr_db is None else disturbed_corpus(_fsdd(path, rate, None), rate, snr_db)
 
 
 @functools.lru_cache(maxsize=2)

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from drnn_deploy.training.training_run import TrainingRun
     from drnn_models.checkpoint import Checkpoint
 
+_KERNELS = {
+    "native": "the compiled kernel",
+    "graph": "PyTorch, with each step as one CUDA graph where that is faster",
+    "torch": "PyTorch",
+}
+
 
 @command(epilog=f"Tasks: {', '.join(recipe_names())}.")
 @click.argument("task", required=False, type=Name("task", recipe_names))
@@ -133,7 +139,7 @@ def _work(run: TrainingRun) -> str:
     pruned = f"{report.evaluations:,} of {report.evaluations_unpruned:,} cell evaluations per sequence (cone pruning)"
     return (
         f"{report.parameters:,} parameters; {pruned}, {report.sequential_cells:,} one after the other (fold)\n"
-        f"layers are computed by {'the compiled kernel' if run.kernel == 'native' else 'PyTorch'}"
+        f"layers are computed by {_KERNELS[run.kernel]}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which kernel computes a training's recurrent layers: torch's, or on a CPU the compiled one."""
+"""What computes a training's steps: torch; on a CPU the compiled kernel for layers; on a GPU a CUDA graph of a step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from drnn_models.baseline_modules import Network
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_runtimes.native.compiler import load_recurrence
 from drnn_runtimes.native.recurrence import WIDEST, run_layer
+
+_FIX = "Leave it out: what wins on the device is chosen."
 
 
 def choose_kernel(recipe: Recipe, model: Network, device: str) -> str:
@@ -19,33 +21,46 @@ def choose_kernel(recipe: Recipe, model: Network, device: str) -> str:
         device: "cpu" or "cuda".
 
     Returns:
-        "native" or "torch".
+        "native", "graph" or "torch".
 
     Raises:
-        InputError: The recipe asks for "native", which cannot be.
+        InputError: The recipe asks for "native" or "graph", which cannot be.
     """
-    if recipe.training.kernel == "torch":
+    asked = recipe.training.kernel
+    if asked == "torch":
         return "torch"
-    reason, fix = _refusal(recipe, model, device)
-    if not reason and isinstance(model, DilatedRNN):
-        model.call_layer = run_layer
-        return "native"
-    if recipe.training.kernel == "native":
-        raise InputError(f"training.kernel=native: {reason}", fix)
+    refusals = {"native": _no_native, "graph": _no_graph}
+    for kernel in refusals if asked == "auto" else (asked,):
+        reason, fix = refusals[kernel](recipe, model, device)
+        if reason and asked == kernel:
+            raise InputError(f"training.kernel={kernel}: {reason}", fix)
+        if reason:
+            continue
+        if kernel == "native" and isinstance(model, DilatedRNN):
+            model.call_layer = run_layer
+        return kernel
     return "torch"
 
 
-def _refusal(recipe: Recipe, model: Network, device: str) -> tuple[str, str]:
+def _no_native(recipe: Recipe, model: Network, device: str) -> tuple[str, str]:
     """Why the compiled kernel is of no use, and what to do; or nothing."""
-    fix = "Leave it out: what can be compiled is."
     if device != "cpu" or recipe.training.precision != "fp32":
-        return "it computes in float32 on a CPU", fix
+        return "it computes in float32 on a CPU", _FIX
     if not isinstance(model, DilatedRNN):
-        return "it computes dilated recurrent networks alone", fix
+        return "it computes dilated recurrent networks alone", _FIX
     if max(model.spec.hidden) > WIDEST:
-        return f"it computes layers of at most {WIDEST} units", fix
+        return f"it computes layers of at most {WIDEST} units", _FIX
     try:
         load_recurrence()
     except RuntimeUnavailableError as error:
         return error.message.removeprefix("native: "), error.fix
+    return "", ""
+
+
+def _no_graph(recipe: Recipe, model: Network, device: str) -> tuple[str, str]:
+    """Why steps cannot be recorded as a CUDA graph, and what to do; or nothing."""
+    if device != "cuda":
+        return "it is for a GPU", _FIX
+    if recipe.training.carried_state or recipe.training.dropout:
+        return "a graph repeats one step, and carried state and dropout are others in each", _FIX
     return "", ""

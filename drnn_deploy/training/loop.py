@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.environment import computed_with
 from drnn_core.errors import InputError
-from drnn_deploy.tasks import IGNORED, Task, TextTask
+from drnn_deploy.tasks import Task, TextTask
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, score_split
-from drnn_deploy.training.carried_state import carry, computed, next_batch, score_whole
+from drnn_deploy.training.carried_state import score_whole
 from drnn_deploy.training.results import CARRIED
+from drnn_deploy.training.step import take_step
 from drnn_deploy.training.stops import whole
 from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.baseline_modules import Network
@@ -58,7 +57,7 @@ def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
             at_the_end = run.share >= 1
             if not run.losses or not (evaluate_now or at_the_end or run.iteration % _LOG_EVERY == 0):
                 with whole():
-                    run.losses.append(_step(run, task))
+                    run.losses.append(take_step(run, task))
                     run.iteration += 1
                 run.seconds = time.monotonic() - started
                 if time.monotonic() - saved_at > _SAVE_SECONDS and run.finite:
@@ -88,38 +87,6 @@ def _saved_at_the_end(run: TrainingRun, state: Path) -> Iterator[None]:
     finally:
         if run.finite:
             run.save(state)
-
-
-def _step(run: TrainingRun, task: Task) -> torch.Tensor:
-    """One optimizer step; the detached loss."""
-    training = run.recipe.training
-    if training.schedule == "cosine":
-        done = math.pi * run.iteration / training.iterations if run.seconds_allowed is None else math.pi * run.share
-        rate = 0.5 * training.learning_rate * (1 + math.cos(done))
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-    (batch, from_zero), ranks = next_batch(run, task), run.ranks
-    part, count = ranks.share(batch) if ranks.world > 1 else (batch, None)
-    inputs, targets = (torch.from_numpy(array).to(run.device) for array in (part.inputs, part.targets))
-    run.optimizer.zero_grad()
-    with float32_products(tf32=training.tf32):
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-            outputs, after = computed(run, inputs, from_zero=from_zero)
-        loss = _loss(outputs, targets, count)
-        loss.backward()  # type: ignore[no-untyped-call]
-    loss = loss.detach() if count is None else ranks.add_up(list(run.model.parameters()), loss.detach())
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), training.clip_norm)
-    run.optimizer.step()
-    carry(run, after)
-    return loss
-
-
-def _loss(outputs: torch.Tensor, targets: torch.Tensor, count: int | None) -> torch.Tensor:
-    """Mean cross-entropy; of a share of a batch, its part of the mean over the batch's `count` targets."""
-    logits, wanted = outputs.float().flatten(0, -2), targets.flatten()
-    if count is None:
-        return functional.cross_entropy(logits, wanted, ignore_index=IGNORED)
-    return functional.cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum") / count
 
 
 def evaluate(

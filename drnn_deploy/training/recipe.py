@@ -36,8 +36,8 @@ class Training:
         precision: "fp32", or "bf16": matrix products in bfloat16 where torch's autocast deems it safe, weights and loss
             in float32.
         tf32: Whether a GPU may round the factors of float32 products to TF32.
-        kernel: What computes recurrent layers: "torch"; "native", the compiled kernel for a CPU, in float32 and up to
-            128 units; "auto", native where that is possible.
+        kernel: What computes: "torch"; "native", layers in the compiled kernel for a CPU, in float32 and up to 128
+            units; "graph", steps recorded as a CUDA graph; "auto", what wins on the device.
         carried_state: Whether the network reads a task's one long text in order, as `batch` streams, each step from the
             state that the step before left (truncated backpropagation through time). False: from the zero state.
         dropout: The share of each layer's outputs, drawn anew in each step, that neither the next layer nor the head
@@ -59,7 +59,7 @@ class Training:
     stop_below: float = 0.0  # validation cross-entropy at which the task counts as solved
     precision: Literal["fp32", "bf16"] = "fp32"
     tf32: bool = False
-    kernel: Literal["auto", "native", "torch"] = "auto"
+    kernel: Literal["auto", "native", "graph", "torch"] = "auto"
     carried_state: bool = False
     dropout: float = 0.0
     input_scale: float = 1.0

@@ -41,7 +41,7 @@ class Result:
         metrics: The metrics on the test split.
         log: The log's lines with a validation: iteration, training loss, seconds, validation metrics.
         seconds_allowed: The time after which it had to end. None: its iterations alone counted.
-        kernel: What computed the recurrent layers at the end, "native" or "torch".
+        kernel: What computed the steps at the end: "native", "graph" or "torch".
     """
 
     recipe: dict[str, Any]

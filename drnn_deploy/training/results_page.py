@@ -144,8 +144,8 @@ def _summary(sections: Sequence[Section]) -> str:
 def _time(result: Result) -> str:
     threads = f", {result.threads} thread{'s' if result.threads > 1 else ''}" if result.device == "cpu" else ""
     rounded = ", TF32" if result.device != "cpu" and result.recipe["training"].get("tf32") else ""
-    compiled = ", compiled kernel" if result.kernel == "native" else ""
-    return f"{result.seconds / 60:.0f} min ({result.device}{threads}{compiled}{rounded})"
+    kernel = {"native": ", compiled kernel", "graph": ", CUDA graph"}.get(result.kernel, "")
+    return f"{result.seconds / 60:.0f} min ({result.device}{threads}{kernel}{rounded})"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,9 @@ from drnn_models.baseline_modules import Network, make_network
 from drnn_models.dilated_rnn import State
 from drnn_models.memory import evaluation_needs, training_needs
 from drnn_models.plain_files import load_plain, save_plain
+
+if TYPE_CHECKING:
+    from drnn_deploy.training.recorded_step import RecordedStep
 
 _AGAIN = "Delete it to train from the start."
 
@@ -50,6 +53,7 @@ class TrainingRun:
     seconds_allowed: float | None = None  # not saved, like what follows: whoever goes on says it again
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
     kernel: str = "torch"
+    recorded: RecordedStep | None = None  # of the kernel "graph"
 
     @classmethod
     def start(cls, recipe: Recipe, device: str = "cpu") -> TrainingRun:

@@ -82,7 +82,7 @@ def test_each_step_has_the_gradients_of_its_piece_from_the_state_before_it(model
             return cross_entropy(reference.outputs, batch.targets), reference.state
 
         expected, state = loss_of(weights)
-        loss = float(loop._step(run, task))
+        loss = float(loop.take_step(run, task))
         run.iteration += 1
         assert loss == pytest.approx(expected, rel=1e-5)
         gradients = {name: value.grad for name, value in run.model.named_parameters()}
@@ -128,7 +128,7 @@ def test_an_interruption_changes_nothing(
     """In the middle of a pass, where one begins, and at the end."""
     recipe = recipe_of(*changes)
     whole = finished(TrainingRun.start(recipe), tmp_path / "whole.pt")
-    step = loop._step
+    step = loop.take_step
     for at in (5, 8, 29):
 
         def stopping(run: TrainingRun, task: Any, at: int = at) -> torch.Tensor:
@@ -136,10 +136,10 @@ def test_an_interruption_changes_nothing(
                 raise KeyboardInterrupt
             return step(run, task)
 
-        monkeypatch.setattr(loop, "_step", stopping)
+        monkeypatch.setattr(loop, "take_step", stopping)
         with pytest.raises(KeyboardInterrupt):
             finished(TrainingRun.start(recipe), tmp_path / "cut.pt")
-        monkeypatch.setattr(loop, "_step", step)
+        monkeypatch.setattr(loop, "take_step", step)
         assert_same_end(finished(TrainingRun.resume(tmp_path / "cut.pt", recipe), tmp_path / "cut.pt"), whole)
 
 
@@ -149,7 +149,7 @@ def test_a_carried_state_makes_the_difference(tmp_path: Path) -> None:
     task = carrying.recipe.make_task()
     losses = []
     for _ in range(3):
-        losses.append([float(loop._step(run, task)) for run in (carrying, not_carrying)])
+        losses.append([float(loop.take_step(run, task)) for run in (carrying, not_carrying)])
         not_carrying.carried = {name: torch.zeros_like(value) for name, value in not_carrying.carried.items()}
         carrying.iteration = not_carrying.iteration = carrying.iteration + 1
     assert [one == other for one, other in losses] == [True, False, False]
@@ -174,7 +174,7 @@ def test_a_damaged_carried_state_is_refused(damage: str, tmp_path: Path) -> None
     state = tmp_path / "state.pt"
     next(train(TrainingRun.start(recipe_of()), state))
     run = TrainingRun.resume(state)
-    loop._step(run, run.recipe.make_task())
+    loop.take_step(run, run.recipe.make_task())
     run.iteration += 1
     run.save(state)
     data = load_plain(state)
@@ -193,7 +193,7 @@ def test_a_training_that_carries_nothing_takes_no_carried_state(tmp_path: Path) 
 
 def test_a_carried_state_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
     run = TrainingRun.start(recipe_of())
-    loop._step(run, run.recipe.make_task())
+    loop.take_step(run, run.recipe.make_task())
     run.carried["l0_h"][0, 0, 0] = math.inf
     assert not run.finite
 
@@ -232,7 +232,7 @@ def steps_of_two(recipe: Recipe, steps: int, monkeypatch: pytest.MonkeyPatch) ->
         run = runs[rank]
         run.ranks = Ranks(rank, 2)
         for _ in range(steps):
-            run.losses.append(loop._step(run, recipe.make_task()))
+            run.losses.append(loop.take_step(run, recipe.make_task()))
             run.iteration += 1
 
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
@@ -250,7 +250,7 @@ def test_two_processes_train_what_one_does(changes: tuple[str, ...], monkeypatch
     recipe = recipe_of(*changes, "model.cell=lstm", "model.dilations=[2,4]")
     alone = TrainingRun.start(recipe)
     for _ in range(12):
-        alone.losses.append(loop._step(alone, recipe.make_task()))
+        alone.losses.append(loop.take_step(alone, recipe.make_task()))
         alone.iteration += 1
     for run in steps_of_two(recipe, 12, monkeypatch):
         torch.testing.assert_close(torch.stack(run.losses), torch.stack(alone.losses), rtol=1e-5, atol=0)

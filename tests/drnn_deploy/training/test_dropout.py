@@ -67,7 +67,7 @@ def test_only_training_drops(cell: str, tmp_path: Path) -> None:
         for share in (0.0, 0.5)
     )
     run, other = TrainingRun.start(dropping), TrainingRun.start(plain)
-    losses = [float(loop._step(training, plain.make_task())) for training in (run, other)]
+    losses = [float(loop.take_step(training, plain.make_task())) for training in (run, other)]
     assert losses[0] != losses[1]
     for _ in train(run, tmp_path / "state.pt"):
         pass

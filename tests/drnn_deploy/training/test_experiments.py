@@ -93,7 +93,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
     from drnn_deploy.training import loop
 
     words = ("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs")
-    step, steps = loop._step, []
+    step, steps = loop.take_step, []
 
     def stopping(run: TrainingRun, task: object) -> object:
         if len(steps) == 2:
@@ -102,7 +102,7 @@ def test_interrupted_run_goes_on_where_it_stopped(
         steps.append("step")
         return step(run, task)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_step", stopping)
+    monkeypatch.setattr(loop, "take_step", stopping)
     stopped = command(*words)
     assert (stopped.code, steps) == (130, ["step", "step", "stop"])
     assert "type the same command to go on" in stopped.out

@@ -127,14 +127,14 @@ def test_seed_makes_the_difference(tmp_path: Path) -> None:
 
 def test_losses_are_the_means_of_all_iterations(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
-    step = loop._step
+    step = loop.take_step
 
     def remember(*arguments: Any) -> torch.Tensor:
         loss = step(*arguments)
         seen.append(float(loss))
         return loss
 
-    monkeypatch.setattr(loop, "_step", remember)
+    monkeypatch.setattr(loop, "take_step", remember)
     run = finished(TrainingRun.start(recipe_of()), state)
     starts = [0, *(line.iteration for line in run.log)]
     for line, start in zip(run.log, starts, strict=False):
@@ -189,7 +189,7 @@ def test_ctrl_c_before_a_step_loses_nothing(
     state: Path, whole: TrainingRun, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", Interrupt(loop._step, at, before=True))
+        patch.setattr(loop, "take_step", Interrupt(loop.take_step, at, before=True))
         resumed = interrupted(TrainingRun.start(recipe_of()), state)
     assert resumed.iteration == at - 1
     assert_same_end(finished(resumed, state), whole)
@@ -253,13 +253,13 @@ def test_state_is_saved_before_a_validation_and_between_slow_steps(
     next(line for line in train(TrainingRun.start(recipe_of()), state) if line.validation)
     assert seen == [30]
     monkeypatch.setattr(loop, "_SAVE_SECONDS", 0.0)
-    step, run = loop._step, TrainingRun.start(recipe_of())
+    step, run = loop.take_step, TrainingRun.start(recipe_of())
 
     def watched(run: TrainingRun, task: Any) -> torch.Tensor:
         seen.append(TrainingRun.resume(state, recipe_of()).iteration if run.iteration else 0)
         return step(run, task)
 
-    monkeypatch.setattr(loop, "_step", watched)
+    monkeypatch.setattr(loop, "take_step", watched)
     next(train(run, state))
     assert seen[1:] == list(range(20))
 
@@ -590,9 +590,9 @@ def test_ctrl_c_and_sigterm_have_exit_codes_and_name_the_command_that_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = (
-        "import pathlib, time; step = loop._step\n"
+        "import pathlib, time; step = loop.take_step\n"
         "def slow(*a): time.sleep(0.05); pathlib.Path('started').touch(); return step(*a)\n"
-        "loop._step = slow"
+        "loop.take_step = slow"
     )
     with start(tmp_path, slow, "train", "copy-memory", *SET, "--output", "my run") as process:
         wait_for(tmp_path / "started", process)

@@ -36,6 +36,18 @@ def test_losses_are_those_of_the_cpu_and_fall(cell: str, tmp_path: Path) -> None
     assert losses["cuda"][-1] < losses["cuda"][0]
 
 
+@pytest.mark.parametrize("change", ["model.cell=rnn", "model.cell=gru", "model.cell=lstm", "training.precision=bf16"])
+def test_recorded_steps_are_pytorchs_but_for_rounding(change: str, tmp_path: Path) -> None:
+    """A CUDA graph that cannot be recorded, or that deviates, is a warning, and so a failure here."""
+    losses = {}
+    for kernel in ("torch", "graph"):
+        recipe = load_recipe("copy-memory", None, [*SHORT, change, f"training.kernel={kernel}"])
+        run = TrainingRun.start(recipe, "cuda")
+        losses[kernel] = [line.loss for line in train(run, tmp_path / f"{kernel}.pt")]
+        assert run.kernel == kernel
+    assert losses["graph"] == pytest.approx(losses["torch"], rel=1e-3)
+
+
 def test_a_training_goes_on_from_its_state_also_on_the_cpu(tmp_path: Path) -> None:
     recipe, state = load_recipe("copy-memory", None, SHORT), tmp_path / "state.pt"
     steps = train(TrainingRun.start(recipe, "cuda"), state)
@@ -67,7 +79,7 @@ def test_carried_state_is_the_cpus_and_dropout_goes_on_exactly(
     run = TrainingRun.start(both, "cuda")
     task = both.make_task()
     for _ in range(9):
-        run.losses.append(loop._step(run, task))
+        run.losses.append(loop.take_step(run, task))
         run.iteration += 1
     run.save(tmp_path / "cut.pt")
     assert [line.loss for line in train(TrainingRun.resume(tmp_path / "cut.pt"), tmp_path / "cut.pt")] == whole

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
 from drnn_deploy.tasks import IGNORED, Batch
-from drnn_deploy.training import loop
+from drnn_deploy.training.loop import train
 from drnn_deploy.training.ranks import Ranks, ranks_of_torchrun
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.stops import Terminated
 from drnn_deploy.training.training_run import TrainingRun
+from drnn_deploy.training.update import cross_entropy
 from drnn_models.checkpoint import load_checkpoint
 from tests.drnn_deploy.conftest import Command
 
@@ -44,7 +45,7 @@ def test_the_shares_losses_and_gradients_add_up_to_those_of_the_batch(
     weights = torch.tensor(random.normal(size=(2, 3)), requires_grad=True)
 
     def computed(part: Batch, count: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-        loss = loop._loss(torch.from_numpy(part.inputs).double() @ weights, torch.from_numpy(part.targets), count)
+        loss = cross_entropy(torch.from_numpy(part.inputs).double() @ weights, torch.from_numpy(part.targets), count)
         return loss.detach(), torch.autograd.grad(loss, weights)[0]
 
     whole = computed(batch, None)
@@ -65,7 +66,7 @@ def test_a_stop_of_any_process_ends_the_step_before_the_weights_change(
 
     monkeypatch.setattr(torch.distributed, "all_reduce", other_was_stopped)
     with pytest.raises(Terminated):
-        list(loop.train(run, tmp_path / "state.pt"))
+        list(train(run, tmp_path / "state.pt"))
     resumed = TrainingRun.resume(tmp_path / "state.pt")
     assert (resumed.iteration, resumed.losses) == (0, [])
     for name, value in resumed.model.state_dict().items():
@@ -113,7 +114,6 @@ def torchrun(output: Path, *more: object) -> subprocess.Popen[str]:
 @pytest.mark.nightly
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
 def test_two_processes_train_what_one_does_also_after_a_stop(tmp_path: Path, record_property: Any) -> None:
-    from drnn_deploy.training.loop import train
     from drnn_deploy.training.outputs import STATE
 
     alone = TrainingRun.start(load_recipe("copy-memory", None, SMALL))

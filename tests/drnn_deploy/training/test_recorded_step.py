@@ -1,0 +1,237 @@
+"""A recorded step changes the weights as PyTorch's does, for other batches and learning rates too; else it is not used.
+
+There is no CUDA graph without a GPU. `Tape` stands for one: it writes down what a step does to which tensors, and
+repeats that without any of the step's Python. What a graph could not repeat, it cannot either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from drnn_core.errors import InputError
+from drnn_deploy.training import recorded_step, step
+from drnn_deploy.training.kernel import choose_kernel
+from drnn_deploy.training.loop import train
+from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.training_run import TrainingRun
+from drnn_models.baseline_modules import make_network
+
+SMALL = (
+    "data.delay=3", "training.batch=5", "training.iterations=12", "training.evaluate_every=6", "model.hidden=[4,3]",
+    "model.dilations=[1,2]", "training.kernel=torch", "training.schedule=cosine",
+)  # fmt: skip
+HOST = {"aten._local_scalar_dense.default", "aten.nonzero.default", "aten.masked_select.default"}  # the host waits
+
+
+class Tape(TorchDispatchMode):
+    """Stands for a CUDA graph on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._made: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if str(func) in HOST:
+            raise RuntimeError(f"{func} reads the device")
+        if func._schema.is_mutable:
+            for tensor in _tensors((args, kwargs)):
+                if all(tensor is not made for made in self._made):
+                    self._before.setdefault(id(tensor), (tensor, tensor.detach().clone()))
+        result = func(*args, **kwargs)
+        self._made += _tensors(result)
+        self.calls.append((func, args, kwargs, result))
+        return result
+
+    def undo(self) -> None:
+        """A recording does nothing: put back what it changed."""
+        with torch.no_grad():
+            for tensor, before in self._before.values():
+                tensor.copy_(before)
+
+    def repeat(self) -> None:
+        """Do it all again, on the same tensors."""
+        with torch._C._AutoDispatchBelowAutograd():
+            for func, args, kwargs, result in self.calls:
+                again = func(*args, **kwargs)
+                if not func._schema.is_mutable:
+                    for old, new in zip(_tensors(result), _tensors(again), strict=True):
+                        if old.data_ptr() != new.data_ptr():  # else a view, of what was made anew
+                            old.detach().copy_(new)
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in _pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+class TapeRecorder:
+    """Makes tapes."""
+
+    def __init__(self) -> None:
+        self.records = self.repeats = 0
+
+    @contextlib.contextmanager
+    def before(self) -> Iterator[None]:
+        yield
+
+    def record(self, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
+        self.records += 1
+        with Tape() as tape:
+            result = work()
+        tape.undo()
+
+        def repeat() -> None:
+            self.repeats += 1
+            tape.repeat()
+
+        return result, repeat
+
+    def wait(self) -> None:
+        pass
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
+    """Recorded steps on a CPU, with the form of the optimizers that torch chooses on a GPU."""
+    made = TapeRecorder()
+    monkeypatch.setattr(step, "CudaRecorder", lambda: made)
+    for name in ("adam", "rmsprop"):
+        optimizer = sys.modules[f"torch.optim.{name}"]
+        monkeypatch.setattr(optimizer, "_get_capturable_supported_devices", lambda **_: ["cpu"])
+        monkeypatch.setattr(optimizer, "_default_to_fused_or_foreach", lambda *_, **__: (False, True))
+    monkeypatch.setattr(torch.optim.Optimizer, "_cuda_graph_capture_health_check", lambda self: None)
+    monkeypatch.setattr(recorded_step.time, "perf_counter", Clock(10.0, 1.0))
+    return made
+
+
+class Clock:
+    """Every second span takes one time, the others another."""
+
+    def __init__(self, pytorch: float, recorded: float) -> None:
+        self._spans, self._calls, self._now = (recorded, pytorch), 0, 0.0
+
+    def __call__(self) -> float:
+        if self._calls % 2:
+            self._now += self._spans[self._calls // 2 % 2]
+        self._calls += 1
+        return self._now
+
+
+def graphed(recipe: Recipe) -> TrainingRun:
+    run = TrainingRun.start(recipe)
+    run.kernel = "graph"
+    return run
+
+
+def losses(run: TrainingRun, folder: Path) -> list[float]:
+    return [line.loss for line in train(run, folder / "state.pt")]
+
+
+def weights(run: TrainingRun) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in run.model.state_dict().values()])
+
+
+@pytest.mark.parametrize(
+    ("cell", "optimizer"), [("rnn", "adam"), ("rnn", "rmsprop"), ("gru", "adam"), ("lstm", "adam")]
+)
+def test_a_training_of_recorded_steps_is_pytorchs_but_for_rounding(
+    cell: str, optimizer: str, tmp_path: Path, recorder: TapeRecorder
+) -> None:
+    recipe = load_recipe("copy-memory", None, [*SMALL, f"model.cell={cell}", f"training.optimizer={optimizer}"])
+    plain, run = TrainingRun.start(recipe), graphed(recipe)
+    assert losses(run, tmp_path) == pytest.approx(losses(plain, tmp_path), rel=1e-5)
+    assert (run.kernel, recorder.records, recorder.repeats) == ("graph", 1, recipe.training.iterations - 3)
+    torch.testing.assert_close(weights(run), weights(plain), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["training.precision=bf16", "model.network=skip", "data.delay=4"])
+def test_so_is_one_in_bfloat16_and_of_another_network(change: str, tmp_path: Path, recorder: TapeRecorder) -> None:
+    recipe = load_recipe("copy-memory", None, [*SMALL, change])
+    assert losses(graphed(recipe), tmp_path) == pytest.approx(losses(TrainingRun.start(recipe), tmp_path), rel=1e-4)
+    assert recorder.records == 1
+
+
+def test_it_goes_on_from_its_state_with_and_without_a_graph(tmp_path: Path, recorder: TapeRecorder) -> None:
+    recipe = load_recipe("copy-memory", None, [*SMALL])
+    whole = losses(TrainingRun.start(recipe), tmp_path)
+    for kernel in ("graph", "torch"):
+        steps = train(graphed(recipe), tmp_path / f"{kernel}.pt")
+        begun = [next(steps).loss]
+        steps.close()  # type: ignore[attr-defined]
+        run = TrainingRun.resume(tmp_path / f"{kernel}.pt", recipe)
+        run.kernel = kernel
+        assert [*begun, *losses(run, tmp_path)] == pytest.approx(whole, rel=1e-5)
+    assert recorder.records == 3
+
+
+def test_a_step_that_reads_the_device_is_not_recorded(
+    tmp_path: Path, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_a_look(outputs: torch.Tensor, targets: torch.Tensor, count: int | None = None) -> torch.Tensor:
+        loss = entropy(outputs, targets, count)
+        assert loss.item() > 0
+        return loss
+
+    recipe = load_recipe("copy-memory", None, SMALL)
+    plain = losses(TrainingRun.start(recipe), tmp_path)
+    entropy = recorded_step.update.__globals__["cross_entropy"]
+    monkeypatch.setitem(recorded_step.update.__globals__, "cross_entropy", with_a_look)
+    run = graphed(recipe)
+    with pytest.warns(RuntimeWarning, match=r"goes on without a CUDA graph: a step cannot be recorded: aten"):
+        assert losses(run, tmp_path) == pytest.approx(plain, rel=1e-5)
+    assert (run.kernel, recorder.repeats) == ("torch", 0)
+
+
+def test_a_recorded_step_that_does_something_else_is_not_used(
+    tmp_path: Path, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the half of the learning rate, as of a constant that was recorded."""
+    recipe = load_recipe("copy-memory", None, SMALL)
+    plain = losses(TrainingRun.start(recipe), tmp_path)
+    record = recorder.record
+
+    def wrong(work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
+        loss, repeat = record(work)
+        rate = run.recorded._rate  # type: ignore[union-attr]
+        return loss, lambda: (rate.mul_(0.5), repeat())[1]
+
+    monkeypatch.setattr(recorder, "record", wrong)
+    run = graphed(recipe)
+    with pytest.warns(RuntimeWarning, match=r"deviates from PyTorch's by 5\.0e-01 of what it changes"):
+        assert losses(run, tmp_path) == pytest.approx(plain, rel=1e-5)
+    assert (run.kernel, recorder.repeats) == ("torch", 1)
+
+
+def test_a_recorded_step_that_is_slower_is_not_used(
+    tmp_path: Path, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_step.time, "perf_counter", Clock(pytorch=0.010, recorded=0.020))
+    recipe = load_recipe("copy-memory", None, SMALL)
+    run = graphed(recipe)
+    with pytest.warns(RuntimeWarning, match=r"a recorded step takes 20 ms, PyTorch's 10 ms"):
+        assert losses(run, tmp_path) == pytest.approx(losses(TrainingRun.start(recipe), tmp_path), rel=1e-5)
+    assert (run.kernel, recorder.repeats) == ("torch", 1)
+
+
+@pytest.mark.parametrize("change", ["training.dropout=0.1", "training.carried_state=true"])
+def test_it_is_for_a_gpu_and_for_steps_that_are_all_alike(change: str) -> None:
+    asked = load_recipe("ptb-char", None, ["training.kernel=graph"])
+    model = make_network(asked.spec)
+    with pytest.raises(InputError, match=r"training\.kernel=graph: it is for a GPU"):
+        choose_kernel(asked, model, "cpu")
+    assert choose_kernel(asked, model, "cuda") == "graph"
+    assert choose_kernel(load_recipe("ptb-char", None, []), model, "cuda") == "graph"
+    assert choose_kernel(load_recipe("ptb-char", None, [change]), model, "cuda") == "torch"
+    with pytest.raises(InputError, match="carried state and dropout are others in each"):
+        choose_kernel(load_recipe("ptb-char", None, [change, "training.kernel=graph"]), model, "cuda")

@@ -23,6 +23,7 @@ class Claim:
         at_most: The metric is not above it.
         than: A run, which each of them is better than.
         by: By how much, in the metric; where it is negative, they may be as much worse.
+        why_not: Why it does not hold, where it does not.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Claim:
     at_most: float | None = None
     than: str = ""
     by: float = 0.0
+    why_not: str = ""
 
     @staticmethod
     def from_table(table: object, known: Collection[str]) -> Claim:
@@ -43,10 +45,12 @@ class Claim:
         Raises:
             InputError: It is no claim.
         """
-        kinds: dict[str, Any] = {"text": str, "runs": list, "than": str}
+        kinds: dict[str, Any] = {"text": str, "runs": list, "than": str, "why_not": str}
         kinds |= dict.fromkeys(("at_least", "at_most", "by"), _NUMBER)
         if not isinstance(table, dict) or not set(table) <= set(kinds) or not {"text", "runs"} <= set(table):
-            raise InputError(f"a claim has text, runs, and at_least, at_most, or than and by, got {table!r:.300}")
+            raise InputError(
+                f"a claim has text, runs, and at_least, at_most, or than and by, perhaps why_not, got {table!r:.300}"
+            )
         if wrong := [key for key, value in table.items() if not _is_of(value, kinds[key])]:
             raise InputError(f"entry {wrong[0]!r} of a claim is of the wrong kind: {table[wrong[0]]!r:.100}")
         if ("than" in table) + ("at_least" in table) + ("at_most" in table) != 1 or not table["runs"]:
@@ -60,7 +64,8 @@ class Claim:
         named = [*table["runs"], *([table["than"]] if "than" in table else [])]
         if unknown := [name for name in named if not isinstance(name, str) or name not in known]:
             raise InputError(f"a claim names {unknown[0]!r:.100}, which is not a run")
-        return Claim(**{**table, "text": " ".join(table["text"].split()), "runs": tuple(table["runs"])})
+        texts = {key: " ".join(table[key].split()) for key in ("text", "why_not") if key in table}
+        return Claim(**{**table, **texts, "runs": tuple(table["runs"])})
 
 
 def _is_of(value: object, kind: Any) -> bool:

@@ -23,7 +23,7 @@ class Finding:
 
     Attributes:
         verdict: "confirmed", "not confirmed" or "not tested".
-        reason: The numbers, or what is missing.
+        reason: The numbers, or what is missing; of one that is not confirmed also why, where the claim says so.
     """
 
     verdict: str
@@ -59,7 +59,10 @@ def judge(
     holds = all(_reaches(sign * values[run], sign * bar, equals=equals) for run in claim.runs)
     said = ", ".join(f"{shown(run)} {written(number, values[run])}" for run in named)
     limit = f"the bar is {written(number, bar)}" if equals else ""
-    return Finding("confirmed" if holds else "not confirmed", "; ".join(part for part in (said, limit) if part))
+    reason = "; ".join(part for part in (said, limit) if part)
+    if holds:
+        return Finding("confirmed", reason)
+    return Finding("not confirmed", f"{reason}. {claim.why_not.removesuffix('.')}" if claim.why_not else reason)
 
 
 def _reaches(value: float, bar: float, *, equals: bool) -> bool:

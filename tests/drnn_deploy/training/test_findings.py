@@ -52,6 +52,17 @@ def test_verdicts(metric: str, claim: dict[str, float | str], values: dict[str, 
     assert verdict(Claim("So it is.", ("one",), **claim), metric, **values) == wanted  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("value", "wanted"), [(0.4, "one 0.40; the bar is 0.50. It is too small"), (0.6, "one 0.60; the bar is 0.50")]
+)
+def test_why_it_does_not_hold_is_said_where_it_does_not(value: float, wanted: str) -> None:
+    table = {"text": "Good.", "runs": ["one"], "at_least": 0.5, "why_not": "It is\ntoo small."}
+    finding = judge(
+        Claim.from_table(table, RECIPES), "accuracy", RECIPES, {"one": with_value("accuracy", value)}, "{:.2f}"
+    )
+    assert finding.reason == wanted
+
+
 def test_every_run_that_is_named_counts() -> None:
     claim = Claim("All are good.", ("one", "two", "three"), at_least=0.5)
     assert verdict(claim, one=0.6, two=0.7, three=0.8) == "confirmed"
@@ -75,6 +86,7 @@ def test_a_run_that_was_cut_short_decides_nothing(short: str) -> None:
     ({"text": "x", "runs": ["one"]}, "says one of"),
     ({"text": "x", "runs": [], "at_least": 1}, "says one of"),
     ({"text": "x", "runs": ["one"], "at_least": 1, "at_most": 2}, "says one of"),
+    ({"text": "x", "runs": ["one"], "at_least": 1, "why_not": 1}, "entry 'why_not' of a claim"),
     ({"text": "x", "runs": ["one"], "at_least": "1"}, "entry 'at_least' of a claim"),
     ({"text": "x", "runs": ["one"], "at_least": True}, "entry 'at_least' of a claim"),
     ({"text": "x", "runs": ["one"], "at_least": float("nan")}, "entry 'at_least' of a claim"),

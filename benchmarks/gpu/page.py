@@ -94,6 +94,11 @@ _CLAIMS = (  # parts, at least one of which must be ok on some GPU, and what is 
         "anything to the device.",
     ),
     (
+        "graph/*/training",
+        "That a training step recorded as a CUDA graph is PyTorch's, and faster; each training finds out for itself. "
+        "Tested without a GPU: a tape of what the step does to its tensors, repeated without the step's Python.",
+    ),
+    (
         "graph/*/tensorrt*",
         "That an engine can be replayed as a CUDA graph. Tested without a GPU: the order of the calls.",
     ),

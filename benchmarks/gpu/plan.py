@@ -18,7 +18,7 @@ from drnn_zoo import zoo_tasks
 Row = dict[str, Any]
 Rows = Generator[Row, None, Row]  # the rows of a part as they come, and then the rest of what it answers
 Device = Literal["cuda", "cpu"]  # cpu: for the tests of this program, on machines without a GPU
-SURVEY, SMOKE = "runtimes", "smoke"
+SURVEY, SMOKE, TRAINING = "runtimes", "smoke", "training"
 FLAVOURS: tuple[str, ...] = get_args(Flavour)
 BASELINE = "torch-cudnn"
 KERNEL = "cuda-kernel"
@@ -135,6 +135,8 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
                 add(f"parity/{name}/{runtime}", runtime, after=after)
     for name in (*RECORDED, *cells):
         add(f"graph/{name}/torch", "torch-cuda")
+    for cell in cells:
+        add(f"graph/{cell}/{TRAINING}", "torch-cuda")
     kernel = (KERNEL,) if KERNEL in RUNTIMES[device] else ()
     for runtime in (second, *kernel, *others):  # beside torch, as all that follow
         for cell in cells:

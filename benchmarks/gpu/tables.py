@@ -175,7 +175,8 @@ def graphs(parts: list[Row]) -> list[str]:
     lines = [
         "### CUDA graphs",
         "",
-        "Milliseconds for whole sequences, kernel by kernel and as one recorded graph; the outputs were compared.",
+        "Milliseconds for whole sequences, kernel by kernel and as one recorded graph; the outputs were compared. In",
+        "training: a step of it, forward, backward and the change of the weights; the losses were compared.",
         "",
         "| network | what | batch | kernels | graph |",
         "|---|---|---|---|---|",

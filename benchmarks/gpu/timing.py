@@ -72,7 +72,7 @@ def streams(setting: Setting, cell: str, runtime: str) -> Rows:
                 outputs = [stream.push(samples).astype(np.float32) for stream in opened.values()]
                 np.testing.assert_allclose(outputs[-1], outputs[0], atol=_TOLERANCE["fp32"])
             calls: dict[str, Call] = {name: functools.partial(stream.push, samples) for name, stream in opened.items()}
-            found = _timed(setting, calls)
+            found = timed(setting, calls)
         yield {"form": form, "chunk": steps, **found}
     return {"status": "ok"}
 
@@ -189,10 +189,11 @@ def _compared(setting: Setting, calls: dict[str, Run], samples: list[Array], pre
     for inputs in samples:
         first, *_, last = [np.array(call(inputs)) for call in calls.values()]
         np.testing.assert_allclose(last, first, atol=_TOLERANCE[precision])
-    return _timed(setting, {name: functools.partial(call, samples[0]) for name, call in calls.items()})
+    return timed(setting, {name: functools.partial(call, samples[0]) for name, call in calls.items()})
 
 
-def _timed(setting: Setting, calls: dict[str, Call]) -> Row:
+def timed(setting: Setting, calls: dict[str, Call]) -> Row:
+    """Milliseconds of each call, taken in turn."""
     seconds, least = _QUICK if setting.quick else _FULL
     times = interleaved_times(calls, seconds=seconds, least=least)
     return {"milliseconds": {name: summary(values) for name, values in times.items()}}

@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SMOKE, SURVEY, Device, Row, Rows, Setting
+from benchmarks.gpu.plan import FLAVOURS, RUNTIMES, SMOKE, SURVEY, TRAINING, Device, Row, Rows, Setting
 from drnn_core.errors import DeployError, EngineError, RuntimeUnavailableError
 from drnn_core.worker_process import answer
 
@@ -60,8 +60,10 @@ def run_part(setting: Setting, part: str) -> Row | Rows:
         from benchmarks.gpu.tf32 import rounding
 
         return rounding(setting, *rest)
-    from benchmarks.gpu import timing
+    from benchmarks.gpu import timing, training
 
+    if kind == "graph" and rest[1] == TRAINING:
+        return training.steps(setting, *rest)
     return {"latency": timing.latency, "stream": timing.streams, "graph": timing.graphs}[kind](setting, *rest)
 
 

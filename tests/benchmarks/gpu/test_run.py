@@ -215,7 +215,7 @@ def test_parts_are_chosen_by_the_beginning_of_their_path_with_what_they_read(
     assert chosen == [
         *(SURVEY, "export/ptb-char", "parity/ptb-char/onnxruntime-cuda"),
         *("engines/gru/tensorrt", "engines/gru/tensorrt-rtx"),
-        *("graph/gru/torch", "graph/gru/tensorrt", "graph/gru/tensorrt-rtx"),
+        *("graph/gru/torch", "graph/gru/training", "graph/gru/tensorrt", "graph/gru/tensorrt-rtx"),
     ]
     assert chosen_parts(parts, [part.name for part in parts]) == parts
     with pytest.raises(InputError, match="there is no part 'par'"):

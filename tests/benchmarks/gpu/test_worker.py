@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu import bundles, kernel, tf32, timing, worker
+from benchmarks.gpu import bundles, kernel, tf32, timing, training, worker
 from benchmarks.gpu.bundles import checkpoint_of, open_bundle, sets_of, write_bundles
 from benchmarks.gpu.plan import (
     BASELINE,
@@ -368,6 +368,7 @@ def test_every_kind_of_part_is_known(setting: Setting, monkeypatch: pytest.Monke
         (bundles, ("write_bundles",)),
         (timing, ("latency", "streams", "graphs")),
         (kernel, ("parity", "times")),
+        (training, ("steps",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, lambda *arguments: called.append(arguments) or {})

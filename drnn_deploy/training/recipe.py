@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -128,12 +128,19 @@ class Recipe:
             raise InputError(f"a saved recipe must have exactly {', '.join(sorted(names))}")
         return _recipe({**{name: data[name] for name in names - {"spec"}}, "model": data["spec"]})
 
-    def is_in(self, data: object) -> bool:
-        """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default."""
+    def is_in(self, data: object, *, apart_from: Collection[str] = ()) -> bool:
+        """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default.
+
+        Args:
+            data: Read from a file.
+            apart_from: Entries of `training` that may be others.
+        """
         try:
-            return self == Recipe.from_json(data)
+            saved = Recipe.from_json(data)
         except InputError:
             return False
+        others = {name: getattr(saved.training, name) for name in apart_from}
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, **others)) == saved
 
 
 @checked_arguments

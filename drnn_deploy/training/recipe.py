@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -73,8 +74,8 @@ class Training:
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 < value <= _LARGEST_RATE:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
-        if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
-            raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
+        if type(self.stop_below) not in (int, float) or not 0 <= self.stop_below < math.inf:
+            raise InputError(f"training.stop_below must be a finite number of at least 0, got {self.stop_below!r}")
         for name in ("tf32", "carried_state"):
             if type(getattr(self, name)) is not bool:
                 raise InputError(f"training.{name} must be true or false, got {getattr(self, name)!r}")

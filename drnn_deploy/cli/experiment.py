@@ -200,6 +200,8 @@ def _one_by_one(
 
 
 def _show_outcome(console: Console, item: Item, outcome: Outcome) -> None:
+    if outcome.note:
+        console.print(f"{item.name}: {outcome.note}")
     if outcome.result:
         console.print(f"{item.name}: test {shown_metrics(outcome.result.metrics)}")
     elif outcome.failure:

@@ -62,12 +62,14 @@ class Outcome:
         stopped: The iteration at which it was stopped.
         failure: Why it failed.
         waits_for: The run whose time it gets, where that has no result yet.
+        note: What its process warned of.
     """
 
     result: Result | None = None
     stopped: int | None = None
     failure: str = ""
     waits_for: str = ""
+    note: str = ""
 
     @staticmethod
     def failed(error: DeployError) -> Outcome:

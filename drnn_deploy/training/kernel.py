@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_deploy.training.ranks import processes_of_torchrun
 from drnn_deploy.training.recipe import Recipe
 from drnn_models.baseline_modules import Network
 from drnn_models.dilated_rnn import DilatedRNN
@@ -63,4 +64,6 @@ def _no_graph(recipe: Recipe, model: Network, device: str) -> tuple[str, str]:
         return "it is for a GPU", _FIX
     if recipe.training.carried_state or recipe.training.dropout:
         return "a graph repeats one step, and carried state and dropout are others in each", _FIX
+    if processes_of_torchrun() > 1:
+        return "it is for one process, and torchrun started more", _FIX
     return "", ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -73,8 +74,8 @@ class Training:
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 < value <= _LARGEST_RATE:
                 raise InputError(f"training.{name} must be a positive number up to {_LARGEST_RATE:g}, got {value!r}")
-        if type(self.stop_below) not in (int, float) or not self.stop_below >= 0:
-            raise InputError(f"training.stop_below must be a number of at least 0, got {self.stop_below!r}")
+        if type(self.stop_below) not in (int, float) or not 0 <= self.stop_below < math.inf:
+            raise InputError(f"training.stop_below must be a finite number of at least 0, got {self.stop_below!r}")
         for name in ("tf32", "carried_state"):
             if type(getattr(self, name)) is not bool:
                 raise InputError(f"training.{name} must be true or false, got {getattr(self, name)!r}")
@@ -128,12 +129,19 @@ class Recipe:
             raise InputError(f"a saved recipe must have exactly {', '.join(sorted(names))}")
         return _recipe({**{name: data[name] for name in names - {"spec"}}, "model": data["spec"]})
 
-    def is_in(self, data: object) -> bool:
-        """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default."""
+    def is_in(self, data: object, *, apart_from: Collection[str] = ()) -> bool:
+        """Whether `data` is what `to_json` gives for this recipe. Newer entries may have their default.
+
+        Args:
+            data: Read from a file.
+            apart_from: Entries of `training` that may be others.
+        """
         try:
-            return self == Recipe.from_json(data)
+            saved = Recipe.from_json(data)
         except InputError:
             return False
+        others = {name: getattr(saved.training, name) for name in apart_from}
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, **others)) == saved
 
 
 @checked_arguments

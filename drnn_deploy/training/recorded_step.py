@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -56,7 +56,8 @@ class CudaRecorder:
     def record(self, work: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
         """See `Recorder`."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # the outer stream is the one that stays: torch leaves its own as it is where a recording fails
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, stream=self._stream):
             result = work()
         return result, graph.replay
 
@@ -99,12 +100,15 @@ class RecordedStep:
                 return update(run, inputs.to(run.device), targets.to(run.device))[0]
         self._inputs, self._targets = inputs.to(run.device, copy=True), targets.to(run.device, copy=True)
         self._rate = torch.zeros((), device=run.device)
+        loss = None
         try:
             self._loss, self._repeat = self._record(run)
-        except RuntimeError as error:  # the kind that PyTorch raises for what no graph can hold
-            self._give_up(run, f"a step cannot be recorded: {str(error).splitlines()[0]}")
-            return update(run, self._inputs, self._targets)[0]
-        return self._compare(run)
+            loss, reason = self._compare(run)
+        except RuntimeError as error:  # the kind that PyTorch raises for what no graph can hold, and for no memory
+            reason = f"a step cannot be recorded: {_cause(error)}"
+        if reason:
+            self._give_up(run, reason)
+        return update(run, self._inputs, self._targets)[0] if loss is None else loss
 
     def _record(self, run: TrainingRun) -> tuple[torch.Tensor, Callable[[], None]]:
         groups = run.optimizer.param_groups
@@ -119,29 +123,34 @@ class RecordedStep:
             for group, (rate, capturable) in zip(groups, own, strict=True):
                 group.update(lr=rate, capturable=capturable)
 
-    def _compare(self, run: TrainingRun) -> torch.Tensor:
-        """Take a step both ways; what it leaves is PyTorch's."""
-        values = [
-            *run.model.parameters(),
-            *(value for entry in run.optimizer.state.values() for value in entry.values()),
-        ]
-        weights = range(len(list(run.model.parameters())))
+    def _compare(self, run: TrainingRun) -> tuple[torch.Tensor, str]:
+        """Take a step both ways; what it leaves is PyTorch's. Returns its loss, and why not to use recorded steps."""
+        weights = list(run.model.parameters())
+        values = [*weights, *(value for entry in run.optimizer.state.values() for value in entry.values())]
         start = [value.detach().clone() for value in values]
+
+        def go_back() -> None:
+            with torch.no_grad():
+                for value, before in zip(values, start, strict=True):
+                    value.copy_(before)
+
+        self._repeated(run)  # the first time also brings the graph to the GPU
+        go_back()
         repeated, repeated_seconds = self._timed(lambda: self._repeated(run))
-        found = [values[index].detach().clone() for index in weights]
-        with torch.no_grad():
-            for value, before in zip(values, start, strict=True):
-                value.copy_(before)
+        found = _flat(weights)
+        go_back()
         loss, seconds = self._timed(lambda: update(run, self._inputs, self._targets)[0])
-        wanted = torch.cat([(values[index].detach() - start[index]).flatten() for index in weights])
-        error = torch.cat([(values[index].detach() - found[index]).flatten() for index in weights])
-        deviation = max(float(error.norm() / wanted.norm()), float((repeated - loss).abs() / loss.abs()))
-        if not deviation <= _DEVIATION:
-            self._give_up(run, f"a recorded step deviates from PyTorch's by {deviation:.1e} of what it changes")
-        elif repeated_seconds >= seconds:
-            times = f"{1e3 * repeated_seconds:.3g} ms, PyTorch's {1e3 * seconds:.3g} ms"
-            self._give_up(run, f"a recorded step takes {times}")
-        return loss
+        wanted = _flat(weights)
+        changed, error = (wanted - _flat(start[: len(weights)])).norm(), (wanted - found).norm()
+        alike = error <= _DEVIATION * changed and (repeated - loss).abs() <= _DEVIATION * loss.abs()  # never of NaN
+        if not alike:
+            return loss, (
+                f"a recorded step deviates from PyTorch's: in the weights by {float(error):.1e}, of a change by"
+                f" {float(changed):.1e}; its loss is {float(repeated):.6g}, PyTorch's {float(loss):.6g}"
+            )
+        if repeated_seconds >= seconds:
+            return loss, f"a recorded step takes {1e3 * repeated_seconds:.3g} ms, PyTorch's {1e3 * seconds:.3g} ms"
+        return loss, ""
 
     def _repeated(self, run: TrainingRun) -> torch.Tensor:
         assert self._repeat is not None
@@ -160,6 +169,17 @@ class RecordedStep:
         self._repeat, run.kernel, run.recorded = None, "torch", None
         _count_on(run, torch.device("cpu"))
         warnings.warn(f"training goes on without a CUDA graph: {reason}", RuntimeWarning, stacklevel=2)
+
+
+def _flat(values: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in values])
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong first: the end of a recording that failed raises an error of its own."""
+    while error.__context__:
+        error = error.__context__
+    return str(error).partition("\n")[0]
 
 
 def _count_on(run: TrainingRun, device: torch.device) -> None:

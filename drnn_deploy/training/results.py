@@ -155,20 +155,9 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
         raise InputError(f"{path} is not the result of a training: {error}", "Delete it to train again.") from error
     _check_result(path, data)
     result = Result(**data)
-    if not _with_training_of(recipe, result.recipe).is_in(result.recipe):
+    if not recipe.is_in(result.recipe, apart_from=["iterations", "kernel", "tf32"]):
         raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
     return result
-
-
-def _with_training_of(recipe: Recipe, saved: dict[str, Any]) -> Recipe:
-    """The recipe with the saved one's iterations, kernel and use of TF32, where those are some."""
-    training = saved.get("training")
-    own = training if isinstance(training, dict) else {}
-    try:
-        changed = {name: own[name] for name in ("iterations", "kernel", "tf32") if name in own}
-        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **changed))
-    except InputError:
-        return recipe
 
 
 def _check_result(path: Path, data: object) -> None:

@@ -89,7 +89,7 @@ class TrainingRun:
 
         Args:
             path: What `save` wrote.
-            recipe: The recipe that it must be of. None: that of the file.
+            recipe: The recipe that it must be of, but for its kernel, which may have been another. None: the file's.
             device: "cpu" or "cuda". None: where it was trained before.
 
         Returns:
@@ -103,7 +103,7 @@ class TrainingRun:
         if not isinstance(data, dict) or data.get("format") != STATE_FORMAT:
             raise InputError(f"{path} is not a training state", _AGAIN)
         recipe = recipe or _saved_recipe(path, data)
-        if not recipe.is_in(data.get("recipe")):
+        if not recipe.is_in(data.get("recipe"), apart_from=["kernel"]):
             raise InputError(
                 f"{path} belongs to a training with other settings",
                 "Choose another --output, or the settings it was started with.",

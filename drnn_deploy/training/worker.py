@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import DeployError
 from drnn_core.worker_process import Row, answer
+
+if TYPE_CHECKING:
+    from drnn_deploy.training.jobs import Outcome
 
 
 def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
@@ -22,6 +26,13 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
     Returns:
         The outcome's plain JSON types.
     """
+    with warnings.catch_warnings(record=True) as said:
+        outcome = yield from _train(dict(request))
+    note = "; ".join(dict.fromkeys(str(warning.message) for warning in said))
+    return dataclasses.replace(outcome, note=note).to_json()
+
+
+def _train(request: dict[str, Any]) -> Generator[Row, None, Outcome]:
     import torch
 
     from drnn_deploy.training.jobs import Job, Outcome
@@ -29,7 +40,7 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
     from drnn_deploy.training.results import result_of
     from drnn_deploy.training.stops import terminable, whole
 
-    job, run = Job.from_json(dict(request)), None
+    job, run = Job.from_json(request), None
     torch.set_num_threads(job.threads)
     try:
         with terminable():
@@ -37,11 +48,11 @@ def reply(request: Mapping[str, Any]) -> Generator[Row, None, Row]:
             for line in train_in(run, job.folder):
                 with whole():  # while the line is on its way a stop would end the process, not the training
                     yield dataclasses.asdict(line)
-            return Outcome(result_of(run, finish(run, job.folder))).to_json()
+            return Outcome(result_of(run, finish(run, job.folder)))
     except KeyboardInterrupt:
-        return Outcome(stopped=run.iteration if run else 0).to_json()
+        return Outcome(stopped=run.iteration if run else 0)
     except DeployError as error:
-        return Outcome.failed(error).to_json()
+        return Outcome.failed(error)
 
 
 if __name__ == "__main__":

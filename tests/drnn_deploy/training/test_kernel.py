@@ -63,6 +63,21 @@ def test_a_training_begins_by_saying_what_computes_the_layers(command: Command, 
         assert (ran.code, f"layers are computed by {words}\n" in ran.out) == (0, True)
 
 
+def test_a_training_goes_on_with_another_kernel_than_it_began_with(tmp_path: Path) -> None:
+    """As one must that was begun on a machine where a kernel can compute it that cannot here."""
+    state = tmp_path / "state.pt"
+    steps = train(TrainingRun.start(recipe("training.kernel=native")), state)
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    run = TrainingRun.resume(state, recipe("training.kernel=torch"))
+    assert (run.kernel, run.iteration) == ("torch", 20)
+    list(train(run, state))
+    again = TrainingRun.resume(state)
+    assert (again.iteration, again.recipe.training.kernel) == (40, "torch")
+    with pytest.raises(InputError, match="other settings"):
+        TrainingRun.resume(state, recipe("training.kernel=torch", "training.tf32=true"))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -161,6 +161,7 @@ def test_recipe_is_not_in_anything_else(data: object, config: Path) -> None:
     ("training.carried_state=1", "training.carried_state must be true or false"),
     ("training.carried_state=true", "is for tasks of one long text, and sequences of copy-memory do not follow"),
     ("training.stop_below=nan", "training.stop_below"),
+    ("training.stop_below=inf", "training.stop_below"),
     ("training.stop_below=-1", "training.stop_below"),
     ("training.stop_below=false", "training.stop_below"),
     ("training.optimizer=sgd", "training.optimizer"),

@@ -13,17 +13,12 @@ def names(*asked: str, runs: tuple[str, ...] = ()) -> list[str]:
     return [item.name for item in load_agenda(asked, runs)]
 
 
-def test_what_takes_anothers_time_is_last() -> None:
-    assert names("noisy-mnist-2000", "speaker-id/mfcc-gru") == [
-        "noisy-mnist-2000/dilated-rnn", "speaker-id/mfcc-gru", "noisy-mnist-2000/plain-rnn",
-    ]  # fmt: skip
-
-
-def test_the_gpus_agenda_is_in_the_order_of_worth() -> None:
+def test_the_gpus_agenda_is_in_the_order_of_worth_and_what_takes_anothers_time_is_last() -> None:
     assert names("gpu") == [
         "ptb-char-256/dilated-gru", "ptb-char-256/plain-gru",
         "permuted-mnist-50/dilated-rnn", "permuted-mnist-50/dilated-gru", "permuted-mnist-50/dilated-lstm",
         "noisy-mnist-2000/dilated-rnn",
+        "copy-memory-500/plain-gru", "copy-memory-1000/plain-gru",
         "noisy-mnist-2000/plain-rnn",
     ]  # fmt: skip
 

@@ -25,21 +25,12 @@ from drnn_models.interop.layouts import Layout
 from drnn_models.interop.state_dict import read_state_dict
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.reference.loop import run_reference
+from tests.bomb import Bomb
 from tests.models.interop.foreign_states import FIXTURES, wrapped
 from tests.networks import random_inputs
 
 Command = Callable[..., Any]  # see conftest
 ZALANDO = FIXTURES / "zalando-gru-copy.pt"
-
-
-class Bomb:
-    """Unpickled without care, it creates a folder."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +13,8 @@ import numpy as np
 import pytest
 
 from drnn_runtimes.bundle import Bundle
+from tests.bomb import Bomb
 from tests.runtimes.bundle.damage import vouch_for
-
-
-class Bomb:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 def golden(bundle: Path, **changes: Any) -> None:

@@ -20,7 +20,7 @@ from drnn_core.errors import InputError
 from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.values import Checked
 from drnn_models.checkpoint import Checkpoint
-from tests.drnn_deploy.cli.test_commands import leaves
+from tests.drnn_deploy.cli.leaves import leaves
 from tests.drnn_deploy.conftest import Command
 from tests.export.lint.graphs import one
 
@@ -152,7 +152,7 @@ ELSEWHERE = {  # their work is not to be left out, and tests of their own see wh
     ("parity", "--explain"): "test_explanations.py",
     ("parity", "--baseline"): "test_parity.py",
     ("parity", "--max-slowdown"): "test_parity.py",
-    ("completion", "--print"): "test_commands.py",
+    ("completion", "--print"): "test_completion.py",
     ("report", "--experiment"): "test_experiments.py",
     ("report", "--results"): "test_experiments.py",
 }  # fmt: skip

@@ -20,8 +20,13 @@ PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 DEMO := build/pixel-mnist
 
 QUICK := tests/models tests/export/emitter/test_emit.py tests/export/lint/test_node_rules.py tests/runtimes/reference/test_loop.py \
-	tests/runtimes/bundle/test_bundle.py tests/runtimes/streaming/test_stream.py tests/drnn_deploy/cli/test_cli.py \
-	tests/drnn_deploy/cli/test_bad_input.py tests/drnn_deploy/exporter/test_pipeline.py tests/drnn_deploy/parity/test_check.py \
+	tests/runtimes/bundle/test_bundle.py tests/runtimes/bundle/test_vouched_graph.py \
+	tests/runtimes/bundle/test_manifest.py tests/runtimes/bundle/test_golden.py \
+	tests/runtimes/streaming/test_stream.py tests/runtimes/streaming/test_going_on.py \
+	tests/drnn_deploy/cli/test_cli.py tests/drnn_deploy/cli/test_start_up.py tests/drnn_deploy/cli/test_evaluate.py \
+	tests/drnn_deploy/cli/test_bad_input.py tests/drnn_deploy/cli/test_bad_contents.py tests/drnn_deploy/exporter/test_pipeline.py \
+	tests/drnn_deploy/exporter/test_output_folder.py tests/drnn_deploy/exporter/test_unmet_requests.py \
+	tests/drnn_deploy/exporter/test_verdict.py tests/drnn_deploy/parity/test_check.py \
 	tests/drnn_deploy/training/test_recipe.py
 
 .PHONY: demo test quick check nightly cross bench docs dist gpu-check clean

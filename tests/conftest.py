@@ -27,8 +27,8 @@ hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
 # Files that begin, so that the workers of `pytest -n` end together; 7 s to 20 s each.
 LONGEST = (
-    *("test_loop.py", "test_compile.py", "test_kernel.py", "test_mutants.py", "test_tutorials.py", "test_wheel.py"),
-    *("test_linter.py", "test_build.py", "test_zoo.py", "test_matrix.py"),
+    *("test_interruption.py", "test_compile.py", "test_kernel.py", "test_mutants.py", "test_tutorials.py"),
+    *("test_wheel.py", "test_linter.py", "test_builder_process.py", "test_zoo.py", "test_matrix.py"),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.npz import read_arrays, reading_npz, save_arrays, write_npz
+from tests.bomb import Bomb
 
 DOCUMENT = {"format": "shapes/1", "names": ["a", "ü"], "size": 3}
 ARRAYS: dict[str, Any] = {
@@ -45,14 +45,6 @@ def test_arrays_have_any_name(tmp_path: Path) -> None:
         assert {*read} == {*arrays}
         for name, array in arrays.items():
             np.testing.assert_array_equal(read[name], array, strict=True)
-
-
-class Bomb:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.marker),)
 
 
 def refused(path: Path, words: str, format: str | None = None) -> None:

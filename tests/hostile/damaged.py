@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import re
 import warnings
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from tests.bomb import Bomb
 
 BOMB = 3 << 30  # bytes that an archive of a few megabytes unpacks to
 NUMBERS = (0, -1, 1, 2, 3, 1 << 24, (1 << 24) + 1, 1 << 31, 1 << 63, 10**30, 1.5, 1e300, float("nan"), float("inf"))
@@ -32,16 +33,6 @@ TEXTS = (
     "$(touch marker)",
 )
 ONE = b"K\x01"  # the pickle of 1
-
-
-class Marker:
-    """Unpickled without care, it makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def anything(draw: random.Random, depth: int = 0) -> Any:
@@ -209,7 +200,7 @@ def damage_checkpoint(draw: random.Random, path: Path, marker: Path) -> None:
         for _ in range(draw.choice([1, 1, 2, 5])):
             change_one(draw, data)
         if draw.random() < 0.1:
-            data["object"] = Marker(marker)
+            data["object"] = Bomb(marker)
         torch.save(data, path, _use_new_zipfile_serialization=draw.random() < 0.7)
     elif kind < 5:
         data = torch.load(path, weights_only=True)

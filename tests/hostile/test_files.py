@@ -31,9 +31,9 @@ from tests.hostile.measured import MOST_BYTES, MOST_SECONDS, Commands
 from tests.models.test_checkpoint import make_checkpoint
 from tests.networks import make_case, random_weights
 from tests.nightly import NIGHTLY
+from tests.runtimes.streaming.streams import bundle_of
+from tests.runtimes.streaming.streams import request as chunk_of
 from tests.runtimes.streaming.test_state import assert_same
-from tests.runtimes.streaming.test_stream import bundle_of
-from tests.runtimes.streaming.test_stream import request as chunk_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and limits memory")
 

@@ -15,7 +15,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
 from tests.networks import make_case
-from tests.runtimes.streaming.test_stream import bundle_of
+from tests.runtimes.streaming.streams import bundle_of
 
 SPEC = ModelSpec("gru", (64, 64), (1, 2), Continuous(8), Head("sequence", 5))
 CASE = make_case(SPEC, 3, 20)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 DYNAMIC_BATCH = "batch"
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 class GraphBuilder:
@@ -62,6 +63,9 @@ class GraphBuilder:
         elif tuple(held.dims) != value.shape:
             raise ValueError(f"constant {name!r} has two shapes: {tuple(held.dims)} and {value.shape}")
         return name
+
+    def _integers(self, name: str, values: int | Sequence[int]) -> str:
+        return self.constant(name, np.array(values, np.int64))
 
     def node(
         self, operator: str, inputs: Sequence[str], name: str, *, output: str | None = None, **attributes: Any
@@ -114,7 +118,7 @@ class GraphBuilder:
         Returns:
             The pieces' names.
         """
-        lengths = self.constant(f"split_{'_'.join(map(str, _runs(sizes)))}", np.array(sizes, np.int64))
+        lengths = self._integers(f"split_{'_'.join(_runs(sizes))}", sizes)
         return self.nodes("Split", [value, lengths], name, labels, axis=axis)
 
     def _add(
@@ -150,7 +154,7 @@ class GraphBuilder:
         for known in (value, source):
             if self._shapes.get(known) == shape and not keep:
                 return known
-        sizes = self.constant(f"shape_{'_'.join(map(str, shape))}", _int64(shape))
+        sizes = self._integers(f"shape_{'_'.join(map(str, shape))}", shape)
         output = self.node("Reshape", [source, sizes], name)
         self._reshaped[output], self._shapes[output] = source, shape
         return output
@@ -172,7 +176,7 @@ class GraphBuilder:
         Returns:
             The name of the node's output.
         """
-        bounds = [self.constant(f"index_{index}", _int64([index])) for index in (start, stop, axis, 1)]
+        bounds = [self._integers(f"index_{index}", [index]) for index in (start, stop, axis, 1)]
         return self.node("Slice", [value, *bounds], name)
 
     def gather(self, value: str, at: NDArray[np.int64], name: str, *, axis: int = 0, output: str | None = None) -> str:
@@ -202,7 +206,7 @@ class GraphBuilder:
         Returns:
             The name of the node's output.
         """
-        return self.node("Pad", [value, self.constant(f"{name}/pads", _int64([before, 0, 0, after, 0, 0]))], name)
+        return self.node("Pad", [value, self._integers(f"{name}/pads", [before, 0, 0, after, 0, 0])], name)
 
     @contextlib.contextmanager
     def body(self) -> Iterator[list[onnx.NodeProto]]:
@@ -250,7 +254,7 @@ class GraphBuilder:
             [value_info(*value) for value in read],
             [value_info(*value) for value in (*made, (given, FLOAT, self._shapes[given]))],
         )
-        count, true = self.constant(f"trips_{trips}", np.array(trips, np.int64)), self.constant("true", np.array(True))
+        count, true = self._integers(f"trips_{trips}", trips), self.constant("true", np.array(True))
         labels = [*(f"last_{index}" for index in range(len(states))), "every"]
         outputs = self.nodes("Loop", [count, true, *(first for first, _, _ in states)], name, labels, body=graph)
         shapes = [*(self._shapes[b] for _, b, _ in states), (trips, *self._shapes[given])]
@@ -290,13 +294,6 @@ def value_info(name: str, kind: int, shape: Sequence[int | None]) -> onnx.ValueI
     return helper.make_tensor_value_info(name, kind, [DYNAMIC_BATCH if size is None else size for size in shape])
 
 
-def _int64(values: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(values, np.int64)
-
-
 def _runs(sizes: Sequence[int]) -> list[str]:
     """Sizes for a name: 784 ones become "784x1"."""
     return [f"{len(sizes)}x{sizes[0]}"] if len(set(sizes)) == 1 else [str(size) for size in sizes]
-
-
-FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from benchmarks.gpu import training
-from benchmarks.gpu.plan import TRAINING, Row, Rows, Setting
+from benchmarks.gpu.plan import TRAINING, Setting
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_deploy.training import recorded_step
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.training_run import TrainingRun
+from tests.benchmarks.gpu.small_parts import done
 from tests.cuda_graph_tape import TapeRecorder, record_on_the_cpu
 
 SMALL = ("data.delay=3", "training.batch=4", "model.hidden=[4,4]", "model.dilations=[1,2]")
@@ -38,20 +39,10 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> TapeRecorder:
     return record_on_the_cpu(monkeypatch)
 
 
-def finished(part: Rows) -> tuple[list[Row], Row]:
-    """The rows, and what the part answers at its end."""
-    rows: list[Row] = []
-    while True:
-        try:
-            rows.append(next(part))
-        except StopIteration as end:
-            return rows, end.value
-
-
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_both_ways_train_alike_and_are_timed(cell: str, recorder: TapeRecorder) -> None:
-    rows, reply = finished(training.steps(SETTING, cell, TRAINING))
-    assert (rows, reply) == ([{"batch": 4, "steps": 23, "kernels": None, "graph": None}], {"status": "ok"})
+    row = {"batch": 4, "steps": 23, "kernels": None, "graph": None}
+    assert done(training.steps(SETTING, cell, TRAINING)) == {"status": "ok", "rows": [row]}
     assert (recorder.records, recorder.repeats) == (1, 4)  # compared twice, the fifth step, and timed
 
 
@@ -63,7 +54,7 @@ def test_a_step_that_is_not_recorded_fails_with_the_reason(
 
     monkeypatch.setattr(recorder, "record", refuse)
     with pytest.raises(RuntimeWarning, match="cannot be recorded: operation not permitted"):
-        finished(training.steps(SETTING, "gru", TRAINING))
+        done(training.steps(SETTING, "gru", TRAINING))
 
 
 def test_records_that_drift_from_pytorch_fail(recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,11 +67,11 @@ def test_records_that_drift_from_pytorch_fail(recorder: TapeRecorder, monkeypatc
         return loss, lambda: (repeat(), loss.mul_(1.01))[0]
 
     monkeypatch.setattr(recorder, "record", wrong)
-    rows, reply = finished(training.steps(SETTING, "gru", TRAINING))
-    assert (rows, reply["status"]) == ([], "failed")
-    assert "where PyTorch has" in reply["reason"]
+    found = done(training.steps(SETTING, "gru", TRAINING))
+    assert (found["rows"], found["status"]) == ([], "failed")
+    assert "where PyTorch has" in found["reason"]
 
 
 def test_there_is_no_graph_without_cuda() -> None:
     with pytest.raises(RuntimeUnavailableError, match="need CUDA"):
-        finished(training.steps(Setting("cpu", True, Path()), "gru", TRAINING))
+        done(training.steps(Setting("cpu", True, Path()), "gru", TRAINING))

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
-from drnn_deploy.cli import _COMMANDS, drnn_deploy
 from drnn_models.checkpoint import Checkpoint
-from tests.drnn_deploy.cli.test_cli import ENVIRONMENT, START_EXPORT, cpu_seconds_of, python
-
-Command = Callable[..., Any]  # see conftest
-
-
-def leaves() -> list[tuple[str, ...]]:
-    """The words of every command that does something, those of groups with their group's."""
-    found: list[tuple[str, ...]] = []
-    for name in _COMMANDS:
-        command = drnn_deploy.get_command(click.Context(drnn_deploy), name)
-        found += [(name, inner) for inner in command.commands] if isinstance(command, click.Group) else [(name,)]
-    return found
+from tests.drnn_deploy.cli.leaves import leaves
+from tests.drnn_deploy.conftest import Command
 
 
 @pytest.mark.parametrize("words", leaves(), ids=" ".join)
@@ -182,82 +166,6 @@ def test_an_absolute_tolerance_of_an_export(command: Command, model: Path) -> No
     refused, taken = command(*words, "--atol", "0"), command(*words, "--atol", "1e-3", "--rtol", "1e-3")
     assert (refused.code, taken.code) == (1, 0)
     assert json.loads(taken.out)["tolerance"] == {"noise_multiple": 8.0, "atol": 1e-3, "rtol": 1e-3}
-
-
-@pytest.mark.parametrize("words", [("missing.pt",), (".",), ("missing.pt", "--json", "-")])
-def test_simple_errors_need_no_pytorch(words: tuple[str, ...], record_property: Callable[[str, object], None]) -> None:
-    started = time.perf_counter()
-    seconds = cpu_seconds_of(START_EXPORT, *words, code=2)
-    record_property(f"drnn-export {' '.join(words)}: s of the processor (of the clock)", f"{seconds:.2f}")
-    assert seconds < 1
-    assert time.perf_counter() > started
-
-
-def test_an_unknown_runtime_needs_no_pytorch() -> None:
-    code = (
-        "import sys\nfrom drnn_deploy.cli import main_export\n"
-        "try: main_export()\nfinally: print([n for n in ('torch', 'onnxruntime') if n in sys.modules])"
-    )
-    ran = python(code, __file__, "--runtime", "no-such")
-    assert (ran.returncode, ran.stdout.strip()) == (2, "[]")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a broken pipe is one of POSIX")
-@pytest.mark.parametrize("buffered", [True, False])
-def test_a_broken_pipe_is_not_parity_that_failed(buffered: bool) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    environment = {**ENVIRONMENT, **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
-    code = "from drnn_deploy.cli import main; main()"
-    command = [sys.executable, "-c", code, "suggest", "--length", "784"]
-    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)
-    os.close(writer)
-    assert (ran.returncode, ran.stderr) == (141, "")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed_by_one_command(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / ".zshrc").write_text("alias x=y\n", encoding="utf-8")
-    for _ in range(2):
-        assert command("drnn-deploy", "completion").code == 0
-    scripts = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".zshrc"]
-    assert sorted(path.name.strip("_").removesuffix(".fish") for path in scripts) == [
-        "drnn-deploy", "drnn-export", "drnn-parity",
-    ]  # fmt: skip
-    for path in scripts:
-        variable = f"_{path.name.strip('_').removesuffix('.fish')}_COMPLETE".replace("-", "_").upper()
-        assert variable in path.read_text(encoding="utf-8")
-    settings = (tmp_path / ".zshrc").read_text(encoding="utf-8")
-    assert settings.startswith("alias x=y\n")
-    assert settings.count("compinit &&") == settings.count("compinit\n") == (1 if shell == "zsh" else 0)
-
-
-def test_completion_needs_to_know_the_shell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHELL", "/bin/sh")
-    ran = command("drnn-deploy", "completion")
-    assert (ran.code, "drnn-deploy completion bash" in ran.err) == (2, True)
-
-
-@pytest.mark.parametrize("typed, completed", [
-    (["exp"], {"export", "experiment"}),
-    (["evaluate", "--runtime", "onnx"], {"onnxruntime-cpu", "onnxruntime-cuda", "onnxruntime-tensorrt"}),
-    (["train", "pix"], {"pixel-mnist"}),
-    (["export", "--no-che"], {"--no-check"}),
-])  # fmt: skip
-def test_what_the_shell_is_told(typed: list[str], completed: set[str]) -> None:
-    from click.shell_completion import get_completion_class
-
-    made = get_completion_class("bash")
-    assert made is not None
-    *before, last = typed
-    items = made(drnn_deploy, {}, "drnn-deploy", "_DRNN_DEPLOY_COMPLETE").get_completions(before, last)
-    assert {item.value for item in items} == completed
 
 
 def test_training_goes_on_without_its_options(command: Command, tmp_path: Path, network: Checkpoint) -> None:

@@ -20,7 +20,7 @@ from drnn_core.errors import InputError
 from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.values import Checked
 from drnn_models.checkpoint import Checkpoint
-from tests.drnn_deploy.cli.test_commands import leaves
+from tests.drnn_deploy.cli.leaves import leaves
 from tests.drnn_deploy.conftest import Command
 from tests.export.lint.graphs import one
 
@@ -146,12 +146,13 @@ ELSEWHERE = {  # their work is not to be left out, and tests of their own see wh
     **dict.fromkeys((("experiment", f"--{name}") for name in ("run", "device", "threads")), "test_experiments.py"),
     **dict.fromkeys((("experiment", f"--{name}") for name in ("parallel", "minutes")), "test_side_by_side.py"),
     ("experiment", "--scheduler"): "test_on_cluster.py",
-    **dict.fromkeys((("train", f"--{name}") for name in ("device", "threads", "resume")), "test_loop.py"),
+    **dict.fromkeys((("train", f"--{name}") for name in ("device", "resume")), "test_train_command.py"),
+    ("train", "--threads"): "test_interruption.py",
     ("demo", "--threads"): "test_zoo.py",
     ("parity", "--explain"): "test_explanations.py",
     ("parity", "--baseline"): "test_parity.py",
     ("parity", "--max-slowdown"): "test_parity.py",
-    ("completion", "--print"): "test_commands.py",
+    ("completion", "--print"): "test_completion.py",
     ("report", "--experiment"): "test_experiments.py",
     ("report", "--results"): "test_experiments.py",
 }  # fmt: skip

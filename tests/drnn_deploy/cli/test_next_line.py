@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from drnn_deploy.cli import drnn_deploy
-from tests.drnn_deploy.cli.test_commands import leaves
+from tests.drnn_deploy.cli.leaves import leaves
 from tests.drnn_deploy.conftest import Command, Ran
 from tests.export.lint.graphs import one, recurrent
 

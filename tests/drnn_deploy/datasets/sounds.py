@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from drnn_deploy.datasets.speech import FSDD_SPEAKERS
+from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus
 from tests.drnn_deploy.datasets.helpers import put, tarball
 
 
@@ -56,3 +56,7 @@ def vctk_tree(root: Path, *, flac: bool = False, utterances: Iterable[int] = (1,
         put(folder, {"log.txt": b"of no interest"})
     put(root / "txt", {"p225_001.txt": b"Please call Stella."})
     return root
+
+
+def file_names(corpus: Corpus) -> dict[str, list[str]]:
+    return {split: [Path(r.name).name for r in recordings] for split, recordings in corpus.splits.items()}

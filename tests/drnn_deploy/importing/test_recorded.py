@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 import time
 import zipfile
@@ -18,22 +17,13 @@ from hypothesis import strategies as st
 from drnn_core.errors import InputError
 from drnn_deploy.importing.recorded import read_recorded, snippet
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
+from tests.bomb import Bomb
 
 REAL = ModelSpec("gru", (4,), (1,), Continuous(2), Head("last", 3))
 WORDS = ModelSpec("gru", (4,), (1,), Tokens(7), Head("last", 3))
 WIDE = ModelSpec("lstm", (512,), (1,), Continuous(2), Head("last", 3))
 X, Y = np.ones((2, 5, 2), np.float32), np.ones((2, 3), np.float32)
 T = np.ones((2, 5), np.int64)
-
-
-class Bomb:
-    """Unpickled without care, it creates a folder."""
-
-    def __init__(self, marker: str) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.marker,)
 
 
 def npz(path: Path, **arrays: Any) -> Path:
@@ -79,7 +69,7 @@ def test_numbers_of_any_real_type_are_read(inputs: Any, tmp_path: Path) -> None:
 
 
 def test_pickles_are_not_run(tmp_path: Path) -> None:
-    bomb = np.array([Bomb(str(tmp_path / "marker"))], dtype=object)
+    bomb = np.array([Bomb(tmp_path / "marker")], dtype=object)
     with pytest.raises(InputError, match="cannot be read"):
         read_recorded(npz(tmp_path / "o.npz", inputs=bomb, outputs=Y), REAL)
     assert not (tmp_path / "marker").exists()

@@ -1,13 +1,9 @@
-"""Carried state: gradients are those of the equation in float64; no stop and no second process changes them."""
+"""Carried state: gradients are those of the equation in float64, no stop changes them, and whole texts are scored."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,27 +19,17 @@ from drnn_deploy.tasks.ptb_char import PtbChar
 from drnn_deploy.training import loop
 from drnn_deploy.training.carried_state import score_whole
 from drnn_deploy.training.loop import finished_checkpoint, train
-from drnn_deploy.training.ranks import Ranks
-from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.plain_files import load_plain
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.reference.loop import State, run_reference
 from tests.drnn_deploy.conftest import TEXTS, Command
-
-TINY = (
-    "data.length=7", "data.context=3", "model.hidden=[5,4]", "model.dilations=[1,3]", "training.batch=5",
-    "training.iterations=30", "training.evaluate_every=20", "training.carried_state=true",
-)  # fmt: skip
-BOTH = "training.dropout=0.3"
-ROOT = Path(__file__).parents[3]
+from tests.drnn_deploy.training.carrying import BOTH, TINY, recipe_of
+from tests.drnn_deploy.training.tiny import assert_same_end, finished
 
 pytestmark = pytest.mark.usefixtures("corpus")
-
-
-def recipe_of(*changes: str) -> Recipe:
-    return load_recipe("ptb-char", None, [*TINY, *changes])
 
 
 def weights_of(run: TrainingRun) -> dict[str, NDArray[np.float64]]:
@@ -100,20 +86,8 @@ def test_each_step_has_the_gradients_of_its_piece_from_the_state_before_it(model
     assert begun == 2
 
 
-def finished(run: TrainingRun, state: Path) -> TrainingRun:
-    for _ in train(run, state):
-        pass
-    return run
-
-
-def lines(run: TrainingRun) -> list[tuple[int, float, dict[str, float] | None]]:
-    return [(line.iteration, line.loss, line.validation) for line in run.log]
-
-
-def assert_same_end(one: TrainingRun, other: TrainingRun) -> None:
-    assert (one.iteration, lines(one)) == (other.iteration, lines(other))
-    for name, value in one.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
+def assert_same_end_and_state(one: TrainingRun, other: TrainingRun) -> None:
+    assert_same_end(one, other)
     assert one.carried.keys() == other.carried.keys() != set()
     for name, value in one.carried.items():
         assert torch.equal(value, other.carried[name]), name
@@ -140,7 +114,7 @@ def test_an_interruption_changes_nothing(
         with pytest.raises(KeyboardInterrupt):
             finished(TrainingRun.start(recipe), tmp_path / "cut.pt")
         monkeypatch.setattr(loop, "take_step", step)
-        assert_same_end(finished(TrainingRun.resume(tmp_path / "cut.pt", recipe), tmp_path / "cut.pt"), whole)
+        assert_same_end_and_state(finished(TrainingRun.resume(tmp_path / "cut.pt", recipe), tmp_path / "cut.pt"), whole)
 
 
 def test_a_carried_state_makes_the_difference(tmp_path: Path) -> None:
@@ -213,79 +187,6 @@ def test_a_state_that_this_machine_has_no_memory_for_is_not_begun(monkeypatch: p
     TrainingRun.start(recipe_of("training.carried_state=false", long))
     with pytest.raises(InputError, match="would take about"):
         TrainingRun.start(recipe_of(long))
-
-
-# several processes
-
-
-def steps_of_two(recipe: Recipe, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[TrainingRun]:
-    """Two processes of one training, as threads whose `all_reduce` is a sum in memory."""
-    runs, meeting, sums = [TrainingRun.start(recipe) for _ in range(2)], threading.Barrier(2), dict[int, torch.Tensor]()
-
-    def all_reduce(value: torch.Tensor) -> None:
-        sums[threading.get_ident()] = value.clone()
-        meeting.wait(60)
-        value.copy_(torch.stack(list(sums.values())).sum(0))
-        meeting.wait(60)
-
-    def train_one(rank: int) -> None:
-        run = runs[rank]
-        run.ranks = Ranks(rank, 2)
-        for _ in range(steps):
-            run.losses.append(loop.take_step(run, recipe.make_task()))
-            run.iteration += 1
-
-    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
-    threads = [threading.Thread(target=train_one, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return runs
-
-
-@pytest.mark.parametrize("changes", [("training.carried_state=true",), ("training.carried_state=false", BOTH), (BOTH,)])
-def test_two_processes_train_what_one_does(changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With streams that cannot be halved, each of which keeps its own state and its own masks."""
-    recipe = recipe_of(*changes, "model.cell=lstm", "model.dilations=[2,4]")
-    alone = TrainingRun.start(recipe)
-    for _ in range(12):
-        alone.losses.append(loop.take_step(alone, recipe.make_task()))
-        alone.iteration += 1
-    for run in steps_of_two(recipe, 12, monkeypatch):
-        torch.testing.assert_close(torch.stack(run.losses), torch.stack(alone.losses), rtol=1e-5, atol=0)
-        for name, value in alone.model.state_dict().items():
-            torch.testing.assert_close(run.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)
-        assert run.carried.keys() == alone.carried.keys()
-        for name, value in alone.carried.items():
-            torch.testing.assert_close(run.carried[name], value, rtol=1e-3, atol=1e-4)
-
-
-PROGRAM = """
-import pathlib, sys
-from drnn_deploy import datasets
-from drnn_deploy.cli import main
-datasets.folder = lambda name: pathlib.Path({folder!r}) / name
-main()
-"""
-
-
-@pytest.mark.nightly
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
-def test_torchrun_trains_what_one_process_does(tmp_path: Path, corpus: Path, record_property: Any) -> None:
-    alone = finished(TrainingRun.start(recipe_of(BOTH)), tmp_path / "alone.pt")
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM.format(folder=str(corpus.parent)), encoding="utf-8")
-    words = [word for entry in (*TINY, BOTH) for word in ("--set", entry)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", program]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "train", "ptb-char", *words, "--output", tmp_path / "two"], env=environment, check=True)
-    two = TrainingRun.resume(tmp_path / "two" / "state.pt")
-    losses = np.array([[line.loss for line in run.log] for run in (alone, two)])
-    record_property("carried state and dropout on two processes", f"{np.abs(losses[0] - losses[1]).max():.1e}")
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    for name, value in alone.carried.items():
-        torch.testing.assert_close(two.carried[name], value, rtol=1e-3, atol=1e-4)
 
 
 # measuring

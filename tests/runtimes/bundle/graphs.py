@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from hypothesis import assume
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from drnn_core.errors import InputError
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
@@ -16,6 +19,26 @@ from drnn_runtimes.bundle.bodies import count_nodes
 from drnn_runtimes.bundle.graph_kind import delay_of, edges, state_pairs
 
 Edit = Callable[[onnx.ModelProto], Any]
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> GraphRequest:
+    """Of every form, emission and precision."""
+    form = draw(st.sampled_from(["sequence", "chunk", "step"]))
+    try:
+        return GraphRequest(
+            1 if form == "step" else draw(st.integers(1, 60)),
+            draw(st.none() | st.integers(1, 3)),
+            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed", "blocked", "blocked", "plugin"])),  # type: ignore[arg-type]
+            draw(st.booleans()),
+            form,  # type: ignore[arg-type]
+            form != "sequence" and draw(st.booleans()),
+            draw(st.sampled_from(["fp32", "fp16", "bf16", "int8"])),  # type: ignore[arg-type]
+            draw(st.none() | st.integers(2, 9)),
+        )
+    except InputError:
+        assume(False)
+        raise
 
 
 def info_of(spec: ModelSpec, request: GraphRequest, model: onnx.ModelProto) -> GraphInfo:

@@ -20,8 +20,7 @@ from drnn_runtimes.bundle.fit import check_manifest
 from drnn_runtimes.bundle.golden import read_golden, write_golden
 from drnn_runtimes.bundle.writer import write_manifest
 from tests.networks import random_inputs, random_weights, specs
-from tests.runtimes.bundle.graphs import info_of
-from tests.runtimes.bundle.test_graph_file import requests
+from tests.runtimes.bundle.graphs import info_of, requests
 
 SPEC = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("sequence", 3))
 WHOLE, CHUNK = GraphRequest(8, 1), GraphRequest(4, 1, form="chunk", ring=True)

@@ -20,7 +20,7 @@ from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.stream import Stream
 from tests.networks import make_case
-from tests.runtimes.streaming.test_stream import bundle_of
+from tests.runtimes.streaming.streams import bundle_of
 
 SPEC = ModelSpec("gru", (8, 8, 8), (1, 2, 4), Continuous(3), Head("sequence", 2))
 CHUNK = 8

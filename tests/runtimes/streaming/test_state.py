@@ -21,8 +21,8 @@ from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.state import StreamState
 from drnn_runtimes.streaming.stream import Stream
 from tests.networks import make_case
-from tests.runtimes.streaming.test_stream import bundle_of
-from tests.runtimes.streaming.test_stream import request as chunk_of
+from tests.runtimes.streaming.streams import bundle_of
+from tests.runtimes.streaming.streams import request as chunk_of
 
 Arrays = dict[str, Any]
 Change = Callable[[Arrays, dict[str, Any]], object]

@@ -18,7 +18,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.stream import Stream
 from tests.networks import Case, cases, make_case
-from tests.runtimes.streaming.test_stream import bundle_of, cuts, every_step, pieces
+from tests.runtimes.streaming.streams import bundle_of, cuts, every_step, pieces
 
 SPEC = ModelSpec("lstm", (4, 5, 4), (3, 4, 1), Continuous(2), Head("sequence", 3))
 

@@ -31,7 +31,7 @@ from drnn_runtimes.trt_numpy import runtime
 from drnn_runtimes.trt_numpy.runtime import MOST_NODES, TensorRTNetworkRuntime
 from tests.networks import Case, cases, make_case, random_weights
 from tests.nightly import some_by_day
-from tests.runtimes.streaming.test_stream import bundle_of
+from tests.runtimes.streaming.streams import bundle_of
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
 

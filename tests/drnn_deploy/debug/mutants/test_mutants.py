@@ -19,7 +19,7 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import require
 from tests.drnn_deploy.cli.test_parity import rewrite_manifest
-from tests.drnn_deploy.debug.mutants import layouts, types, weights
+from tests.drnn_deploy.debug.mutants import layouts, states, types, weights
 from tests.drnn_deploy.debug.mutants.bases import BASES
 from tests.drnn_deploy.debug.mutants.mutant import BOTH, HERE, Mutant
 from tests.networks import random_weights
@@ -31,7 +31,7 @@ MUTANTS = [
     *types.PRECISIONS,
     *layouts.LAYOUT,
     *layouts.BLOCKS,
-    *layouts.STATES,
+    *states.STATES,
     *types.EDGES,
 ]
 MakeBase = Callable[[str], Path]

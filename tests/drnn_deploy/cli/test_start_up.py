@@ -1,0 +1,87 @@
+"""Real processes: how long they take to start, what they import, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def python(code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+
+
+START_EXPORT = "from drnn_deploy.cli import main_export; main_export()"
+
+
+def cpu_seconds_of(start: str, *words: str, code: int = 0) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert python(start, *words).returncode == code
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_does_not_keep_one_waiting() -> None:
+    assert statistics.median(cpu_seconds_of(START_EXPORT, "--help") for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("start", ["import drnn_deploy", "import drnn_deploy.cli.export, drnn_deploy.cli.train"])
+def test_import_does_not_load_the_heavy_packages(start: str) -> None:
+    ran = python(
+        f"{start}; import sys; print([n for n in ('torch', 'onnx', 'onnxruntime', 'scipy') if n in sys.modules])"
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
+
+
+def test_real_process_exports_and_refuses(model: Path) -> None:
+    out = model.parent / "bundle"
+    done = python(START_EXPORT, model, "--output", out, "--engine", "none", "--runtime", "torch", "--json", "-")
+    assert (done.returncode, json.loads(done.stdout)["passed"]) == (0, True)
+    (model.parent / "bad.pt").write_bytes(model.read_bytes()[:1000])
+    refused = python(START_EXPORT, model.parent / "bad.pt", "--json", "-")
+    assert (refused.returncode, json.loads(refused.stdout)["passed"]) == (2, False)
+    assert re.search(r"^drnn-export: ", refused.stderr, re.MULTILINE)  # behind lines of progress on a slow machine
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("missing.pt",), (".",), ("missing.pt", "--json", "-")])
+def test_simple_errors_need_no_pytorch(words: tuple[str, ...], record_property: Callable[[str, object], None]) -> None:
+    started = time.perf_counter()
+    seconds = cpu_seconds_of(START_EXPORT, *words, code=2)
+    record_property(f"drnn-export {' '.join(words)}: s of the processor (of the clock)", f"{seconds:.2f}")
+    assert seconds < 1
+    assert time.perf_counter() > started
+
+
+def test_an_unknown_runtime_needs_no_pytorch() -> None:
+    code = (
+        "import sys\nfrom drnn_deploy.cli import main_export\n"
+        "try: main_export()\nfinally: print([n for n in ('torch', 'onnxruntime') if n in sys.modules])"
+    )
+    ran = python(code, __file__, "--runtime", "no-such")
+    assert (ran.returncode, ran.stdout.strip()) == (2, "[]")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a broken pipe is one of POSIX")
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_broken_pipe_is_not_parity_that_failed(buffered: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**ENVIRONMENT, **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
+    code = "from drnn_deploy.cli import main; main()"
+    command = [sys.executable, "-c", code, "suggest", "--length", "784"]
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, timeout=120)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, "")

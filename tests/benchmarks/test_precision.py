@@ -27,6 +27,8 @@ def test_every_precision_of_every_task_is_within_its_noise() -> None:
 
 def test_products_alone_are_no_worse_than_with_an_lstms_cell_state_in_float16() -> None:
     rows = json.loads((RESULTS / "narrower.json").read_text(encoding="utf-8"))["rows"]
-    lstm = [row["errors"] for row in rows if (row["cell"], row["type"]) == ("lstm", "fp16")]
-    assert len(lstm) == 2
-    assert all(1.2 * errors["products"] < errors["and cell state"] for errors in lstm)
+    errors = {row["task"]: row["errors"] for row in rows if (row["cell"], row["type"]) == ("lstm", "fp16")}
+    with_state = {task: error["and cell state"] / error["products"] for task, error in errors.items()}
+    assert set(with_state) == {"pixel-mnist", "speaker-id"}
+    assert min(with_state.values()) > 0.9
+    assert with_state["speaker-id"] > 1.4, "the page says that it is half as large again"

@@ -28,6 +28,25 @@ def test_same_recipe_trains_the_same(recipe: Recipe, state: Path, whole_of: Call
     assert [line.iteration for line in run.log if line.validation] == [30]
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_numbers_too_small_to_matter_are_zero_in_a_step_alone(
+    before: bool, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.set_flush_denormal(before):
+        pytest.skip("this processor cannot take subnormal numbers for zero")
+
+    def smallest() -> float:
+        return float(torch.tensor(1e-38) * 1e-2)
+
+    found, step = [], loop.take_step
+    monkeypatch.setattr(loop, "take_step", lambda run, task: (found.append(smallest()), step(run, task))[1])
+    try:
+        finished(TrainingRun.start(recipe_of("training.iterations=2")), state)
+        assert (set(found), smallest() == 0) == ({0.0}, before)
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def test_seed_makes_the_difference(tmp_path: Path) -> None:
     one, other = (finished(TrainingRun.start(recipe_of(f"seed={seed}")), tmp_path / "state.pt") for seed in (1, 2))
     assert lines(one) != lines(other)

@@ -21,6 +21,7 @@ from benchmarks.measure import interleaved_times
 from benchmarks.networks import STEPS, paper_network
 from benchmarks.training_step import by_phase
 from drnn_core.errors import RuntimeUnavailableError
+from drnn_deploy.training.recorded_step import CudaRecorder
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.registry import find_runtime
@@ -151,19 +152,15 @@ def _torch_graph(setting: Setting, name: str, samples: list[Array], way: str) ->
         raise RuntimeUnavailableError("CUDA graphs need CUDA")
     model = checkpoint_of(name).network().to("cuda")
     fixed = torch.from_numpy(samples[0]).to("cuda")
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    recorder = CudaRecorder()
+    with recorder.before():
         for _ in range(3):
             model(fixed)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = model(fixed)
+    outputs, replay = recorder.record(lambda: model(fixed))
 
     def replayed(inputs: Array) -> Any:
         fixed.copy_(torch.from_numpy(inputs))
-        graph.replay()
+        replay()
         return outputs.cpu().numpy()
 
     yield {"kernels": functools.partial(_torch_run, model, "cuda"), "graph": replayed}

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
@@ -22,6 +20,7 @@ from drnn_runtimes.reference.low_precision import graph_weights
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.streaming.delay_lines import zero_states
 from tests.networks import Case, make_case, specs
+from tests.runtimes.bundle import graphs
 from tests.runtimes.bundle.graphs import info_of
 
 DYNAMIC = 2  # sequences through a graph that takes any number
@@ -63,24 +62,10 @@ def write_graph(folder: Path, spec: ModelSpec, request: GraphRequest, seed: int 
     return Graph(Bundle(folder, spec, {}, (info,), (), {}, {}), info, case)
 
 
-@st.composite
-def requests(draw: st.DrawFn) -> GraphRequest:
+def requests() -> st.SearchStrategy[GraphRequest]:
     """Graphs of up to 16 steps that answer at once (a skewed one is right after some steps only)."""
-    form = draw(st.sampled_from(["sequence", "chunk", "step"]))
-    try:
-        return GraphRequest(
-            1 if form == "step" else draw(st.integers(1, 16)),
-            draw(st.sampled_from([1, 1, 2, 3, None])),
-            draw(st.sampled_from(["fused", "unrolled", "mixed", "blocked"])),
-            prune=draw(st.booleans()),
-            form=form,  # type: ignore[arg-type]
-            ring=form != "sequence" and draw(st.booleans()),
-            precision=draw(st.sampled_from([*PRECISIONS, "fp32", "fp32"])),
-            block=draw(st.integers(2, 5)),
-        )
-    except InputError:
-        assume(False)
-        raise
+    emissions, precisions = ("fused", "unrolled", "mixed", "blocked"), (*PRECISIONS, "fp32", "fp32")
+    return graphs.requests(16, (1, 1, 2, 3, None), emissions, range(2, 6), precisions)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS, Precision
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
@@ -21,20 +22,30 @@ from drnn_runtimes.bundle.graph_kind import delay_of, edges, state_pairs
 Edit = Callable[[onnx.ModelProto], Any]
 
 
+ALL_EMISSIONS = ("fused", "unrolled", "mixed", "skewed", "blocked", "blocked", "plugin")
+
+
 @st.composite
-def requests(draw: st.DrawFn) -> GraphRequest:
-    """Of every form, emission and precision."""
+def requests(
+    draw: st.DrawFn,
+    steps: int = 60,
+    batches: Sequence[int | None] = (None, 1, 2, 3),
+    emissions: Sequence[str] = ALL_EMISSIONS,
+    blocks: Sequence[int | None] = (None, *range(2, 10)),
+    precisions: Sequence[Precision] = tuple(PRECISIONS),
+) -> GraphRequest:
+    """Of every form and precision, of up to so many steps."""
     form = draw(st.sampled_from(["sequence", "chunk", "step"]))
     try:
         return GraphRequest(
-            1 if form == "step" else draw(st.integers(1, 60)),
-            draw(st.none() | st.integers(1, 3)),
-            draw(st.sampled_from(["fused", "unrolled", "mixed", "skewed", "blocked", "blocked", "plugin"])),  # type: ignore[arg-type]
+            1 if form == "step" else draw(st.integers(1, steps)),
+            draw(st.sampled_from(batches)),
+            draw(st.sampled_from(emissions)),  # type: ignore[arg-type]
             draw(st.booleans()),
             form,  # type: ignore[arg-type]
             form != "sequence" and draw(st.booleans()),
-            draw(st.sampled_from(["fp32", "fp16", "bf16", "int8"])),  # type: ignore[arg-type]
-            draw(st.none() | st.integers(2, 9)),
+            draw(st.sampled_from(precisions)),
+            draw(st.sampled_from(blocks)),
         )
     except InputError:
         assume(False)

@@ -88,7 +88,8 @@ def experiment(
         _refuse_torchrun()
     trainer = _trainer(console, device, threads, parallel, scheduler, minutes)
     threads_of_one = threads or 1 if scheduler is not None else threads_each(parallel, threads)
-    stopped, left = _train(console, items, Setup(output, folder, device, threads_of_one, tf32), trainer)
+    with _shared(console, device, min(parallel, len(items))):
+        stopped, left = _train(console, items, Setup(output, folder, device, threads_of_one, tf32), trainer)
     if stopped or left:
         show_next(console, "type the same command to go on")
     elif chosen:
@@ -151,6 +152,19 @@ def _trainer(
         return lambda jobs: train_on_cluster(jobs, scheduler, tell, over=over)
     usable_device(device)
     return lambda jobs: train_side_by_side(jobs, parallel, tell, over=over)
+
+
+@contextlib.contextmanager
+def _shared(console: Console, device: str, runs: int) -> Generator[None, None, None]:
+    """How several runs share a GPU, said before they begin."""
+    from drnn_deploy.training.shared_gpu import shared_gpu
+
+    if device == "cpu" or runs <= 1:
+        yield
+    else:
+        with shared_gpu() as how:
+            console.print(f"the runs share the GPU {how}")
+            yield
 
 
 def _train(console: Console, items: Sequence[Item], setup: Setup, trainer: Trainer) -> tuple[int, int]:

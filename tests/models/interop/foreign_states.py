@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
+from drnn_models.interop.choices import Choices
+from drnn_models.interop.convert import import_weights
+from drnn_models.interop.layouts import Layout
 from drnn_models.spec import Continuous, Head, ModelSpec
 from tests.networks import random_weights
 
@@ -48,3 +53,12 @@ def ones(*shape: int, dtype: Any = np.float32) -> NDArray[Any]:
 def stack(layers: int = 2, **changes: NDArray[Any]) -> State:
     """The state dict of nn.LSTM(2, 3, layers), changed."""
     return {n: v.numpy(force=True) for n, v in torch.nn.LSTM(2, 3, layers).state_dict().items()} | changes
+
+
+def check_refused(state: State, layout: Layout, choices: Choices, says: str, advice: str) -> None:
+    """That it cannot be imported, for a reason that can be read and with what to do."""
+    with pytest.raises(InputError) as refused:
+        import_weights(state, layout, choices)
+    assert says in refused.value.message
+    assert advice in refused.value.fix
+    assert len(str(refused.value)) < 1000

@@ -53,7 +53,9 @@ def _own_daemon() -> Generator[str | None, None, None]:
             start_new_session=True,  # Ctrl-C is not for it: the daemon outlasts its clients
         )
         stack.callback(_end, guard)
-        failure = _failure([CONTROL, "-d"]) or _failure(_TRIAL)
+        failure = _failure([CONTROL, "-d"])
+        stack.enter_context(setting_variables({"CUDA_VISIBLE_DEVICES": None}))  # clients see the devices of the daemon
+        failure = failure or _failure(_TRIAL)
         if failure is not None:
             stack.close()
         yield failure

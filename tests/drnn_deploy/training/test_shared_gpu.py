@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="NVIDIA has no M
 # As NVIDIA's: a daemon is told of by its pipe, and commands come in on standard input.
 DAEMON = """#!/bin/sh
 pipe="${CUDA_MPS_PIPE_DIRECTORY:-$MPS_HOME}/control"
-echo "$# $*" >> "$MPS_HOME/log"
+echo "$* on ${CUDA_VISIBLE_DEVICES:-all}" >> "$MPS_HOME/log"
 if [ "$1" = -d ]; then
     if [ -e "$MPS_HOME/broken" ]; then echo starting; echo "no device"; exit 1; fi
     (trap "" HUP; sleep 60) & echo $! > "$pipe"
@@ -46,6 +46,7 @@ with shared_gpu.shared_gpu() as how:
     time.sleep(60)
 """
 PLACES = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 @pytest.fixture
@@ -82,13 +83,17 @@ def alive(process: int) -> bool:
     return True
 
 
-def test_a_daemon_is_begun_tried_and_ended(home: Path) -> None:
+def test_a_daemon_is_begun_tried_and_ended(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DEVICES, "1")
     with shared_gpu() as how:
         assert how.startswith("side by side, through an MPS daemon that ends")
+        assert "-d on 1" in (home / "log").read_text(encoding="utf-8").splitlines()
+        assert DEVICES not in os.environ  # for a client that one device is the first
         daemon = int(Path(os.environ[PLACES[0]], "control").read_text(encoding="utf-8"))
         assert alive(daemon)
     assert left(home) == []
-    assert (home / "log").read_text().splitlines()[-1] == "quit -t 10"
+    assert os.environ[DEVICES] == "1"
+    assert (home / "log").read_text(encoding="utf-8").splitlines()[-1] == "quit -t 10"
     wait_for(lambda: not alive(daemon))
 
 

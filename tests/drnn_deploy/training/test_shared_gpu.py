@@ -15,6 +15,7 @@ import pytest
 from drnn_deploy.training import shared_gpu as module
 from drnn_deploy.training.shared_gpu import CONTROL, shared_gpu
 from tests.drnn_deploy.conftest import Command
+from tests.gpu import need
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="NVIDIA has no MPS for Windows")
 
@@ -178,6 +179,7 @@ def test_the_command_says_how_its_runs_share_the_gpu(
 
 @pytest.mark.gpu
 def test_a_process_computes_on_the_gpu_that_is_shared() -> None:
+    need("torch-cuda")
     with shared_gpu() as how:
         subprocess.run(module._TRIAL, check=True, timeout=60)
     assert how.startswith(("side by side", "in turns"))

@@ -1,7 +1,7 @@
 # make demo: from a bare clone to the zoo's MNIST network exported, checked on every runtime and shown at work.
 # make test: from a bare clone to all checks and tests. Both make their own virtual environment.
 # make quick: of the tests the part that a version of Python can break; in another environment: VENV=.venv-3.13 PYTHON=python3.13
-# make nightly: the same properties over ten times as many random networks, and more combinations, in random order.
+# make nightly: the same properties over many more random networks, and more combinations, in random order.
 # make cross: networks in C, compiled for other systems; their self-tests run under qemu-user where that is installed.
 # make bench: the standard set of speed measurements, on a machine that does nothing else; see python -m benchmarks.speed --help.
 # make docs: the documentation site, in build/site, built strictly and read by Chromium where that is installed.

@@ -55,7 +55,8 @@ def typed_lines(text: str) -> list[str]:
 
 def understood(line: str) -> None:
     """The command and its options exist; what pip is to install has the extras that are asked for."""
-    name, *words = shlex.split(line.removeprefix("ssh jetson "))
+    program, *words = shlex.split(line.removeprefix("ssh jetson "))
+    name = program.rpartition("/")[2]
     if name == "pip":
         asked = {extra for word in words for extras in re.findall(r"\[(.+)\]", word) for extra in extras.split(",")}
         assert asked <= set(PROJECT["optional-dependencies"]), line

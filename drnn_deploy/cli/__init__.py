@@ -59,7 +59,7 @@ def drnn_deploy() -> None:
     """Dilated recurrent networks from PyTorch to ONNX and TensorRT.
 
     Exit codes: 0 fine, 1 parity failed, 2 usage or bad file, 3 runtime missing or fell back, 4 engine cannot be built
-    or does not fit this machine; 130 stopped by Ctrl-C, 141 the reader of the output is gone.
+    or does not fit this machine; 130 stopped by Ctrl-C, 143 by SIGTERM, 141 the reader of the output is gone.
     """
 
 

@@ -159,7 +159,7 @@ def parity(
 
     A CHECKPOINT is exported in several forms, batches and lengths for the check, and these are not kept. Exit code 1
     where a runtime's numbers are off or worse than the baseline's, 3 where one that was asked for cannot run, or
-    nothing could be compared.
+    none can.
     """
     console = make_console(json_path)
     chosen = _chosen(paths, tasks)

@@ -17,6 +17,9 @@ from drnn_deploy.cli import drnn_deploy
 from drnn_deploy.cli.export import export
 from drnn_deploy.cli.parity import parity
 from drnn_deploy.cli.run import run
+from tests.drnn_deploy.debug.mutants.test_mutants import MUTANTS
+from tests.drnn_deploy.parity.test_altered_runtimes import ALTERED
+from tests.drnn_deploy.parity.test_subtle_mutants import MUTANTS as SUBTLE
 from tests.drnn_deploy.test_pytest_plugin import PLUGIN
 
 pytest_plugins = ["pytester"]
@@ -35,6 +38,11 @@ def words_of(name: str) -> Iterator[list[str]]:
         first, *words = shlex.split(line)
         if first == name:
             yield words
+
+
+def test_mistakes_are_as_many_as_it_says() -> None:
+    told = [int(number) for number in re.findall(r"\b[Ii]n\s(\d+)\s(?:further )?ways", PAGE)]
+    assert told == [len(MUTANTS), len(SUBTLE), len(ALTERED)]
 
 
 def test_workflow_has_the_steps_that_it_needs() -> None:

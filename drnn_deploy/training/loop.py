@@ -25,6 +25,7 @@ from drnn_deploy.training.training_run import Progress, TrainingRun
 from drnn_models.baseline_modules import Network
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.subnormals import without_subnormals
 from drnn_runtimes.torch import float32_products
 
 _SAVE_SECONDS = 30.0
@@ -56,7 +57,7 @@ def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
             evaluate_now = run.iteration % recipe.training.evaluate_every == 0
             at_the_end = run.share >= 1
             if not run.losses or not (evaluate_now or at_the_end or run.iteration % _LOG_EVERY == 0):
-                with whole(), _without_subnormals():
+                with whole(), without_subnormals():
                     run.losses.append(take_step(run, task))
                     run.iteration += 1
                 run.seconds = time.monotonic() - started
@@ -73,24 +74,12 @@ def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
             metrics = None
             if evaluate_now:
                 run.save(state)
-                metrics = run.ranks.of_the_first(lambda: evaluate(run.model, task, "validation"))
+                with without_subnormals():  # threads begin now of a training that goes on, in a step of another
+                    metrics = run.ranks.of_the_first(lambda: evaluate(run.model, task, "validation"))
             with whole():
                 run.log.append(Progress(run.iteration, loss, run.seconds, metrics))
                 run.losses.clear()
             yield run.log[-1]
-
-
-@contextlib.contextmanager
-def _without_subnormals() -> Iterator[None]:
-    """Let this thread take numbers below 1.2e-38 for zero: vanishing gradients are full of them, and some processors
-    compute with them a hundred times as slowly.
-    """
-    before = not torch.tensor(1e-38).mul(1e-2).item()
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 @contextlib.contextmanager

@@ -137,6 +137,20 @@ def processes_of_torchrun() -> int:
     return int(os.environ["WORLD_SIZE"]) if torch.distributed.is_torchelastic_launched() else 1
 
 
+def take_own_gpu() -> None:
+    """Let "cuda" be a GPU of this process's own, before anything is put there, if `torchrun` started several processes.
+
+    Raises:
+        InputError: There are more processes on this machine than GPUs.
+    """
+    if processes_of_torchrun() == 1:
+        return
+    place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if place >= gpus:
+        raise InputError(f"process {place + 1} of this machine finds {gpus} GPUs", f"Start fewer: --nproc-per-node {gpus}.")
+    torch.cuda.set_device(place)
+
+
 @contextlib.contextmanager
 def ranks_of_torchrun(device: str, batch: int) -> Iterator[Ranks]:
     """Join the processes that `torchrun` started, if it has started this one: by gloo on CPUs, by NCCL on GPUs.
@@ -157,8 +171,6 @@ def ranks_of_torchrun(device: str, batch: int) -> Iterator[Ranks]:
         return
     if world > batch:
         raise InputError(f"{world} processes cannot share batches of {batch}", "Start fewer: --nproc-per-node.")
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     try:
         yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())

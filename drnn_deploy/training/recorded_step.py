@@ -8,9 +8,10 @@ where both change the weights alike, and the recorded one is faster, do the step
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -66,6 +67,15 @@ class CudaRecorder:
         torch.cuda.synchronize()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A step that was taken, and the weights after it."""
+
+    loss: torch.Tensor
+    seconds: float
+    weights: torch.Tensor
+
+
 class RecordedStep:
     """The steps of one training in one process: PyTorch's at first, then recorded ones.
 
@@ -100,15 +110,20 @@ class RecordedStep:
                 return update(run, inputs.to(run.device), targets.to(run.device))[0]
         self._inputs, self._targets = inputs.to(run.device, copy=True), targets.to(run.device, copy=True)
         self._rate = torch.zeros((), device=run.device)
-        loss = None
         try:
             self._loss, self._repeat = self._record(run)
-            loss, reason = self._compare(run)
+            before, repeated = self._tried(run)
         except RuntimeError as error:  # the kind that PyTorch raises for what no graph can hold, and for no memory
-            reason = f"a step cannot be recorded: {_cause(error)}"
+            self._give_up(run, f"a step cannot be recorded: {_cause(error)}")
+            return update(run, self._inputs, self._targets)[0]
+        loss, seconds = self._timed(lambda: update(run, self._inputs, self._targets)[0])
+        try:
+            reason = _difference(before, repeated, _Step(loss, seconds, _flat(run)))
+        except RuntimeError as error:
+            reason = f"a step cannot be compared: {_cause(error)}"
         if reason:
             self._give_up(run, reason)
-        return update(run, self._inputs, self._targets)[0] if loss is None else loss
+        return loss
 
     def _record(self, run: TrainingRun) -> tuple[torch.Tensor, Callable[[], None]]:
         groups = run.optimizer.param_groups
@@ -123,34 +138,25 @@ class RecordedStep:
             for group, (rate, capturable) in zip(groups, own, strict=True):
                 group.update(lr=rate, capturable=capturable)
 
-    def _compare(self, run: TrainingRun) -> tuple[torch.Tensor, str]:
-        """Take a step both ways; what it leaves is PyTorch's. Returns its loss, and why not to use recorded steps."""
-        weights = list(run.model.parameters())
-        values = [*weights, *(value for entry in run.optimizer.state.values() for value in entry.values())]
-        start = [value.detach().clone() for value in values]
+    def _tried(self, run: TrainingRun) -> tuple[torch.Tensor, _Step]:
+        """Take a recorded step, and take it back, whatever happens. Returns the weights before it, and the step."""
+        values = [
+            *run.model.parameters(),
+            *(value for entry in run.optimizer.state.values() for value in entry.values()),
+        ]
+        start, before = [value.detach().clone() for value in values], _flat(run)
 
         def go_back() -> None:
             with torch.no_grad():
-                for value, before in zip(values, start, strict=True):
-                    value.copy_(before)
+                for value, old in zip(values, start, strict=True):
+                    value.copy_(old)
 
-        self._repeated(run)  # the first time also brings the graph to the GPU
-        go_back()
-        repeated, repeated_seconds = self._timed(lambda: self._repeated(run))
-        found = _flat(weights)
-        go_back()
-        loss, seconds = self._timed(lambda: update(run, self._inputs, self._targets)[0])
-        wanted = _flat(weights)
-        changed, error = (wanted - _flat(start[: len(weights)])).norm(), (wanted - found).norm()
-        alike = error <= _DEVIATION * changed and (repeated - loss).abs() <= _DEVIATION * loss.abs()  # never of NaN
-        if not alike:
-            return loss, (
-                f"a recorded step deviates from PyTorch's: in the weights by {float(error):.1e}, of a change by"
-                f" {float(changed):.1e}; its loss is {float(repeated):.6g}, PyTorch's {float(loss):.6g}"
-            )
-        if repeated_seconds >= seconds:
-            return loss, f"a recorded step takes {1e3 * repeated_seconds:.3g} ms, PyTorch's {1e3 * seconds:.3g} ms"
-        return loss, ""
+        try:
+            self._repeated(run)  # the first time also brings the graph to the GPU
+            go_back()
+            return before, _Step(*self._timed(lambda: self._repeated(run)), _flat(run))
+        finally:
+            go_back()
 
     def _repeated(self, run: TrainingRun) -> torch.Tensor:
         assert self._repeat is not None
@@ -171,8 +177,22 @@ class RecordedStep:
         warnings.warn(f"training goes on without a CUDA graph: {reason}", RuntimeWarning, stacklevel=2)
 
 
-def _flat(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([value.detach().flatten() for value in values])
+def _difference(before: torch.Tensor, repeated: _Step, own: _Step) -> str:
+    """Why not to use recorded steps, if there is a reason. before: the weights; own: PyTorch's step."""
+    changed, error = (own.weights - before).norm(), (own.weights - repeated.weights).norm()
+    alike = error <= _DEVIATION * changed and (repeated.loss - own.loss).abs() <= _DEVIATION * own.loss.abs()
+    if not alike:  # as NaN never is
+        return (
+            f"a recorded step deviates from PyTorch's: in the weights by {float(error):.1e}, of a change by"
+            f" {float(changed):.1e}; its loss is {float(repeated.loss):.6g}, PyTorch's {float(own.loss):.6g}"
+        )
+    if repeated.seconds >= own.seconds:
+        return f"a recorded step takes {1e3 * repeated.seconds:.3g} ms, PyTorch's {1e3 * own.seconds:.3g} ms"
+    return ""
+
+
+def _flat(run: TrainingRun) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in run.model.parameters()])
 
 
 def _cause(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from drnn_core.errors import InputError
 from drnn_core.memory import require_memory
 from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE
 from drnn_deploy.training.kernel import choose_kernel
-from drnn_deploy.training.ranks import Ranks
+from drnn_deploy.training.ranks import Ranks, take_own_gpu
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.saved_state import STATE_FORMAT, check_state
 from drnn_models.baseline_modules import Network, make_network
@@ -176,14 +176,16 @@ def _scale_inputs(model: Network, factor: float) -> None:
 
 
 def usable_device(device: object) -> str:
-    """The device, where PyTorch has it.
+    """The device, where PyTorch has it; of several processes that train one network on GPUs, each its own.
 
     Raises:
-        InputError: PyTorch has no such device here.
+        InputError: PyTorch has no such device here, or none for this process.
     """
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         kind = "CUDA" if device == "cuda" else "such"
         raise InputError(f"--device {device}: PyTorch finds no {kind} device", "Train with --device cpu.")
+    if device == "cuda":
+        take_own_gpu()
     return str(device)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from drnn_core.errors import InputError
 from drnn_models.cell_modules import ResetBeforeGRU
 from drnn_models.dilated_rnn import call_layer
+from drnn_models.subnormals import subnormals_are_zero
 from drnn_runtimes.native.compiler import load_recurrence
 
 WIDEST = 128  # units; of wider layers torch's own products are nearly as fast, and use all cores
@@ -194,10 +195,11 @@ def _over_rows(layer: _Layer, work: Callable[[int, int, ctypes.c_void_p], _T]) -
 
     if threads == 1:
         return [part(0, layer.rows)]
-    return list(_pool(threads, os.getpid()).map(part, edges[:-1], edges[1:]))
+    pool = _pool(threads, os.getpid(), subnormals_are_zero())
+    return list(pool.map(part, edges[:-1], edges[1:]))
 
 
 @functools.cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """Threads of this process: one that it forks has none of them."""
-    return ThreadPoolExecutor(threads)
+def _pool(threads: int, process: int, zero: bool) -> ThreadPoolExecutor:
+    """Threads of this process, for one that it forks has none of them, to which subnormals are what they are to it."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_flush_denormal, initargs=(zero,))

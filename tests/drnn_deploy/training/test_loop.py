@@ -29,7 +29,7 @@ def test_same_recipe_trains_the_same(recipe: Recipe, state: Path, whole_of: Call
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_numbers_too_small_to_matter_are_zero_in_a_step_alone(
+def test_numbers_too_small_to_matter_are_zero_in_steps_and_validations_alone(
     before: bool, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not torch.set_flush_denormal(before):
@@ -38,11 +38,15 @@ def test_numbers_too_small_to_matter_are_zero_in_a_step_alone(
     def smallest() -> float:
         return float(torch.tensor(1e-38) * 1e-2)
 
-    found, step = [], loop.take_step
-    monkeypatch.setattr(loop, "take_step", lambda run, task: (found.append(smallest()), step(run, task))[1])
+    found: list[float] = []
+    for name in ("take_step", "evaluate"):
+        own = getattr(loop, name)
+        monkeypatch.setattr(loop, name, lambda *words, own=own: (found.append(smallest()), own(*words))[1])
     try:
-        finished(TrainingRun.start(recipe_of("training.iterations=2")), state)
-        assert (set(found), smallest() == 0) == ({0.0}, before)
+        run = TrainingRun.start(recipe_of("training.iterations=2", "training.evaluate_every=1"))
+        for _ in loop.train(run, state):
+            assert (smallest() == 0) == before
+        assert found == [0.0] * 4
     finally:
         torch.set_flush_denormal(False)
 

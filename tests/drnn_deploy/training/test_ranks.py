@@ -22,7 +22,7 @@ from drnn_deploy.training.loop import train
 from drnn_deploy.training.ranks import Ranks, ranks_of_torchrun
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.stops import Terminated
-from drnn_deploy.training.training_run import TrainingRun
+from drnn_deploy.training.training_run import TrainingRun, usable_device
 from drnn_deploy.training.update import cross_entropy
 from drnn_models.checkpoint import load_checkpoint
 from tests.drnn_deploy.conftest import Command
@@ -52,6 +52,19 @@ def test_the_shares_losses_and_gradients_add_up_to_those_of_the_batch(
     shares = [computed(*Ranks(rank, world).share(batch)) for rank in range(world)]
     for part, value in zip(zip(*shares, strict=True), whole, strict=True):
         torch.testing.assert_close(sum(part), value, rtol=1e-5, atol=1e-6)
+
+
+def test_each_process_has_a_gpu_of_its_own_before_anything_is_put_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for name, answer in {"is_available": lambda: True, "device_count": lambda: 2, "set_device": taken.append}.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    assert (usable_device("cpu"), taken) == ("cpu", [])
+    assert (usable_device("cuda"), taken) == ("cuda", [1])
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match=r"process 3 of this machine finds 2 GPUs\nStart fewer: --nproc-per-node 2"):
+        usable_device("cuda")
 
 
 def test_a_stop_of_any_process_ends_the_step_before_the_weights_change(

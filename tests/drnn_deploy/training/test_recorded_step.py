@@ -180,6 +180,29 @@ def test_without_memory_for_a_graph_pytorch_goes_on(
     assert run.kernel == "torch"
 
 
+@pytest.mark.parametrize("comparison", [1, 2, 3])
+def test_without_memory_to_compare_it_no_step_is_taken_twice(
+    comparison: int, tmp_path: Path, recorder: TapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, flat, calls = load_recipe("copy-memory", None, SMALL), recorded_step._flat, 0
+    plain = TrainingRun.start(recipe)
+    wanted = losses(plain, tmp_path)
+
+    def without(run: TrainingRun) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == comparison:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return flat(run)
+
+    monkeypatch.setattr(recorded_step, "_flat", without)
+    run = graphed(recipe)
+    with pytest.warns(RuntimeWarning, match=r"a step cannot be (recorded|compared): CUDA out of memory"):
+        assert losses(run, tmp_path) == wanted
+    assert (calls, run.kernel) == (comparison, "torch")
+    torch.testing.assert_close(weights(run), weights(plain), rtol=0, atol=0)
+
+
 def test_a_recording_that_fails_leaves_the_stream_that_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.cuda.graph` itself does not. Here it is torch's own, over streams that are none."""
     now: list[Any] = []

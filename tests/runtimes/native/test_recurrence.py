@@ -22,6 +22,7 @@ from drnn_core.errors import InputError
 from drnn_models.cell_modules import ResetBeforeGRU, initialise
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_models.subnormals import subnormals_are_zero
 from drnn_runtimes.native import recurrence
 from drnn_runtimes.native.compiler import compiler_availability
 from drnn_runtimes.native.recurrence import WIDEST, run_layer
@@ -236,6 +237,19 @@ def test_second_derivatives_are_refused() -> None:
     with pytest.raises(InputError, match="no second derivatives"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
     assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("modes", [(False, True, False), (True, False, True)])
+def test_subnormals_are_to_its_threads_what_they_are_to_the_caller(modes: tuple[bool, ...]) -> None:
+    torch.set_num_threads(3)
+    layer = recurrence._layer("TANH", x=torch.zeros(1, 200, 1), h=torch.zeros(1, 200, 4)[0])
+    try:
+        for zero in modes:
+            if not torch.set_flush_denormal(zero):
+                pytest.skip("this processor cannot take subnormal numbers for zero")
+            assert recurrence._over_rows(layer, lambda *_: subnormals_are_zero()) == [zero] * 3
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

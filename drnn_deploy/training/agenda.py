@@ -10,6 +10,7 @@ from drnn_core.errors import InputError
 from drnn_core.plain_data import read_toml
 from drnn_core.text import choose_from
 from drnn_deploy.training import experiments
+from drnn_deploy.training.budget import shortfall
 from drnn_deploy.training.experiments import Experiment
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result, load_result, result_path
@@ -60,7 +61,7 @@ class Item:
         return result_path(folder, self.experiment.name, self.run)
 
     def result(self, folder: Path) -> Result | None:
-        """Its result, if it has one of its whole recipe.
+        """Its result, if it has one of its whole recipe, and of the time that it gets.
 
         Args:
             folder: Where all results lie.
@@ -69,8 +70,12 @@ class Item:
             InputError: The file is not a result, or is of other settings.
         """
         result = load_result(self.result_path(folder), self.recipe)
-        planned = self.recipe.training.iterations
-        return result if result and result.recipe["training"]["iterations"] >= planned else None
+        if result is None or result.recipe["training"]["iterations"] < self.recipe.training.iterations:
+            return None
+        if self.waits_for:
+            other = dataclasses.replace(self, run=self.waits_for).result(folder)
+            return None if shortfall(result, self.recipe, other) else result
+        return result
 
 
 def load_agenda(names: Sequence[str], runs: Sequence[str] = ()) -> list[Item]:

@@ -16,18 +16,26 @@ def solved(result: Result, recipe: Recipe) -> bool:
     return recipe.training.is_solved(result.log[-1]["validation"] if result.log else None)
 
 
-def shortfall(result: Result, recipe: Recipe | None) -> str:
-    """What a result lacks, in words; "" where it has its whole budget.
+def shortfall(result: Result, recipe: Recipe, other: Result | None = None) -> str:
+    """What a result lacks, in words; "" where it has its whole budget and no more.
 
     It has it if all iterations are taken, if its goal is reached, or if the time of another run was its budget and that
     is used up.
 
     Args:
         result: What the training left.
-        recipe: What was planned; None of what is no network.
+        recipe: What was planned.
+        other: The result of the run whose time is its budget, where there is one.
     """
-    if recipe is None or result.iterations >= recipe.training.iterations or solved(result, recipe):
+    planned = recipe.training.iterations
+    if solved(result, recipe) or result.iterations == planned:
         return ""
-    if result.seconds_allowed is not None and result.seconds >= result.seconds_allowed:
+    if result.iterations > planned:
+        return f"{result.iterations:,} iterations in place of {planned:,}"
+    if (
+        other
+        and (result.seconds_allowed, result.device) == (other.seconds, other.device)
+        and result.seconds >= other.seconds
+    ):
         return ""
-    return f"{result.iterations:,} of {recipe.training.iterations:,} iterations"
+    return f"{result.iterations:,} of {planned:,} iterations"

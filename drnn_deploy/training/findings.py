@@ -9,9 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from drnn_deploy.training.budget import shortfall
 from drnn_deploy.training.claims import Claim
-from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result
 
 LOWER_IS_BETTER = ("cross_entropy", "bits_per_character")
@@ -31,20 +29,20 @@ class Finding:
 
 
 def judge(
-    claim: Claim, metric: str, recipes: Mapping[str, Recipe], results: Mapping[str, Result], number: str
+    claim: Claim, metric: str, results: Mapping[str, Result], shortfalls: Mapping[str, str], number: str
 ) -> Finding:
     """Decide a claim.
 
     Args:
         claim: The claim.
         metric: The name of the metric that it is about.
-        recipes: The name of each run -> its recipe; a name without one is a classifier without memory.
         results: The name of each run that has a result -> the result.
+        shortfalls: The name of each run whose result has not its whole budget -> what it lacks.
         number: How the metric is written, for `str.format`.
     """
     named = dict.fromkeys([*claim.runs, *([claim.than] if claim.than else [])])
     missing = [f"{shown(name)} is not trained" for name in named if name not in results]
-    short = [f"{shown(n)} has {why}" for n in named if n in results and (why := shortfall(results[n], recipes.get(n)))]
+    short = [f"{shown(name)} has {shortfalls[name]}" for name in named if name in shortfalls]
     if missing or short:
         return Finding("not tested", "; ".join([*missing, *short]))
     values = {name: results[name].metrics[metric] for name in named}

@@ -147,7 +147,9 @@ def take_own_gpu() -> None:
         return
     place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if place >= gpus:
-        raise InputError(f"process {place + 1} of this machine finds {gpus} GPUs", f"Start fewer: --nproc-per-node {gpus}.")
+        raise InputError(
+            f"process {place + 1} of this machine finds {gpus} GPUs", f"Start fewer: --nproc-per-node {gpus}."
+        )
     torch.cuda.set_device(place)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 
 from drnn_core.errors import InputError
+from drnn_deploy.training.budget import shortfall
 from drnn_deploy.training.experiments import Experiment, Metric
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result, load_result, result_path
@@ -27,6 +29,16 @@ class Section:
     experiment: Experiment
     results: dict[str, Result]
     trivial: Result | None
+
+    @functools.cached_property
+    def shortfalls(self) -> dict[str, str]:
+        """The runs whose results have not the budget that was planned, and what these lack."""
+        recipes, time_of = self.experiment.recipes, self.experiment.time_of
+        found = {
+            run: shortfall(result, recipes[run], self.results.get(time_of.get(run, "")))
+            for run, result in self.results.items()
+        }
+        return {run: lack for run, lack in found.items() if lack}
 
 
 def load_section(experiment: Experiment, folder: Path) -> Section:
@@ -55,12 +67,14 @@ def load_section(experiment: Experiment, folder: Path) -> Section:
 
 
 def over_seeds(section: Section) -> dict[str, list[float]]:
-    """The metric of runs that differ in their seeds alone: those of NAME, `seed-2-NAME`, ... by NAME.
+    """The metric of runs that differ in their seeds alone: those of NAME, `seed-2-NAME`, ... by NAME. Runs that
+    have not the budget that was planned are left out.
 
     Args:
         section: An experiment with its results.
     """
     values: dict[str, list[float]] = {}
     for run, result in section.results.items():
-        values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
+        if run not in section.shortfalls:
+            values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
     return values

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drnn_core.files import replacing
-from drnn_deploy.training.budget import shortfall, solved
+from drnn_deploy.training.budget import solved
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.findings import Finding, judge, shown, written
 from drnn_deploy.training.result_figures import (
@@ -62,7 +62,6 @@ def write_report(sections: Sequence[Section], folder: Path) -> list[Path]:
             draw = draw_curves if section.experiment.figure == "curves" else draw_points
             drawings[section.experiment.name] = functools.partial(draw, section)
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     for name, drawing in drawings.items():
         save_figure(figures / f"{name}.svg", drawing)
     page = folder / "results.md"
@@ -100,10 +99,10 @@ def _row(section: Section, run: str) -> list[str]:
     done = f"{result.iterations:,}"
     if solved(result, recipe):
         done += " (solved)"
-    elif result.iterations < planned:
+    elif result.iterations != planned:
         done += f" of {planned:,}"
-        if not shortfall(result, recipe):
-            done += f", in the time of {shown(experiment.time_of.get(run, 'another run'))}"
+        if run not in section.shortfalls:
+            done += f", in the time of {shown(experiment.time_of[run])}"
     return [shown(run), f"{result.parameters:,}", _value(section, result), done, _time(result), target]
 
 
@@ -128,7 +127,7 @@ def _judged(section: Section) -> list[tuple[Claim, Finding]]:
     experiment = section.experiment
     known = section.results | ({experiment.trivial: section.trivial} if section.trivial else {})
     number = METRICS[experiment.metric][1]
-    return [(claim, judge(claim, experiment.metric, experiment.recipes, known, number)) for claim in experiment.claims]
+    return [(claim, judge(claim, experiment.metric, known, section.shortfalls, number)) for claim in experiment.claims]
 
 
 def _findings(section: Section) -> str:

@@ -218,6 +218,12 @@ def test_a_run_gets_the_time_of_another_and_comes_after_it(tiny: Path, tmp_path:
     assert (cnn.seconds_allowed, rnn.seconds_allowed) == (None, cnn.seconds)
     assert 1 <= rnn.iterations < 100_000
     assert command(*words).out.count(" is there") == 3
+    save_result(
+        result_path(tmp_path / "runs" / "results", "tiny", "cnn"), dataclasses.replace(cnn, seconds=cnn.seconds + 0.5)
+    )
+    assert command(*words).out.count(" is there") == 2
+    again = load_result(result_path(tmp_path / "runs" / "results", "tiny", "rnn"), recipes["rnn"])
+    assert again is not None and again.seconds_allowed == cnn.seconds + 0.5
 
 
 def test_result_of_a_smaller_budget_is_trained_anew_but_shown(tiny: Path, tmp_path: Path, command: Command) -> None:

@@ -22,7 +22,7 @@ def with_value(metric: str, value: float) -> Result:
 
 def verdict(claim: Claim, metric: str = "accuracy", **values: float) -> str:
     results = {name: with_value(metric, value) for name, value in values.items()}
-    return judge(claim, metric, RECIPES, results, "{:.2f}").verdict
+    return judge(claim, metric, results, {}, "{:.2f}").verdict
 
 
 @pytest.mark.parametrize("metric, claim, values, wanted", [
@@ -57,9 +57,7 @@ def test_verdicts(metric: str, claim: dict[str, float | str], values: dict[str, 
 )
 def test_why_it_does_not_hold_is_said_where_it_does_not(value: float, wanted: str) -> None:
     table = {"text": "Good.", "runs": ["one"], "at_least": 0.5, "why_not": "It is\ntoo small."}
-    finding = judge(
-        Claim.from_table(table, RECIPES), "accuracy", RECIPES, {"one": with_value("accuracy", value)}, "{:.2f}"
-    )
+    finding = judge(Claim.from_table(table, RECIPES), "accuracy", {"one": with_value("accuracy", value)}, {}, "{:.2f}")
     assert finding.reason == wanted
 
 
@@ -73,11 +71,10 @@ def test_every_run_that_is_named_counts() -> None:
 @pytest.mark.parametrize("short", ["one", "two"])
 def test_a_run_that_was_cut_short_decides_nothing(short: str) -> None:
     results = {name: with_value("accuracy", value) for name, value in (("one", 0.9), ("two", 0.1))}
-    results[short] = dataclasses.replace(results[short], iterations=9_999)
-    finding = judge(Claim("Better.", ("one",), than="two"), "accuracy", RECIPES, results, "{:.2f}")
+    claim, why = Claim("Better.", ("one",), than="two"), {short: "9,999 of 10,000 iterations"}
+    finding = judge(claim, "accuracy", results, why, "{:.2f}")
     assert (finding.verdict, finding.reason) == ("not tested", f"{short} has 9,999 of 10,000 iterations")
-    results[short] = dataclasses.replace(results[short], seconds_allowed=5.0)
-    assert judge(Claim("Better.", ("one",), than="two"), "accuracy", RECIPES, results, "{}").verdict == "confirmed"
+    assert judge(claim, "accuracy", results, {"three": "9 of 10 iterations"}, "{}").verdict == "confirmed"
 
 
 @pytest.mark.parametrize("table, says", [

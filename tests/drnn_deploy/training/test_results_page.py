@@ -13,7 +13,7 @@ from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.experiments import Experiment, load_experiment
 from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.result_figures import draw_points, mean_recurrent_lengths
-from drnn_deploy.training.result_sections import Section, load_section
+from drnn_deploy.training.result_sections import Section, load_section, over_seeds
 from drnn_deploy.training.results import Result, result_path, save_result
 from drnn_deploy.training.results_page import markdown, write_report
 from drnn_zoo import RESULTS, experiment_names
@@ -67,19 +67,25 @@ def test_classifier_without_memory_stands_below_the_networks() -> None:
     assert lines[row - 1].startswith("| layers 3 |")
 
 
-@pytest.mark.parametrize("changes, shown", [
-    ({}, "10,000"),
-    ({"iterations": 400}, "400 of 10,000"),
-    ({"iterations": 400, "seconds_allowed": 9999.0}, "400 of 10,000"),
-    ({"iterations": 400, "seconds_allowed": 1000.0}, "400 of 10,000, in the time of layers 3"),
-    ({"iterations": 400, "log": [line(0.0005)]}, "400 (solved)"),
-    ({"iterations": 400, "log": [line(0.0005), line(0.002)]}, "400 of 10,000"),
+@pytest.mark.parametrize("changes, shown, whole", [
+    ({}, "10,000", True),
+    ({"iterations": 400}, "400 of 10,000", False),
+    ({"iterations": 20_000}, "20,000 of 10,000", False),
+    ({"iterations": 400, "seconds_allowed": 1000.0}, "400 of 10,000, in the time of layers 3", True),
+    ({"iterations": 400, "seconds_allowed": 1000.0, "device": "cuda"}, "400 of 10,000", False),
+    ({"iterations": 400, "seconds_allowed": 1000.0, "seconds": 999.0}, "400 of 10,000", False),
+    ({"iterations": 400, "seconds_allowed": 900.0}, "400 of 10,000", False),
+    ({"iterations": 400, "log": [line(0.0005)]}, "400 (solved)", True),
+    ({"iterations": 400, "log": [line(0.0005), line(0.002)]}, "400 of 10,000", False),
 ])  # fmt: skip
-def test_row_says_what_its_result_lacks(changes: dict[str, Any], shown: str) -> None:
+def test_row_says_what_its_result_lacks(changes: dict[str, Any], shown: str, whole: bool) -> None:
     plain = section(accuracy=0.5)
     experiment = dataclasses.replace(plain.experiment, time_of={"layers-2": "layers-3"})
+    other = dataclasses.replace(plain.results["layers-2"], seconds=1000.0)
     done = dataclasses.replace(plain.results["layers-2"], **changes)
-    assert f" **50.00 %** | {shown} | 20 min" in markdown([Section(experiment, {"layers-2": done}, None)])
+    found = Section(experiment, {"layers-2": done, "layers-3": other}, None)
+    assert re.search(rf" \*\*50.00 %\*\* \| {re.escape(shown)} \| \d+ min", markdown([found]))
+    assert ("layers-2" in found.shortfalls, "layers-2" in over_seeds(found)) == (not whole, whole)
 
 
 def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:
@@ -108,7 +114,8 @@ def test_points_of_one_kind_are_one_line_over_the_medians_of_its_seeds() -> None
         run: dataclasses.replace(plain.results["layers-2"], metrics={"accuracy": value}) for run, value in runs.items()
     }
     axes = pytest.importorskip("matplotlib.figure").Figure().add_subplot()
-    draw_points(Section(plain.experiment, done, None), axes)
+    recipes = dict.fromkeys(runs, plain.experiment.recipes["layers-2"])
+    draw_points(Section(dataclasses.replace(plain.experiment, recipes=recipes), done, None), axes)
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_label()[0] != "_"}
     assert lines == {"layers": [[2, 0.6], [3, 0.9]], "usual start layers": [[3, 0.1]]}
     assert axes.get_legend() is not None

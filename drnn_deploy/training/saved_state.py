@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,11 +45,13 @@ def check_state(
     _require(isinstance(saved, dict) and set(saved) == {"state", "param_groups"}, "optimizer")
     _require(_are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"]), "optimizer's groups")
     state = saved["state"]
-    _require(isinstance(state, dict) and set(state) in (set(), set(range(len(parameters)))), "optimizer's state")
+    _require(isinstance(state, dict) and all(type(index) is int for index in state), "optimizer's state")
+    _require(set(state) in (set(), set(range(len(parameters)))), "optimizer's state")
     moments = _MOMENTS[recipe.training.optimizer]
     for index, entry in state.items():
         shapes = {name: torch.Size([]) if name == "step" else parameters[index].shape for name in moments}
         _require(_are_tensors(entry, shapes), "moments")
+        _require(all(bool((entry[name] >= 0).all()) for name in moments - {"exp_avg"}), "moments")
 
 
 def _carried_shapes(recipe: Recipe, iteration: object) -> dict[str, torch.Size]:
@@ -68,7 +70,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf  # type: ignore[operator]
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max  # type: ignore[operator]
 
 
 def _is_tensor(value: object, axes: int) -> bool:
@@ -110,13 +112,20 @@ def _are_metrics(metrics: object) -> bool:
     )
 
 
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(type(part) in (int, float) for part in value)
+    return value is None or type(value) in (bool, int, float)
+
+
 def _are_groups(groups: object, own: list[dict[str, Any]]) -> bool:
     """Whether they are the optimizer's own but for the learning rate, which a schedule changes."""
     if not isinstance(groups, list) or len(groups) != len(own):
         return False
     return all(
         isinstance(group, dict)
-        and set(mine) - set(group) <= _DEFAULTED
+        and set(mine) ^ set(group) <= _DEFAULTED
+        and all(_is_plain(value) for value in group.values())
         and all(group.get(name, value) == value for name, value in mine.items() if name != "lr")
         and _is_number(group.get("lr"))
         for group, mine in zip(groups, own, strict=True)

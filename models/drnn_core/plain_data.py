@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -21,11 +22,15 @@ from drnn_core import bounds
 MAX_DEPTH = 64  # lists and dicts within each other; the product's own files have at most 8
 MAX_VALUES = 2_000_000  # counted as they would be written: a pickle may hold one list in many places
 _MOST_CHARACTERS = 1 << 26  # likewise
+_MOST_BITS = 128  # of a whole number: Python writes none of over 4,300 digits, and makes no float of over 308
+_DEEP_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MAX_DEPTH}}}"""  # also within a text
+)
 _SCHEMA_ERRORS = 100  # of one value, among which the most telling is looked for
 
 
 class PlainDataError(ValueError):
-    """Data beyond `MAX_DEPTH` or `MAX_VALUES`."""
+    """Data beyond `MAX_DEPTH`, `MAX_VALUES` or another limit."""
 
 
 def read_json(path: Path, most: int = bounds.TEXT, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
@@ -91,6 +96,8 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: It is not TOML, or `check_plain` refuses it.
     """
+    if _DEEP_KEY.search(text):  # for which tomllib takes the square of its length
+        raise _too_deep()
     table: dict[str, Any] = _parse(lambda: tomllib.loads(text))
     return table
 
@@ -154,7 +161,8 @@ def check_plain(value: object, most_values: int = MAX_VALUES) -> None:
         most_values: The most values that they may hold.
 
     Raises:
-        PlainDataError: They are nested deeper than `MAX_DEPTH` (as one that contains itself is), or hold more.
+        PlainDataError: They are nested deeper than `MAX_DEPTH` (as one that contains itself is), or hold more values or
+            characters, or a whole number of more bits than a limit.
     """
     open_containers: list[Iterator[Any]] = [iter((value,))]
     values = characters = 0
@@ -163,6 +171,8 @@ def check_plain(value: object, most_values: int = MAX_VALUES) -> None:
             values += 1
             if isinstance(child, (str, bytes)):
                 characters += len(child)
+            if isinstance(child, int) and child.bit_length() > _MOST_BITS:
+                raise PlainDataError(f"it holds a whole number of more than {_MOST_BITS} bits")
             if isinstance(child, dict):
                 open_containers.append(itertools.chain.from_iterable(child.items()))
                 break

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,33 @@ def test_dotted_keys_of_toml_nest_too() -> None:
     parse_toml(".".join("a" * (MAX_DEPTH - 1)) + " = 1")
     with pytest.raises(PlainDataError, match="nested"):
         parse_toml(f"[{'.'.join('a' * (MAX_DEPTH + 1))}]\nb = 1")
+
+
+@pytest.mark.parametrize("part", ["a", '"a b"', "'a'", "a-1 "])
+def test_the_deepest_key_of_toml_and_one_deeper(part: str) -> None:
+    assert parse_toml(".".join([part] * (MAX_DEPTH - 1)) + " = 1")
+    for table in (f"{part} = 1\n[x]\n", "", "x = {"):
+        with pytest.raises(PlainDataError, match="nested deeper than 64"):
+            parse_toml(table + " . ".join([part] * (MAX_DEPTH + 1)) + " = 1" + "}" * table.count("{"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 500_000 + "a=1", "a" * 1_000_000, '"a"' * 300_000, "'a'." * 250_000, "a " * 500_000, "a.\n" * 300_000],
+)
+def test_no_toml_takes_long(text: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ValueError):
+        parse_toml(text)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("number", [1 << 128, -(1 << 128), 10**400])
+def test_a_whole_number_that_no_file_of_ours_holds_is_refused(number: int) -> None:
+    for parse, text in ((parse_json, f"[{number}]"), (parse_toml, f"a = [{number}]")):
+        with pytest.raises(PlainDataError, match="a whole number of more than 128 bits"):
+            parse(text)
+    check_plain({"largest": (1 << 128) - 1})
 
 
 def test_a_list_in_itself_and_one_in_very_many_places_end() -> None:

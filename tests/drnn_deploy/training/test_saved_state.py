@@ -66,6 +66,19 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
         **contents, "log": [{**contents["log"][0], "validation": {"x": 1.0}}],
     },
     "a rate that is text": lambda contents: changed(contents, ("param_groups", 0, "lr"), "fast"),
+    "a rate without end": lambda contents: changed(contents, ("param_groups", 0, "lr"), 10**400),
+    "a decay that is a tensor": lambda contents: changed(contents, ("param_groups", 0, "weight_decay"), torch.ones(3)),
+    "betas that are tensors": lambda contents: changed(contents, ("param_groups", 0, "betas"), (torch.ones(3),) * 2),
+    "an entry of a group that no optimizer has": lambda contents: changed(contents, ("param_groups", 0, "x"), 1),
+    "moments of weight 0.0": lambda contents: {
+        **contents, "optimizer": {
+            **contents["optimizer"], "state": {float(n): each for n, each in contents["optimizer"]["state"].items()},
+        },
+    },
+    "a step before the first": lambda contents: changed(contents, ("state", 0, "step"), torch.tensor(-1.0)),
+    "squares below 0": lambda contents: changed(
+        contents, ("state", 0, "exp_avg_sq"), -contents["optimizer"]["state"][0]["exp_avg_sq"] - 1
+    ),
     "betas that are text": lambda contents: changed(contents, ("param_groups", 0, "betas"), "ab"),
     "moments of a weight that is not there": lambda contents: changed(contents, ("state", 999), {}),
     "moments of another shape": lambda contents: changed(contents, ("state", 0, "exp_avg"), torch.zeros(1)),

@@ -92,6 +92,8 @@ def _opened(source: Path | bytes, what: str, recorded_at: int | None) -> Iterato
 
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"{what} is not a file")
+    if isinstance(source, Path) and source.suffix.lower() == ".raw":  # libsndfile would have to be told what is in it
+        raise InputError(f"{what} has no header that says its rate", "Make it a WAV or FLAC file.")
     try:
         with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as sound:
             if problem := _problem(sound, recorded_at):

@@ -15,6 +15,7 @@ from pathlib import Path
 import platformdirs
 
 from drnn_core.errors import InputError
+from drnn_core.files import from_home
 from drnn_deploy.datasets.download import Download
 from drnn_deploy.datasets.files import File, UnusableError, content_problem, part_path, size_problem, writing
 from drnn_deploy.datasets.python_package import PipPackage
@@ -152,7 +153,7 @@ def _dataset(name: str) -> DataSet:
 def root() -> Path:
     """Return the folder that holds the folders of the data sets. It may not exist yet."""
     chosen = os.environ.get("DRNN_DATA")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
+    return from_home(chosen) if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
 
 
 def _place(name: str) -> Path:

@@ -241,8 +241,8 @@ def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
                 stream = tar.extractfile(member) if member.isreg() and member.name.endswith(".wav") else None
                 if stream is not None:
                     yield member.name.removeprefix("fsdd/"), stream.read()
-    # ValueError: of headers with numbers or text that are none
-    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
+    # ValueError: of headers with numbers or text that are none; RecursionError: of headers of headers of headers
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the archive of FSDD: it cannot be unpacked ({error})", fix) from error
 
 

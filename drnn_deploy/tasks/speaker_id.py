@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.files import from_home
 from drnn_core.types import Examples
 from drnn_deploy import datasets
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
@@ -117,7 +118,7 @@ class SpeakerId:
             InputError: It is missing, incomplete or not what it should be.
         """
         if self.corpus == "vctk":
-            return _vctk(Path(self.path).expanduser() if self.path else datasets.root() / "vctk", self.rate)
+            return _vctk(from_home(self.path) if self.path else datasets.root() / "vctk", self.rate)
         return _fsdd(self._place_of_fsdd(), self.rate, self.snr_db)
 
     def redisturbed(self, number: int, random: np.random.Generator) -> Recording:
@@ -134,7 +135,7 @@ class SpeakerId:
     def _place_of_fsdd(self) -> Path:
         if not self.path:
             return datasets.folder(self.name) / "fsdd.tar.gz"
-        place = Path(self.path).expanduser()
+        place = from_home(self.path)
         if not place.is_dir():
             raise InputError(f"data.path: {place} is not a folder", "Name the folder that holds FSDD's WAV files.")
         return place

@@ -43,6 +43,21 @@ def check_name(path: Path | str) -> None:
             raise InputError(what, "Check the path and the permissions of its folders.") from error
 
 
+def from_home(text: str) -> Path:
+    """The path that a text names, where it may begin with `~` or `~user`.
+
+    Args:
+        text: What a variable or an option says.
+
+    Raises:
+        InputError: There is no such home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text!r:.300} is in no home folder of this system", "Write the folder out.") from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.

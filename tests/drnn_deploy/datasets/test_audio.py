@@ -146,3 +146,9 @@ def test_what_is_no_file_is_not_opened(kind: str, tmp_path: Path) -> None:
         os.mkfifo(path)
     with pytest.raises(InputError, match=r"it\.wav is not a file"):
         read_part(path, str(path), 8000, 10, 0.5)
+
+
+def test_sound_without_a_header_is_refused(tmp_path: Path) -> None:
+    (path := tmp_path / "it.RAW").write_bytes(bytes(8000))
+    with pytest.raises(InputError, match=r"it\.RAW has no header that says its rate"):
+        read_part(path, str(path), 8000, 10, 0.5)

@@ -89,6 +89,13 @@ def broken_off_within(member: bytes) -> bytes:
     return packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * 100
 
 
+def headers_of_headers() -> bytes:
+    """Long names of long names: each is of the member that follows."""
+    name = tarfile.TarInfo("fsdd/x")
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2
+    return gzip.compress((name.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 3000)
+
+
 WHOLE = tarball(MEMBERS)
 NO_ARCHIVES = {
     "nothing": b"",
@@ -97,6 +104,7 @@ NO_ARCHIVES = {
     "without its end": WHOLE[:-2000],
     "without its start": WHOLE[5:],
     "damaged within a file": broken_off_within(wav(ramp(0, 30_000))),
+    "headers of headers": headers_of_headers(),
     "damaged": WHOLE[:500] + bytes(range(250)) + WHOLE[750:],
 }
 

@@ -44,6 +44,12 @@ def test_drnn_data_may_start_at_home(place: Path, tmp_path: Path, monkeypatch: p
     assert datasets.folder("tiny") == tmp_path / "mine/tiny"
 
 
+def test_drnn_data_in_the_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRNN_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(InputError, match="'~nobody-of-this-name/data' is in no home folder"):
+        datasets.folder("pixel-mnist")
+
+
 def test_missing_data_is_one_message_with_the_command(place: Path) -> None:
     with pytest.raises(InputError) as caught:
         datasets.folder("tiny")

@@ -222,6 +222,8 @@ def _show_outcome(console: Console, item: Item, outcome: Outcome) -> None:
         console.print(f"{item.name}: FAILED, {outcome.failure}")
     elif outcome.waits_for:
         console.print(f"{item.name}: gets the time of {outcome.waits_for}, which has no result yet")
+    elif outcome.stopped is None:
+        console.print(f"{item.name}: stopped while it began")
     else:
         console.print(f"{item.name}: stopped at iteration {outcome.stopped}, its state is saved")
 

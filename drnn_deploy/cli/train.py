@@ -154,13 +154,14 @@ def _run(console: Console, run: TrainingRun, folder: Path) -> None:
 
     with _shown(console, run) as show:
         accuracy = ""
-        for line in train_in(run, folder):
-            if line.validation:
-                accuracy = f", accuracy {line.validation['accuracy']:.3f}"
-                console.print(
-                    f"iteration {line.iteration}: loss {line.loss:.4f}, validation {shown_metrics(line.validation)}"
-                )
-            show(line.iteration, f"loss {line.loss:.4f}{accuracy}")
+        with contextlib.closing(train_in(run, folder)) as lines:
+            for line in lines:
+                if line.validation:
+                    accuracy = f", accuracy {line.validation['accuracy']:.3f}"
+                    console.print(
+                        f"iteration {line.iteration}: loss {line.loss:.4f}, validation {shown_metrics(line.validation)}"
+                    )
+                show(line.iteration, f"loss {line.loss:.4f}{accuracy}")
 
 
 @contextlib.contextmanager

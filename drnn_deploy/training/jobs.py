@@ -56,6 +56,7 @@ class Job:
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """How a job ended: with a result, or stopped with its state saved, or failed for a reason; or why it cannot begin.
+    With nothing of these it was stopped while it began.
 
     Attributes:
         result: Of a training that came to its end.
@@ -109,22 +110,18 @@ class Process:
             job: What it trains.
             tell: Gets its log, line by line.
         """
-        reached = 0
-
-        def told(line: dict[str, Any]) -> None:
-            nonlocal reached
-            reached = line["iteration"]
-            tell(line)
-
         with self._lock:
             if self._stopped.is_set():
-                return Outcome(stopped=reached)
-            self._child = Child(WORKER)
+                return Outcome()
+            try:
+                self._child = Child(WORKER)
+            except OSError as error:
+                return Outcome(failure=f"no process can be started: {error.strerror or error}")
         with contextlib.closing(self._child):
             try:
-                reply = self._child.ask(job.to_json(), threading.TIMEOUT_MAX, told)
-            except ChildError as error:  # stopped before it could save, it has trained nothing
-                return Outcome(stopped=reached) if self._stopped.is_set() else Outcome(failure=error.how)
+                reply = self._child.ask(job.to_json(), threading.TIMEOUT_MAX, tell)
+            except ChildError as error:  # stopped while it begins, it does not answer
+                return Outcome() if self._stopped.is_set() else Outcome(failure=error.how)
         return Outcome.from_json(reply)
 
     def stop(self) -> None:

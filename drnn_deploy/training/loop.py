@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ _LOG_EVERY = 20
 
 
 @checked_arguments
-def train(run: TrainingRun, state: Path | str) -> Iterator[Progress]:
+def train(run: TrainingRun, state: Path | str) -> Generator[Progress, None, None]:
     """Train to the end of the recipe, or until solved, or until its time is over.
 
     The state is saved every half a minute and before each validation, which may take long, and when the caller stops

@@ -35,9 +35,9 @@ def train_on_cluster(
         Each job and its outcome, as they end.
 
     Raises:
-        InputError: It is no address, or there is no scheduler at it.
+        InputError: It is no address, or there is no scheduler at it, or no more.
     """
-    from distributed import Client, Event, wait
+    from distributed import CancelledError, Client, Event, wait
 
     _check_address(scheduler)
     topic, by_name = f"drnn-deploy-{uuid.uuid4().hex}", {job.name: job for job in jobs}
@@ -64,9 +64,12 @@ def train_on_cluster(
                     yield job, _outcome(future)
                 if over():
                     stop.set()
+        except (OSError, CancelledError) as error:
+            what = f"the scheduler at {scheduler} is gone, or has given the runs up"
+            raise InputError(what, "Start it and its workers again, and type the same command.") from error
         finally:
-            stop.set()
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):  # as TimeoutError is; the scheduler may be gone
+                stop.set()
                 wait(list(running), timeout=_SAVE_SECONDS)  # their states are being saved
 
 
@@ -97,7 +100,11 @@ def _do(data: dict[str, Any], topic: str) -> dict[str, Any]:
 
     def watch() -> None:
         while not ended.wait(_POLL_SECONDS):
-            if stop.is_set():
+            try:
+                stopped = stop.is_set()
+            except OSError:  # without a scheduler nobody waits for the result
+                stopped = True
+            if stopped:
                 process.stop()
 
     job = Job.from_json(data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from drnn_core.files import replacing
@@ -40,7 +41,7 @@ def open_run(
     return run
 
 
-def train_in(run: TrainingRun, folder: Path) -> Iterator[Progress]:
+def train_in(run: TrainingRun, folder: Path) -> Generator[Progress, None, None]:
     """Train to the end, with the state in the folder, and after each validation the log; see `loop.train`.
 
     Args:
@@ -53,10 +54,11 @@ def train_in(run: TrainingRun, folder: Path) -> Iterator[Progress]:
     Raises:
         InputError: The training diverged, or the folder cannot be written to.
     """
-    for line in train(run, folder / STATE):
-        if line.validation and not run.ranks.rank:
-            write_log(run, folder)
-        yield line
+    with contextlib.closing(train(run, folder / STATE)) as lines:
+        for line in lines:
+            if line.validation and not run.ranks.rank:
+                write_log(run, folder)
+            yield line
 
 
 def write_log(run: TrainingRun, folder: Path) -> None:

@@ -52,7 +52,7 @@ def train_side_by_side(
             process.stop()
 
     def do(job: Job, process: Process) -> Outcome | None:
-        return None if stopped else process.do(job, lambda line: tell(job, line))
+        return None if stopped or over() else process.do(job, lambda line: tell(job, line))
 
     with ThreadPoolExecutor(parallel) as pool:
         try:

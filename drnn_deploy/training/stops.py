@@ -44,13 +44,13 @@ def whole() -> Iterator[None]:
     if None in handlers.values() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    held: list[int] = []
+    held: list[signal.Signals] = []
     for number in _STOPS:
-        signal.signal(number, lambda number, frame: held.append(number))
+        signal.signal(number, lambda number, frame: held.append(signal.Signals(number)))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for stop in held[:1]:
+    for stop in [number for number in held if handlers[number] is not signal.SIG_IGN][:1]:
         signal.raise_signal(stop)

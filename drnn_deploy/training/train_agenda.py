@@ -62,7 +62,10 @@ def train_agenda(items: Sequence[Item], setup: Setup, trainer: Trainer) -> Gener
             for job, outcome in ends:
                 item = batch[job.name]
                 if outcome.result:
-                    save_result(item.result_path(setup.results), outcome.result)
+                    try:
+                        save_result(item.result_path(setup.results), outcome.result)
+                    except DeployError as error:
+                        outcome = Outcome.failed(error)
                 yield item, outcome
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Generator, Mapping
@@ -45,12 +46,13 @@ def _train(request: dict[str, Any]) -> Generator[Row, None, Outcome]:
     try:
         with terminable():
             run = open_run(job.recipe, job.folder, job.device, job.seconds)
-            for line in train_in(run, job.folder):
-                with whole():  # while the line is on its way a stop would end the process, not the training
-                    yield dataclasses.asdict(line)
+            with contextlib.closing(train_in(run, job.folder)) as lines:  # which saves, and tells where it cannot
+                for line in lines:
+                    with whole():  # while the line is on its way a stop would end the process, not the training
+                        yield dataclasses.asdict(line)
             return Outcome(result_of(run, finish(run, job.folder)))
     except KeyboardInterrupt:
-        return Outcome(stopped=run.iteration if run else 0)
+        return Outcome(stopped=run.iteration if run else None)
     except DeployError as error:
         return Outcome.failed(error)
 

@@ -36,7 +36,7 @@ def test_stopping_after_a_line_and_going_on_changes_nothing(
     steps = train(run, state)
     for _ in range(after):
         next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     resumed = finished(TrainingRun.resume(state, recipe), state)
     assert_same_end(resumed, whole_of(recipe))
 

@@ -68,7 +68,7 @@ def test_a_training_goes_on_with_another_kernel_than_it_began_with(tmp_path: Pat
     state = tmp_path / "state.pt"
     steps = train(TrainingRun.start(recipe("training.kernel=native")), state)
     next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     run = TrainingRun.resume(state, recipe("training.kernel=torch"))
     assert (run.kernel, run.iteration) == ("torch", 20)
     list(train(run, state))

@@ -52,7 +52,7 @@ def test_a_training_goes_on_from_its_state_also_on_the_cpu(tmp_path: Path) -> No
     recipe, state = load_recipe("copy-memory", None, SHORT), tmp_path / "state.pt"
     steps = train(TrainingRun.start(recipe, "cuda"), state)
     next(steps)
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     for device in ("cuda", "cpu"):
         run = TrainingRun.resume(state, recipe, device)
         assert run.iteration == 20

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +81,26 @@ def test_a_worker_killed_in_the_middle_of_a_run_changes_no_number(tmp_path: Path
     assert (ended, outcome.failure, lines[-1]) == (job, "", 1000)
     assert killed[1] < 1000, "the run was through before its worker was killed"
     assert timeless(outcome.result) == alone(job, tmp_path / "alone")
+
+
+@pytest.mark.nightly  # Dask takes half a minute to give up
+def test_a_scheduler_that_ends_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host, port = address.split(":")
+    words = (sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", host, "--port", port, "--no-dashboard")
+    job = Job("small", load_recipe("copy-memory", None, SMALL), tmp_path / "small")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as scheduler:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+                break
+            time.sleep(0.2)
+        killer = threading.Timer(5, scheduler.kill)
+        killer.start()
+        with pytest.raises(InputError, match=f"the scheduler at tcp://{address} is gone"):
+            list(train_on_cluster([job], f"tcp://{address}", lambda job, line: None))
+        killer.join()
 
 
 def test_no_scheduler_is_said(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_it_goes_on_from_its_state_with_and_without_a_graph(tmp_path: Path, reco
     for kernel in ("graph", "torch"):
         steps = train(graphed(recipe), tmp_path / f"{kernel}.pt")
         begun = [next(steps).loss]
-        steps.close()  # type: ignore[attr-defined]
+        steps.close()
         run = TrainingRun.resume(tmp_path / f"{kernel}.pt", recipe)
         run.kernel = kernel
         assert [*begun, *losses(run, tmp_path)] == pytest.approx(whole, rel=1e-5)

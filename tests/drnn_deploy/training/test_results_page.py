@@ -134,6 +134,12 @@ def test_a_score_of_the_whole_text_stands_in_brackets() -> None:
     assert "| **50.00 %** (52.00 % with carried state) |" in page
 
 
+def test_where_no_folder_of_figures_can_be_there_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "figures").touch()
+    with pytest.raises(InputError, match="figures"):
+        write_report([section(accuracy=0.5)], tmp_path)
+
+
 def test_figures_are_pictures_and_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     first = write_report([section(accuracy=0.5)], tmp_path / "one")
     again = write_report([section(accuracy=0.5)], tmp_path / "two")

@@ -9,17 +9,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from drnn_deploy.training import jobs
 from drnn_deploy.training.agenda import Item, load_agenda
 from drnn_deploy.training.jobs import Job, Outcome
 from drnn_deploy.training.results import Result
 from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
+from drnn_deploy.training.train_agenda import Setup, train_agenda
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
 
@@ -191,6 +194,46 @@ def test_at_the_end_of_the_time_what_runs_is_stopped_and_nothing_else_begins(
     assert [(job.name, outcome.stopped) for job, outcome in sorted(ends, key=lambda end: end[0].name)] == [
         ("first", 7), ("second", 7),
     ]  # fmt: skip
+
+
+def test_after_the_time_nothing_begins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from drnn_deploy.training import side_by_side
+
+    monkeypatch.setattr(side_by_side, "Process", Fake)
+    Fake.begun = []
+    job = Job("late", load_agenda([str(experiment(tmp_path))])[0].recipe, tmp_path)
+    assert list(train_side_by_side([job], 2, lambda job, line: None, over=lambda: True)) == []
+    assert Fake.begun == []
+
+
+def test_a_process_that_cannot_be_started_or_is_stopped_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def none_left(module: str) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    job = Job("small", load_agenda([str(experiment(tmp_path))])[0].recipe, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "Child", none_left)
+        outcome = jobs.Process().do(job, lambda line: None)
+    assert outcome.failure == "no process can be started: Resource temporarily unavailable"
+    process = jobs.Process()
+    threading.Timer(0.2, process.stop).start()
+    assert process.do(job, lambda line: None) == Outcome()
+
+
+def test_a_result_that_cannot_be_written_ends_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, whole: list[Result]
+) -> None:
+    items = load_agenda([str(experiment(tmp_path))])
+    items[0].result_path(tmp_path / "results").mkdir(parents=True)
+
+    def trainer(jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
+        yield from ((job, Outcome(result)) for job, result in zip(jobs, whole, strict=False))
+
+    ends = list(train_agenda(items, Setup(tmp_path, tmp_path / "results"), trainer))
+    assert [bool(outcome.failure) for _, outcome in ends] == [True, False]
+    assert items[1].result(tmp_path / "results") == whole[1]
 
 
 def test_an_interruption_stops_all_that_run_and_begins_no_other(

@@ -17,6 +17,21 @@ FORMATS = ("svg", "png")
 _WIDTH, _HEIGHT = 8.0, 3.2  # inches of a panel
 
 
+def kind_of(path: Path) -> str:
+    """The format of a picture by its name.
+
+    Args:
+        path: Its file.
+
+    Raises:
+        InputError: It is none of `FORMATS`.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"a picture cannot be written as {path.name}", f"End its name in {', '.join(FORMATS)}.")
+    return kind
+
+
 def draw(report: BenchReport, path: Path) -> None:
     """Draw a report. The same report gives the same bytes.
 
@@ -27,9 +42,7 @@ def draw(report: BenchReport, path: Path) -> None:
     Raises:
         InputError: The ending is unknown, nothing was timed, or the file cannot be written.
     """
-    kind = path.suffix.removeprefix(".")
-    if kind not in FORMATS:
-        raise InputError(f"a picture cannot be written as {path.name}", f"End its name in {', '.join(FORMATS)}.")
+    kind = kind_of(path)
     panels: dict[tuple[str, int], list[Row]] = {}
     for row in report.rows:
         if any(entry.time for entry in row.measured):

@@ -83,6 +83,13 @@ def main_parity() -> None:
 
 
 def _run(command: click.Command, name: str) -> None:
+    from drnn_deploy.cli.command import broken_pipe_ends
+
+    with broken_pipe_ends():
+        _run_and_exit(command, name)
+
+
+def _run_and_exit(command: click.Command, name: str) -> None:
     try:
         with explained_failures():
             sys.exit(command.main(prog_name=name, standalone_mode=False) or 0)

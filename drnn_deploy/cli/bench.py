@@ -95,15 +95,19 @@ def bench(
     from drnn_deploy.bench.run import QUICK, BenchOptions
     from drnn_deploy.bench.run import bench as measured
 
+    if picture:
+        from drnn_deploy.bench.picture import draw, kind_of
+
+        kind_of(picture)
     usual = QUICK if quick else Effort()
     effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
     with progress(console) as notify:
         report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
     write_json(json_path, report.to_json())
-    if picture:
-        from drnn_deploy.bench.picture import draw
-
+    if picture and any(entry.time for row in report.rows for entry in row.measured):
         draw(report, picture)
+    elif picture:
+        console.print(f"{picture} is not drawn: no contender was timed")
     show(console, report, path)
     click.get_current_context().exit(report.exit_code)
 

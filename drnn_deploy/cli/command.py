@@ -7,6 +7,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -42,7 +43,7 @@ class Command(click.Command):
             parent: The context of its group.
             **extra: As of click.Context.
         """
-        with json_on_failure(json_place(args) if self._writes_json else None):
+        with broken_pipe_ends(), json_on_failure(json_place(args) if self._writes_json else None):
             return super().make_context(info_name, list(args), parent, **extra)
 
     @property
@@ -51,12 +52,22 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Check the values that a look can check, then run; see click.Command."""
-        with broken_pipe_ends(), json_on_failure(ctx.params.get("json_path")):
-            for parameter in self.params:
-                if isinstance(parameter.type, Checked):
-                    parameter.type.check_all(ctx.params.get(parameter.name or ""))
-            _refuse_one_place_for_two(self.params, ctx.params)
-            return super().invoke(ctx)
+        json_path = ctx.params.get("json_path")
+        checked = [
+            (parameter.type, one)
+            for parameter in self.params
+            if isinstance(parameter.type, Checked)
+            for one in _typed(ctx.params.get(parameter.name or ""))
+        ]
+        with broken_pipe_ends():
+            with json_on_failure(json_path):
+                for kind, value in checked:
+                    kind.check_place(value)
+            _refuse_one_place_for_two(self.params, ctx.params)  # its failure may not be written there either
+            with json_on_failure(json_path):
+                for kind, value in checked:
+                    kind.check(value)
+                return super().invoke(ctx)
 
 
 class Group(click.Group):
@@ -67,6 +78,20 @@ class Group(click.Group):
     def __init__(self, *words: Any, **settings: Any) -> None:
         super().__init__(*words, **settings)
         self.context_settings = {**_HELP, **self.context_settings}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what was typed; see click.Group.
+
+        Args:
+            info_name: The group's name.
+            args: What was typed behind it.
+            parent: The context of its group.
+            **extra: As of click.Context.
+        """
+        with broken_pipe_ends():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """See click.Group."""
@@ -127,17 +152,30 @@ def typed_words(context: click.Context, without: Container[str] = ()) -> list[st
 
 
 def _refuse_one_place_for_two(parameters: Iterable[click.Parameter], values: Mapping[str, Any]) -> None:
-    """Refuse to write two results to the same place: the second would replace the first."""
-    places: dict[str, str] = {}
+    """Refuse to write two results to the same place, or over what is read, or into a bundle that is read."""
+    inputs, outputs = dict[Path, str](), dict[Path, str]()
     for parameter in parameters:
         value = values.get(parameter.name or "")
-        if not isinstance(parameter.type, Checked) or not parameter.type.writes or value in (None, "-"):
+        if not isinstance(parameter.type, Checked) or not parameter.type.is_path or value == "-":
             continue
-        name, place = parameter.opts[0], os.path.realpath(value)
-        if place in places:
-            what = f"{places[place]} and {name} would both write {value!s:.300}"
-            raise InputError(what, "Name another place for one of them.")
-        places[place] = name
+        places = outputs if parameter.type.writes else inputs
+        for one in _typed(value):
+            name, place = parameter.opts[0], Path(os.path.realpath(one))
+            if place in outputs and parameter.type.writes:
+                what = f"{outputs[place]} and {name} would both write {one!s:.300}"
+                raise InputError(what, "Name another place for one of them.")
+            places[place] = name
+    for place, name in outputs.items():
+        for read in inputs:
+            into = read in place.parents and (read / "manifest.json").is_file()
+            if into or place == read:
+                what = f"{name} would write {'into' if into else 'over'} {read!s:.300}, which is read"
+                raise InputError(what, "Name another place.")
+
+
+def _typed(value: Any) -> Iterable[Any]:
+    """The values of a parameter, which may repeat, or be left out."""
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _common() -> list[click.Parameter]:
@@ -168,7 +206,11 @@ def broken_pipe_ends() -> Iterator[None]:
     """End as other programs do where the reader of the output is gone, as with `| head`: by no code of ours."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where a program is started without one
+            sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at the end finds a place
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                os.dup2(nowhere, stream.fileno())  # so that the flush at the end finds a place
         raise SystemExit(BROKEN_PIPE) from None

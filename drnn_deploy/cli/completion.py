@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from drnn_core.errors import InputError
-from drnn_core.files import replacing
+from drnn_core.files import from_home, replacing
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_next
 
@@ -43,7 +43,7 @@ def completion(shell: str | None, only_print: bool) -> None:
             temporary.write_text(script(shell, program), encoding="utf-8")
         console.print(f"wrote   {path}")
     if shell == "zsh":
-        _add_functions(Path.home() / ".zshrc")
+        _add_functions(from_home("~/.zshrc"))
     show_next(console, f"open a new {shell}, or type: exec {shell}")
 
 
@@ -67,18 +67,18 @@ def place(shell: str, program: str) -> Path:
         shell: One of bash, zsh and fish.
         program: The name of the program.
     """
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    data = from_home(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
+    config = from_home(os.environ.get("XDG_CONFIG_HOME") or "~/.config")
     return {
         "bash": data / "bash-completion" / "completions" / program,
-        "zsh": Path.home() / _ZSH_FUNCTIONS / f"_{program}",
+        "zsh": from_home(f"~/{_ZSH_FUNCTIONS}/_{program}"),
         "fish": config / "fish" / "completions" / f"{program}.fish",
     }[shell]
 
 
 def _add_functions(settings: Path) -> None:
     """Let zsh look into its folder, once."""
-    before = settings.read_text(encoding="utf-8") if settings.is_file() else ""
-    if _ZSH_LINES not in before:
+    before, lines = settings.read_bytes() if settings.is_file() else b"", _ZSH_LINES.encode()
+    if lines not in before:
         with replacing(settings.resolve()) as temporary:
-            temporary.write_text(f"{before.rstrip()}\n\n{_ZSH_LINES}".lstrip(), encoding="utf-8")
+            temporary.write_bytes((before.rstrip() + b"\n\n" + lines).lstrip())

@@ -127,10 +127,14 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
         from drnn_deploy.exporter.pipeline import export as export_bundle
         from drnn_deploy.exporter.triton import check_options, write_repository
 
-        result = export_bundle(model, output, check_options(chosen) if triton else chosen, notify=notify)
+        result = export_bundle(
+            model, output, check_options(chosen, triton, model.stem) if triton else chosen, notify=notify
+        )
         served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else []
     write_json(json_path, _as_json(result))
     _show(console, model, result)
+    if triton and not served:
+        console.print("triton  nothing was written there: the check failed")
     for place in served:
         console.print(f"triton  {place}: tritonserver --model-repository {triton}")
     return result.exit_code

@@ -20,7 +20,9 @@ _EXTRAS = {  # optional package -> the extra that brings it
 
 @contextlib.contextmanager
 def explained_failures() -> Iterator[None]:
-    """Turn an optional package that is not here, and memory that ran out, into a `DeployError`."""
+    """Turn an optional package that is not here, a file that may not be read, and memory that ran out, into a
+    `DeployError`.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -28,6 +30,11 @@ def explained_failures() -> Iterator[None]:
             raise
         what = f"this command needs {error.name}, which is not installed"
         raise RuntimeUnavailableError(what, f"Type: pip install 'drnn-deploy[{_EXTRAS[error.name]}]'") from error
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        what = f"cannot use {error.filename!s:.300}: {error.strerror or error}"
+        raise InputError(what, "Check the path and its permissions.") from error
     except (MemoryError, RuntimeError) as error:  # the latter from torch
         if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
             raise

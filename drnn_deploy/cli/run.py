@@ -69,7 +69,7 @@ def run(
     from drnn_runtimes.registry import chosen_runtime
     from drnn_runtimes.whole_runs import run_sequences
 
-    _check_paths(input_path, output_path)
+    _check_path(output_path)
     runtime = chosen_runtime(runtime_name, threads)
     bundle = Bundle.open(path)
     arrays = read_arrays(input_path, "Save it with numpy.save('x.npy', x), or several with numpy.savez.")
@@ -97,12 +97,10 @@ def run(
     show_next(console, shlex.join(map(str, words)))
 
 
-def _check_paths(input_path: Path, output_path: Path) -> None:
+def _check_path(output_path: Path) -> None:
     """Refuse before anything is read what cannot be written."""
     if output_path.suffix not in (".npy", ".npz"):
         raise InputError(f"{output_path} must end in .npy or .npz", "Type for example --output y.npy")
-    if output_path.exists() and input_path.exists() and output_path.samefile(input_path):
-        raise InputError(f"{output_path} is the input too", "Name another file for the output.")
 
 
 def _precision(bundle: Bundle, runs: Collection[WholeRun]) -> list[str]:

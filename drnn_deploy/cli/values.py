@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from drnn_core.bounds import open_file
 from drnn_core.errors import InputError
 from drnn_core.files import check_name, check_writable
 
@@ -17,9 +18,11 @@ class Checked(click.ParamType[Any]):
     """A value with a check that needs no heavy import. It raises a `DeployError`, which `--json` holds as well.
 
     Attributes:
+        is_path: Whether it is a place.
         writes: Whether it is a place that the command writes.
     """
 
+    is_path = False
     writes = False
 
     def check(self, value: Any) -> None:
@@ -29,26 +32,13 @@ class Checked(click.ParamType[Any]):
             DeployError: With what to type in its place.
         """
 
-    def check_all(self, value: Any) -> None:
-        """Check a value, or each of an option that repeats.
-
-        Args:
-            value: What was typed; None for nothing.
-
-        Raises:
-            DeployError: One cannot be right, or the system does not let us look at it.
-        """
-        for one in value if isinstance(value, tuple) else (value,):
-            if one is not None:
-                self.check_place(one)
-                self.check(one)
-
     def check_place(self, value: Any) -> None:
         """Refuse a path at which the system does not look, where this is one."""
 
 
 class _Path(Checked):
     name = "path"
+    is_path = True
 
     def check_place(self, value: Any) -> None:
         """See `drnn_core.files.check_name`."""
@@ -137,6 +127,7 @@ class JsonOutput(Checked):
     """A file to write, or - for standard output."""
 
     name = "file"
+    is_path = True
     writes = True
 
     def check_place(self, value: Any) -> None:
@@ -144,9 +135,14 @@ class JsonOutput(Checked):
         check_name(value)
 
     def check(self, value: str) -> None:
-        """Refuse a place where no file can be."""
-        if value != "-":
-            check_writable(Path(value))
+        """Refuse a place where no file can be, and a file that no report is: the name of the report was left out."""
+        if value == "-":
+            return
+        check_writable(Path(value))
+        if Path(value).is_file():
+            with open_file(Path(value)) as file:
+                if file.read(1) not in (b"", b"{"):
+                    raise InputError(f"{value!s:.300} is there, and is no report", "Name another file behind --json.")
 
 
 class Number(click.FloatRange):

@@ -8,14 +8,11 @@ by the first route that has it.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import platformdirs
-
 from drnn_core.errors import InputError
-from drnn_core.files import from_home
+from drnn_core.files import chosen_folder
 from drnn_deploy.datasets.download import Download
 from drnn_deploy.datasets.files import File, UnusableError, content_problem, part_path, size_problem, writing
 from drnn_deploy.datasets.python_package import PipPackage
@@ -152,8 +149,7 @@ def _dataset(name: str) -> DataSet:
 
 def root() -> Path:
     """Return the folder that holds the folders of the data sets. It may not exist yet."""
-    chosen = os.environ.get("DRNN_DATA")
-    return from_home(chosen) if chosen else platformdirs.user_cache_path("drnn-deploy") / "data"
+    return chosen_folder("DRNN_DATA", "data")
 
 
 def _place(name: str) -> Path:

@@ -49,12 +49,18 @@ def servable_graph(bundle: Bundle) -> GraphInfo:
     raise InputError(f"{bundle.folder} has no graph with a dynamic batch, and whole delay lines if any", _EXPORT)
 
 
-def check_options(options: ExportOptions) -> ExportOptions:
+def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOptions:
     """The options with whole delay lines in place of rings.
 
+    Args:
+        options: Of an export.
+        folder: The model repository.
+        name: The name of the model.
+
     Raises:
-        InputError: Triton could serve no graph of these options.
+        InputError: Triton could serve no graph of these options, or no model of this name, or other files are there.
     """
+    _check_place(folder, name)
     if options.batch is not None or options.ring:
         raise InputError("Triton needs a dynamic batch, and with state whole delay lines", _EXPORT)
     stated = options.goal != "sequence" or {"chunk", "step"} & set(options.forms or ())
@@ -77,8 +83,7 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
         InputError: The bundle has no fitting graph, or the name is not a plain file name.
     """
     graph = servable_graph(bundle)
-    if not _NAME.fullmatch(name):
-        raise InputError(f"{name!r} cannot be a model's name in Triton", "Use letters, digits, - and _.")
+    _check_place(folder, name)
     most = min(max_batch, graph.profile[2]) if graph.profile else max_batch
     places = [_write_model(folder / name, graph, "onnxruntime", bundle.path(graph.file), most)]
     for engine in bundle.engines:
@@ -94,13 +99,20 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
 
 def _write_model(place: Path, graph: GraphInfo, backend: str, file: Path, max_batch: int) -> Path:
     model = f"1/{_FILES[backend]}"
-    if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
-        raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
+    _check_place(place.parent, place.name)
     with replacing_folder(place, lambda _: (_CONFIG, model)) as draft:
         (draft / _CONFIG).write_text(model_config(graph, place.name, max_batch, backend), encoding="utf-8")
         (draft / model).parent.mkdir()
         shutil.copyfile(file, draft / model)
     return place
+
+
+def _check_place(folder: Path, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot be a model's name in Triton", "Rename the file: letters, digits, - and _.")
+    place = folder / name
+    if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
+        raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH, backend: str = "onnxruntime") -> str:

@@ -80,7 +80,7 @@ def _refuse_blind(path: Path, imported: Imported, cases: Sequence[GoldenCase], r
                 fix,
             )
         for name, effect in _effects(imported, case).items():
-            effects[name] = max(effects[name], effect / result.limit)
+            effects[name] = max(effects[name], effect / result.limit if effect else 0.0)
     blind = [origin for name, origin in imported.origins.items() if origin is not None and effects[name] < 1]
     if blind:
         raise InputError(

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drnn_core.errors import InputError
+from drnn_core.files import chosen_folder
 
 ROOT, LIMIT = "DRNN_CACHE", "DRNN_CACHE_MIB"  # environment variables
 _DIGITS = 12  # of the most MiB that anyone has
@@ -68,11 +69,12 @@ class CacheEntry:
 
 
 def cache_root() -> Path:
-    """The folder of all kinds: `$DRNN_CACHE`, or in the user's cache."""
-    import platformdirs
+    """The folder of all kinds: `$DRNN_CACHE`, or in the user's cache.
 
-    chosen = os.environ.get(ROOT)
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("drnn-deploy"))
+    Raises:
+        InputError: This user has no home folder.
+    """
+    return chosen_folder(ROOT)
 
 
 def cache_folder(kind: str) -> Path:

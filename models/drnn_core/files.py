@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,26 @@ def from_home(text: str) -> Path:
         raise InputError(f"{text!r:.300} is in no home folder of this system", "Write the folder out.") from error
 
 
+def chosen_folder(variable: str, *below: str) -> Path:
+    """The folder that an environment variable names, or one in the user's cache.
+
+    Args:
+        variable: The variable.
+        *below: Folders within each other, in that of this package in the user's cache.
+
+    Raises:
+        InputError: This user has no home folder.
+    """
+    import platformdirs
+
+    if chosen := os.environ.get(variable):
+        return from_home(chosen)
+    try:
+        return platformdirs.user_cache_path("drnn-deploy").joinpath(*below)
+    except RuntimeError as error:
+        raise InputError("this user has no home folder", f"Name a folder to use: export {variable}=FOLDER") from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
@@ -78,6 +99,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)  # with the permissions of the user's umask, which those of tempfile have not
         try:
             yield temporary
+            if path.exists():
+                shutil.copymode(path, temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

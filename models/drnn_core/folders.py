@@ -63,20 +63,35 @@ def check_replaceable(path: Path, ours: Callable[[Path], Collection[str]] | None
         ours: As of `replacing_folder`.
 
     Raises:
-        InputError: It is a file, or holds files that are not among `ours`.
+        InputError: It is a file, or holds files that are not among `ours`, or the current folder is in it.
+        OSError: A folder in it may not be read.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file", "Choose a folder with --output.")
+    with contextlib.suppress(FileNotFoundError):  # the current folder may be gone
+        if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
+            what = f"{path} is the current folder, or one above it, and would be replaced by another"
+            raise InputError(what, "Go to another folder, or choose another with --output.")
     if ours is None or not path.is_dir() or not any(path.iterdir()):
         return
     known = set(ours(path))
-    inside = (entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir())
-    if others := sorted({entry.relative_to(path).as_posix() for entry in inside} - known):
+    if others := sorted({entry.relative_to(path).as_posix() for entry in _files_in(path)} - known):
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise InputError(
             f"{path} holds files that would be deleted: {', '.join(others[:_SHOWN])}{more}",
             "Move them elsewhere, or choose another folder with --output.",
         )
+
+
+def _files_in(path: Path) -> Iterator[Path]:
+    """Files and links below a folder. A folder that may not be read is an OSError: there may be files in it."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        yield from (Path(folder) / name for name in files)
+        yield from (link for name in folders if (link := Path(folder) / name).is_symlink())
 
 
 @contextlib.contextmanager

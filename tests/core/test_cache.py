@@ -33,6 +33,23 @@ def test_every_kind_is_below_the_environments_folder_or_the_users(root: Path, mo
     assert cache_root().name == "drnn-deploy"
 
 
+def test_a_home_folder_is_written_as_people_write_it_and_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("DRNN_CACHE", "~/here")
+    assert cache_root() == tmp_path / "here"
+
+    def nobody(*_: object) -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DRNN_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_path", nobody)
+    with pytest.raises(InputError, match="no home folder\nName a folder to use: export DRNN_CACHE=FOLDER"):
+        cache_root()
+
+
 def test_files_of_one_digest_are_an_entry_and_others_are_not_ours(root: Path) -> None:
     fill("engines", f"{'a' * 64}.engine", 100, 5)
     fill("engines", f"{'a' * 64}.engine.json", 10, 7)

@@ -36,6 +36,29 @@ def test_folder_replaces_everything_of_an_earlier_one(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle", "bundle/new"]
 
 
+def test_a_folder_that_may_not_be_read_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle" / "closed").mkdir(parents=True)
+    look = os.scandir
+
+    def scandir(path: str) -> object:
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="Permission denied"), replacing_folder(tmp_path / "bundle", lambda _: ()):
+        pass
+    assert names(tmp_path) == ["bundle", "bundle/closed"]
+
+
+@pytest.mark.parametrize("inside", ["", "deep"])
+def test_the_current_folder_is_not_replaced(tmp_path: Path, inside: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "bundle" / inside)
+    with pytest.raises(InputError, match="is the current folder"), replacing_folder(tmp_path / "bundle"):
+        pass
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
 def test_folder_stays_as_it_was_when_writing_fails(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "bundle").mkdir()

@@ -128,6 +128,6 @@ def test_only_this_module_knows_of_the_interpreters_limit() -> None:
     for path in itertools.chain.from_iterable(paths.values()):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Name):
-                assert node.id != "RecursionError" or path.name == "plain_data.py", path
+                assert node.id != "RecursionError" or path.name in ("plain_data.py", "speech.py"), path  # and tarfile's
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.loads", "tomllib.loads"):
                 assert own.search(ast.unparse(node)) or path.name == "plain_data.py", ast.unparse(node)

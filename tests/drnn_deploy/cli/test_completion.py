@@ -33,6 +33,18 @@ def test_completion_is_installed_by_one_command(
     assert settings.count("compinit &&") == settings.count("compinit\n") == (1 if shell == "zsh" else 0)
 
 
+def test_what_is_in_the_settings_and_who_may_read_them_stays(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = tmp_path / ".zshrc"
+    settings.write_bytes(before := b"export TOKEN=1  # caf\xe9\n")
+    settings.chmod(0o600)
+    assert command("drnn-deploy", "completion", "zsh").code == 0
+    assert settings.read_bytes().startswith(before)
+    assert settings.stat().st_mode & 0o777 == 0o600
+
+
 def test_completion_needs_to_know_the_shell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/sh")
     ran = command("drnn-deploy", "completion")

@@ -66,7 +66,7 @@ def test_a_check_of_the_outputs_takes_the_limit_of_the_graph_that_gave_them(
 @pytest.mark.parametrize("output, array, says", [
     ("y.npz", np.zeros((1, 8, 2)), "Write a .npy file"),
     ("y.txt", np.zeros((1, 8, 2)), "must end in .npy or .npz"),
-    ("x.npy", np.zeros((1, 8, 2)), "is the input too"),
+    ("x.npy", np.zeros((1, 8, 2)), "which is read"),
     ("folder.npy", np.zeros((1, 8, 2)), "is a folder"),
     ("y.npy", np.zeros((1, 9, 2)), "has 9 steps, which no graph of"),
     ("y.npy", np.zeros((8, 2)), "For one sequence: x[None]"),

@@ -11,7 +11,7 @@ import torch
 from drnn_core.errors import InputError, ParityError
 from drnn_deploy.importing.recorded import Recorded, read_recorded, snippet
 from drnn_deploy.parity.cases import CaseInputs
-from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.compare import comparable, judge
 from drnn_deploy.parity.golden import known_answer
 from drnn_deploy.parity.results import CaseResult
 from drnn_models.checkpoint import Checkpoint
@@ -80,21 +80,26 @@ def _refuse_blind(path: Path, imported: Imported, cases: Sequence[GoldenCase], r
                 fix,
             )
         for name, effect in _effects(imported, case).items():
-            effects[name] = max(effects[name], effect / result.limit if effect else 0.0)
+            if effect:
+                effects[name] = max(effects[name], effect / result.limit if result.limit else np.inf)
     blind = [origin for name, origin in imported.origins.items() if origin is not None and effects[name] < 1]
     if blind:
         raise InputError(
             f"{path}: the outputs hardly depend on {blind[0]!r}, so a wrong network would pass as well. The inputs are "
-            f"too short (a layer reads its past from step {max(imported.spec.dilations)} on) or too small.",
+            f"too short (a layer reads its past from step {max(imported.spec.dilations)} on) or too small, or rounding "
+            "drowns the outputs of later steps.",
             fix,
         )
 
 
 def _effects(imported: Imported, case: GoldenCase) -> dict[str, float]:
-    """By how much the outputs change, to first order, where a number of a weight is off by the weight's own size."""
+    """By how much the outputs that are compared change, to first order, where a number of a weight is off by the
+    weight's own size.
+    """
     network = Checkpoint(imported.spec, imported.weights).network().double()
     outputs = network(torch.from_numpy(case.inputs if case.inputs.dtype == np.int64 else case.inputs.astype(float)))
     mixed = torch.from_numpy(np.random.default_rng(0).standard_normal(outputs.shape))
+    mixed *= torch.from_numpy(comparable(case).reshape(outputs.shape[1:]))
     (outputs * mixed).sum().backward()
     return {
         name: float(parameter.grad.abs().max()) * max(float(parameter.detach().abs().max()), _SMALL)

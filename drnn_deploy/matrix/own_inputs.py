@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -122,21 +123,24 @@ def output_rows(
     Args:
         bundle: The open bundle. The precision of its first graph is that of the limit.
         own: The sequences with their outputs.
-        file: The name of the file of outputs, which stands in the place of a runtime's.
+        file: The name of the file of outputs, which with an ending stands in the place of a runtime's.
         answers: What is right for the bundle.
         tolerance: Which errors pass.
 
     Raises:
         InputError: Outputs have a shape that the network does not give.
     """
+    file = file if "." in file else f"{file} (file)"  # no runtime's name
     results: dict[tuple[str, int], list[CaseResult]] = {}
     for entry in own:
         if entry.outputs is not None:
             kind, case = _answered(bundle, entry, file, answers)
             results.setdefault((kind, entry.inputs.shape[1]), []).append(judge(case, entry.outputs, tolerance))
     precision = bundle.graphs[0].precision
+    lengths = collections.Counter(kind for kind, _ in results)
     for (kind, steps), cases in results.items():
-        yield ParityRow(file, kind, precision, all_passed(cases), tuple(cases), None, steps=steps, seconds=0.0)
+        name = kind if lengths[kind] == 1 else f"{kind}, {steps} steps"
+        yield ParityRow(file, name, precision, all_passed(cases), tuple(cases), None, steps=steps, seconds=0.0)
 
 
 def _answered(bundle: Bundle, entry: OwnInputs, file: str, answers: ComputedAnswers) -> tuple[str, GoldenCase]:

@@ -15,6 +15,7 @@ from drnn_deploy.parity.report_format import as_check, format_error
 # The same versions on the same machine give the same bits. Another version or processor sums in another order, which
 # moves an error by parts of a noise: only more than a whole noise, and more than twofold, is a change of substance.
 _MORE_NOISE, _TIMES_NOISE = 1.0, 2.0
+_LEAST_SHARE = 0.5  # of what was compared of a case, which rounding of another processor moves a little
 _TIMES_GAP, _LEAST_GAP = 2.0, 1e-4  # of a task's metric from its float64 reference
 _MOST_BYTES = 64 << 20  # of a report: one of all tasks has less than one
 _FIX = "Write one: drnn-parity BUNDLE --json FILE"
@@ -90,6 +91,9 @@ def _of_report(before: Entry, now: Entry, slowdown: float | None) -> Iterator[Re
             yield Regression(name, "was checked, and is not any more")
         else:
             yield from _of_row(name, old, rows[name], slowdown)
+    files = {entry["file"] for entry in now["files"]}
+    for gone in (entry["file"] for entry in before["files"] if entry["file"] not in files):
+        yield Regression(gone, "the file was checked, and is not any more")
     tasks = {_task(result): result for result in now["tasks"]}
     for old in before["tasks"]:
         if _task(old) not in tasks:
@@ -108,14 +112,17 @@ def _of_row(name: str, before: Entry, now: Entry, slowdown: float | None) -> Ite
             if not now["error"]:
                 yield Regression(where, "was checked, and is not any more")
             continue
+        shares = old["compared"], cases[old["case"]]["compared"]
+        if shares[1] < _LEAST_SHARE * shares[0]:
+            yield Regression(where, f"{shares[1]:.1%} of the outputs are compared, {shares[0]:.1%} were before")
         noises_before, noises = _noises(old), _noises(cases[old["case"]])
         if noises > max(_TIMES_NOISE * noises_before, noises_before + _MORE_NOISE):
             yield Regression(where, f"error grew from {noises_before:.3g} to {noises:.3g} noises")
         if cases[old["case"]]["agreement"] < old["agreement"]:
-            shares = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
-            yield Regression(where, f"the share of the reference's predictions fell {shares}")
+            fell = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
+            yield Regression(where, f"the share of the reference's predictions fell {fell}")
     times = before["milliseconds"], now["milliseconds"]
-    if slowdown is not None and None not in times and times[1] > slowdown * times[0]:
+    if slowdown is not None and all(times) and times[1] > slowdown * times[0]:
         yield Regression(name, f"takes {times[1]:.3g} ms, {times[1] / times[0]:.2g} times the {times[0]:.3g} ms before")
 
 

@@ -97,6 +97,20 @@ def test_outputs_from_elsewhere_are_judged_as_what_their_shape_says(way: str, bo
     assert check_bundle(both, MatrixOptions(runtimes=HERE, inputs=x, outputs=y)).exit_code == 1
 
 
+def test_outputs_of_several_lengths_are_rows_of_their_own_and_no_runtime(both: Bundle, x: Path) -> None:
+    arrays = {f"{steps} steps": np.load(x)[:, :steps] for steps in (2, 8)}
+    given, y = x.with_suffix(".npz"), x.with_name("onnxruntime-cpu")
+    np.savez(given, **arrays)
+    with y.open("wb") as file:
+        np.savez(file, **{name: run_reference(both.spec, both.weights, own).outputs for name, own in arrays.items()})
+    report = check_bundle(both, MatrixOptions(runtimes=HERE, inputs=given, outputs=y))
+    rows = verdicts(report, "onnxruntime-cpu (file)")
+    assert list(rows) == ["sequence, 2 steps", "sequence, 8 steps"]
+    y.rename(y.with_name("tensorrt"))
+    options = MatrixOptions(runtimes=HERE, inputs=given, outputs=y.with_name("tensorrt"), required=("tensorrt",))
+    assert check_bundle(both, options).exit_code == 3
+
+
 def test_outputs_of_sequences_that_no_graph_takes_are_judged_alone(both: Bundle, x: Path) -> None:
     y = x.with_name("y.npy")
     np.save(x, np.load(x)[:, :2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from drnn_deploy.parity.results import CaseResult, Measured, Missing, ParityReport, ParityRow, TaskResult
+from drnn_deploy.parity.results import CaseResult, FileResult, Measured, Missing, ParityReport, ParityRow, TaskResult
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 
 NOISE = 1e-6
@@ -29,8 +29,17 @@ def task(changed: int = 0, value: float = 0.9) -> TaskResult:
     return TaskResult("onnxruntime-cpu", "sequence/fused", "pixel-mnist", "20 digits", 20, metrics, changed)
 
 
-def report(*rows: ParityRow, tasks: tuple[TaskResult, ...] = (task(),)) -> ParityReport:
+def report(
+    *rows: ParityRow,
+    tasks: tuple[TaskResult, ...] = (task(),),
+    files: tuple[FileResult, ...] = (FileResult("weights.safetensors", passed=True),),
+) -> ParityReport:
     missing = (Missing("torch-cuda", "", "there is no GPU", "Run on one."),)
     return ParityReport(
-        (row("reference", case(noises=0.0)), *rows), missing, network="gru 3 x 4", tasks=tasks, notes=("a note",)
+        (row("reference", case(noises=0.0)), *rows),
+        missing,
+        network="gru 3 x 4",
+        tasks=tasks,
+        notes=("a note",),
+        files=files,
     )

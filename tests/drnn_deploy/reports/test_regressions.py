@@ -69,6 +69,14 @@ def test_an_error_is_worse_beyond_twice_and_a_noise(before: float, now: float) -
         (dataclasses.replace(one(), tasks=(task(changed=1),)), "1 predictions changed, 0 before"),
         (dataclasses.replace(one(), tasks=(task(value=0.85),)), "accuracy is 0.05 from float64's, 0 before"),
         (dataclasses.replace(one(), tasks=()), "the task was measured, and is not any more"),
+        (dataclasses.replace(one(), files=()), "weights.safetensors: the file was checked, and is not any more"),
+        (
+            report(
+                row("onnxruntime-cpu", dataclasses.replace(case(), compared=0.4), case("ramp", 0.5)),
+                row("torch", case()),
+            ),
+            "40.0% of the outputs are compared, 100.0% were before",
+        ),
     ],
 )
 def test_any_single_thing_that_is_worse_is_found(worse: ParityReport, words: str) -> None:
@@ -85,6 +93,7 @@ def test_a_bundle_that_is_missing_is_found() -> None:
 def test_times_count_only_when_asked() -> None:
     slow = written(one(milliseconds=3.1))
     assert regressions(written(one()), slow) == []
+    assert regressions(written(one(milliseconds=0.0)), slow, slowdown=1.5) == []
     (found,) = regressions(written(one()), slow, slowdown=1.5)
     assert found.what == "takes 3.1 ms, 1.6 times the 2 ms before"
     assert regressions(written(one()), slow, slowdown=1.6) == []

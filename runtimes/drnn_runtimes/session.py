@@ -48,12 +48,16 @@ class Session(Protocol):
 class CopyingSession:
     """`bind` for sessions that have nothing better: `run`, and copy."""
 
+    _graph: GraphInfo
+
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
         raise NotImplementedError
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        """See `Session.bind`."""
+        """See `Session.bind`; the arrays need not be contiguous."""
+        check_inputs(self._graph, inputs)
+        check_outputs(self._graph, outputs, inputs, contiguous=False)
 
         def call() -> None:
             results = self.run(inputs)
@@ -94,28 +98,57 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
+    _check_free({tensor.name: tensor.shape for tensor in graph.inputs}, inputs, graph)
     if spec is not None and isinstance(spec.input, Tokens):  # of others, runtimes make zeros, or they crash
         check_tokens(inputs["input"], spec.input.vocabulary)
 
 
-def check_outputs(graph: GraphInfo, outputs: Mapping[str, NDArray[np.generic]]) -> None:
-    """Check arrays that a graph is to write to: they are bound by their address.
+def check_outputs(
+    graph: GraphInfo,
+    outputs: Mapping[str, NDArray[np.generic]],
+    inputs: Mapping[str, NDArray[np.generic]],
+    *,
+    contiguous: bool = True,
+) -> None:
+    """Check arrays that a graph is to write to.
 
     Args:
         graph: Its shapes may hold -1, for any size from 1.
         outputs: Name -> array.
+        inputs: The arrays that it is to read, which are right.
+        contiguous: Whether they, and the inputs, are bound by their address.
 
     Raises:
-        InputError: A name, type or shape is wrong, or an array is not contiguous.
+        InputError: A name, type or shape is wrong, or an array is not contiguous or cannot be written to.
     """
     known = {tensor.name: tensor for tensor in graph.outputs}
     for name, value in outputs.items():
         tensor = known.get(name)
-        whole = isinstance(value, np.ndarray) and value.flags.c_contiguous
-        if not whole or tensor is None or str(value.dtype) != tensor.dtype or not _sizes_fit(value.shape, tensor.shape):
+        writeable = isinstance(value, np.ndarray) and value.flags.writeable
+        fits = writeable and tensor is not None and _sizes_fit(value.shape, tensor.shape)
+        if not fits or tensor is None or str(value.dtype) != tensor.dtype:
             wanted = f"{tensor.dtype} of shape {tensor.shape}" if tensor else f"one of {sorted(known)!s:.300}"
-            what = f"output {name!r} of {graph.name} must be {wanted}, contiguous, got {_described(value)}"
+            what = f"output {name!r} of {graph.name} must be {wanted}, to be written to, got {_described(value)}"
             raise InputError(what, "Make it: numpy.empty(shape, dtype).")
+    _check_free({t.name: t.shape for t in (*graph.inputs, *graph.outputs)}, {**inputs, **outputs}, graph)
+    for name, value in {**inputs, **outputs}.items() if contiguous else ():
+        if not value.flags.c_contiguous:
+            raise InputError(f"{name!r} of {graph.name} must be contiguous", "Make it: numpy.ascontiguousarray(x).")
+
+
+def _check_free(
+    declared: Mapping[str, tuple[int, ...]], arrays: Mapping[str, NDArray[np.generic]], graph: GraphInfo
+) -> None:
+    """Check that what a graph leaves free, the number of sequences, is the same for all arrays."""
+    sizes = {
+        size
+        for name, value in arrays.items()
+        for size, want in zip(value.shape, declared[name], strict=True)
+        if want < 0
+    }
+    if len(sizes) > 1:
+        what = f"the arrays of {graph.name} are of {' and '.join(map(str, sorted(sizes)))} sequences"
+        raise InputError(what, "Give as many in each.")
 
 
 def _sizes_fit(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:

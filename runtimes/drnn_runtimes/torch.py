@@ -135,7 +135,7 @@ class TorchRuntime(StreamingRuntime):
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
-        with float32_products():
+        with _SWITCHED.set(tf32=False):
             yield TorchSession(model.eval().to(self._device), graph, self._device, self._threads)
 
 
@@ -166,7 +166,7 @@ class TorchSession(CopyingSession):
         import torch
 
         check_inputs(self._graph, inputs, self._model.spec)
-        x = torch.from_numpy(inputs["input"]).to(self._device)
+        x = torch.from_numpy(np.ascontiguousarray(inputs["input"])).to(self._device)  # torch has no negative strides
         with torch.inference_mode(), _alone(self._threads):
             if not self._graph.states:
                 return {"output": self._model(x, prune=self._graph.pruned).cpu().numpy()}

@@ -68,7 +68,7 @@ class TractRuntime(StreamingRuntime):
     reads_graph = True
 
     def __init__(self) -> None:
-        self._rehearsed: dict[str, str] = {}  # sha256 of a graph's file -> why it does not run
+        self._rehearsed: dict[tuple[str, str], str] = {}  # sha256 of a graph's file, the trial -> why it does not run
 
     def availability(self) -> Availability:
         """Whether the package is here."""
@@ -100,20 +100,20 @@ class TractRuntime(StreamingRuntime):
 
     def _rehearse(self, path: Path, graph: GraphInfo, spec: ModelSpec) -> str:
         """What happens to zeros in every input, and to the last token of the vocabulary."""
-        digest = sha256(path)
-        if digest not in self._rehearsed:
-            sizes = [graph.batch] if graph.batch else [1, 2]
-            tokens = [0, spec.input.vocabulary - 1] if isinstance(spec.input, Tokens) else [0]
-            feeds = [
-                [(t.dtype, (size, *t.shape[1:]), token if t.dtype == "int64" else 0) for t in graph.inputs]
-                for size, token in itertools.product(sizes, tokens)
-            ]
+        sizes = [graph.batch] if graph.batch else [1, 2]
+        tokens = [0, spec.input.vocabulary - 1] if isinstance(spec.input, Tokens) else [0]
+        feeds = [
+            [(t.dtype, (size, *t.shape[1:]), token if t.dtype == "int64" else 0) for t in graph.inputs]
+            for size, token in itertools.product(sizes, tokens)
+        ]
+        trial = sha256(path), repr(feeds)
+        if trial not in self._rehearsed:
             try:
                 reason = ask(__name__, {"path": str(path), "feeds": feeds}, _SECONDS)["reason"]
             except ChildError as error:
                 reason = f"tract ended the process in which it was tried: {error.how.splitlines()[0]}"
-            self._rehearsed[digest] = reason
-        return self._rehearsed[digest]
+            self._rehearsed[trial] = reason
+        return self._rehearsed[trial]
 
     @contextlib.contextmanager
     def _open(self, bundle: Bundle, graph: GraphInfo) -> Iterator[TractSession]:
@@ -188,8 +188,9 @@ def _refused_operator(model: onnx.ModelProto, graph: GraphInfo) -> str:
         half = graph.precision == "fp16"
         if half and len(node.input) < 6:
             return f"tract begins the {node.op_type} operator of a float16 graph with float32 zeros"
-        steps, _, width = shapes.get(node.input[0], (0, 0, 0))
-        if node.op_type == "GRU" and attributes["linear_before_reset"].i and steps >= _LOOP and (half or width == 1):
+        steps, _, width = (*shapes.get(node.input[0], ()), 0, 0, 0)[:3]
+        after = "linear_before_reset" in attributes and attributes["linear_before_reset"].i
+        if node.op_type == "GRU" and after and steps >= _LOOP and (half or width == 1):
             what = "in float16" if half else "on one feature"
             return f"tract fails at a GRU operator {what} that resets after the product, from {_LOOP} steps on"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -101,12 +102,12 @@ def read_stream(
     Returns:
         (B, m, outputs): of every step or, with a head that looks back, of every chunk.
     """
-    stream = Stream(session, bundle, graph, len(batch))
     outputs, steps = [], batch.shape[1]
-    for start in range(0, steps, _PIECE):
-        outputs.append(stream.push(batch[:, start : start + _PIECE]))
-        tick(min(start + _PIECE, steps))
-    return np.concatenate([*outputs, stream.finish()], axis=1)
+    with contextlib.closing(Stream(session, bundle, graph, len(batch))) as stream:
+        for start in range(0, steps, _PIECE):
+            outputs.append(stream.push(batch[:, start : start + _PIECE]))
+            tick(min(start + _PIECE, steps))
+        return np.concatenate([*outputs, stream.finish()], axis=1)
 
 
 def choose_graph(

@@ -165,3 +165,10 @@ def _check(model: onnx.ModelProto, spec: ModelSpec, graph: GraphInfo) -> None:
     for value in model.graph.output:
         if value.name not in sizes:
             raise RefusedError(f"nothing makes its output {value.name!r:.80}")
+    for what, there, told in (
+        ("inputs", model.graph.input, graph.inputs),
+        ("outputs", model.graph.output, graph.outputs),
+    ):
+        names, named = [value.name for value in there], [tensor.name for tensor in told]
+        if names != named:
+            raise RefusedError(f"its {what} are {names!s:.200}, and the manifest says {named!s:.200}")

@@ -88,7 +88,8 @@ class Sizes:
         if node.op_type in _SIZED and not self._far.isdisjoint(node.input):
             raise RefusedError("asks for sizes that no tensor has")
         if node.op_type == "Constant":
-            self._constant(node.output[0], _value(node))
+            value = _value(node)
+            self._constant(node.output[0], value)
             return
         for attribute in node.attribute:
             if attribute.type not in (1, 2, 3, 6, 7, 8):  # numbers, text and lists of them
@@ -164,13 +165,18 @@ class Sizes:
 
         if tensor.data_type not in _BYTES:
             raise RefusedError(f"its constant {name!r:.80} is of a type that no graph of a bundle has")
+        if len(tensor.dims) > _MOST_AXES:
+            raise RefusedError(f"its constant {name!r:.80} has {len(tensor.dims):,} axes")
         values = math.prod(tensor.dims)
         if min(tensor.dims, default=0) < 0 or not _holds(tensor, values):
             raise RefusedError(f"its constant {name!r:.80} does not hold the values of {list(tensor.dims)!s:.80}")
         self._types[name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
         if tensor.data_type == onnx.TensorProto.INT64:
             self._indices[name] = tensor
-            held = onnx.numpy_helper.to_array(tensor)
+            try:
+                held = onnx.numpy_helper.to_array(tensor)
+            except Exception as error:  # of values in the place of another type, of segments, of sizes without end
+                raise RefusedError(f"its constant {name!r:.80} cannot be read") from error
             if held.min(initial=0) < -_LARGEST_SIZE or held.max(initial=0) > _LARGEST_SIZE:
                 self._far.add(name)
 

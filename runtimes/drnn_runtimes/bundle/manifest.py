@@ -22,7 +22,7 @@ REBUILD = "Export it again: drnn-export model.pt --output DIR"
 _SCHEMA = "drnn_runtimes.bundle", "manifest.schema.json"
 _MOST_BYTES = 4 << 20  # of the file; with 64 layers and ten graphs it has 0.3 MB
 _MOST_VALUES = 100_000  # in it, likewise 30,000: a schema looks at each of them
-_LONGEST_NAME = 255  # characters of a file's name, as of most file systems
+_LONGEST_NAME = 255  # bytes of a file's name, as of most file systems
 _SHOWN = 300  # characters of what is wrong with a value
 
 
@@ -121,7 +121,7 @@ def _parsed(data: Mapping[str, Any]) -> Manifest:
     for name in manifest.files:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(f"the file name {name!r:.{_SHOWN}} points outside the bundle")
-        if len(name) > _LONGEST_NAME or not name.isprintable():
+        if not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
             raise InputError(f"the file name {name!r:.{_SHOWN}} is none that an export writes")
     check_manifest(manifest.spec, manifest.graphs, manifest.engines, manifest.kernels)
     return manifest

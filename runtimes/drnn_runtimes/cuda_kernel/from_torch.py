@@ -117,6 +117,12 @@ class AcceleratedRNN:
             batch, length, window = *inputs.shape[:2], self.spec.window
             before = self._module.initial_state(batch) if state is None else state
             shapes = self.spec.state_shapes(batch)
+            for name, shape in shapes.items():
+                value = before[name]
+                if (tuple(value.shape), value.dtype, value.device) != (tuple(shape), torch.float32, self._device):
+                    got = f"{value.dtype} {tuple(value.shape)} on {value.device}"
+                    what = f"state {name!r} must be torch.float32 {tuple(shape)} on {self._device}, got {got}"
+                    raise InputError(what, "Give what the piece before returned, of as many sequences.")
             names = [name for name in shapes if name != "fusion"]
             packed = torch.cat([before[name].reshape(-1) for name in names])
             top = self._run(self._whole, inputs, packed)

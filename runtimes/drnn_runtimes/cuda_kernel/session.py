@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.cuda_kernel.around import kernel_answers, kernel_inputs, run_head
 from drnn_runtimes.cuda_kernel.device import Device, Kernel
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_tokens
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_tokens
 from drnn_runtimes.streaming.buffers import TakesBlocks
 from drnn_runtimes.streaming.delay_lines import next_states, whole_lines
 
@@ -38,9 +39,25 @@ class Network:
         self, device: Device, kernel: Kernel, spec: ModelSpec, weights: Weights, stack: contextlib.ExitStack
     ) -> None:
         self.device, self.kernel, self.spec, self.weights = device, kernel, spec, weights
+        self._closed = False
+        stack.callback(self._close)
         packed = pack_weights(kernel.plan, weights)
         self.packed = device.memory(stack, packed.nbytes)
         device.upload(self.packed, packed)
+
+    def use(self) -> Device:
+        """The GPU, made this thread's own.
+
+        Raises:
+            InputError: The session is closed, and what it had on the GPU is freed.
+        """
+        if self._closed:
+            raise InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
+        self.device.use()
+        return self.device
+
+    def _close(self) -> None:
+        self._closed = True
 
 
 class RecordedRun:
@@ -55,13 +72,12 @@ class RecordedRun:
     """
 
     def __init__(self, network: Network, batch: int, steps: int, *, every: bool = False, state: int = 0) -> None:
-        spec, device, plan = network.spec, network.device, network.kernel.plan
+        spec, device, plan = network.spec, network.use(), network.kernel.plan
         self._network, self._state = network, state
         if every:
             spec = dataclasses.replace(spec, head=Head("sequence", spec.head.outputs))
         self._spec, answers = spec, kernel_answers(spec, steps)
         self._held = contextlib.ExitStack()
-        device.use()
         try:
             self._rows = device.host_array(self._held, (batch, steps, spec.input.width))
             self._top = device.host_array(self._held, (batch, answers, spec.hidden[-1]))
@@ -95,7 +111,7 @@ class RecordedRun:
             (B, k, outputs).
         """
         network = self._network
-        network.device.use()
+        network.use()
         self._rows[...] = kernel_inputs(self._spec, network.weights, inputs)
         self._replay()
         network.device.wait()
@@ -124,15 +140,13 @@ class DeviceState:
     def lines(self) -> dict[str, NDArray[np.float32]]:
         """Copies of the delay lines (B, d, H), oldest first."""
         packed = np.empty(self._floats, np.float32)
-        self._network.device.use()
-        self._network.device.download(self.address, packed)
+        self._network.use().download(self.address, packed)
         lines = unpack_state(self._network.spec, self._batch, packed)
         return lines | ({"fusion": self.past.copy()} if self.past.shape[1] else {})
 
     def set_lines(self, lines: Lines) -> None:
         """Replace them."""
-        self._network.device.use()
-        self._network.device.upload(self.address, pack_state(self._network.spec, lines))
+        self._network.use().upload(self.address, pack_state(self._network.spec, lines))
         if self.past.shape[1]:
             self.past[...] = lines["fusion"]
 
@@ -167,9 +181,10 @@ class KernelSession(CopyingSession):
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         """See `Session.bind`; a call replays a CUDA graph of its own."""
-        check_inputs(self._graph, inputs, self._network.spec)
         if self._graph.states:
             return super().bind(inputs, outputs)
+        check_inputs(self._graph, inputs, self._network.spec)
+        check_outputs(self._graph, outputs, inputs, contiguous=False)
         samples, output = inputs["input"], outputs["output"]
         run, past = RecordedRun(self._network, *samples.shape[:2]), zero_past(self._network.spec, len(samples))
         self._stack.callback(run.close)
@@ -199,8 +214,8 @@ class KernelSession(CopyingSession):
 
     def _forget(self) -> None:
         if self._last is not None:
-            self._last.close()
-            self._last = None
+            last, self._last = self._last, None
+            last.close()
 
 
 class KernelStream(TakesBlocks):
@@ -214,11 +229,12 @@ class KernelStream(TakesBlocks):
 
     def __init__(self, network: Network, samples: NDArray[np.generic], stack: contextlib.ExitStack) -> None:
         self._network, self._samples = network, samples
-        network.device.use()
-        self._state = DeviceState(network, len(samples), stack)
+        network.use()
+        self._held = stack.enter_context(contextlib.ExitStack())
+        self._state = DeviceState(network, len(samples), self._held)
         self._chunk = RecordedRun(network, *samples.shape[:2], state=self._state.address)
         self._block: RecordedRun | None = None
-        stack.callback(self._close)
+        self._held.callback(self._close)
 
     def run(self) -> NDArray[np.float32]:
         """Compute one chunk, (B, k, outputs)."""
@@ -248,9 +264,15 @@ class KernelStream(TakesBlocks):
             return self._chunk
         if self._block is None or self._block.size != (batch, steps):
             if self._block is not None:
-                self._block.close()
+                last, self._block = self._block, None  # what is closed is not run, also where the next fails
+                last.close()
             self._block = RecordedRun(self._network, batch, steps, every=True, state=self._state.address)
         return self._block
+
+    def close(self) -> None:
+        """Free what it has on the GPU."""
+        self._network.device.use()
+        self._held.close()
 
     def _close(self) -> None:
         for run in (self._chunk, self._block):

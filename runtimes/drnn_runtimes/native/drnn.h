@@ -448,7 +448,8 @@ DRNN_STATIC void drnn_run(const struct drnn_network *net, const void *x, int bat
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast") /* x * y + z rounds once where the processor can, also in strict C */
+/* x * y + z rounds once where the processor can, also in strict C; x + c - c rounds to whole numbers, whatever the flags */
+#pragma GCC optimize("fp-contract=fast", "no-associative-math")
 #endif
 #define DRNN_PASS plain
 #include "drnn_cell.h"

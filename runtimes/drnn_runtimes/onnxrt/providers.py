@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -89,21 +90,34 @@ def prepared(device: Device) -> Iterator[None]:
     if device == "cpu":
         yield
         return
-    with _without_tf32():
+    with _WITHOUT_TF32.inside():
         load_cuda()
         yield
 
 
-@contextlib.contextmanager
-def _without_tf32() -> Iterator[None]:
-    if TF32 in os.environ:
-        yield
-        return
-    os.environ[TF32] = "0"
-    try:
-        yield
-    finally:
-        os.environ.pop(TF32, None)
+class _WithoutTf32:
+    """NVIDIA_TF32_OVERRIDE is 0 while anyone is inside, and gone once the last one has left."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        with self._lock:
+            ours = self._inside > 0 or TF32 not in os.environ  # else the user has set it
+            if ours:
+                self._inside += 1
+                os.environ[TF32] = "0"
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= ours
+                if ours and not self._inside:
+                    os.environ.pop(TF32, None)
+
+
+_WITHOUT_TF32 = _WithoutTf32()
 
 
 def elsewhere(session: Any, provider: str) -> list[str] | None:

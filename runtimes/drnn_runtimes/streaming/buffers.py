@@ -32,6 +32,14 @@ class DelayLines(Protocol):
         """Replace them."""
 
 
+@runtime_checkable
+class Closes(Protocol):
+    """Delay lines that hold more than arrays."""
+
+    def close(self) -> None:
+        """Free it."""
+
+
 class TakesBlocks(ABC):
     """Delay lines of chunks of one step that can be run through many steps together."""
 

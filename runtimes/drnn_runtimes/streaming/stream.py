@@ -20,7 +20,7 @@ from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.session import Session, beyond_range
-from drnn_runtimes.streaming.buffers import TakesBlocks, delay_lines
+from drnn_runtimes.streaming.buffers import Closes, TakesBlocks, delay_lines
 from drnn_runtimes.streaming.samples import SampleChecks
 from drnn_runtimes.streaming.state import StreamState
 
@@ -44,7 +44,9 @@ class Stream:
         """
         if not graph.states:
             raise InputError(f"{graph.name} has no state to stream with", "Export a chunk: drnn-export --form chunk")
-        if batch < 1 or graph.batch not in (None, batch):
+        if batch < 1:
+            raise InputError(f"a stream is of one sequence at least, got {batch}")
+        if graph.batch not in (None, batch):
             raise InputError(
                 f"{graph.name} takes a batch of {graph.batch}, got {batch}", f"Export it with --batch {batch}."
             )
@@ -189,8 +191,11 @@ class Stream:
         self.restore(StreamState.load(path, room + _BESIDE))
 
     def close(self) -> None:
-        """End the stream; it takes no more samples."""
-        self._closed = True
+        """End the stream; it takes no more samples, and what it holds on a GPU is freed. Twice is once."""
+        with self._in_use:
+            if not self._closed and isinstance(self._memory, Closes):
+                self._memory.close()
+            self._closed = True
 
     def _exclusive(self) -> _Exclusive:
         if self._closed:
@@ -199,8 +204,9 @@ class Stream:
 
     def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         if self._blocks is not None:
+            answers = self._blocks.run_block(samples)
             self._steps += samples.shape[1]
-            return self._blocks.run_block(samples)
+            return answers
         done, outputs = 0, []
         while done < samples.shape[1]:
             taken = min(self._graph.steps - self._waiting, samples.shape[1] - done)

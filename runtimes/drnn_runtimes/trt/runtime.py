@@ -115,7 +115,7 @@ class TensorRTRuntime(StreamingRuntime):
         module, device = tensorrt_module(self._flavour), gpu.gpu()
         assert device is not None, "availability() has seen it"
         data, sidecar = self._fitting_engine(bundle, graph, module, device)
-        session = TensorRTSession(graph, sidecar.batch)
+        session = TensorRTSession(graph, sidecar.batch, bundle.spec)
         with contextlib.closing(session):
             with _kernel_inside(module, sidecar, bundle, graph):
                 session.open(module.loaded, data, sidecar.version_compatible)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import EngineError, InputError
 from drnn_core.types import TensorInfo
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.trt.bindings import collecting_logger, data_type
@@ -38,14 +39,15 @@ class TensorRTSession(CopyingSession):
     Threads that share it wait for each other.
     """
 
-    def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None) -> None:
+    def __init__(self, graph: GraphInfo, batch: tuple[int, int, int] | None, spec: ModelSpec | None = None) -> None:
         """Hold nothing yet.
 
         Args:
             graph: What the engine was built from.
             batch: The smallest, usual and largest batch; None for a graph of one batch.
+            spec: The network, whose vocabulary counts.
         """
-        self._graph, self._batch = graph, batch
+        self._graph, self._batch, self._spec = graph, batch, spec
         self._alone = threading.Lock()  # of the buffers, the context and the stream
         self._held = contextlib.ExitStack()  # what to free on the GPU, freed in reverse order
         self._inputs: tuple[_Buffer, ...] = ()
@@ -91,7 +93,7 @@ class TensorRTSession(CopyingSession):
         """Copy the inputs to the GPU, run the engine, and copy the outputs back."""
         if self._context is None:
             raise InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
-        check_inputs(self._graph, inputs)
+        check_inputs(self._graph, inputs, self._spec)
         check_batch(self._graph, inputs, self._batch)
         with self._alone:
             for buffer in self._inputs:

@@ -77,6 +77,46 @@ def test_what_is_no_model_is_refused(content: bytes, words: str, info: GraphInfo
         read_graph(tmp_path / "model.onnx", SPEC, info)
 
 
+CONSTANTS = {  # of int64, whose values are read: they may be sizes
+    "in the place of floats": TensorProto(data_type=TensorProto.INT64, dims=[2], float_data=[1, 2]),
+    "of a segment": TensorProto(
+        data_type=TensorProto.INT64, dims=[1], raw_data=bytes(8), segment=TensorProto.Segment(begin=0, end=1)
+    ),
+    "of a hundred axes": TensorProto(data_type=TensorProto.INT64, dims=[1] * 100, int64_data=[1]),
+    "of sizes without end": TensorProto(data_type=TensorProto.INT64, dims=[2**63 - 1, 2**63 - 1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+@pytest.mark.parametrize("place", ["initializer", "node", "node without outputs"])
+def test_constants_that_cannot_be_read_are_refused(
+    name: str, place: str, model: onnx.ModelProto, info: GraphInfo, tmp_path: Path
+) -> None:
+    changed = copy(model)
+    if place == "initializer":
+        changed.graph.initializer.add().CopyFrom(CONSTANTS[name])
+        changed.graph.initializer[-1].name = "odd"
+    else:
+        outputs = ["odd"] if place == "node" else []
+        changed.graph.node.insert(0, helper.make_node("Constant", [], outputs, value=CONSTANTS[name]))
+    (tmp_path / "model.onnx").write_bytes(changed.SerializeToString())
+    with pytest.raises(
+        InputError, match=r"cannot be loaded: (its constant|its node .* its constant|its node .* does not)"
+    ):
+        read_graph(tmp_path / "model.onnx", SPEC, info)
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_edges_are_those_of_the_manifest(side: str, model: onnx.ModelProto, info: GraphInfo) -> None:
+    changed = copy(model)
+    (value,) = getattr(changed.graph, side)
+    for node in changed.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["other" if name == value.name else name for name in names]
+    value.name = "other"
+    assert refusal(changed, SPEC, info) == f"its {side}s are ['other'], and the manifest says ['{side}']"
+
+
 def test_names_are_utf_8(model: onnx.ModelProto, info: GraphInfo, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString().replace(b"head/linear", b"head/\xff\xfenear"))
     with pytest.raises(InputError, match="names that are not UTF-8"):

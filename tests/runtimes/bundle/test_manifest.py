@@ -106,6 +106,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "path of Windows": (add_file("..\\x"), "points outside the bundle"),
     "file without a name": (add_file(""), "is missing from the bundle"),
     "the folder itself": (add_file("."), "is missing from the bundle"),
+    "file name of many bytes": (add_file("é" * 200), "is none that an export writes"),
     "file name with a null": (add_file("a\0b"), "the file name 'a\\x00b' is none that an export writes"),
     "spec of another cell": (
         lambda found: {"spec": {**found["spec"], "cell": "lstm"}},

@@ -95,6 +95,15 @@ def test_what_it_cannot_run_is_refused() -> None:
     for inputs in (torch.zeros(1, 3, 2, dtype=torch.float64), torch.zeros(1, 3, 1), torch.zeros(1, 0, 2)):
         with pytest.raises(InputError, match=r"the kernel reads float32 \(B, T, 2\)"):
             fast(inputs)
+    inputs, zeros = torch.zeros(4, 3, 2), module.initial_state(4)
+    first = next(iter(zeros))
+    for state in (
+        module.initial_state(1),
+        {**zeros, first: zeros[first].double()},
+        {**zeros, first: zeros[first].to("meta")},
+    ):
+        with pytest.raises(InputError, match=rf"state '{first}' must be torch\.float32 .* on cpu"):
+            fast.advance(inputs, state)
     with pytest.raises(InputError, match="the inputs are on meta"):
         fast(torch.zeros(1, 3, 2, device="meta"))
 

@@ -110,11 +110,24 @@ def test_self_test_fails_on_wrong_sizes_of_memory(plain: tuple[Case, Path], tmp_
     assert "FAILED plain" in ran(built(tmp_path, "selftest.c", "selftest", "-O0", *ONE_KERNEL), code=1)
 
 
-@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast"])
+@pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only"])
 def test_flags_that_give_wrong_numbers_are_refused(flag: str, plain: tuple[Case, Path]) -> None:
     command = [*compiler(), "-fsyntax-only", flag, *ONE_KERNEL, "plain.c"]
     done = subprocess.run(command, cwd=plain[1], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "plain.c gives wrong numbers with -ffast-math" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [
+    ("-funsafe-math-optimizations",), ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"),
+])  # fmt: skip
+def test_flags_that_let_sums_be_reordered_do_no_harm(
+    flags: tuple[str, ...], plain: tuple[Case, Path], tmp_path: Path
+) -> None:
+    told = subprocess.run([*compiler(), "--version"], capture_output=True, text=True, check=True)
+    if "clang" in told.stdout:
+        pytest.skip("of gcc")
+    shutil.copytree(plain[1], tmp_path, dirs_exist_ok=True)
+    assert "FAILED" not in ran(built(tmp_path, "selftest.c", "selftest", "-O3", *flags, *ONE_KERNEL))
 
 
 def test_self_test_does_not_compare_what_noise_drowns(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 /* The functions of @NAME@.h. Compile this file, or #include it in one source of your program. */
-#ifdef __FAST_MATH__
-#error "@NAME@.c gives wrong numbers with -ffast-math and -Ofast: compile it without, in a file of its own"
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "@NAME@.c gives wrong numbers with -ffast-math, -Ofast and -ffinite-math-only: compile it without, in a file of its own"
 #endif
 #include "@NAME@.h"
 #include "@NAME@_network.h"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,7 @@ def run_as_it_is(
     every = []
     whole = inputs[:, : inputs.shape[1] // graph.steps * graph.steps]
     for sequences, used in batches(np.arange(len(inputs)), graph.batch or size):
-        recorder = _Recorder(session, {after for _, after in graph.states})
+        recorder = _Recorder(session, graph)
         if graph.states:
             stream = Stream(recorder, bundle, graph, len(sequences))
             stream.push(np.ascontiguousarray(whole[sequences]))
@@ -154,10 +154,10 @@ def feeds_alone(
 
 
 class _Recorder(CopyingSession):
-    """Runs a session and keeps what every run gave, except for the outputs `dropped`: a long stream has too many."""
+    """Runs a session and keeps what every run gave, except for states: a long stream has too many."""
 
-    def __init__(self, session: Session, dropped: Container[str]) -> None:
-        self._session, self._dropped = session, dropped
+    def __init__(self, session: Session, graph: GraphInfo) -> None:
+        self._session, self._graph, self._dropped = session, graph, {after for _, after in graph.states}
         self.runs: list[Arrays] = []
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:

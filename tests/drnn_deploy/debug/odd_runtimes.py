@@ -57,12 +57,12 @@ class Engine(StreamingRuntime):
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
         with OnnxRuntime("cpu").load(bundle, graph) as session:
-            yield Off(session, self._off)
+            yield Off(session, graph, self._off)
 
 
 class Off(CopyingSession):
-    def __init__(self, session: Session, off: float) -> None:
-        self._session, self._off = session, off
+    def __init__(self, session: Session, graph: GraphInfo, off: float) -> None:
+        self._session, self._graph, self._off = session, graph, off
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         return {name: value + np.float32(self._off) for name, value in self._session.run(inputs).items()}

@@ -33,10 +33,10 @@ HERE = "87"
 class PluginSession(CopyingSession):
     """ONNX Runtime for what is around the node, and the plugin's `enqueue` for the node."""
 
-    def __init__(self, model: onnx.ModelProto, outputs: list[str], device: Device, held: contextlib.ExitStack) -> None:
+    def __init__(self, model: onnx.ModelProto, graph: GraphInfo, device: Device, held: contextlib.ExitStack) -> None:
         self._node = next(filter(calls_stack, model.graph.node))
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in self._node.attribute}
-        self._device, self._outputs = device, outputs
+        self._device, self._graph, self._outputs = device, graph, [tensor.name for tensor in graph.outputs]
         self._stack = Stack.from_attributes(attributes)
         kernel = CarriedKernel.compiled(self._stack, ["8.7"])
         fields = {name: value.copy() for name, value in kernel.fields().items()}
@@ -127,4 +127,4 @@ class PluginOnTheStandIn(StreamingRuntime):
         model = parse_graph(bundle.path(graph.file), bundle.spec, graph)
         with contextlib.ExitStack() as held:
             device = Device(held)
-            yield PluginSession(model, [tensor.name for tensor in graph.outputs], device, held)
+            yield PluginSession(model, graph, device, held)

@@ -139,7 +139,7 @@ def test_runtime_of_the_weights_whose_layers_are_right(right: Bundle) -> None:
         @contextlib.contextmanager
         def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Any]:
             with super().load(bundle, graph) as session:
-                yield session if bundle.spec.layers == 1 else Off(session, 0.5)
+                yield session if bundle.spec.layers == 1 else Off(session, graph, 0.5)
 
     assert explained(right, Shifted()).culprit == "head"
 

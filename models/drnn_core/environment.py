@@ -42,7 +42,8 @@ def package_version() -> str:
 
 def release(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: "10.3.0.26" -> (10, 3, 0, 26)."""
-    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, version.split(".")))
+    parts = (part if len(part) < 10 else "" for part in version.split("."))  # Python reads none of over 4,300 digits
+    return tuple(int(part) for part in itertools.takewhile(str.isdecimal, parts))
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:

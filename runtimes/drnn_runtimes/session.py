@@ -128,7 +128,7 @@ def check_outputs(
         fits = writeable and tensor is not None and _sizes_fit(value.shape, tensor.shape)
         if not fits or tensor is None or str(value.dtype) != tensor.dtype:
             wanted = f"{tensor.dtype} of shape {tensor.shape}" if tensor else f"one of {sorted(known)!s:.300}"
-            what = f"output {name!r} of {graph.name} must be {wanted}, to be written to, got {_described(value)}"
+            what = f"output {name!r} of {graph.name} must be {wanted}, writeable, got {_described(value)}"
             raise InputError(what, "Make it: numpy.empty(shape, dtype).")
     _check_free({t.name: t.shape for t in (*graph.inputs, *graph.outputs)}, {**inputs, **outputs}, graph)
     for name, value in {**inputs, **outputs}.items() if contiguous else ():

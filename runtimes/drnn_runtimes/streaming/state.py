@@ -16,7 +16,7 @@ from drnn_core.npz import reading_npz, write_npz
 
 FORMAT = "drnn-deploy-stream/1"
 _STARTED = "started"  # of emission skewed, see `drnn_export.emitter.skew`: 1 for layers that are reached, else 0
-_AGAIN = "Start anew, or save it again."
+_AGAIN = "Start anew, or from a state that was saved before."
 
 
 @dataclasses.dataclass(frozen=True)

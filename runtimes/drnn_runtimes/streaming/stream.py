@@ -45,7 +45,7 @@ class Stream:
         if not graph.states:
             raise InputError(f"{graph.name} has no state to stream with", "Export a chunk: drnn-export --form chunk")
         if batch < 1:
-            raise InputError(f"a stream is of one sequence at least, got {batch}")
+            raise InputError(f"a stream is of one sequence at least, got {batch}", "Give it batch=1 or more.")
         if graph.batch not in (None, batch):
             raise InputError(
                 f"{graph.name} takes a batch of {graph.batch}, got {batch}", f"Export it with --batch {batch}."
@@ -145,10 +145,9 @@ class Stream:
                     f"{what}: rows can start between chunks only",
                     "Push the rest of the chunk first, or export form step.",
                 )
-            chosen = np.arange(self._batch) if rows is None else np.asarray(rows, np.int64)
-            if chosen.size and not 0 <= chosen.min() <= chosen.max() < self._batch:
-                raise InputError(f"rows are 0 to {self._batch - 1}, got {chosen.tolist()}", "Count the rows from 0.")
-            self._start(chosen)
+            if rows is not None and not all(0 <= row < self._batch for row in rows):
+                raise InputError(f"rows are 0 to {self._batch - 1}, got {list(rows)!s:.200}", "Count the rows from 0.")
+            self._start(np.arange(self._batch) if rows is None else np.asarray(rows, np.int64))
 
     def state(self) -> StreamState:
         """Copy everything that the stream remembers, for another stream of the same model to go on with."""

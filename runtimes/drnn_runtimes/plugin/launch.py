@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,8 @@ class StackLauncher:
             raise EngineError(what, REBUILD)
         self._stack, self._driver, self._held = carried.stack, Driver(), contextlib.ExitStack()
         self._kernel = self._driver.load(self._held, carried.images[architecture], carried.stack.plan(architecture))
+        self._end = weakref.finalize(self, self._held.close)  # TensorRT drops the plugin with its execution context
+        self._end.atexit = False  # when there may be no driver any more
 
     @classmethod
     def here(cls, carried: CarriedKernel) -> StackLauncher:
@@ -64,8 +67,8 @@ class StackLauncher:
         return cls(carried, gpu.architecture(device.compute_capability))
 
     def close(self) -> None:
-        """Unload the kernel."""
-        self._held.close()
+        """Unload the kernel, as the end of the launcher does."""
+        self._end()
 
     def run(
         self, inputs: Sequence[int], outputs: Sequence[int], batch: int, steps: int, workspace: int, stream: Any

@@ -48,7 +48,7 @@ class PluginSession(CopyingSession):
         registered.raise_error()
         self._plugin = made.attach_to_context(None)
         registered.raise_error()
-        held.callback(self._plugin.launcher.close)
+        held.callback(self.__dict__.pop, "_plugin")  # as TensorRT does with its execution context
         self._plan = kernel.stack.plan(HERE)
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         self._shapes = {value.name: value for value in model.graph.value_info}

@@ -45,8 +45,9 @@ class _Path(Checked):
         check_name(value)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """See click.ParamType."""
-        return Path(value)
+        """See click.ParamType. What begins with a dash is written so that a command that is shown can be typed."""
+        path = Path(value)
+        return path.absolute() if str(path).startswith("-") else path
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         """Complete names of files, as shells do; see click.ParamType.

@@ -71,6 +71,14 @@ def test_a_file_that_may_not_be_read_is_said(bundle: Path, command: Command, mon
     assert "Permission denied" in ran.err
 
 
+def test_a_name_with_a_dash_can_be_typed_again(model: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(model.parent)
+    odd = model.rename(model.with_name("-m.pt"))
+    assert command("drnn-deploy", "plan", "--length", 8, "--", "-m.pt").out.splitlines()[-1] == (
+        f"next    drnn-export {odd} --length 8"
+    )
+
+
 def test_triton_refuses_before_the_export(model: Path, tmp_path: Path, command: Command) -> None:
     odd = model.rename(model.with_name("my net.pt"))
     words = ("--batch", "dynamic", "--engine", "none", "--no-check", "--triton", tmp_path / "models")

@@ -167,8 +167,8 @@ def _refuse_one_place_for_two(parameters: Iterable[click.Parameter], values: Map
             places[place] = name
     for place, name in outputs.items():
         for read in inputs:
-            into = read in place.parents and (read / "manifest.json").is_file()
-            if into or place == read:
+            into = (read == place or read in place.parents) and (read / "manifest.json").is_file()
+            if into or (place == read and not read.is_dir()):
                 what = f"{name} would write {'into' if into else 'over'} {read!s:.300}, which is read"
                 raise InputError(what, "Name another place.")
 

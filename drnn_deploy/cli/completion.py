@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import click
@@ -81,4 +82,6 @@ def _add_functions(settings: Path) -> None:
     before, lines = settings.read_bytes() if settings.is_file() else b"", _ZSH_LINES.encode()
     if lines not in before:
         with replacing(settings.resolve()) as temporary:
+            if settings.exists():
+                shutil.copymode(settings, temporary)
             temporary.write_bytes((before.rstrip() + b"\n\n" + lines).lstrip())

@@ -8,13 +8,13 @@ import click
 
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_next
-from drnn_deploy.cli.values import OutputFolder
+from drnn_deploy.cli.values import InputFolder, OutputFolder
 
 
 @command()
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=InputFolder(),
     help="Folder with results. [default: those that ship]",
 )
 @click.option("--output", type=OutputFolder(), default="docs", show_default=True)

@@ -103,6 +103,17 @@ class BundleOrCheckpoint(_Path):
         (BundleFolder if value.is_dir() else CheckpointFile)().check(value)
 
 
+class InputFolder(_Path):
+    """A folder to read."""
+
+    name = "directory"
+
+    def check(self, value: Path) -> None:
+        """Refuse what is none."""
+        if not value.is_dir():
+            raise InputError(f"there is no folder {value!s:.300}", "Give one that is there.")
+
+
 class OutputFile(_Path):
     """A file to write."""
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,8 +98,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)  # with the permissions of the user's umask, which those of tempfile have not
         try:
             yield temporary
-            if path.exists():
-                shutil.copymode(path, temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

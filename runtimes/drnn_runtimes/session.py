@@ -139,11 +139,14 @@ def check_outputs(
 def _check_free(
     declared: Mapping[str, tuple[int, ...]], arrays: Mapping[str, NDArray[np.generic]], graph: GraphInfo
 ) -> None:
-    """Check that what a graph leaves free, the number of sequences, is the same for all arrays."""
+    """Check that what a graph leaves free, the number of sequences, is the same for samples, states and outputs. What
+    else a graph is given, where it was cut, may be free in other ways.
+    """
+    own = {"input", "output", *(name for pair in graph.states for name in pair)}
     sizes = {
         size
-        for name, value in arrays.items()
-        for size, want in zip(value.shape, declared[name], strict=True)
+        for name in own & arrays.keys()
+        for size, want in zip(arrays[name].shape, declared[name], strict=True)
         if want < 0
     }
     if len(sizes) > 1:

@@ -67,7 +67,7 @@ def test_earlier_bundle_stays_when_the_export_fails(command: Command, model: Pat
     assert {name: (bundle.parent / name).read_bytes() for name in names(bundle.parent) if "." in name} == before
 
 
-@pytest.mark.parametrize("output, says", [("model.pt", "is a file"), ("model.pt/bundle", "cannot write")])
+@pytest.mark.parametrize("output, says", [("model.pt", "which is read"), ("model.pt/bundle", "cannot write")])
 def test_output_at_or_below_a_file(command: Command, model: Path, output: str, says: str) -> None:
     before = model.read_bytes()
     ran = command(model, "--output", model.parent / output, *QUICK)

@@ -53,6 +53,7 @@ class Altered(StreamingRuntime):
     def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
         with HERE.load(bundle, graph) as session:
             altered = CopyingSession()
+            altered._graph = graph
             altered.run = self.alter(session.run)  # type: ignore[method-assign]
             yield altered
 

@@ -103,7 +103,7 @@ def test_the_daemon_of_the_machine_is_used_and_left_alone(home: Path) -> None:
     with shared_gpu() as how:
         assert how == "side by side, through the MPS daemon that runs here"
         assert left(home) == []
-    assert "quit" not in (home / "log").read_text()
+    assert "quit" not in (home / "log").read_text(encoding="utf-8")
 
 
 FAULTY = "CUDA error: 805"

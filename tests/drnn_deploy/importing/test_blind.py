@@ -1,4 +1,4 @@
-"""Comparisons that a wrong network would pass as well are refused, also where only a part of the outputs is compared."""
+"""Comparisons that a wrong network would pass as well are refused, also where only part of the outputs is compared."""
 
 from __future__ import annotations
 

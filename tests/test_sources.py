@@ -71,12 +71,13 @@ def _is_command(function: ast.FunctionDef) -> bool:
 
 
 def _inherited(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> set[str]:
-    bases = [classes[name] for name in _bases(node) if name in classes and name != node.name]
+    bases = [classes[name] for name in _bases(node) if name in classes]
     return {name for base in bases for name in _documented(base) | _inherited(base, classes)}
 
 
 def _bases(node: ast.ClassDef) -> list[str]:
-    return [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+    """As they are written: one of another package has its module before it, and may be named as one of ours."""
+    return [ast.unparse(base).partition("[")[0] for base in node.bases]
 
 
 def _documented(node: ast.ClassDef) -> set[str]:

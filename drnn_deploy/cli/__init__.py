@@ -10,7 +10,7 @@ import click
 
 from drnn_core.environment import package_version
 from drnn_core.errors import DeployError
-from drnn_deploy.cli.command import Group
+from drnn_deploy.cli.command import Group, broken_pipe_ends
 from drnn_deploy.cli.failures import explained_failures
 
 _COMMANDS = {
@@ -83,9 +83,7 @@ def main_parity() -> None:
 
 
 def _run(command: click.Command, name: str) -> None:
-    from drnn_deploy.cli.command import broken_pipe_ends
-
-    with broken_pipe_ends():
+    with broken_pipe_ends():  # also while it says what went wrong
         _run_and_exit(command, name)
 
 

@@ -24,12 +24,38 @@ BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-class Command(click.Command):
-    """A command with `--quiet`, `--verbose`, `--version` and `-h`; `--json` holds its failure, too."""
+class _Ours(click.Command):
+    """What commands and groups have: `-h`, and an end of its own where the reader of the output is gone."""
 
     def __init__(self, *words: Any, **settings: Any) -> None:
         super().__init__(*words, **settings)
         self.context_settings = {**_HELP, **self.context_settings}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read what was typed, which may print the help; see click.Command.
+
+        Args:
+            info_name: The command's name.
+            args: What was typed behind it.
+            parent: The context of its group.
+            **extra: As of click.Context.
+        """
+        with broken_pipe_ends():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click.Command."""
+        with broken_pipe_ends():
+            return super().invoke(ctx)
+
+
+class Command(_Ours):
+    """A command with `--quiet`, `--verbose`, `--version` and `-h`; `--json` holds its failure, too."""
+
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
         self.params += _common()
 
     def make_context(
@@ -43,7 +69,7 @@ class Command(click.Command):
             parent: The context of its group.
             **extra: As of click.Context.
         """
-        with broken_pipe_ends(), json_on_failure(json_place(args) if self._writes_json else None):
+        with json_on_failure(json_place(args) if self._writes_json else None):
             return super().make_context(info_name, list(args), parent, **extra)
 
     @property
@@ -59,44 +85,20 @@ class Command(click.Command):
             if isinstance(parameter.type, Checked)
             for one in _typed(ctx.params.get(parameter.name or ""))
         ]
-        with broken_pipe_ends():
-            with json_on_failure(json_path):
-                for kind, value in checked:
-                    kind.check_place(value)
-            _refuse_one_place_for_two(self.params, ctx.params)  # its failure may not be written there either
-            with json_on_failure(json_path):
-                for kind, value in checked:
-                    kind.check(value)
-                return super().invoke(ctx)
+        with json_on_failure(json_path):
+            for kind, value in checked:
+                kind.check_place(value)
+        _refuse_one_place_for_two(self.params, ctx.params)  # its failure may not be written there either
+        with json_on_failure(json_path):
+            for kind, value in checked:
+                kind.check(value)
+            return super().invoke(ctx)
 
 
-class Group(click.Group):
+class Group(_Ours, click.Group):
     """A group that asks "did you mean" where it has no such command."""
 
     command_class = Command
-
-    def __init__(self, *words: Any, **settings: Any) -> None:
-        super().__init__(*words, **settings)
-        self.context_settings = {**_HELP, **self.context_settings}
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Read what was typed; see click.Group.
-
-        Args:
-            info_name: The group's name.
-            args: What was typed behind it.
-            parent: The context of its group.
-            **extra: As of click.Context.
-        """
-        with broken_pipe_ends():
-            return super().make_context(info_name, args, parent, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """See click.Group."""
-        with broken_pipe_ends():
-            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -83,36 +83,36 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
         InputError: The bundle has no fitting graph, or the name is not a plain file name.
     """
     graph = servable_graph(bundle)
-    _check_place(folder, name)
     most = min(max_batch, graph.profile[2]) if graph.profile else max_batch
-    places = [_write_model(folder / name, graph, "onnxruntime", bundle.path(graph.file), most)]
+    places = [_write_model(folder, name, graph, "onnxruntime", bundle.path(graph.file), most)]
     for engine in bundle.engines:
         if engine.graph == graph.file and engine.runtime == "tensorrt":  # Triton has no backend for TensorRT-RTX
             taken = Sidecar.read(bundle.path(engine.sidecar)).batch
             largest = min(most, taken[2]) if taken else most
             places.append(
-                _write_model(folder / f"{name}-tensorrt", graph, "tensorrt", bundle.path(engine.file), largest)
+                _write_model(folder, f"{name}-tensorrt", graph, "tensorrt", bundle.path(engine.file), largest)
             )
             break
     return places
 
 
-def _write_model(place: Path, graph: GraphInfo, backend: str, file: Path, max_batch: int) -> Path:
-    model = f"1/{_FILES[backend]}"
-    _check_place(place.parent, place.name)
+def _write_model(folder: Path, name: str, graph: GraphInfo, backend: str, file: Path, max_batch: int) -> Path:
+    place, model = _check_place(folder, name), f"1/{_FILES[backend]}"
     with replacing_folder(place, lambda _: (_CONFIG, model)) as draft:
-        (draft / _CONFIG).write_text(model_config(graph, place.name, max_batch, backend), encoding="utf-8")
+        (draft / _CONFIG).write_text(model_config(graph, name, max_batch, backend), encoding="utf-8")
         (draft / model).parent.mkdir()
         shutil.copyfile(file, draft / model)
     return place
 
 
-def _check_place(folder: Path, name: str) -> None:
+def _check_place(folder: Path, name: str) -> Path:
+    """Where the model goes."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a model's name in Triton", "Rename the file: letters, digits, - and _.")
     place = folder / name
     if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
         raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
+    return place
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH, backend: str = "onnxruntime") -> str:

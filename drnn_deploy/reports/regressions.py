@@ -112,14 +112,16 @@ def _of_row(name: str, before: Entry, now: Entry, slowdown: float | None) -> Ite
             if not now["error"]:
                 yield Regression(where, "was checked, and is not any more")
             continue
-        shares = old["compared"], cases[old["case"]]["compared"]
-        if shares[1] < _LEAST_SHARE * shares[0]:
-            yield Regression(where, f"{shares[1]:.1%} of the outputs are compared, {shares[0]:.1%} were before")
-        noises_before, noises = _noises(old), _noises(cases[old["case"]])
+        new = cases[old["case"]]
+        if new["compared"] < _LEAST_SHARE * old["compared"]:
+            yield Regression(
+                where, f"{new['compared']:.1%} of the outputs are compared, {old['compared']:.1%} were before"
+            )
+        noises_before, noises = _noises(old), _noises(new)
         if noises > max(_TIMES_NOISE * noises_before, noises_before + _MORE_NOISE):
             yield Regression(where, f"error grew from {noises_before:.3g} to {noises:.3g} noises")
-        if cases[old["case"]]["agreement"] < old["agreement"]:
-            fell = f"from {old['agreement']:.4f} to {cases[old['case']]['agreement']:.4f}"
+        if new["agreement"] < old["agreement"]:
+            fell = f"from {old['agreement']:.4f} to {new['agreement']:.4f}"
             yield Regression(where, f"the share of the reference's predictions fell {fell}")
     times = before["milliseconds"], now["milliseconds"]
     if slowdown is not None and all(times) and times[1] > slowdown * times[0]:

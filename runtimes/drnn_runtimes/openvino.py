@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS, Availability
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, check_inputs, check_outputs, check_tokens
+from drnn_runtimes.session import Arrays, check_inputs, check_outputs, check_vocabulary
 
 MOST_NODES = 5000  # it compiles 2,256 in 5 s and 15,754 in 49 s
 _WIDE = (
@@ -117,15 +117,13 @@ class OpenVinoSession:
 
         check_inputs(self._graph, inputs, self._spec)
         check_outputs(self._graph, outputs, inputs)
-        tokens = self._spec.input
         with self._refusing():
             request = self._compiled.create_infer_request()
             bound = {name: openvino.Tensor(value, shared_memory=True) for name, value in (inputs | outputs).items()}
             request.set_tensors(bound)
 
         def call(held: Any = bound) -> None:
-            if isinstance(tokens, Tokens):
-                check_tokens(inputs["input"], tokens.vocabulary)
+            check_vocabulary(self._spec, inputs)
             with self._refusing():
                 request.infer()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
+from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import GraphInfo
 
@@ -98,9 +99,8 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
             )
         if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
             raise beyond_range(graph, "samples", value, graph.range)
-    _check_free({tensor.name: tensor.shape for tensor in graph.inputs}, inputs, graph)
-    if spec is not None and isinstance(spec.input, Tokens):  # of others, runtimes make zeros, or they crash
-        check_tokens(inputs["input"], spec.input.vocabulary)
+    _check_batch(graph, graph.inputs, inputs)
+    check_vocabulary(spec, inputs)
 
 
 def check_outputs(
@@ -130,23 +130,25 @@ def check_outputs(
             wanted = f"{tensor.dtype} of shape {tensor.shape}" if tensor else f"one of {sorted(known)!s:.300}"
             what = f"output {name!r} of {graph.name} must be {wanted}, writeable, got {_described(value)}"
             raise InputError(what, "Make it: numpy.empty(shape, dtype).")
-    _check_free({t.name: t.shape for t in (*graph.inputs, *graph.outputs)}, {**inputs, **outputs}, graph)
-    for name, value in {**inputs, **outputs}.items() if contiguous else ():
+    arrays = {**inputs, **outputs}
+    _check_batch(graph, (*graph.inputs, *graph.outputs), arrays)
+    for name, value in arrays.items() if contiguous else ():
         if not value.flags.c_contiguous:
             raise InputError(f"{name!r} of {graph.name} must be contiguous", "Make it: numpy.ascontiguousarray(x).")
 
 
-def _check_free(
-    declared: Mapping[str, tuple[int, ...]], arrays: Mapping[str, NDArray[np.generic]], graph: GraphInfo
-) -> None:
+def _check_batch(graph: GraphInfo, tensors: Sequence[TensorInfo], arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Check that what a graph leaves free, the number of sequences, is the same for samples, states and outputs. What
     else a graph is given, where it was cut, may be free in other ways.
     """
+    if graph.batch is not None:
+        return
     own = {"input", "output", *(name for pair in graph.states for name in pair)}
     sizes = {
         size
-        for name in own & arrays.keys()
-        for size, want in zip(arrays[name].shape, declared[name], strict=True)
+        for tensor in tensors
+        if tensor.name in own and tensor.name in arrays
+        for size, want in zip(arrays[tensor.name].shape, tensor.shape, strict=True)
         if want < 0
     }
     if len(sizes) > 1:
@@ -163,6 +165,25 @@ def _sizes_fit(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
 
 def _described(value: object) -> str:
     return f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def check_vocabulary(spec: ModelSpec | None, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check that tokens are of a network's vocabulary: of others, runtimes make zeros, or they crash.
+
+    Args:
+        spec: The network; one that takes numbers, or None, takes all.
+        inputs: Name -> array, the samples among them.
+
+    Raises:
+        InputError: One is beyond it.
+    """
+    if spec is not None and isinstance(spec.input, Tokens):
+        check_tokens(inputs["input"], spec.input.vocabulary)
+
+
+def session_closed() -> InputError:
+    """What to say where a session is used that is closed."""
+    return InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
 
 
 def check_tokens(tokens: NDArray[np.generic], vocabulary: int) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import InputError
-from drnn_models.spec import Head, ModelSpec, Tokens
+from drnn_models.spec import Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.cuda_kernel.around import kernel_answers, kernel_inputs, run_head
 from drnn_runtimes.cuda_kernel.device import Device, Kernel
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_tokens
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_vocabulary, session_closed
 from drnn_runtimes.streaming.buffers import TakesBlocks
 from drnn_runtimes.streaming.delay_lines import next_states, whole_lines
 
@@ -52,7 +51,7 @@ class Network:
             InputError: The session is closed, and what it had on the GPU is freed.
         """
         if self._closed:
-            raise InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
+            raise session_closed()
         self.device.use()
         return self.device
 
@@ -188,11 +187,9 @@ class KernelSession(CopyingSession):
         samples, output = inputs["input"], outputs["output"]
         run, past = RecordedRun(self._network, *samples.shape[:2]), zero_past(self._network.spec, len(samples))
         self._stack.callback(run.close)
-        tokens = self._network.spec.input
 
         def call() -> None:
-            if isinstance(tokens, Tokens):
-                check_tokens(samples, tokens.vocabulary)
+            check_vocabulary(self._network.spec, inputs)
             output[...] = self._shaped(run.run(samples, past))
 
         return call

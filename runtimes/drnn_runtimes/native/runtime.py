@@ -13,7 +13,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.native.compiler import compiler_availability
 from drnn_runtimes.native.kernel import Kernel, KernelStream
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
 
 _PRECISIONS = "fp32", "int8"
@@ -58,12 +58,10 @@ class NativeSession(CopyingSession):
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         """See `Session.bind`; whole sequences of numbers are read and written in place."""
-        check_inputs(self._graph, inputs)
-        check_outputs(self._graph, outputs, inputs, contiguous=False)
-        arrays = [*inputs.values(), *outputs.values()]
+        copying, arrays = super().bind(inputs, outputs), [*inputs.values(), *outputs.values()]
         in_place = len(arrays) == 2 and all(array.flags.c_contiguous for array in arrays)
         if self._graph.states or not in_place or arrays[0].dtype.kind != "f":
-            return super().bind(inputs, outputs)
+            return copying
         return self._kernel.bind(*arrays)
 
     def stream(self, samples: NDArray[np.generic]) -> KernelStream:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from drnn_core.cache import cache_folder, shrink
 from drnn_core.errors import RuntimeUnavailableError
 from drnn_core.types import PRECISIONS
+from drnn_core.variables import setting_variables
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.onnxrt.cuda_libraries import load_cuda
 
@@ -96,25 +97,24 @@ def prepared(device: Device) -> Iterator[None]:
 
 
 class _WithoutTf32:
-    """NVIDIA_TF32_OVERRIDE is 0 while anyone is inside, and gone once the last one has left."""
+    """NVIDIA_TF32_OVERRIDE is 0 while anyone is inside, unless the user has set it; then as it was."""
 
     def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
+        self._lock, self._inside, self._set = threading.Lock(), 0, contextlib.ExitStack()
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         with self._lock:
-            ours = self._inside > 0 or TF32 not in os.environ  # else the user has set it
-            if ours:
-                self._inside += 1
-                os.environ[TF32] = "0"
+            if not self._inside:
+                self._set.enter_context(setting_variables({} if TF32 in os.environ else {TF32: "0"}))
+            self._inside += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= ours
-                if ours and not self._inside:
-                    os.environ.pop(TF32, None)
+                self._inside -= 1
+                if not self._inside:
+                    self._set.close()
 
 
 _WITHOUT_TF32 = _WithoutTf32()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import PRECISIONS, Availability
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.onnxrt.cuda_libraries import FIX as LIBRARIES_FIX
@@ -32,7 +32,7 @@ from drnn_runtimes.onnxrt.providers import (
     provider_settings,
 )
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_tokens
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_vocabulary
 
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 _REBUILD = "Export it again: drnn-export model.pt"
@@ -179,11 +179,8 @@ class OnnxRuntimeSession(CopyingSession):
             binding.bind_output(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
         held = (inputs, outputs)  # bound by address: they must live as long as the call
 
-        vocabulary = self._spec.input.vocabulary if self._spec and isinstance(self._spec.input, Tokens) else None
-
         def call(run: Any = self._session.run_with_iobinding, held: Any = held) -> None:
-            if vocabulary is not None:
-                check_tokens(inputs["input"], vocabulary)
+            check_vocabulary(self._spec, inputs)
             try:
                 run(binding)
             except Exception as error:  # as in `run`

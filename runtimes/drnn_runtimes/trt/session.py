@@ -17,7 +17,7 @@ from drnn_core.errors import EngineError, InputError
 from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, session_closed
 from drnn_runtimes.trt.bindings import collecting_logger, data_type
 from drnn_runtimes.trt.sidecar import REBUILD
 
@@ -92,7 +92,7 @@ class TensorRTSession(CopyingSession):
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Copy the inputs to the GPU, run the engine, and copy the outputs back."""
         if self._context is None:
-            raise InputError("the session is closed", "Run inside of `with runtime.load(bundle, graph) as session`.")
+            raise session_closed()
         check_inputs(self._graph, inputs, self._spec)
         check_batch(self._graph, inputs, self._batch)
         with self._alone:

@@ -61,14 +61,7 @@ class Command(_Ours):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """Read what was typed; `--json` holds that it cannot be read. See click.Command.
-
-        Args:
-            info_name: The command's name.
-            args: What was typed behind it.
-            parent: The context of its group.
-            **extra: As of click.Context.
-        """
+        """Read what was typed; `--json` holds that it cannot be read."""
         with json_on_failure(json_place(args) if self._writes_json else None):
             return super().make_context(info_name, list(args), parent, **extra)
 

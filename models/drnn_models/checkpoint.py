@@ -148,7 +148,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     check_checkpoint_file(path)
-    data = load_plain(path, if_objects=take_out_advice(path))
+    data = load_plain(path, if_objects=lambda: take_out_advice(path))
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise _not_ours(path, data)
     try:

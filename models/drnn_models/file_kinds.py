@@ -6,9 +6,10 @@ import difflib
 import re
 import shlex
 import zipfile
+import zlib
 from pathlib import Path
 
-from drnn_core.bounds import open_file
+from drnn_core import bounds
 from drnn_core.errors import InputError
 
 MANIFEST = "manifest.json"  # of a bundle
@@ -21,6 +22,7 @@ _TAKE_OUT = (
 _TAKE_OUT_SCRIPT = (
     "import sys, torch; torch.save(torch.jit.load(sys.argv[1], map_location='cpu').state_dict(), 'weights.pt')"
 )
+_NO_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _THEN_IMPORT = "\nThen type: drnn-deploy import weights.pt"
 
 
@@ -142,7 +144,7 @@ def take_out_advice(path: Path) -> str:
 
 def _start(path: Path, count: int) -> bytes:
     try:
-        with open_file(path) as file:
+        with bounds.open_file(path) as file:
             return file.read(count)
     except OSError:  # which `load_plain` explains
         return b""
@@ -153,9 +155,9 @@ def _parts(path: Path) -> list[str]:
     if _start(path, 4) != b"PK\x03\x04":
         return []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with bounds.open_file(path) as file, bounds.open_zip(file, bounds.UNPACKED) as archive:
             return archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):  # which `load_plain` explains
+    except _NO_ARCHIVE:  # which `load_plain` explains
         return []
 
 
@@ -165,7 +167,11 @@ def _pickle_start(path: Path) -> bytes:
     if not pickles:
         return _start(path, _PEEK)
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(pickles[0]) as file:
-            return file.read(_PEEK)
-    except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile):
+        with (
+            bounds.open_file(path) as file,
+            bounds.open_zip(file, bounds.UNPACKED) as archive,
+            archive.open(pickles[0]) as part,
+        ):
+            return part.read(_PEEK)
+    except _NO_ARCHIVE:
         return b""

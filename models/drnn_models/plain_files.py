@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import PlainDataError, check_plain
 from drnn_models.file_kinds import check_file
-from drnn_models.torch_files import ForeignObjectError, check_torch_file
+from drnn_models.pickle_rehearsal import ForeignObjectError
+from drnn_models.torch_files import checked_content, packed_anew
 
 _SAVE_WEIGHTS = (
     "If you trust its maker, load it there and save the state dict with drnn_models.checkpoint.save_checkpoint."
@@ -39,14 +41,20 @@ def save_plain(path: Path, data: object) -> None:
                 f"{bounds.shown_bytes(bounds.UNPACKED)}",
                 "Save fewer or smaller tensors.",
             )
+        try:
+            packed_anew(buffer)
+            check_plain(data)
+        except ValueError as error:
+            raise InputError(f"{path} would not be read again: {error}", "Save less beside the tensors.") from error
+        buffer.seek(size)
 
 
-def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
+def load_plain(path: Path, *, if_objects: Callable[[], str] = lambda: _SAVE_WEIGHTS) -> Any:
     """Read a torch file that holds tensors and plain data only.
 
     Args:
         path: What `save_plain` or torch.save wrote.
-        if_objects: The advice where the file holds other Python objects, which are not loaded.
+        if_objects: Gives the advice where the file holds other Python objects, which are not loaded.
 
     Raises:
         InputError: The file is missing, damaged, or holds anything else.
@@ -55,8 +63,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on pickles that it then refuses
-            check_torch_file(path)
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            data = torch.load(checked_content(path), map_location="cpu", weights_only=True)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", error.fix or "Save the network's own state dict.") from error
     except bounds.TooLargeError as error:
@@ -66,7 +73,7 @@ def load_plain(path: Path, *, if_objects: str = _SAVE_WEIGHTS) -> Any:
             raise InputError(
                 f"{path} holds Python objects other than tensors and plain data, and was not loaded: "
                 "unpickling them can run any code",
-                if_objects,
+                if_objects(),
             ) from error
         raise InputError(
             f"{path} cannot be read as a torch checkpoint ({type(error).__name__})",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from drnn_core import bounds
 from drnn_core.errors import InputError
-from drnn_models.plain_files import load_plain
+from drnn_models.plain_files import load_plain, save_plain
 
 HERE = b"X\x04\0\0\0HERE"  # the pickle of "HERE"
 DATA = {"weights": torch.arange(6.0), "x": "HERE"}
@@ -107,3 +109,117 @@ def test_file_of_a_hundred_gigabytes(tmp_path: Path, start: bytes) -> None:
         file.truncate(100 << 30)
     with pytest.raises(InputError, match="it is 107 GB long"):
         load_plain(tmp_path / "model.pt")
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def in_dict(key: bytes, value: bytes) -> bytes:
+    return b"}" + key + value + b"s"
+
+
+def named(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def twice(value: bytes) -> bytes:
+    """A pair of one tuple."""
+    return b"(" + value + b"q\xfah\xfat"
+
+
+ONE = b"K\x01"
+STORAGE = b"(" + text("storage") + named("torch", "FloatStorage") + text("0") + text("cpu") + b"K\x06tQ"
+MANY = called("torch._utils", "_rebuild_tensor_v2", STORAGE, b"K\0", b"(J\0\0\0\x7ft", b"(K\0t", b"\x89", b"}")
+TEXTS = text("A" * 4000)
+for _ in range(40):
+    TEXTS = called("_codecs", "encode", TEXTS, text("hex"))
+TUPLES = b")"
+for _ in range(60):
+    TUPLES = twice(TUPLES)
+ORDERED = named("collections", "OrderedDict") + b")R"
+UNUSUAL = {
+    "texts that double": TEXTS,
+    "a set of one number seen as two billion": called("builtins", "set", MANY),
+    "a count of it": called("collections", "Counter", MANY),
+    "a size of it": called("torch", "Size", MANY),
+    "a dictionary of it": called("collections", "OrderedDict", MANY),
+    "memory that nobody wrote": called("torch", "FloatTensor", b"J\0\0\0\x7f"),
+    "a storage that nobody wrote": called("torch.storage", "UntypedStorage", b"J\0\0\0\x7f"),
+    "a call within a tensor": called(
+        "torch._tensor", "_rebuild_from_type_v2", named("builtins", "set"), named("torch", "Tensor"), MANY + b"\x85",
+        b"N",
+    ),
+    "a key of tuples within tuples": in_dict(TUPLES, ONE),
+    "keys of tuples within tuples": b"}(" + TUPLES + ONE + b"u",
+    "a set of tuples within tuples": called("builtins", "set", b"]" + TUPLES + b"a"),
+    "a dictionary's method that is a number": ORDERED + in_dict(text("items"), ONE) + b"b",
+    "a tensor's method that is a number": called(
+        "torch._tensor", "_rebuild_from_type_v2", named("torch._utils", "_rebuild_tensor_v2"), named("torch", "Tensor"),
+        b"(" + STORAGE + b"K\0(K\x01t(K\x01t\x89}t", in_dict(text("numel"), ONE),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", FORMATS)
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_calls_that_torch_save_does_not_write(tmp_path: Path, write: Callable[[Path, bytes], None], name: str) -> None:
+    write(tmp_path / "model.pt", UNUSUAL[name])
+    with pytest.raises(InputError, match="Python objects other than tensors and plain data"):
+        load_plain(tmp_path / "model.pt")
+
+
+def test_tensors_of_more_elements_than_any_network(tmp_path: Path) -> None:
+    storage = STORAGE.replace(text("0"), text("new")).replace(b"K\x06", b"\x8a\x05" + bytes(4) + ONE[1:])
+    for write in FORMATS:
+        write(tmp_path / "model.pt", storage)
+        with pytest.raises(InputError, match=r"its tensors have 4,294,967,\d\d\d elements"):
+            load_plain(tmp_path / "model.pt")
+
+
+def test_old_file_with_an_archive_behind_it(tmp_path: Path) -> None:
+    """`zipfile` looks at the end of a file, torch at its start."""
+    old_format(tmp_path / "model.pt", called("builtins", "bytearray", whole_number(10**10)))
+    with (tmp_path / "model.pt").open("ab") as file:
+        zipfile.ZipFile(file, "w").close()
+    with pytest.raises(InputError, match="Python objects"):
+        load_plain(tmp_path / "model.pt")
+
+
+def test_archive_behind_another_is_read_as_it_was_checked(tmp_path: Path) -> None:
+    new_format(tmp_path / "one.pt", HERE)
+    new_format(tmp_path / "two.pt", text("THERE"))
+    both = tmp_path / "both.pt"
+    both.write_bytes((tmp_path / "one.pt").read_bytes() + (tmp_path / "two.pt").read_bytes())
+    assert load_plain(both)["x"] == "THERE"
+
+
+def test_parts_of_one_name(tmp_path: Path) -> None:
+    new_format(tmp_path / "model.pt", HERE)
+    with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr(archive.namelist()[0], b"")
+    with pytest.raises(InputError, match="BadZipFile"):
+        load_plain(tmp_path / "model.pt")
+
+
+def test_old_file_without_the_keys_of_its_storages(tmp_path: Path) -> None:
+    """torch would hand out memory as it finds it."""
+    old_format(tmp_path / "model.pt", HERE)
+    content = (tmp_path / "model.pt").read_bytes()
+    with io.BytesIO(content) as file:
+        for _ in range(4):
+            list(pickletools.genops(file))
+        (tmp_path / "model.pt").write_bytes(content[: file.tell()] + pickle.dumps([], 2))
+    with pytest.raises(InputError, match="cannot be read"):
+        load_plain(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"times": [2**40 + number for number in range(10_001)]}, {str(key): key for key in range(700_000)}, {(((),),): 1}],
+    ids=["long numbers", "a large dict", "tuples as keys"],
+)
+def test_nothing_is_saved_that_is_not_read(tmp_path: Path, data: object) -> None:
+    with pytest.raises(InputError, match="would not be read again"):
+        save_plain(tmp_path / "model.pt", data)
+    assert not list(tmp_path.iterdir())

@@ -48,7 +48,7 @@ def read_state_dict(path: Path) -> StateDict:
     if is_safetensors(path):
         return _read_safetensors(path)
     refuse_other_kinds(path)
-    data = load_plain(path, if_objects=take_out_advice(path))
+    data = load_plain(path, if_objects=lambda: take_out_advice(path))
     if isinstance(data, dict) and data.get("format") == FORMAT:
         raise InputError(f"{path} is a drnn-deploy checkpoint already", f"Type: drnn-export {path}")
     state = _state_dict(path, data)

@@ -60,7 +60,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     with open_file(path) as file:
         if (size := os.fstat(file.fileno()).st_size) > most:
             raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
-        return file.read()
+        return file.read(most)  # also of one that grows, or whose size the system does not know
 
 
 def text_of(path: Path, most: int = TEXT) -> str:

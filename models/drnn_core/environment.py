@@ -24,8 +24,7 @@ _COMPUTING = (
     "openvino",
     "tract",
 )
-_OPTIONAL = ("openvino", "tract")
-PACKAGES = (_DISTRIBUTION, *_COMPUTING, *_OPTIONAL)  # whose versions decide what a check computes
+PACKAGES = (_DISTRIBUTION, *_COMPUTING)  # whose versions decide what a check computes
 
 
 def package_version() -> str:

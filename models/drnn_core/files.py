@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Args:
-        path: The file. Its folders are made.
+        path: The file. Its folders are made. What it is a link to is replaced, not the link; permissions stay.
 
     Yields:
         A temporary file beside `path` to write to. It takes the place of `path` on success and is deleted on failure.
@@ -92,13 +93,16 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: Something that is no file is there, the folder cannot be written to, or the disk is full.
     """
     check_kind(path)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path)
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{secrets.token_hex(8)}{place.suffix}")
+    with explained(path, place, temporary):
+        place.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # with the permissions of the user's umask, which those of tempfile have not
         try:
             yield temporary
-            temporary.replace(path)
+            if place.exists():
+                shutil.copymode(place, temporary)
+            temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -129,7 +133,7 @@ def check_kind(path: Path, kind: str = "file") -> None:
         kind: "file" or "folder".
 
     Raises:
-        InputError: Something of another kind is there, or the path has no name of its own.
+        InputError: Something of another kind is there.
     """
     fits = path.is_file() if kind == "file" else path.is_dir()
     if path.exists() and not fits:
@@ -158,18 +162,25 @@ def writing(path: Path) -> Iterator[io.BytesIO]:
             temporary.write_bytes(buffer.getvalue())  # no copy, and unlike getbuffer nothing that has to be given back
 
 
-def _beside(path: Path) -> Path:
-    """A hidden name in the same folder that nothing else has."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
-
-
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the system says of writing to `path` into an `InputError`."""
+def explained(path: Path, *places: Path) -> Iterator[None]:
+    """Turn what the system says of writing to `path` into an `InputError`, and nothing that it says of other files.
+
+    Args:
+        path: What the user named.
+        *places: Where it lies, and what is written in its place: files or folders.
+    """
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str) and not any(_concerns(Path(error.filename), place) for place in places):
+            raise
         raise InputError(
             f"cannot write {path}: {error.strerror or error}",
             _ELSEWHERE,
         ) from error
+
+
+def _concerns(file: Path, place: Path) -> bool:
+    """Whether a file is a place, in it or above it."""
+    return file.is_relative_to(place) or place.is_relative_to(file)

@@ -57,10 +57,10 @@ def only_gpu(number: int) -> Iterator[None]:
         number: Among those that are visible, in the order of nvidia-smi.
 
     Raises:
-        InputError: Fewer are visible.
+        InputError: CUDA_VISIBLE_DEVICES names fewer. Without it nothing is checked: to count GPUs would use one.
     """
     visible = os.environ.get(_VISIBLE)
-    names = visible.split(",") if visible is not None else None
+    names = [name for name in visible.split(",") if name.strip()] if visible is not None else None
     if names is not None and number >= len(names):
         raise InputError(f"there is no GPU {number}: {_VISIBLE} is {visible!r:.80}", "GPUs are counted from 0.")
     chosen = str(number) if names is None else names[number].strip()
@@ -162,7 +162,7 @@ def _refusal(text: str, driver: int, needed: int) -> str:
     """Why no device could be counted. driver, needed: CUDA versions as CUDA gives them, 1000 * major + 10 * minor."""
     if not driver:
         return _NO_DRIVER
-    if driver < needed and driver // 1000 < needed // 1000:
+    if driver // 1000 < needed // 1000:
         return (
             f"the NVIDIA driver speaks CUDA {_cuda_version(driver)}, the installed cuda-bindings "
             f"CUDA {_cuda_version(needed)}: install cuda-bindings {driver // 1000}.x or a newer driver"

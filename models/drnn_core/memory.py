@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from drnn_core.bounds import shown_bytes
 from drnn_core.errors import InputError
 
 _UNKNOWN = 8 << 30  # bytes, where a system does not say
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_CGROUP_FILES = (  # controller, and its limit, use, and files in memory: version 2, whose controller has no name, and 1
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,18 +76,37 @@ def _of_the_machine() -> int:
 
 
 def _of_the_container() -> int:
-    """What its control group leaves, in either of their versions."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int((_CGROUP / limit).read_text(encoding="utf-8")) - int(
-                (_CGROUP / used).read_text(encoding="utf-8")
-            )
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return sys.maxsize
+    """What its control group leaves, and those above it, in either of their versions."""
+    folders = [
+        (_CGROUP / root / below, limit, used, cache)
+        for root, limit, used, cache in _CGROUP_FILES
+        for below in _own_groups(root)
+    ]
+    return min((_left(*folder) for folder in folders), default=sys.maxsize)
+
+
+def _own_groups(controller: str) -> list[PurePosixPath]:
+    """The group of a controller that this process is in, and all above it, as paths below the controller's folder."""
+    groups = {PurePosixPath()}
+    with contextlib.suppress(OSError, ValueError):
+        for line in _OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(",") and ".." not in path:
+                below = PurePosixPath(path.lstrip("/"))
+                groups |= {below, *below.parents}
+    return sorted(groups)
+
+
+def _left(folder: Path, limit: str, used: str, cache: str) -> int:
+    """The limit without what is used, of which the system gives back the files that it keeps in memory."""
+    try:
+        most, taken = (int((folder / name).read_text(encoding="utf-8")) for name in (limit, used))
+    except (OSError, ValueError):  # not there, or "max"
+        return sys.maxsize
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+        taken -= int(dict(line.split() for line in lines)[cache])
+    return most - max(0, taken)
 
 
 def _of_the_process() -> int:

@@ -153,10 +153,18 @@ class Child:
                 reply: Row = message[_REPLY]
                 return reply
             on_row(message[_ROW])
-        self._process.wait()
+        self._await_end()
         self._output.seek(0)
         how = _ending(self._process.returncode, self._output.read().decode("utf-8", "replace"))
         raise ChildError(how if self._process.returncode else f"it ended without a reply: {how}")
+
+    def _await_end(self) -> None:
+        """Wait for the child's end, and end what it left running while its number is still its own."""
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(OSError):  # it was waited for already, or left nothing running
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def kill(self) -> None:
         """End the child, and everything it started, at once; a thread that waits for its reply gets `ChildError`."""

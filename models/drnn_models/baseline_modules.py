@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from drnn_core.arguments import checked_arguments
 from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
 from drnn_models.cell_modules import STEPS, initialise
 from drnn_models.dilated_rnn import DilatedRNN, embed, embedding_for
@@ -15,6 +16,7 @@ from drnn_models.spec import ModelSpec
 class SkipRNN(nn.Module):
     """The network of a `SkipSpec`. It ignores `prune`: the edges from t-1 need every step."""
 
+    @checked_arguments
     def __init__(self, spec: SkipSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -71,6 +73,7 @@ class _SkipLayer(nn.Module):
 class DilatedCNN(nn.Module):
     """The network of a `ConvSpec`. It ignores `prune`."""
 
+    @checked_arguments
     def __init__(self, spec: ConvSpec) -> None:
         super().__init__()
         self.spec = spec

@@ -11,10 +11,12 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from drnn_core.arguments import checked_fields, named_fields
 from drnn_core.errors import SpecError
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class SkipSpec:
     """A regular skip RNN: every layer keeps the edge from t-1 beside the one from t-d (the paper's section 2).
@@ -61,6 +63,7 @@ class SkipSpec:
         return {"network": self.network, **self.stack.to_json()}
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class ConvSpec:
     """A dilated causal 1-d CNN: y_t = x_t + relu(W_0 x_{t-d} + W_1 x_t + b) per layer, zeros before the first step.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from drnn_core.arguments import checked_arguments
+from drnn_core.arguments import checked_arguments, named_fields
 from drnn_core.errors import InputError
 from drnn_core.plain_data import check_plain
 from drnn_core.types import Examples
@@ -38,6 +38,7 @@ STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where training scri
 _PLAIN = ("task", "metrics", "provenance")
 
 
+@named_fields
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """A trained network without torch types.
@@ -189,6 +190,8 @@ def check_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
         raise InputError(what, "Of a module it is module.spec; from JSON ModelSpec.from_json makes it.")
     weights = check_weights(checkpoint.spec, checkpoint.weights)
     plain = {name: _plain(name, getattr(checkpoint, name)) for name in _PLAIN}
+    if other := [name for name, value in plain["metrics"].items() if type(value) not in (int, float)]:
+        raise InputError(f"'metrics' must map names to numbers, and {other[0]!r:.80} is none")
     examples = None if checkpoint.examples is None else check_examples(checkpoint.spec, checkpoint.examples)
     return Checkpoint(checkpoint.spec, weights, **plain, examples=examples)
 

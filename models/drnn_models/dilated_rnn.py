@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
+from drnn_core.plain_data import parse_json
 from drnn_models.cell_modules import LAYERS, initialise
 from drnn_models.cone import Indices, as_slice, plan_cone
 from drnn_models.spec import Continuous, ModelSpec, Tokens
 
 State = dict[str, Tensor]  # name -> (B, d, H), see ModelSpec.state_shapes
 Drop = Callable[[Tensor], Tensor]  # what a layer delivers, (steps, B, H) -> what is read of it
+_SAYS_MORE = ("dilations", "activation", "reset")  # of a spec, than the shapes of the weights
 CallLayer = Callable[[nn.Module, Tensor, Any], tuple[Tensor, Any]]  # layer, its inputs and state -> outputs and state
 
 
@@ -61,6 +63,20 @@ class DilatedRNN(nn.Module):
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]]["spec"] = json.dumps(self.spec.to_json())
 
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, *lists: list[str]
+    ) -> None:
+        """Refuse the weights of a network that computes otherwise with them, where the state dict says what it is."""
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
+        said, own = local_metadata.get("spec"), self.spec.to_json()
+        other = parse_json(said) if isinstance(said, str) else own
+        lists[-1].extend(
+            f"the weights are of a network with {name} {other.get(name)}, and this one has {own[name]}. "
+            "To load them all the same, give dict(state_dict)."
+            for name in _SAYS_MORE
+            if other.get(name) != own[name]
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_indices": {}}  # a copy may be loaded onto another device
 
@@ -101,7 +117,7 @@ class DilatedRNN(nn.Module):
         """
         x = self._embed(inputs)
         length, batch = x.shape[:2]
-        state = self.initial_state(batch) if state is None else state
+        state = self.initial_state(batch) if state is None else self._checked(state, batch)
         after: State = {}
         for index, layer in enumerate(self.layers):
             names = [f"l{index}_{letter}" for letter in self.spec.cell_states]
@@ -118,6 +134,13 @@ class DilatedRNN(nn.Module):
         """The zero state for `batch` sequences."""
         like = self.head.weight
         return {name: like.new_zeros(shape) for name, shape in self.spec.state_shapes(batch).items()}
+
+    def _checked(self, state: State, batch: int) -> State:
+        shapes = self.spec.state_shapes(batch)
+        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
+            what = f"the state is not this network's for {batch} sequences"
+            raise InputError(what, f"It has {shapes}: take what the piece before returned, or initial_state({batch}).")
+        return state
 
     def _embed(self, inputs: Tensor) -> Tensor:
         """(B, T, C) or tokens (B, T) -> (T, B, C)."""
@@ -169,10 +192,11 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
         (B, T, C): the inputs as they are, or tokens looked up or one-hot.
 
     Raises:
-        InputError: The inputs are no tensor of these axes.
+        InputError: The inputs are no tensor of these axes, or have no step.
     """
     axes = 2 if isinstance(source, Tokens) else 3
-    if not isinstance(inputs, Tensor) or inputs.ndim != axes or inputs.is_floating_point() != (axes == 3):
+    right = isinstance(inputs, Tensor) and inputs.ndim == axes and inputs.is_floating_point() == (axes == 3)
+    if not right or 0 in inputs.shape or (axes == 3 and inputs.shape[2] != source.width):
         got = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         wanted = "an int64 tensor (B, T)" if axes == 2 else f"a float tensor (B, T, {source.width})"
         fix = "Of an array: torch.from_numpy; of one sequence: x[None]."

@@ -10,8 +10,8 @@ from drnn_models.spec import ModelSpec, Tokens
 
 _TRAINED_COPIES = 4  # of the weights: themselves, gradients, and two moments of the optimizer
 _COPIES = 3  # of what a layer computes: its gates, before and after the activation, and its outputs in another order
-
 _STATE_COPIES = 4  # before and after a step, of which one is kept, and for the other processes
+_OUTPUT_COPIES = 3  # themselves, their logarithms, and gradients
 _MASK_COPIES = 3  # the drawn numbers, what they are scaled to, and the product
 
 
@@ -91,6 +91,19 @@ def layer_bytes(spec: NetworkSpec, batch: int, steps: int, size: int = 4, *, kep
     return _COPIES * batch * steps * size * values
 
 
+def read_out_bytes(spec: NetworkSpec, batch: int, steps: int, size: int = 4) -> int:
+    """The size of what the head reads, where that is put together first, and of its outputs.
+
+    Args:
+        spec: The network.
+        batch: Sequences.
+        steps: Time steps of each.
+        size: Bytes of a number.
+    """
+    read = window_bytes(spec, batch, steps, size) if isinstance(spec, ModelSpec) and spec.window > 1 else 0
+    return read + batch * spec.head.output_steps(steps) * spec.head.outputs * size
+
+
 def training_needs(
     spec: NetworkSpec, batch: int, steps: int, *, carried: bool = False, dropout: bool = False
 ) -> list[Need]:
@@ -111,6 +124,7 @@ def training_needs(
         Need(f"{batch:,} sequences", input_bytes(spec, batch, steps), smaller),
         Need(f"one-hot vectors of {batch:,} sequences", one_hot_bytes(spec, batch, steps), smaller),
         Need(f"what layers keep of {batch:,} sequences", layer_bytes(spec, batch, steps, kept=True), smaller),
+        Need(f"outputs of {batch:,} sequences", _OUTPUT_COPIES * read_out_bytes(spec, batch, steps), smaller),
         Need(f"carried state of {batch:,} sequences", state, smaller),
         Need(f"dropout of {batch:,} sequences", masks, smaller),
     ]
@@ -130,4 +144,5 @@ def evaluation_needs(spec: NetworkSpec, batch: int, steps: int) -> list[Need]:
         Need(f"{batch:,} sequences", input_bytes(spec, batch, steps), shorter),
         Need(f"one-hot vectors of {batch:,} sequences", one_hot_bytes(spec, batch, steps), shorter),
         Need(f"layers over {batch:,} sequences", layer_bytes(spec, batch, steps), shorter),
+        Need(f"outputs of {batch:,} sequences", read_out_bytes(spec, batch, steps), shorter),
     ]

@@ -22,7 +22,7 @@ from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
 from drnn_models.cone import plan_cone
 from drnn_models.spec import ModelSpec
 
-_LONGEST = 1 << 20
+_LONGEST = 1 << 24  # as long as the largest dilation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def path_lengths(spec: NetworkSpec, longest: int) -> NDArray[np.float64]:
 
     Args:
         spec: The network.
-        longest: The largest lag, in steps, 0 to about a million.
+        longest: The largest lag, in steps, 0 to about 17 million.
 
     Returns:
         (longest + 1,) float64: the edges of the shortest path for every lag from 0; infinity where there is no path.
@@ -76,11 +76,8 @@ def path_lengths(spec: NetworkSpec, longest: int) -> NDArray[np.float64]:
     stack = spec.stack if isinstance(spec, SkipSpec) else spec
     edges[0] = stack.layers
     for dilation in sorted({*stack.dilations, *((1,) if isinstance(spec, SkipSpec) else ())}):
-        for lag in range(dilation, longest + 1):
-            edges[lag] = min(edges[lag], edges[lag - dilation] + 1)
-    if stack.window > 1:
-        edges = 1 + np.min([_delayed(edges, offset) for offset in range(min(stack.window, longest + 1))], axis=0)
-    return edges
+        edges = _repeated(edges, dilation)
+    return 1 + _best_within(edges, stack.window) if stack.window > 1 else edges
 
 
 def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float:
@@ -106,7 +103,7 @@ def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
         length: Time steps of a sequence.
 
     Raises:
-        InputError: `length` is below 1 or over about a million.
+        InputError: `length` is below 1 or over about 17 million.
     """
     if length < 1:
         raise InputError(f"length must be at least 1, got {length}")
@@ -179,8 +176,32 @@ def suggest(reports: Sequence[MemoryReport]) -> int:
 
     Returns:
         The index of the choice.
+
+    Raises:
+        InputError: There are no reports.
     """
+    if not reports:
+        raise InputError("there is no stack to choose from", "Give at least one report.")
     return min(range(len(reports)), key=lambda index: reports[index].longest_path)
+
+
+def _repeated(edges: NDArray[np.float64], dilation: int) -> NDArray[np.float64]:
+    """With any number of further edges of one dilation: at each lag the least of edges[lag - n * dilation] + n."""
+    rows = -(-len(edges) // dilation)
+    lags = np.full(rows * dilation, math.inf)
+    lags[: len(edges)] = edges
+    taken = np.arange(rows, dtype=np.float64)[:, None]
+    best: NDArray[np.float64] = np.minimum.accumulate(lags.reshape(rows, dilation) - taken) + taken
+    return best.ravel()[: len(edges)]
+
+
+def _best_within(edges: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """At each lag the least of the last `window`, found by doubling how many are seen."""
+    seen = 1
+    while seen < min(window, len(edges)):
+        further = min(seen, window - seen)
+        edges, seen = np.minimum(edges, _delayed(edges, further)), seen + further
+    return edges
 
 
 def _delayed(edges: NDArray[np.float64], offset: int) -> NDArray[np.float64]:

@@ -1,10 +1,11 @@
-"""Tensors of a file as arrays: whatever is not dense, stored whole and of a type that NumPy has is refused."""
+"""Tensors as arrays: whatever is not dense, stored whole and of a type that NumPy has is refused."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -13,26 +14,32 @@ from drnn_core.errors import InputError
 
 
 def to_arrays(tensors: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
-    """Convert a state dict that was read from a file.
+    """Convert a state dict.
 
     Args:
-        tensors: Name -> what should be a dense tensor.
+        tensors: Name -> what should be a dense tensor; arrays stay as they are.
 
     Returns:
         Name -> array, as `to_numpy` gives it.
 
     Raises:
-        InputError: `to_numpy` refuses one, or all together are larger than the largest file, as those that share their
-            memory may be.
+        InputError: A name is no text, `to_numpy` refuses a tensor, or all together are larger as
+            float32 than the largest file, as those that share their memory may be.
     """
-    sizes = {name: 4 * _whole(name, value).numel() for name, value in tensors.items()}
+    if other := [name for name in tensors if not isinstance(name, str)]:
+        raise InputError(f"{other[0]!r:.80} is no name of a weight")
+    given = {name: value for name, value in tensors.items() if not isinstance(value, np.ndarray)}
+    sizes = {name: 4 * _whole(name, value).numel() for name, value in given.items()}
     if (size := sum(sizes.values())) > bounds.UNPACKED:
         largest = max(sizes, key=sizes.__getitem__)
         raise InputError(
             f"its tensors take {bounds.shown_bytes(size)} in all, {largest!r:.80} the most, and the limit is "
             f"{bounds.shown_bytes(bounds.UNPACKED)}"
         )
-    return {str(name): to_numpy(name, value) for name, value in tensors.items()}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in tensors.items():
+        arrays[name] = value if isinstance(value, np.ndarray) else to_numpy(name, value)
+    return arrays
 
 
 def to_numpy(name: object, tensor: object) -> NDArray[Any]:

@@ -39,6 +39,8 @@ def check_weights(spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]])
             "are read",
             "Use fewer hidden units, features or symbols, or an embedding.",
         )
+    if other := [name for name in weights if not isinstance(name, str)]:
+        raise InputError(f"{other[0]!r:.80} is no name of a weight", "Of a module all of them are module.state_dict().")
     if missing := sorted(set(shapes) - set(weights)):
         what = f"the weights lack {missing[0]!r}, which the spec calls for ({len(missing)} missing in all)"
         raise InputError(what, "Of a module all of them are module.state_dict().")

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,41 @@ def test_full_disk_is_explained(tmp_path: Path) -> None:
         no_space()
     assert "free space" in refusal.value.fix
     assert names(tmp_path) == []
+
+
+def test_permissions_of_what_is_replaced_stay(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "model.pt", tmp_path / "latest.pt"
+    link.symlink_to(target)
+    if there:
+        target.write_bytes(b"old")
+    with replacing(link) as temporary:
+        temporary.write_bytes(b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert names(tmp_path) == ["far", "far/model.pt", "latest.pt"]
+
+
+@pytest.mark.parametrize("context", [replacing, replacing_folder])
+def test_what_the_system_says_of_another_file_is_not_said_of_the_output(tmp_path: Path, context: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"input\.txt"), context(tmp_path / "output"):
+        (tmp_path / "input.txt").read_bytes()
+    with pytest.raises(InputError, match=r"cannot write .*output"), context(tmp_path / "output") as draft:
+        (draft / "below" / "file").touch()
+    assert names(tmp_path) == []
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
+    with replacing(tmp_path / ("n" * 252 + ".pt")) as temporary:
+        temporary.write_bytes(b"new")
+    assert names(tmp_path) == ["n" * 252 + ".pt"]

@@ -86,7 +86,9 @@ def test_one_gpu_is_chosen_among_those_that_are_visible(monkeypatch: pytest.Monk
             assert gpu._visible() == [chosen]
             assert f"CUDA_VISIBLE_DEVICES={chosen}" in gpu._refusal("no CUDA-capable device", 13050, 13050)
         assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
-    for visible in ("0,1", ""):
+    for visible in ("0,1", "0,1,", ""):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         with pytest.raises(InputError, match="there is no GPU 2"), gpu.only_gpu(2):
             pass
+    with pytest.raises(InputError, match="there is no GPU 0"), gpu.only_gpu(0):
+        pass

@@ -56,3 +56,28 @@ def test_the_limit_of_the_container_counts(
     assert available_memory() == 3_000_000
     (tmp_path / names[0]).write_text("max\n", encoding="utf-8")
     assert memory._of_the_container() == sys.maxsize
+
+
+def test_files_that_the_system_keeps_in_memory_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    stat = "anon 100\ninactive_file 1500000\nactive_file 7\n"
+    for name, content in {"memory.max": "5000000", "memory.current": "2000000", "memory.stat": stat}.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert memory._of_the_container() == 4_500_000
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_groups_above_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "groups")
+    lines = "0::/jobs/one/step\n" if version == 2 else "12:cpu,cpuacct:/\n4:memory:/jobs/one/step\n"
+    (tmp_path / "groups").write_text(lines, encoding="utf-8")
+    root = tmp_path / "cgroup" / ("" if version == 2 else "memory")
+    limit, used = memory._CGROUP_FILES[0 if version == 2 else 1][1:3]
+    (root / "jobs" / "one" / "step").mkdir(parents=True)
+    for folder, most in (("jobs", 9_000), ("jobs/one", 3_000), ("jobs/one/step", 5_000)):
+        (root / folder / limit).write_text(f"{most}\n", encoding="utf-8")
+        (root / folder / used).write_text("1000\n", encoding="utf-8")
+    assert memory._of_the_container() == 2_000
+    (root / "jobs" / "one" / limit).write_text("max\n", encoding="utf-8")
+    assert memory._of_the_container() == 4_000

@@ -98,3 +98,14 @@ def test_a_grandchild_that_goes_on_does_not_hold_up_the_reply() -> None:
     started = time.monotonic()
     ask(STAND_IN, {"do": "leave"}, 30)
     assert time.monotonic() - started < 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_what_a_child_started_ends_with_it_also_where_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(ChildError, match="killed by SIGABRT"):
+        ask(STAND_IN, {"do": "start and fail", "file": str(tmp_path / "pids")}, 30)
+    _, process = (tmp_path / "pids").read_text(encoding="utf-8").split()
+    deadline = time.monotonic() + 5
+    while running(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not running(process)

@@ -35,10 +35,12 @@ def reply(request: Mapping[str, Any]) -> Mapping[str, Any] | Generator[dict[str,
         raise ValueError("words of the error")
     if what == "allocate":
         return {"bytes": len(bytearray(request["bytes"]))}
-    if what == "hang":
+    if what in ("hang", "start and fail"):
         sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         with open(request["file"], "w", encoding="utf-8") as file:  # noqa: PTH123
             file.write(f"{os.getpid()} {sleeper.pid}")
+        if what == "start and fail":
+            os.abort()
         time.sleep(60)
     if what == "leave":  # a grandchild that goes on, with this process's standard error
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])

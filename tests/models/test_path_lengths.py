@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 from collections import deque
 
 import numpy as np
@@ -111,7 +112,32 @@ def test_costs_of_the_paper_network_by_hand() -> None:
     assert report.parameters == 21_210 + 9 * 60  # the paper counts one bias per gate set, torch has two
 
 
-@pytest.mark.parametrize("length", [0, 1 << 21])
+@pytest.mark.parametrize("length", [0, (1 << 24) + 2])
 def test_lengths_out_of_range_are_refused(length: int) -> None:
     with pytest.raises(InputError):
         analyse(stack(1, 2), length)
+
+
+def test_a_window_as_long_as_a_sequence_takes_no_table_of_both() -> None:
+    """A first dilation of 2,000 over 200,000 steps: their product has 3.2 GB."""
+    spec = ModelSpec("gru", (4,), (2000,), Continuous(1), Head("last", 2))
+    tracemalloc.start()
+    try:
+        report = analyse(spec, 200_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6
+    assert (report.reachable, report.longest_path) == (1.0, 101)
+
+
+def test_the_largest_dilation_has_a_mean_recurrent_length() -> None:
+    assert (
+        mean_recurrent_length(ModelSpec("gru", (1,), (1 << 24,), Continuous(1), Head("last", 1), fusion=False))
+        == math.inf
+    )
+
+
+def test_there_is_something_to_choose_from() -> None:
+    with pytest.raises(InputError, match="no stack to choose from"):
+        suggest([])

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_models.cells import CELLS, Activation, Cell, Reset
 from drnn_models.interop.layouts import PROVE, Layout, either, placeholders
 from drnn_models.spec import Head, HeadKind
 
-SAVE_CHECKPOINT = (
-    "save_checkpoint(Path('model.pt'), Checkpoint(network.spec, "
-    "{name: value.numpy(force=True) for name, value in network.state_dict().items()}))"
-)
+SAVE_CHECKPOINT = "save_checkpoint('model.pt', network)"
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class Choices:
     """What the weights do not say.
@@ -35,7 +34,7 @@ class Choices:
 
     dilations: tuple[int, ...] | None = None
     activation: Activation | None = None
-    head: HeadKind | None = "sequence"
+    head: HeadKind | None = None
     steps: int | None = None
     head_weight: str | None = None
     embedding: str | None = None

@@ -1,4 +1,4 @@
-"""Networks made by other PyTorch code, as a `ModelSpec` and its weights. Works on arrays by name, without torch.
+"""Networks made by other PyTorch code, as a `ModelSpec` and its weights. Works on arrays by name.
 
 1. The recurrent layers are found by their names (`layouts`); cell, widths and depth follow from the shapes. A
    layer without biases gets zeros.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,10 @@ from drnn_models.interop.choices import Choices, modules, settle
 from drnn_models.interop.layouts import PARTS, PROVE, Layout, find_layers, own_prefix, shown
 from drnn_models.interop.roles import Roles, Stack, explain, find_roles, is_decoder
 from drnn_models.spec import Continuous, ModelSpec, Tokens
+from drnn_models.tensors import to_arrays
 from drnn_models.weights import Weights, as_float32
 
-Arrays = Mapping[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
 Origins = dict[str, str | None]
 
 UNSEEN = (
@@ -62,11 +64,11 @@ class Imported:
 
 
 @checked_arguments
-def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None) -> Imported:
+def import_weights(state: Mapping[str, object], layout: Layout, choices: Choices | None = None) -> Imported:
     """Build the network that the weights of a module make. What the module does without weights is not in them.
 
     Args:
-        state: Name -> array in torch's shapes and gate orders, of any floating type.
+        state: Name -> array or tensor in torch's shapes and gate orders, of any floating type.
         layout: How the names are written.
         choices: What the weights do not say.
 
@@ -77,7 +79,7 @@ def import_weights(state: Arrays, layout: Layout, choices: Choices | None = None
         InputError: This is no such network, it contradicts itself, a weight has several possible roles, or weights
             are left over. The message gives their names in the file.
     """
-    choices = choices or Choices()
+    choices, state = choices or Choices(), to_arrays(state)
     ignored = _ignored(state, choices.ignore)
     kept = {name: value for name, value in state.items() if name not in ignored}
     layers = find_layers(kept, layout, choices.layers)

@@ -56,7 +56,7 @@ def import_file(
     state = read_state_dict(path)
     try:
         layout = layout or choose_layout(state.arrays)
-        chosen, said = _with_what_the_file_says(choices or Choices(head=None), state, layout)
+        chosen, said = _with_what_the_file_says(choices or Choices(), state, layout)
         imported = import_weights(state.arrays, layout, chosen)
         if imported.doubts and check is None:
             raise imported.doubts[0]

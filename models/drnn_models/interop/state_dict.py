@@ -75,8 +75,6 @@ def _state_dict(path: Path, data: object) -> Mapping[Any, object]:
 
 def _arrays(path: Path, state: Mapping[Any, object]) -> dict[str, NDArray[Any]]:
     try:
-        if other := [name for name in state if not isinstance(name, str)]:
-            raise InputError(f"{other[0]!r:.80} is no name of a weight")
         return to_arrays(state)
     except InputError as error:
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.interop.choices import Choices
 from drnn_models.interop.convert import UNSEEN, Imported, import_weights
+from drnn_models.interop.import_file import import_file
 from drnn_models.interop.layouts import Layout
 from drnn_models.interop.state_dict import read_state_dict
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
@@ -103,7 +106,7 @@ def test_stacked_torch_layers_compute_the_same(
     inputs = torch.randn(batch, steps, rnn.input_size)
     with torch.no_grad():
         expected = model.double()(inputs.double()).numpy()
-    expected = {"sequence": expected, "last": expected[:, -1], "last_k": expected[:, -3:]}[head.head]
+    expected = {"sequence": expected, "last": expected[:, -1], "last_k": expected[:, -3:]}[head.head or "sequence"]
     found = run_reference(imported.spec, imported.weights, inputs.numpy()).outputs
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
@@ -283,3 +286,22 @@ def test_any_names_and_shapes_are_a_network_or_an_input_error(state: State, layo
     else:
         assert {name: value.shape for name, value in imported.weights.items()} == imported.spec.weight_shapes()
         assert {name for name in imported.origins.values() if name} | set(imported.ignored) == set(state)
+
+
+def test_tensors_are_taken_as_they_come() -> None:
+    torch.manual_seed(0)
+    model = Wrapped(torch.nn.GRU(2, 5, num_layers=2), torch.nn.Linear(5, 3)).to(torch.bfloat16)
+    state = model.state_dict(keep_vars=True)
+    imported = import_weights(state, "torch")
+    for name, origin in imported.origins.items():
+        assert origin is not None
+        np.testing.assert_array_equal(imported.weights[name], state[origin].detach().float().numpy())
+
+
+@pytest.mark.parametrize("choices", [None, Choices(), Choices(reset="after"), Choices(dilations=(1, 2))])
+def test_what_a_file_says_of_its_head_is_not_overruled_by_other_choices(
+    choices: Choices | None, tmp_path: Path
+) -> None:
+    spec = ModelSpec("gru", (4, 4), (1, 2), Continuous(1), Head("last", 2))
+    torch.save(DilatedRNN(spec).state_dict(), tmp_path / "weights.pt")
+    assert import_file(tmp_path / "weights.pt", tmp_path / "model.pt", choices=choices).spec == spec

@@ -6,18 +6,15 @@ import hashlib
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
 from benchmarks.gpu.plan import SMOKE, Row, Setting
-from benchmarks.networks import STEPS, paper_network
+from benchmarks.networks import STEPS, module, paper_network
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
 from drnn_core.files import replacing
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.exporter.engines import EngineResult
 from drnn_models.cells import Cell
-from drnn_models.checkpoint import Checkpoint, load_checkpoint
-from drnn_models.dilated_rnn import DilatedRNN
+from drnn_models.checkpoint import Checkpoint, as_checkpoint, load_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_zoo import ZOO
@@ -54,13 +51,10 @@ def checkpoint_of(name: str, of: str = "") -> Checkpoint:
     """A network of the zoo, of the paper's with seeded weights by its cell, or a tiny one by its set, for a start."""
     if name not in (SMOKE, *get_args(Cell)):
         return load_checkpoint(ZOO / name / "model.pt")
-    model = paper_network(name) if name != SMOKE else _tiny(of)  # type: ignore[arg-type]
-    return Checkpoint(model.spec, {key: value.numpy() for key, value in model.state_dict().items()})
-
-
-def _tiny(cell: str) -> DilatedRNN:
-    torch.manual_seed(0)
-    return DilatedRNN(ModelSpec(cell, (8, 8), (1, 2), Continuous(1), Head("last", 4)))  # type: ignore[arg-type]
+    if name == SMOKE:
+        return as_checkpoint(module(ModelSpec(of, (8, 8), (1, 2), Continuous(1), Head("last", 4))))  # type: ignore[arg-type]
+    model = paper_network(name)  # type: ignore[arg-type]
+    return as_checkpoint(model)
 
 
 def write_bundles(setting: Setting, name: str, flavour: str | None = None) -> Row:

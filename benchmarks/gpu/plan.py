@@ -47,7 +47,7 @@ _MINUTES = {  # a part's longest time: quick, full
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part. `runtimes`: what must be usable for it; `after`: the part whose files it reads, or "".
+    """One part. `runtimes`: what must be usable for it; `after`: the parts that must be right before it.
 
     `override`: what NVIDIA_TF32_OVERRIDE is in its process, "unset" for nothing.
     """
@@ -55,7 +55,7 @@ class Part:
     name: str
     seconds: float
     runtimes: tuple[str, ...] = ()
-    after: str = ""
+    after: tuple[str, ...] = ()
     override: str = OVERRIDES[0]
 
     @property
@@ -102,9 +102,17 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
     first, second, *others = RUNTIMES[device]
     parts = [Part(SURVEY, 120.0)]
 
-    def add(name: str, *runtimes: str, after: str = "", override: str = OVERRIDES[0]) -> None:
+    def add(name: str, *runtimes: str, after: str | tuple[str, ...] = (), override: str = OVERRIDES[0]) -> None:
         minutes = _MINUTES[name.partition("/")[0]][0 if quick else 1]
-        parts.append(Part(name, 60.0 * minutes, tuple(dict.fromkeys(runtimes)), after, override))
+        parts.append(
+            Part(
+                name,
+                60.0 * minutes,
+                tuple(dict.fromkeys(runtimes)),
+                (after,) if isinstance(after, str) else after,
+                override,
+            )
+        )
 
     add(f"export/{SMOKE}")
     for runtime in (first, second):
@@ -120,8 +128,6 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
             add(f"parity/{name}/{KERNEL}", KERNEL, after=f"export/{name}")
         for cell in cells:
             add(f"kernel-parity/{cell}", KERNEL)
-        for cell in cells:
-            add(f"kernel-times/{cell}", KERNEL)
     for override in OVERRIDES:
         for runtime in (first, second):
             for name in named:
@@ -138,13 +144,17 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
     for cell in cells:
         add(f"graph/{cell}/{TRAINING}", "torch-cuda")
     kernel = (KERNEL,) if KERNEL in RUNTIMES[device] else ()
+    if kernel:
+        for cell in cells:
+            add(f"kernel-times/{cell}", KERNEL, after=f"kernel-parity/{cell}")
     for runtime in (second, *kernel, *others):  # beside torch, as all that follow
         for cell in cells:
-            after = f"engines/{cell}/{runtime}" if runtime in FLAVOURS else f"export/{cell}"
-            add(f"latency/{cell}/{runtime}", first, runtime, after=after)
-            add(f"stream/{cell}/{runtime}", first, runtime, after=after)
+            bundle = f"engines/{cell}/{runtime}" if runtime in FLAVOURS else f"export/{cell}"
+            right = (bundle, f"kernel-parity/{cell}") if runtime == KERNEL else (bundle,)
+            add(f"latency/{cell}/{runtime}", first, runtime, after=right)
+            add(f"stream/{cell}/{runtime}", first, runtime, after=right)
             if runtime in FLAVOURS:
-                add(f"graph/{cell}/{runtime}", runtime, after=after)
+                add(f"graph/{cell}/{runtime}", runtime, after=right)
     for cell in cells:
         add(f"stream/{cell}/{first}", first, after=f"export/{cell}")
     for way in TORCH_WAYS:
@@ -154,7 +164,7 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
 
 
 def chosen_parts(parts: Sequence[Part], words: Sequence[str]) -> list[Part]:
-    """The parts that a word names or whose path it begins, with those whose files they read; always with the survey.
+    """The parts that a word names or whose path it begins, with those before them, and the survey.
 
     Raises `InputError` for a word that names none.
     """
@@ -164,5 +174,5 @@ def chosen_parts(parts: Sequence[Part], words: Sequence[str]) -> list[Part]:
         if not named:
             kinds = ", ".join(dict.fromkeys(part.name.partition("/")[0] for part in parts))
             raise InputError(f"there is no part {word!r}", f"Give a kind ({kinds}), or more of a path: --list.")
-        chosen |= {name for part in named for name in (part.name, part.after)}
+        chosen |= {name for part in named for name in (part.name, *part.after)}
     return [part for part in parts if part.name in chosen]

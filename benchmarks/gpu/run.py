@@ -21,6 +21,7 @@ from drnn_runtimes.onnxrt.providers import TF32
 
 Entry = dict[str, Any]
 STATUSES = ("ok", "failed", "refused", "missing")
+_UNTIMED = 0.6  # of the seconds at most for what is not timed
 _LEAST_SECONDS = 1.0  # with less no part is begun
 BEGUN = {"status": "unfinished", "reason": "the check ended before it did"}
 # An address on the web, which stays, or the folders of an absolute path.
@@ -67,6 +68,7 @@ class Check:
         """Run them: the first, which says what is here, alone; those that are timed one by one at the end."""
         order = {part.name: number for number, part in enumerate(parts)}
         head = [part for part in parts if part.name == SURVEY]
+        self._timed = any(part.alone for part in parts)
         for group, jobs in (
             (head, 1),
             ([part for part in parts if not part.alone and part not in head], self._jobs),
@@ -79,8 +81,9 @@ class Check:
 
     def close(self) -> None:
         """End the children that wait for a part: on a quiet GPU none other holds memory."""
-        for child in [child for idle in self._idle.values() for child in idle]:
-            child.close()
+        children = [child for idle in self._idle.values() for child in idle]
+        with ThreadPoolExecutor(max(1, len(children))) as pool:  # each takes a second or two
+            list(pool.map(Child.close, children))
         self._idle.clear()
 
     def _run_group(self, parts: Sequence[Part], jobs: int) -> None:
@@ -88,7 +91,8 @@ class Check:
         pool = ThreadPoolExecutor(jobs)
         try:
             for part in parts:  # the pool begins them in this order, so what a part waits for has begun before it
-                begun[part.name] = pool.submit(self._run_part, part, begun.get(part.after))
+                waits = [begun[name] for name in part.after if name in begun]
+                begun[part.name] = pool.submit(self._run_part, part, waits)
             for future in begun.values():
                 future.result()
         except BaseException:  # Ctrl-C, or a result that cannot be written
@@ -99,9 +103,9 @@ class Check:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _run_part(self, part: Part, after: Future[None] | None) -> None:
-        if after is not None:
-            after.result()
+    def _run_part(self, part: Part, after: Sequence[Future[None]]) -> None:
+        for future in after:
+            future.result()
         before = time.monotonic()
         found = self._obstacle(part) or self._asked(part)
         seconds = round(time.monotonic() - before, 1)
@@ -122,14 +126,22 @@ class Check:
         for runtime in part.runtimes:
             if runtime in self._blocked:
                 return dict(self._blocked[runtime])
-        if part.after and self._entries.get(part.after, {}).get("status") != "ok":
-            return {"status": "missing", "reason": f"{part.after}, whose files it reads, was not ok"}
-        if self._left() < _LEAST_SECONDS:
-            return {"status": "missing", "reason": f"the {self._seconds:g} s of the whole check were over before it"}
+        for name in part.after:
+            if self._entries.get(name, {}).get("status") != "ok":
+                return {"status": "missing", "reason": f"{name}, on which it builds, was not ok"}
+        seconds, of = self._budget(part)
+        if self._left(seconds) < _LEAST_SECONDS:
+            return {"status": "missing", "reason": f"the {seconds:g} s {of} were over before it"}
         return None
 
-    def _left(self) -> float:
-        return self._seconds - (time.monotonic() - self._started)
+    def _budget(self, part: Part) -> tuple[float, str]:
+        """The seconds after which no part of its kind begins, and what they are for."""
+        if part.alone or not self._timed:
+            return self._seconds, "of the whole check"
+        return _UNTIMED * self._seconds, "of what is not timed"
+
+    def _left(self, seconds: float) -> float:
+        return seconds - (time.monotonic() - self._started)
 
     def _asked(self, part: Part) -> Entry:
         entry: Entry = {"part": part.name, **BEGUN}
@@ -148,13 +160,14 @@ class Check:
                 else Child(self._module, _environment(part.override, 1 if part.alone else self._jobs))
             )
             self._busy.add(child)
-        left = round(self._left(), 1)
+        seconds, of = self._budget(part)
+        left = round(self._left(seconds), 1)
         try:
             found = child.ask({**self._request, "part": part.name}, min(part.seconds, left), add)
         except ChildError as error:
             child.close()
             if error.late and left < part.seconds:
-                return {**BEGUN, "reason": f"the {self._seconds:g} s of the whole check were over before it ended"}
+                return {**BEGUN, "reason": f"the {seconds:g} s {of} were over before it ended"}
             how = f"{error.how} and was stopped" if error.late else f"its process ended: {error.how}"
             return {"status": "failed", "reason": how}
         except BaseException:
@@ -163,8 +176,11 @@ class Check:
         finally:
             with self._lock:
                 self._busy.discard(child)
-        with self._lock:
-            self._idle[part.override].append(child)
+        if found.get("status") in ("ok", "missing"):
+            with self._lock:
+                self._idle[part.override].append(child)
+        else:  # an error of a GPU stays in the process: every later call would fail with it
+            child.close()
         if found.get("status") not in STATUSES:
             return {"status": "failed", "reason": f"its process answered with {str(found)[:100]}"}
         return found

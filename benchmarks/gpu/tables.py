@@ -128,12 +128,12 @@ def latency(parts: list[Row]) -> list[str]:
     lines = [
         "### Latency",
         "",
-        f"Milliseconds for whole sequences of {parts[0]['steps']} steps, nine layers of twenty units, from arrays of",
-        "the host to arrays of the host: median (95th, 99th percentile; noise: lowest to highest median of five parts",
-        f"of the run), and how many times faster than `{BASELINE}`, which is eager torch with cuDNN on folded phases,",
-        "in the same process. For layers of this size PyTorch has cuDNN take its persistent algorithm (RNN up to 384",
-        "units, LSTM and GRU up to 192), which keeps weights on the chip; ONNX Runtime's CUDA provider always takes",
-        "the standard one. That can make it look ten times slower, and is no fault of the graph.",
+        f"Milliseconds for whole sequences of {parts[0]['rows'][0]['steps']} steps, nine layers of twenty units, from",
+        "arrays of the host to arrays of the host: median (95th, 99th percentile; noise: lowest to highest median of",
+        f"five parts of the run), and how many times faster than `{BASELINE}`, which is eager torch with cuDNN on",
+        "folded phases, in the same process. For layers of this size PyTorch has cuDNN take its persistent algorithm",
+        "(RNN up to 384 units, LSTM and GRU up to 192), which keeps weights on the chip; ONNX Runtime's CUDA provider",
+        "always takes the standard one. That can make it look ten times slower, and is no fault of the graph.",
     ]
     for cell in dict.fromkeys(part["part"].split("/")[1] for part in parts):
         mine = [part for part in parts if part["part"].split("/")[1] == cell]

@@ -54,8 +54,8 @@ def latency(setting: Setting, cell: str, way: str) -> Rows:
                 with run as contender:
                     calls: dict[str, Run] = {BASELINE: baseline, way: contender}
                     found = _compared(setting, calls, _samples(model.spec, batch, STEPS), precision)
-                yield {"batch": batch, "precision": precision, **found}
-    return {"status": "ok", "steps": STEPS}
+                yield {"batch": batch, "precision": precision, "steps": STEPS, **found}
+    return {"status": "ok"}
 
 
 def streams(setting: Setting, cell: str, runtime: str) -> Rows:

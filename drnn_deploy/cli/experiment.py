@@ -141,7 +141,8 @@ def _trainer(
     from drnn_deploy.training.side_by_side import train_side_by_side
     from drnn_deploy.training.training_run import usable_device
 
-    if scheduler is None and parallel == 1 and minutes is None:
+    alone = device == "cpu" and parallel == 1  # on a GPU a run may leave its process unusable for the next
+    if scheduler is None and alone and minutes is None:
         return lambda jobs: _one_by_one(console, jobs, threads)
     tell, until = _LogLines(console), time.monotonic() + 60 * minutes if minutes else math.inf
 

@@ -19,6 +19,7 @@ TOML = 1 << 20  # bytes of a TOML file: its parser is plain Python, and slow
 UNPACKED = 3 << 28  # bytes of the arrays in a file, likewise; with copies on the way they stay below 2 GB of memory
 _DIRECTORY = 16 << 20  # bytes of an archive's list of members: a hundred thousand of them
 _HEADER = 16 << 20  # bytes of a safetensors header, likewise
+_PAGE = 1 << 20
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -58,9 +59,11 @@ def read_bytes(path: Path, most: int) -> bytes:
         TooLargeError: It has more.
     """
     with open_file(path) as file:
-        if (size := os.fstat(file.fileno()).st_size) > most:
-            raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
-        return file.read(most)  # also of one that grows, or whose size the system does not know
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(max(size, _PAGE) + 1)  # of those of /proc the system says 0
+    if (size := max(size, len(content))) > most:
+        raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
+    return content
 
 
 def text_of(path: Path, most: int = TEXT) -> str:

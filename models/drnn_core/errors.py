@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 from drnn_core.text import for_people
 
 
@@ -67,3 +71,17 @@ class EngineError(DeployError):
     """An engine cannot be built, or does not fit this machine."""
 
     exit_code = 4
+
+
+@contextlib.contextmanager
+def giving_back() -> Iterator[None]:
+    """Free something. An error in here is not raised where work has failed already: it would hide the first one.
+
+    A GPU, for one, answers each further call with the error that it had.
+    """
+    failed = sys.exc_info()[0] is not None
+    try:
+        yield
+    except DeployError:
+        if not failed:
+            raise

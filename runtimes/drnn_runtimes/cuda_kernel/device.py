@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import EngineError
+from drnn_core.errors import EngineError, giving_back
 from drnn_runtimes.cuda_kernel.plan import KernelPlan
 
 ENTRY = b"drnn_stack"
@@ -40,6 +40,19 @@ class Driver:
             raise EngineError(f"the GPU failed: {name}: {self._error(code)}", _GPU_FAILED)
         return results[0] if results else None
 
+    def free(self, name: str, *arguments: Any) -> None:
+        """Call a function that gives something back.
+
+        Args:
+            name: As in NVIDIA's documentation.
+            *arguments: What it takes.
+
+        Raises:
+            EngineError: The driver answers with an error, and no work has failed before.
+        """
+        with giving_back():
+            self.call(name, *arguments)
+
     def constant(self, kind: str, name: str) -> Any:
         """Look up a value of an enumeration.
 
@@ -62,7 +75,7 @@ class Driver:
         if not size:
             return 0
         address = int(self.call("cuMemAlloc", size))
-        stack.callback(self.call, "cuMemFree", address)
+        stack.callback(self.free, "cuMemFree", address)
         return address
 
     def host_array(self, stack: contextlib.ExitStack, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -74,7 +87,7 @@ class Driver:
         """
         size = 4 * int(np.prod(shape))
         address = int(self.call("cuMemHostAlloc", max(size, 1), 0))
-        stack.callback(self.call, "cuMemFreeHost", address)
+        stack.callback(self.free, "cuMemFreeHost", address)
         memory = memoryview((ctypes.c_char * size).from_address(address))
         return np.frombuffer(memory, np.float32).reshape(shape)
 
@@ -90,7 +103,7 @@ class Driver:
             EngineError: The GPU does not take it, or it has no such function.
         """
         module = self.call("cuModuleLoadData", image)
-        stack.callback(self.call, "cuModuleUnload", module)
+        stack.callback(self.free, "cuModuleUnload", module)
         return self.call("cuModuleGetFunction", module, name)
 
     def load(self, stack: contextlib.ExitStack, image: bytes, plan: KernelPlan) -> Kernel:
@@ -130,16 +143,23 @@ class Device(Driver):
         super().__init__()
         self.call("cuInit", 0)
         device = self.call("cuDeviceGet", 0)
+        before = self.call("cuCtxGetCurrent")
         self._context = self.call("cuDevicePrimaryCtxRetain", device)
-        stack.callback(self.call, "cuDevicePrimaryCtxRelease", device)
+        stack.callback(self.free, "cuDevicePrimaryCtxRelease", device)
         self.use()
+        stack.callback(self._leave, before)
         flags = self.constant("CUstream_flags", "CU_STREAM_NON_BLOCKING")
         self.stream = self.call("cuStreamCreate", flags)
-        stack.callback(self.call, "cuStreamDestroy", self.stream)
+        stack.callback(self.free, "cuStreamDestroy", self.stream)
 
     def use(self) -> None:
         """Make it the GPU of the calling thread."""
         self.call("cuCtxSetCurrent", self._context)
+
+    def _leave(self, before: Any) -> None:
+        """Give the thread back the context that it had: one that is destroyed would stay current."""
+        if int(self.call("cuCtxGetCurrent")) == int(self._context) != int(before):
+            self.free("cuCtxSetCurrent", before)
 
     def wait(self) -> None:
         """Wait for all work of the stream."""
@@ -193,9 +213,9 @@ class Device(Driver):
             yield replay
         finally:  # a stream that goes on recording would take no other work
             graph = self.call("cuStreamEndCapture", self.stream)
-        stack.callback(self.call, "cuGraphDestroy", graph)
+        stack.callback(self.free, "cuGraphDestroy", graph)
         ready = self.call("cuGraphInstantiate", graph, 0)
-        stack.callback(self.call, "cuGraphExecDestroy", ready)
+        stack.callback(self.free, "cuGraphExecDestroy", ready)
         replay.append(lambda: self.call("cuGraphLaunch", ready, self.stream))
 
 

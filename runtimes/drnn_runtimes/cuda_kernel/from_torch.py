@@ -185,10 +185,13 @@ def _gpu_launch(device: Any, architecture: str, plan: KernelPlan) -> Launch:
 
     with torch.cuda.device(device):
         torch.cuda.current_stream(device).synchronize()  # torch makes its context with its first work
-        kernel = Driver().load(ExitStack(), compiled_image(plan, architecture), plan)  # stays as long as the process
+        driver = Driver()
+        kernel = driver.load(ExitStack(), compiled_image(plan, architecture), plan)  # stays as long as the process
+        context = driver.call("cuCtxGetCurrent")
 
     def launch(addresses: Sequence[int], batch: int, steps: int, answers: int) -> None:
         with torch.cuda.device(device):
+            driver.call("cuCtxSetCurrent", context)  # torch makes it a new thread's with its first work there
             kernel.launch(addresses, batch, steps, answers, torch.cuda.current_stream(device).cuda_stream)
 
     return launch

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import EngineError, InputError
+from drnn_core.errors import EngineError, InputError, giving_back
 from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
@@ -70,7 +70,7 @@ class TensorRTSession(CopyingSession):
         self._logger = collecting_logger(module)
         self._call(self._cuda.cudaSetDevice, 0)
         self._stream = self._call(self._cuda.cudaStreamCreate)
-        self._held.callback(self._call, self._cuda.cudaStreamDestroy, self._stream)
+        self._held.callback(self._free, self._cuda.cudaStreamDestroy, self._stream)
         self._held.callback(self._forget)
         self._runtime = self._made("Runtime", module.Runtime(self._logger))
         self._runtime.engine_host_code_allowed = host_code
@@ -80,7 +80,7 @@ class TensorRTSession(CopyingSession):
         self._set_largest_shapes()
         self._inputs = tuple(self._buffer(tensor) for tensor in self._graph.inputs)
         self._outputs = tuple(self._buffer(tensor) for tensor in self._graph.outputs)
-        self._held.callback(self._call, self._cuda.cudaStreamSynchronize, self._stream)  # before anything is freed
+        self._held.callback(self._free, self._cuda.cudaStreamSynchronize, self._stream)  # before anything is freed
 
     def close(self) -> None:
         """Free everything; twice is once. The session cannot run any more."""
@@ -123,9 +123,9 @@ class TensorRTSession(CopyingSession):
             self._execute()
         finally:  # a stream that goes on recording would take no other work
             recorded = self._call(self._cuda.cudaStreamEndCapture, self._stream)
-        self._held.callback(self._call, self._cuda.cudaGraphDestroy, recorded)
+        self._held.callback(self._free, self._cuda.cudaGraphDestroy, recorded)
         graph = self._call(self._cuda.cudaGraphInstantiate, recorded, 0)
-        self._held.callback(self._call, self._cuda.cudaGraphExecDestroy, graph)
+        self._held.callback(self._free, self._cuda.cudaGraphExecDestroy, graph)
         self._launch = functools.partial(self._call, self._cuda.cudaGraphLaunch, graph, self._stream)
 
     def _execute(self) -> None:
@@ -150,7 +150,7 @@ class TensorRTSession(CopyingSession):
         """Allocate for the shapes that are set now, which are the largest ones."""
         host: NDArray[np.generic] = np.empty(int(np.prod(self._shape(tensor))), dtype=numpy_type(tensor))
         address = int(self._call(self._cuda.cudaMalloc, max(host.nbytes, 1)))
-        self._held.callback(self._call, self._cuda.cudaFree, address)
+        self._held.callback(self._free, self._cuda.cudaFree, address)
         self._accepted("set_tensor_address", self._context.set_tensor_address(tensor.name, address))
         return _Buffer(tensor, address, host)
 
@@ -191,6 +191,10 @@ class TensorRTSession(CopyingSession):
             _, text = self._cuda.cudaGetErrorString(code)
             raise EngineError(f"the GPU failed: {function.__name__}: {text.decode()} ({code.name})", _GPU_FAILED)
         return results[0] if results else None
+
+    def _free(self, function: Callable[..., Any], *arguments: Any) -> None:
+        with giving_back():
+            self._call(function, *arguments)
 
     def _made(self, what: str, thing: Any) -> Any:
         if thing is None:

@@ -35,8 +35,9 @@ def test_what_is_worth_most_comes_first() -> None:
         *("parity/ptb-char/cuda-kernel", "kernel-parity/lstm"),
         *("tf32/ptb-char/onnxruntime-cuda/unset", "parity/ptb-char/tensorrt"),
         *(
-            "kernel-times/lstm",
             "graph/copy-memory/torch",
+            "graph/lstm/training",
+            "kernel-times/lstm",
             "latency/lstm/onnxruntime-cuda",
             "stream/lstm/onnxruntime-cuda",
         ),
@@ -53,7 +54,10 @@ def test_every_part_comes_after_what_it_reads_and_names_are_unique() -> None:
         names = [part.name for part in all_parts("cuda", quick=quick)]
         assert len(set(names)) == len(names)
         for part in all_parts("cuda", quick=quick):
-            assert not part.after or names.index(part.after) < names.index(part.name)
+            assert all(names.index(name) < names.index(part.name) for name in part.after)
+    after = {part.name: part.after for part in all_parts("cuda", quick=True)}
+    assert after["kernel-times/gru"] == ("kernel-parity/gru",)
+    assert after["latency/gru/cuda-kernel"] == ("export/gru", "kernel-parity/gru")
     needed = {part.name: part.runtimes for part in all_parts("cuda", quick=True)}
     assert needed["latency/gru/tensorrt"] == ("torch-cuda", "tensorrt")  # beside which it is timed
     assert needed["parity/ptb-char/tensorrt"] == ("tensorrt",)

@@ -110,9 +110,9 @@ def test_what_cannot_run_is_not_begun() -> None:
     found = ran(
         Part("kind/hang", 60, runtimes=("present", "absent")),
         Part("files/refused", 60),
-        Part("reader/hang", 60, after="files/refused"),
+        Part("reader/hang", 60, after=("files/refused",)),
         Part("files/fine", 60, runtimes=("present",)),
-        Part("reader/fine", 60, after="files/fine"),
+        Part("reader/fine", 60, after=("files/fine",)),
     )
     assert found["kind/hang"] == {
         "part": "kind/hang",
@@ -121,7 +121,7 @@ def test_what_cannot_run_is_not_begun() -> None:
         "seconds": 0.0,
     }
     assert found["reader/hang"]["status"] == "missing"
-    assert "files/refused, whose files" in found["reader/hang"]["reason"]
+    assert "files/refused, on which it builds" in found["reader/hang"]["reason"]
     assert [found[f"{kind}/fine"]["status"] for kind in ("files", "reader")] == ["ok", "ok"]
 
 
@@ -133,6 +133,22 @@ def test_the_time_of_all_parts_is_limited() -> None:
     assert "the 3 s of the whole check were over before it ended" in found["kind/hang"]["reason"]
     assert found["kind/late"]["status"] == "missing"
     assert "the 3 s of the whole check were over" in found["kind/late"]["reason"]
+
+
+def test_what_is_not_timed_leaves_time_for_what_is() -> None:
+    found = ran(Part("kind/hang", 60), Part("latency/fine", 60), seconds=5)
+    assert "the 3 s of what is not timed were over before it ended" in found["kind/hang"]["reason"]
+    assert found["latency/fine"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("end", ["broken", "refused"])
+def test_a_part_that_failed_leaves_its_process_to_no_other(end: str) -> None:
+    """An error of a GPU stays in a process."""
+    found = ran(
+        Part("kind/process-1", 60), Part(f"kind/{end}", 60), Part("kind/process-2", 60), Part("kind/process-3", 60)
+    )
+    processes = [found[f"kind/process-{number}"]["process"] for number in (1, 2, 3)]
+    assert processes[0] != processes[1] == processes[2]
 
 
 @given(st.lists(st.from_regex(r"[\w.-]{1,9}", fullmatch=True), min_size=1, max_size=5))

@@ -32,7 +32,7 @@ def test_rows_are_sent_as_they_are_found(checked: Setting, monkeypatch: pytest.M
 
     checks: list[Any] = []
     check = engine.check_parity
-    monkeypatch.setattr(engine, "check_parity", lambda *given: checks.append(given) or check(*given))
+    monkeypatch.setattr(engine, "check_parity", lambda *given, **how: checks.append(given) or check(*given, **how))
     rows = parity(checked, "some", "onnxruntime-cpu")
     next(rows)
     assert len(checks) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.experiments import load_experiment
-from drnn_deploy.training.recipe import Recipe, load_recipe
+from drnn_deploy.training.jobs import Job
+from drnn_deploy.training.recipe import load_recipe
 from drnn_deploy.training.results import Result, load_result, result_path, save_result
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_zoo import experiment_names
@@ -254,11 +256,13 @@ def test_tf32_reaches_the_training(
 ) -> None:
     seen: list[bool] = []
 
-    def trained(console: object, recipe: Recipe, *rest: object) -> None:
-        seen.append(recipe.training.tf32)
+    def trained(jobs: Sequence[Job], *rest: object, **how: object) -> None:
+        """In processes of their own: an error of a GPU stays in a process."""
+        seen.append(jobs[0].recipe.training.tf32)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("drnn_deploy.cli.train.train_to_the_end", trained)
+    monkeypatch.setattr("drnn_deploy.training.side_by_side.train_side_by_side", trained)
+    monkeypatch.setattr("drnn_deploy.training.training_run.usable_device", lambda device: device)
     words = ("drnn-deploy", "experiment", tiny, "--output", tmp_path / "runs", "--device", "cuda")
     assert [command(*words).code, command(*words, "--tf32").code] == [130, 130]
     assert seen == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from drnn_core.errors import EngineError, InputError
 from drnn_models.spec import Head
-from drnn_runtimes.cuda_kernel.device import Device
+from drnn_runtimes.cuda_kernel.device import Device, Driver
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.streaming.stream import Stream
@@ -63,3 +64,32 @@ def a_stream_whose_longer_run_fails_goes_on() -> None:
         outputs += [stream.push(samples[:, 9:18]), stream.push(samples[:, 18:])]
         np.testing.assert_allclose(np.concatenate(outputs, axis=1), answers, atol=1e-5)
     _assert_nothing_is_left()
+
+
+def a_thread_gets_back_the_context_that_it_had() -> None:
+    driver = Driver()
+    with contextlib.ExitStack() as outer:
+        Device(outer)
+        with contextlib.ExitStack() as inner:
+            Device(inner)
+        assert int(driver.call("cuCtxGetCurrent")) != 0, "the outer one is still in use"
+    assert int(driver.call("cuCtxGetCurrent")) == 0
+    _assert_nothing_is_left()
+
+
+def the_first_error_is_the_one_that_is_raised() -> None:
+    """Where the GPU has failed, giving things back fails, too."""
+
+    def broken(self: Driver, name: str, *arguments: object) -> object:
+        if name in ("cuStreamDestroy", "cuMemFree"):
+            raise EngineError(f"the GPU failed: {name}")
+        return right(self, name, *arguments)
+
+    right = Driver.call
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Driver, "call", broken)
+        with pytest.raises(EngineError, match="an illegal address"), contextlib.ExitStack() as stack:
+            Device(stack).memory(stack, 8)
+            raise EngineError("an illegal address")
+        with pytest.raises(EngineError, match="cuStreamDestroy"), contextlib.ExitStack() as stack:
+            Device(stack)

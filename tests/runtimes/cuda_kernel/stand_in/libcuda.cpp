@@ -89,6 +89,7 @@ API cuDeviceGetAttribute(int* value, int attribute, int) { *value = attribute ==
 API cuDevicePrimaryCtxRetain(void** context, int) { *context = (void*)1; live++; return 0; }
 API cuDevicePrimaryCtxRelease_v2(int) { live--; return 0; }
 API cuCtxSetCurrent(void* context) { current = context; return 0; }
+API cuCtxGetCurrent(void** context) { *context = current ? (void*)1 : nullptr; return 0; }
 API cuStreamCreate(void** stream, unsigned) { *stream = new Stream{}; live++; return 0; }
 API cuStreamDestroy_v2(void* stream) { const int code = drain((Stream*)stream); delete (Stream*)stream; live--; return code; }
 API cuStreamSynchronize(void* stream) {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import types
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drnn_deploy.parity.inference import run_case
+from drnn_deploy.parity import inference
+from drnn_deploy.parity.inference import median_milliseconds, run_case
 from drnn_runtimes.bundle import GraphInfo
 
 Array = NDArray[np.generic]
@@ -46,3 +50,22 @@ def test_dynamic_batch_runs_as_one_and_as_all_others(count: int) -> None:
     session, inputs = Echo(), np.arange(count * 2.0).reshape(count, 2, 1)
     np.testing.assert_array_equal(run_case(session, graph_of(None), inputs)["first"], inputs[:, 0, 0])
     assert session.batches == ([1] if count == 1 else [1, count - 1])
+
+
+def test_time_is_the_median_of_the_runs_in_milliseconds_per_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of four sequences take 1, 1, 8, 2, 40 s, and the time ends with the fifth; then as many as are allowed."""
+    now, lengths = [100.0], itertools.chain([1.0, 1.0, 8.0, 2.0, 40.0], itertools.repeat(3.0))
+
+    class Slow(Echo):
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            now[0] += next(lengths)
+            return super().run(inputs)
+
+    monkeypatch.setattr(inference, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(inference, "_TIMING_SECONDS", 50.0)
+    session, inputs = Slow(), np.zeros((6, 2, 1))
+    assert median_milliseconds(session, graph_of(4), inputs) == 500.0
+    assert session.batches == [4] * 5
+    monkeypatch.setattr(inference, "_TIMING_SECONDS", 1e9)
+    assert median_milliseconds(session, graph_of(4), inputs) == 750.0
+    assert len(session.batches) == 5 + 30

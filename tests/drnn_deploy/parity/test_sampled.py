@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from drnn_core.errors import InputError
+from drnn_deploy import ExportOptions, MatrixOptions, check_path, export
 from drnn_deploy.exporter.expected import check_seconds
 from drnn_deploy.parity import check
-from drnn_deploy.parity.check import check_parity
+from drnn_deploy.parity.check import SAMPLED_SECONDS, check_parity
 from drnn_deploy.parity.results import ParityReport
+from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import RUNTIMES
 from drnn_runtimes.session import Session
 
 NAMES = ("torch", "onnxruntime-cpu")
+SHIPPED = SAMPLED_SECONDS  # the tests run with another
 
 
 def checked(bundle: Bundle, **how: Any) -> ParityReport:
@@ -35,6 +39,39 @@ def test_torch_stops_after_its_time_and_the_graphs_runtime_does_not(pristine: Pa
     assert part["torch"].passed
     assert part["onnxruntime-cpu"].cases == whole["onnxruntime-cpu"].cases
     assert not whole["torch"].caveat
+
+
+def test_the_time_is_ten_seconds_unless_another_is_asked_for(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SHIPPED == 10
+    monkeypatch.setattr(check, "SAMPLED_SECONDS", 0.0)
+    rows = {row.runtime: len(row.cases) for row in checked(Bundle.open(pristine)).rows}
+    assert rows["torch"] == 1 < rows["onnxruntime-cpu"]
+
+
+@pytest.mark.parametrize("names, asked", [((), None), (("torch",), math.inf)])
+def test_a_runtime_that_is_asked_for_runs_all_cases(
+    names: tuple[str, ...],
+    asked: float | None,
+    network: Checkpoint,
+    model: Path,
+    pristine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[float | None] = []
+
+    def spy(*_: Any, sampled: float | None = None, **how: Any) -> ParityReport:
+        seen.append(sampled)
+        raise InputError("no check is done here")
+
+    for module in ("exporter.pipeline", "matrix.run"):
+        monkeypatch.setattr(f"drnn_deploy.{module}.check_parity", spy)
+    with pytest.raises(InputError, match="no check"):
+        export(network, tmp_path / "new", ExportOptions(engines=(), runtimes=names or None))
+    for path in (pristine, model):
+        with pytest.raises(InputError, match="no check"):
+            check_path(path, MatrixOptions(runtimes=names))
+    assert seen == [asked] * 3
 
 
 def test_a_wrong_case_that_ran_still_fails(pristine: Path) -> None:

@@ -171,6 +171,19 @@ def test_command_hears_a_file_and_a_pipe_alike(
         assert entry["times_real_time"] > 0
 
 
+def test_a_pipe_is_heard_at_the_rate_that_is_said(
+    command: Command, heard_by: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = tmp_path / "heard.json"
+    words = ("drnn-deploy", "stream", "-", "--sample-format", "f32", "--model", heard_by.folder, "--json", heard)
+    for rate, seconds in ((RATE, 0.5), (2 * RATE, 0.25)):
+        pipe = io.TextIOWrapper(io.BytesIO(sound(0.5).astype("<f4").tobytes()), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert command(*words, "--rate", rate).code == 0
+        told = json.loads(heard.read_text(encoding="utf-8"))
+        assert told["seconds"] == pytest.approx(seconds, abs=WINDOW / RATE)
+
+
 def test_command_says_what_is_wrong(command: Command, heard_by: Bundle, tmp_path: Path) -> None:
     ran = command("drnn-deploy", "stream", tmp_path / "none.wav", "--model", heard_by.folder)
     assert (ran.code, "none.wav is not a file" in ran.err) == (2, True)

@@ -45,6 +45,15 @@ def test_what_is_in_the_settings_and_who_may_read_them_stays(
     assert settings.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_is_printed_is_not_installed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ran = command("drnn-deploy", "completion", "zsh", "--print")
+    assert (ran.code, list(tmp_path.iterdir())) == (0, [])
+    assert [line for line in ran.out.splitlines() if line.startswith("#compdef")] == [
+        "#compdef drnn-deploy", "#compdef drnn-export", "#compdef drnn-parity",
+    ]  # fmt: skip
+
+
 def test_completion_needs_to_know_the_shell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/bin/sh")
     ran = command("drnn-deploy", "completion")

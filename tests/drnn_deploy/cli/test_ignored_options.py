@@ -137,7 +137,6 @@ SPECIAL: dict[tuple[str, str], tuple[str, ...]] = {  # where a command's option 
     ("parity", "--rename"): ("x=input", "--graph", "GRAPH"),
     ("bench", "--style"): ("unrolled",),
     ("export", "--ring"): ("--form", "step"),
-    ("suggest", "--target"): (),
     ("suggest", "--dilations"): ("1,3",),
 }
 ELSEWHERE = {  # their work is not to be left out, and tests of their own see what they do
@@ -146,8 +145,7 @@ ELSEWHERE = {  # their work is not to be left out, and tests of their own see wh
     **dict.fromkeys((("experiment", f"--{name}") for name in ("run", "device", "threads")), "test_experiments.py"),
     **dict.fromkeys((("experiment", f"--{name}") for name in ("parallel", "minutes")), "test_side_by_side.py"),
     ("experiment", "--scheduler"): "test_on_cluster.py",
-    **dict.fromkeys((("train", f"--{name}") for name in ("device", "resume")), "test_train_command.py"),
-    ("train", "--threads"): "test_interruption.py",
+    **dict.fromkeys((("train", f"--{name}") for name in ("device", "resume", "threads")), "test_train_command.py"),
     ("demo", "--threads"): "test_zoo.py",
     ("parity", "--explain"): "test_explanations.py",
     ("parity", "--baseline"): "test_parity.py",
@@ -237,9 +235,21 @@ def test_an_option_changes_something_or_is_refused(
         word = option.secondary_opts[0]
     base = (*name.split(), *BASES[name], *more)
     without, given = asked_for(*base), asked_for(*base, word, *typed)
+    assert asked_for(*base) == without
     assert not without.startswith("refused"), without
     assert given != without
     assert not given.startswith("refused") or "ignored" in given or "is for" in given, given
+
+
+def test_the_tables_name_options_that_there_are_and_files_that_type_them() -> None:
+    known = {(name, word) for name, word, _ in options()}
+    assert {*SPECIAL, *ELSEWHERE} <= known
+    assert {*VALUES} <= {word for _, word in known}
+    assert {name for name, _ in known} <= {*BASES, *(name for name, _ in ELSEWHERE)}
+    folder = Path(__file__).parent.parent
+    texts = {path.name: path.read_text(encoding="utf-8") for path in folder.rglob("test_*.py")}
+    for (name, word), file in ELSEWHERE.items():
+        assert f'"{name}"' in texts[file] and f'"{word}"' in texts[file], (name, word, file)
 
 
 @pytest.mark.parametrize("option", ["--set", "--config"])

@@ -147,6 +147,17 @@ def test_report_is_a_baseline_for_the_next_and_worse_is_exit_code_1(
     assert json.loads(new.read_text(encoding="utf-8"))["exit_code"] == 1
 
 
+def test_times_count_as_worse_where_that_is_asked_for(command: Command, bundle: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    words = ("drnn-deploy", "parity", bundle, *HERE, "--baseline", old)
+    assert command(*words[:-2], "--json", old).code == 0
+    told = json.loads(old.read_text(encoding="utf-8"))
+    for row in told["reports"][0]["rows"]:
+        row["milliseconds"] /= 1e6
+    old.write_text(json.dumps(told), encoding="utf-8")
+    assert [command(*words, *more).code for more in ((), ("--max-slowdown", 1e9), ("--max-slowdown", 3))] == [0, 0, 1]
+
+
 def test_every_report_keeps_to_the_schema(command: Command, bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     for words in ((bundle, *HERE), (bundle, "--runtime", "tensorrt"), (tmp_path / "nowhere",)):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.experiments import load_experiment
@@ -249,6 +250,16 @@ def test_tf32_is_of_the_result_not_of_what_is_asked_for(tmp_path: Path) -> None:
     other = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=7))
     with pytest.raises(InputError, match="other settings"):
         load_result(tmp_path / "x.json", other)
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_threads_that_were_asked_for_are_in_the_result(tiny: Path, tmp_path: Path, command: Command) -> None:
+    more = torch.get_num_threads() + 1
+    ran = command("drnn-deploy", "experiment", tiny, "--run", "rnn", "--output", tmp_path / "runs", "--threads", more)
+    assert ran.code == 0
+    path = result_path(tmp_path / "runs" / "results", "tiny", "rnn")
+    result = load_result(path, load_experiment(str(tiny)).recipes["rnn"])
+    assert result is not None and result.threads == more
 
 
 def test_tf32_reaches_the_training(

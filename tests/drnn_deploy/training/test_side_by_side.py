@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from drnn_deploy.training.train_agenda import Setup, train_agenda
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
 
+Ends = Generator[tuple[Job, Outcome], None, None]
 ITERATIONS = 400
 TWO = f"""
 task = "copy-memory"
@@ -206,6 +208,27 @@ def test_after_the_time_nothing_begins(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert Fake.begun == []
 
 
+def test_the_command_gives_each_run_its_share_of_the_threads_and_all_the_minutes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
+    from drnn_deploy.training import side_by_side
+
+    now, seen = [1000.0], list[object]()
+
+    def asked(jobs: Sequence[Job], parallel: int, tell: object, *, over: Callable[[], bool]) -> Ends:
+        seen.extend([[job.threads for job in jobs], parallel])
+        for seconds in (0, 119, 2):
+            now[0] += seconds
+            seen.append(over())
+        yield from ()
+
+    monkeypatch.setattr(side_by_side, "train_side_by_side", asked)
+    monkeypatch.setattr("drnn_deploy.cli.experiment.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    words = ("drnn-deploy", "experiment", experiment(tmp_path), "--output", tmp_path / "runs", "--minutes", 2)
+    ran = command(*words, "--parallel", 2, "--threads", 6)
+    assert (ran.code, "2 left" in ran.out, seen[:5]) == (0, True, [[3, 3], 2, False, False, True])
+
+
 def test_a_process_that_cannot_be_started_or_is_stopped_before_it_answers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -228,7 +251,7 @@ def test_a_result_that_cannot_be_written_ends_no_other(
     items = load_agenda([str(experiment(tmp_path))])
     items[0].result_path(tmp_path / "results").mkdir(parents=True)
 
-    def trainer(jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
+    def trainer(jobs: Sequence[Job]) -> Ends:
         yield from ((job, Outcome(result)) for job, result in zip(jobs, whole, strict=False))
 
     ends = list(train_agenda(items, Setup(tmp_path, tmp_path / "results"), trainer))

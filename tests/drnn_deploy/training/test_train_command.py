@@ -39,6 +39,15 @@ def test_command_writes_checkpoint_log_and_curve(command: Command, tmp_path: Pat
     assert exported.code == 0
 
 
+@pytest.mark.usefixtures("threads")
+def test_training_takes_the_threads_that_were_asked_for(command: Command, tmp_path: Path) -> None:
+    more = torch.get_num_threads() + 1
+    assert (
+        command("drnn-deploy", "train", "copy-memory", *SET, "--output", tmp_path / "out", "--threads", more).code == 0
+    )
+    assert torch.get_num_threads() == more
+
+
 def test_second_training_in_the_same_folder_is_refused(command: Command, tmp_path: Path) -> None:
     words = ("drnn-deploy", "train", "copy-memory", *SET, "--output", tmp_path / "out")
     refused = command(*words, "--resume")

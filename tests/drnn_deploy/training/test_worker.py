@@ -33,6 +33,13 @@ def ended(job: Job) -> Outcome:
             return Outcome.from_json(end.value)
 
 
+@pytest.mark.usefixtures("threads")
+def test_the_process_takes_the_threads_of_its_job(tmp_path: Path) -> None:
+    more = torch.get_num_threads() + 1
+    result = ended(Job("small", load_recipe("copy-memory", None, SMALL), tmp_path, threads=more)).result
+    assert result is not None and result.threads == more
+
+
 def test_a_warning_of_a_trainings_process_is_said_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from drnn_runtimes.trt import sidecar
 
 REPOSITORY = Path(__file__).parents[1]
 PROMISES = (REPOSITORY / "docs" / "promises.md").read_text(encoding="utf-8")
+OTHERS = ("mkdocs.yml", "CITATION.cff")  # where a version could stand as well
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -35,9 +36,10 @@ def test_the_page_names_every_format() -> None:
 
 
 def test_files_of_a_released_format_are_kept() -> None:
-    (kept,) = (REPOSITORY / "tests" / "fixtures").glob("files-*")
-    assert json.loads((kept / "bundle" / "manifest.json").read_text(encoding="utf-8"))["format"] == manifest.FORMAT
-    assert f"`tests/fixtures/{kept.name}`" in PROMISES
+    kept = list((REPOSITORY / "tests" / "fixtures").glob("files-*"))
+    manifests = [folder / "bundle" / "manifest.json" for folder in kept]
+    assert manifest.FORMAT in [json.loads(path.read_text(encoding="utf-8"))["format"] for path in manifests]
+    assert all(f"`tests/fixtures/{folder.name}`" in PROMISES for folder in kept)
 
 
 def test_the_page_names_every_python() -> None:
@@ -49,7 +51,9 @@ def test_the_page_names_every_python() -> None:
 def test_there_is_one_version() -> None:
     version = PROJECT["version"]
     assert package_version() == version
-    files = [*(REPOSITORY / "drnn_deploy").rglob("*.py"), REPOSITORY / "mkdocs.yml", REPOSITORY / "CITATION.cff"]
+    packages = [REPOSITORY / folder for folder in ("drnn_deploy", "export", "models", "runtimes")]
+    files = [*(path for folder in packages for path in folder.rglob("*.py")), *map(REPOSITORY.joinpath, OTHERS)]
+    assert len(files) > 100
     assert [
         path.name for path in files if re.search(r"^(__)?version(__)?\s*[:=]", path.read_text(encoding="utf-8"), re.M)
     ] == []

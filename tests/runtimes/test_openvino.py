@@ -18,7 +18,7 @@ from drnn_deploy.parity.check import check_parity
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
-from drnn_runtimes.openvino import OpenVinoRuntime
+from drnn_runtimes.openvino import OpenVinoRuntime, OpenVinoSession
 from tests.drnn_deploy.cli.test_parity import flip_a_weight
 from tests.networks import make_case
 from tests.nightly import NIGHTLY
@@ -64,6 +64,15 @@ def test_float32_is_not_rounded_on_a_cpu_with_units_for_bfloat16(emission: str, 
         compiled = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU")
         outputs = compiled.create_infer_request().infer({"input": graph.case.inputs})["output"]
         assert not graph.passes(outputs), "OpenVINO does not round to bfloat16 any more: the setting can go"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_those_that_were_asked_for(threads: int, tmp_path: Path) -> None:
+    spec = ModelSpec("gru", (4,), (1,), Continuous(2), Head("last", 2))
+    graph = write_graph(tmp_path, spec, GraphRequest(4))
+    with OpenVinoRuntime(threads=threads).load(graph.bundle, graph.info) as session:
+        assert isinstance(session, OpenVinoSession)
+        assert session._compiled.get_property("INFERENCE_NUM_THREADS") == threads
 
 
 def test_bound_arrays_are_read_and_written_where_they_are(tmp_path: Path) -> None:

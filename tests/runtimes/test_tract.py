@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.worker_process import Child
+from drnn_deploy.parity.check import check_parity
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes import tract
@@ -24,7 +25,7 @@ from drnn_runtimes.tract import TractRuntime
 from tests.nightly import NIGHTLY
 from tests.runtimes.bundle.graphs import Edit, behind, constant
 from tests.runtimes.graphs_of_a_network import Graph, networks, requests, write_graph
-from tests.test_old_files import FILES
+from tests.test_old_files import FOLDERS
 
 pytest.importorskip("tract")
 pytestmark = pytest.mark.optional_runtimes("tract")
@@ -153,9 +154,7 @@ def test_what_could_end_the_process_ends_another_one_or_is_refused_unseen(
         pass
 
 
-def test_graphs_of_older_bundles_are_computed_or_refused() -> None:
-    bundle, runtime = Bundle.open(FILES / "bundle"), TractRuntime()
-    for graph in bundle.graphs:
-        if not runtime.unsupported(bundle, graph):
-            with runtime.load(bundle, graph):
-                pass
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_graphs_of_older_bundles_are_computed_right_or_refused(folder: Path) -> None:
+    report = check_parity(Bundle.open(folder / "bundle"), [TractRuntime()], required=True)
+    assert report.passed, report

@@ -1,7 +1,8 @@
 """Files that an earlier version wrote are read, and mean what they meant.
 
-Each tests/fixtures/files-VERSION holds a checkpoint, its bundle, the state of a stream after ten steps (with what was pushed
-before and after it, and what came out), and the state of a training of forty iterations that was stopped at twenty.
+Each tests/fixtures/files-VERSION holds a checkpoint, its bundle, the state of a stream after ten steps (with what was
+pushed before and after it, and what came out), and the state of a training of forty iterations that was stopped at
+twenty.
 """
 
 from __future__ import annotations

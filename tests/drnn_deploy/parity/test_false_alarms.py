@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from drnn_core.types import Emission
 from drnn_deploy.parity.compare import judge
-from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
+from drnn_deploy.parity.tolerance import DEFAULT, LARGEST, NOISE_MULTIPLE, USUAL
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from tests.networks import golden_cases
 from tests.random_networks import network, network_at_the_edge
 
+LARGEST_AT_THE_EDGE = 2.2  # noises
 _UNROLLED_STEPS = 1_000  # of all layers together: more take minutes to load
 _GROUP = 50
 GROUPS = [
@@ -93,10 +95,10 @@ class Tally:
                     self.alarms.append(what)
         self.nothing += not compared
 
-    def check(self) -> None:
-        """Nothing fails."""
+    def check(self, largest: float = LARGEST) -> None:
+        """Nothing fails, and no error is larger than is said."""
         assert self.alarms == []
-        assert self.worst < NOISE_MULTIPLE
+        assert round(self.worst, 1) <= largest
 
     def __str__(self) -> str:
         return f"{dict(self.verdicts)}, largest error {self.worst:.2f} noises"
@@ -131,4 +133,11 @@ def test_right_graphs_pass_at_the_edge(start: int, count: int, record_property: 
     for number in range(start, start + count):
         tally.add(f"{number}", *network_at_the_edge(number))
     record_property(f"false alarms, networks at the edge {start} to {start + count - 1}", str(tally))
-    tally.check()
+    tally.check(LARGEST_AT_THE_EDGE)
+
+
+def test_the_page_and_every_report_say_the_same_of_right_graphs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "parity.md").read_text(encoding="utf-8")
+    assert f"| under {USUAL} noises in 99 % of the cases, at most {LARGEST}; no right graph failed |" in page
+    assert f"| at most {LARGEST_AT_THE_EDGE} |" in page
+    assert f"under {USUAL} in 99 % of the cases and at most {LARGEST})" in DEFAULT.rule

@@ -21,6 +21,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.kernel import Kernel
+from tests.compilers import with_compiler
 from tests.drnn_deploy.conftest import Command
 from tests.networks import random_weights
 
@@ -51,9 +52,6 @@ def bundle(digits: Path) -> Path:
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "a-compiler-that-is-not-there")
     assert not compiler()
-
-
-with_compiler = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
 
 
 def test_command_line_knows_every_target() -> None:

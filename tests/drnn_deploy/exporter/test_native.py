@@ -24,6 +24,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.bundle.manifest import manifest_checksum
 from drnn_runtimes.native.compiler import compiler
+from tests.compilers import with_compiler
 from tests.drnn_deploy.conftest import Command
 from tests.networks import make_case
 from tests.runtimes.native.packages import ONE_KERNEL, built, ran
@@ -75,7 +76,7 @@ def test_readme_states_the_sizes(exported: Path) -> None:
     assert all(line in readme for line in (SPDX, *SENTENCES))
 
 
-@pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+@with_compiler
 @pytest.mark.parametrize("form", ["sequence", "chunk"])
 def test_self_test_of_a_bundle_passes(form: str, exported: Path, tmp_path: Path) -> None:
     names = {"sequence": ["normal", "zeros", "large", "ramp", "edge fp32"], "chunk": ["stream", "edge stream fp32"]}
@@ -89,7 +90,7 @@ def test_self_test_of_a_bundle_passes(form: str, exported: Path, tmp_path: Path)
     assert said[-1].startswith(f"PASSED {'waves' if form == 'sequence' else 'model'}: ")
 
 
-@pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+@with_compiler
 def test_weights_in_int8_pass_their_self_test_and_take_less(command: Command, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "waves.pt", RNN)
     words = [tmp_path / "waves.pt", "--length", 12, "--engine", "none", "--runtime", "onnxruntime-cpu"]

@@ -15,6 +15,7 @@ from drnn_deploy.training.recipe import Recipe, load_recipe
 from drnn_deploy.training.results import result_of
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_runtimes.native.compiler import load_recurrence
+from tests.compilers import with_compiler
 from tests.drnn_deploy.conftest import Command
 
 SMALL = (
@@ -42,6 +43,7 @@ def trained(recipe: Recipe, folder: Path) -> TrainingRun:
     return run
 
 
+@with_compiler
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_both_kernels_train_the_same_but_for_rounding(cell: str, tmp_path: Path) -> None:
     runs = (trained(recipe(f"model.cell={cell}", f"training.kernel={name}"), tmp_path) for name in ("native", "torch"))
@@ -50,12 +52,14 @@ def test_both_kernels_train_the_same_but_for_rounding(cell: str, tmp_path: Path)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
+@with_compiler
 def test_the_result_says_what_computed_the_layers(tmp_path: Path) -> None:
     for kernel, used in (("auto", "native"), ("torch", "torch")):
         run = trained(recipe(f"training.kernel={kernel}"), tmp_path)
         assert result_of(run, finished_checkpoint(run)).kernel == used
 
 
+@with_compiler
 def test_a_training_begins_by_saying_what_computes_the_layers(command: Command, tmp_path: Path) -> None:
     for kernel, words in (("auto", "the compiled kernel"), ("torch", "PyTorch")):
         changes = [word for change in (*SMALL, f"training.kernel={kernel}") for word in ("--set", change)]
@@ -63,6 +67,7 @@ def test_a_training_begins_by_saying_what_computes_the_layers(command: Command, 
         assert (ran.code, f"layers are computed by {words}\n" in ran.out) == (0, True)
 
 
+@with_compiler
 def test_a_training_goes_on_with_another_kernel_than_it_began_with(tmp_path: Path) -> None:
     """As one must that was begun on a machine where a kernel can compute it that cannot here."""
     state = tmp_path / "state.pt"

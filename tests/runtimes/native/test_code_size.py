@@ -9,11 +9,12 @@ import pytest
 from drnn_runtimes.native import code_size as module
 from drnn_runtimes.native.code_size import code_size
 from drnn_runtimes.native.compiler import compiler
+from tests.compilers import with_compiler
 
 SOURCES = {"one.c": '#include "one.h"\nint one(int x) { return ONE(x); }\n', "one.h": "#define ONE(x) ((x) * 3)\n"}
 
 
-@pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+@with_compiler
 def test_code_is_measured() -> None:
     text = code_size(SOURCES, "one.c")
     size, _, how = text.partition(" (")

@@ -22,11 +22,12 @@ from drnn_runtimes.native.kernel import Kernel, KernelStream, aligned, pointer
 from drnn_runtimes.native.network import cell_name
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
+from tests.compilers import with_compiler
 from tests.networks import Case, random_inputs, random_weights, specs
 from tests.nightly import NIGHTLY
 from tests.runtimes.native.packages import WARNINGS
 
-pytestmark = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+pytestmark = with_compiler
 
 MNIST = ModelSpec("gru", (20,) * 9, tuple(2**n for n in range(9)), Continuous(1), Head("last", 10))
 BY_DAY = [  # every cell, input and head, with and without fusion, blocks of units that are full and that are not

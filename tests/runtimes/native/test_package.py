@@ -19,11 +19,12 @@ from drnn_core.types import Precision
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.native.compiler import compiler
 from drnn_runtimes.native.package import SelfTestCase, native_package
+from tests.compilers import with_compiler
 from tests.networks import Case, make_case, specs
 from tests.nightly import NIGHTLY
 from tests.runtimes.native.packages import ONE_KERNEL, WARNINGS, built, ran, self_test_case, write_package
 
-pytestmark = pytest.mark.skipif(not compiler(), reason="there is no C compiler")
+pytestmark = with_compiler
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "docs" / "native.md"

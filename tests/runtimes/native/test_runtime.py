@@ -16,6 +16,7 @@ from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.native import compiler
 from drnn_runtimes.native.compiler import load_library
 from drnn_runtimes.registry import find_runtime
+from tests.compilers import with_compiler
 from tests.networks import make_case
 
 pytestmark = pytest.mark.optional_runtimes("native")
@@ -45,11 +46,13 @@ def exported(spec: ModelSpec, folder: Path, *forms: str, runtimes: tuple[str, ..
     return result.bundle
 
 
+@with_compiler
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.short_name)
 def test_every_form_passes_parity(spec: ModelSpec, tmp_path: Path) -> None:
     exported(spec, tmp_path, "sequence", "chunk", "step")
 
 
+@with_compiler
 @pytest.mark.parametrize("spaced", [False, True])
 def test_bound_arrays_are_read_and_written_in_place(spaced: bool, tmp_path: Path) -> None:
     """Also those whose values do not lie one after another, which C is not given."""
@@ -65,6 +68,7 @@ def test_bound_arrays_are_read_and_written_in_place(spaced: bool, tmp_path: Path
             outputs[...] = np.nan
 
 
+@with_compiler
 def test_blocks_of_a_stream_are_its_steps(tmp_path: Path) -> None:
     spec = SPECS[0]
     bundle, inputs = exported(spec, tmp_path, "step"), make_case(spec, 2, 700).inputs
@@ -115,6 +119,7 @@ def test_a_compiler_that_fails_leaves_nothing(
     assert not list(tmp_path.rglob("*.so*"))
 
 
+@with_compiler
 def test_a_library_is_compiled_once_and_loaded_anew_when_damaged(
     no_library_yet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import page_reader
+from tests.drnn_deploy.cli.leaves import leaves
 from tests.page_reader import PROJECT, REPOSITORY, Reader, fences, typed_lines, understood
 
 README = REPOSITORY / "README.md"
@@ -21,7 +22,11 @@ COMMANDS = [
     for text in PAGES.values()
     for line in re.findall(r"^ {4}(drnn-(?:export|deploy|parity) .*)$", text, re.MULTILINE)
 ]
-LINKS = [(page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
+LINKS = [
+    (page, link, anchor)
+    for page, text in PAGES.items()
+    for link, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^):]+))?\)", text)
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -110,7 +115,7 @@ def test_commands_are_understood(line: str) -> None:
 
 
 def test_every_figure_is_on_a_page() -> None:
-    shown = {(page.parent / link).resolve() for page, link in LINKS}
+    shown = {(page.parent / link).resolve() for page, link, _ in LINKS}
     figures = [path for path in (REPOSITORY / "docs").rglob("*.*") if path.suffix in (".svg", ".png")]
     assert [path.name for path in figures if path not in shown] == []
 
@@ -119,6 +124,16 @@ def test_there_are_commands_to_check() -> None:
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.parametrize(("page", "link"), sorted(set(LINKS)), ids=lambda value: str(value)[-60:])
-def test_links_lead_somewhere(page: Path, link: str) -> None:
-    assert (page.parent / link).exists()
+@pytest.mark.parametrize(("page", "link", "anchor"), sorted(set(LINKS)), ids=lambda value: str(value)[-60:])
+def test_links_lead_somewhere(page: Path, link: str, anchor: str) -> None:
+    target = (page.parent / link).resolve() if link else page
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+def anchors(page: Path) -> set[str]:
+    """Those of a page's headings, as mkdocs names them; of the commands' page, which is generated, one a command."""
+    if page.name == "commands.md":
+        return {"-".join(("drnn-deploy", *words)) for words in leaves()}
+    headings = re.findall(r"^#+ (.+)$", page_reader.FENCE.sub("", PAGES[page]), re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

@@ -15,11 +15,11 @@ import pytest
 
 from drnn_core.environment import package_version
 from drnn_runtimes import RUNTIMES
-from drnn_runtimes.native.compiler import compiler_availability
 from tests.runtimes.test_without_torch import core_distributions
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = Path(__file__).parent / "fixtures" / "files-0.1.0"
+PATH = "/usr/bin:/bin"  # of the device
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "drnn_deploy", "export", "models", "runtimes")
 STREAM = """
 import sys
@@ -45,7 +45,7 @@ for runtime in ("onnxruntime-cpu", "reference"):
 
 def run(command: list[object], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, without the variables of this process; it must succeed."""
-    plain = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "COLUMNS": "200"}
+    plain = {"PATH": PATH, "HOME": str(folder), "COLUMNS": "200"}
     found = subprocess.run([*map(str, command)], cwd=folder, env=plain, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stdout + found.stderr
     return found
@@ -104,7 +104,7 @@ def test_doctor_says_what_is_there(device: Path) -> None:
     said = run([device / "bin" / "drnn-deploy", "doctor"], device).stdout
     assert f"drnn-deploy {package_version()}, " in said
     assert "torch absent" in said
-    compiled = ["native"] if compiler_availability().usable else []
+    compiled = ["native"] if any(shutil.which(name, path=PATH) for name in ("cc", "gcc", "clang")) else []
     assert dict(re.findall(r"^([\w-]+) +(yes|no) ", said, re.MULTILINE)) == {
         name: "yes" if name in ("reference", "onnxruntime-cpu", *compiled) else "no" for name in RUNTIMES
     }

@@ -100,6 +100,8 @@ def test_markdown(text: str) -> None:
     made = markdown({text: hostile_report(text)}) + explanations_markdown({text: [explanation(text)]})
     rendered = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(made)
     assert set(re.findall(r"</?(\w+)", rendered)) <= MARKDOWN_TAGS
-    for heading in re.findall(r"<h[34]>(.*)</h[34]>", rendered):
+    headings = re.findall(r"<h[34]>(.*)</h[34]>", rendered)
+    assert len(headings) == 2
+    for heading in headings:
         assert html.escape(" ".join(shown_once(text).split("\n")), quote=False).replace('"', "&quot;") in heading
     assert rendered.count("<table>") == 3

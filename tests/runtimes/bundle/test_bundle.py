@@ -16,6 +16,7 @@ from drnn_core.errors import InputError
 from drnn_runtimes.bundle import Bundle
 from tests.networks import random_weights
 from tests.runtimes.bundle.damage import FILES, SPEC, vouch_for
+from tests.test_old_files import FOLDERS
 
 
 def test_bundle_opens_as_it_was_written(bundle: Path) -> None:
@@ -27,9 +28,14 @@ def test_bundle_opens_as_it_was_written(bundle: Path) -> None:
     assert all(case.outputs.dtype == np.float64 for case in opened.golden)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.onnx", "sequence", "sequence/fused"])
+@pytest.mark.parametrize("name", ["model.onnx", "sequence", "sequence/fused"])
 def test_graphs_are_found_by_file_form_and_emission(bundle: Path, name: str) -> None:
     assert Bundle.open(bundle).graph(name).file == "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["chunk4-fused.onnx", "chunk", "chunk4", "chunk4/fused"])
+def test_a_chunk_is_found_by_its_steps_too(name: str) -> None:
+    assert Bundle.open(FOLDERS[0] / "bundle").graph(name).file == "chunk4-fused.onnx"
 
 
 def test_graph_that_is_not_there_is_refused_with_those_that_are(bundle: Path) -> None:

@@ -92,20 +92,31 @@ def test_dynamic_batch_is_checked_at_the_three_points_of_its_profile(
         forms=("sequence", "step"),
         batch=None,
         profile=(2, 3, 7),
-        engines=("tensorrt-rtx",),
-        compute_capabilities=("8.6",),
+        engines=(),
         runtimes=("onnxruntime-cpu",),
     )
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
     result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
     assert result.exit_code == 0
     assert {size for form, size in sizes if form == "sequence"} >= {2, 3, 7}
-    for graph, engine in zip(result.bundle.graphs, result.engines, strict=True):
-        assert graph.profile == (2, 3, 7)
-        assert engine.sidecar is not None
-        assert engine.sidecar.batch == (2, 3, 7)
+    assert [graph.profile for graph in result.bundle.graphs] == [(2, 3, 7)] * 2
     with pytest.raises(InputError, match="smallest <= usual <= largest"):
         export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "b", ExportOptions(batch=None, profile=(3, 2, 7)))
+
+
+def test_a_free_batch_of_an_engine_is_the_profile(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install 'drnn-deploy[rtx]'")
+    spec = ModelSpec("gru", (4, 5), (1, 2), Continuous(2), Head("last", 3))
+    options = ExportOptions(
+        length=9,
+        forms=("sequence", "step"),
+        batch=None,
+        profile=(2, 3, 7),
+        engines=("tensorrt-rtx",),
+        compute_capabilities=("8.6",),
+        runtimes=(),
+    )
+    result = export(Checkpoint(spec, random_weights(spec, 0)), tmp_path / "bundle", options)
+    assert [engine.sidecar and engine.sidecar.batch for engine in result.engines] == [(2, 3, 7)] * 2
 
 
 def test_graphs_for_the_plugin_come_last_and_run_without_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gc
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -26,10 +27,23 @@ for name, examples in {"ordinary": 20, "nightly": 500}.items():
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
 # Files that begin, so that the workers of `pytest -n` end together; 7 s to 20 s each.
-LONGEST = (
-    *("test_interruption.py", "test_compile.py", "test_kernel.py", "test_mutants.py", "test_tutorials.py"),
-    *("test_wheel.py", "test_linter.py", "test_builder_process.py", "test_zoo.py", "test_matrix.py"),
-)
+LONGEST = [
+    Path(__file__).parent / name
+    for name in (
+        "drnn_deploy/training/test_interruption.py",
+        "export/engine/test_compile.py",
+        "runtimes/native/test_kernel.py",
+        "drnn_deploy/training/test_kernel.py",
+        "runtimes/cuda_kernel/test_mutants.py",
+        "drnn_deploy/debug/mutants/test_mutants.py",
+        "test_tutorials.py",
+        "test_wheel.py",
+        "export/lint/test_linter.py",
+        "export/engine/test_builder_process.py",
+        "drnn_deploy/test_zoo.py",
+        "test_matrix.py",
+    )
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -91,7 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not NIGHTLY:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    if gone := [str(path) for path in LONGEST if not path.is_file()]:
+        raise pytest.UsageError(f"LONGEST in tests/conftest.py names files that are not there: {', '.join(gone)}")
+    items.sort(key=lambda item: LONGEST.index(item.path) if item.path in LONGEST else len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

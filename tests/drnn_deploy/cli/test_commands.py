@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from drnn_core.gpu import compute_capability
 from drnn_models.checkpoint import Checkpoint
 from tests.drnn_deploy.cli.leaves import leaves
 from tests.drnn_deploy.conftest import Command
@@ -107,9 +108,17 @@ def test_options_that_would_be_ignored_are_refused(
     assert sorted(model.parent.iterdir()) == before
 
 
-@pytest.mark.parametrize("text", ["8.6", "86", "sm_86", "SM86"])
-def test_ways_to_write_a_compute_capability(command: Command, model: Path, text: str) -> None:
-    """Each gets as far as the builder, which is not there."""
+@pytest.mark.parametrize(
+    "text, meant",
+    [
+        *((text, "8.6") for text in ("8.6", "86", "sm_86", "SM86")),
+        ("120", "12.0"),
+        ("sm_120", "12.0"),
+        ("12.1", "12.1"),
+    ],
+)
+def test_ways_to_write_a_compute_capability(command: Command, model: Path, text: str, meant: str) -> None:
+    assert compute_capability(text) == meant
     ran = command(model, "--compute-capability", text, "--engine", "none")
     assert "--compute-capability would be ignored" in ran.err
 

@@ -20,6 +20,7 @@ from drnn_core.errors import InputError
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE, read_audio
 from drnn_deploy.datasets.features import levelled
 from drnn_deploy.datasets.speech import FSDD_SPEAKERS
+from drnn_deploy.tasks.rate import steps_a_second
 from drnn_models.spec import Continuous
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.streaming.stream import Stream
@@ -64,8 +65,7 @@ class AudioFormat:
         labels = tuple(str(number) for number in range(spec.head.outputs))
         if speaker and options.get("corpus", "fsdd") == "fsdd" and len(labels) == len(FSDD_SPEAKERS):
             labels = FSDD_SPEAKERS
-        rate = _count(options.get("rate", 8_000 if speaker else None))
-        return cls(rate, _count(task.get("length")), speaker, labels)
+        return cls(steps_a_second(task), _count(task.get("length")), speaker, labels)
 
 
 def _count(value: object) -> int | None:

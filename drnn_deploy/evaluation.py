@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from drnn_runtimes.session import Session
 
 if TYPE_CHECKING:
     from drnn_models.checkpoint import AnyModel
+
+
+Split = Literal["validation", "test"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +53,12 @@ class Evaluation:
     predictions: int
     changed: int
     seconds: float
-    caveat: str = ""  # what it does not show, see `drnn_runtimes.runtime.Runtime`
+    caveat: str = ""
 
 
 @checked_arguments
 def evaluate_checkpoint(
-    checkpoint: AnyModel, what: str, split: str = "test", *, limit: int | None = None
+    checkpoint: AnyModel, what: str, split: Split = "test", *, limit: int | None = None
 ) -> Evaluation:
     """Measure a checkpoint's task through the torch module.
 
@@ -91,7 +95,7 @@ def evaluate_checkpoint(
 def evaluate_bundle(
     bundle: Bundle,
     runtimes: Sequence[Runtime],
-    split: str = "test",
+    split: Split = "test",
     *,
     limit: int | None = None,
     notify: Callable[[str], None] = lambda _: None,
@@ -171,8 +175,10 @@ def _run(session: Session, graph: GraphInfo, inputs: NDArray[np.generic]) -> NDA
 
 
 def _evaluate(
-    predict: Predict, task: Task, split: str, limit: int | None, runtime: str, graph: str
+    predict: Predict, task: Task, split: Split, limit: int | None, runtime: str, graph: str
 ) -> tuple[Evaluation, NDArray[np.int64]]:
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit must be at least 1, got {limit}", "Leave it out to take all sequences.")
     started = time.perf_counter()
     metrics, predictions = score_split(predict, task, split, limit=limit)
     seconds = time.perf_counter() - started
@@ -182,4 +188,10 @@ def _evaluate(
 def as_json(results: Sequence[Evaluation]) -> dict[str, Any]:
     """The evaluations in plain JSON types."""
     same = all(result.changed == 0 for result in results)
-    return {"passed": same, "evaluations": [dataclasses.asdict(result) for result in results]}
+    return {"passed": same, "evaluations": [_finite(dataclasses.asdict(result)) for result in results]}
+
+
+def _finite(entry: dict[str, Any]) -> dict[str, Any]:
+    """With null, which JSON has, in the place of metrics that are not finite, which it has not."""
+    metrics = {name: value if math.isfinite(value) else None for name, value in entry["metrics"].items()}
+    return {**entry, "metrics": metrics}

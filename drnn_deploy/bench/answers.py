@@ -62,7 +62,7 @@ def batch_inputs(case: GoldenCase, batch: int) -> Array:
 
 
 def judge_outputs(
-    spec: ModelSpec, graph: GraphInfo, case: GoldenCase, outputs: Array, tolerance: Tolerance = DEFAULT
+    spec: ModelSpec, graph: GraphInfo, case: GoldenCase, batch: int, outputs: Array, tolerance: Tolerance = DEFAULT
 ) -> CaseResult:
     """Compare what a contender gave for `batch_inputs` with what is right.
 
@@ -70,6 +70,7 @@ def judge_outputs(
         spec: The network.
         graph: What the contender computed.
         case: What `answer_for` gives.
+        batch: How many sequences it was given.
         outputs: (B, outputs) or (B, k, outputs); of a stream all its answers, one after the other.
         tolerance: Which errors pass.
     """
@@ -77,7 +78,7 @@ def judge_outputs(
     if graph.states:
         steps = answered_steps(graph.steps, spec.head.output_steps(graph.steps), case.inputs.shape[1])
         case = case.at_steps(steps[: len(steps) - graph.delay])  # a graph with a delay has not said the last ones yet
-    rows = _rows(case, len(outputs))
+    rows = _rows(case, batch)
     every = dataclasses.replace(case, inputs=case.inputs[rows], outputs=case.outputs[rows])
     return judge(every, outputs, tolerance)
 

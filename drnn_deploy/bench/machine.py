@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drnn_core.environment import installed_versions, package_version
+from drnn_core.gpu import gpu
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime-gpu", "onnxruntime", "torch", "openvino", "tract")
 _EACH = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"
@@ -18,7 +19,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpu": None,
+        "gpu": device.name if (device := gpu()) else None,
         "python": platform.python_version(),
         "versions": {"drnn-deploy": package_version(), **installed_versions(_PACKAGES)},
     }

@@ -194,7 +194,7 @@ class Runner:
         if not self.running:
             return
         task = self._task
-        result = judge_outputs(task.bundle.spec, self.graph, task.case, np.load(self._outputs))
+        result = judge_outputs(task.bundle.spec, self.graph, task.case, task.setting.batch, np.load(self._outputs))
         self.measured = dataclasses.replace(self.measured, in_noise=result.in_noise)
         if result.verdict == "failed":
             off = "outputs of another shape, or not finite" if result.absolute is None else f"{result.absolute:.1e}"

@@ -28,6 +28,8 @@ def describe(row: Row) -> list[str]:
     if row.limit is None or row.gauges is None:
         return lines
     near = [(entry.time.median / row.limit, entry.name) for entry in row.measured if entry.time]
+    if not near:
+        return lines
     ratio, nearest = min(near)
     lines.append(
         f"limit   as fast as a product of matrices that takes {figure(row.limit)} us; {nearest} takes {figure(ratio)} x"

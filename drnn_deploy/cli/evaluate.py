@@ -27,7 +27,7 @@ from drnn_deploy.cli.values import RUNTIME, BundleOrCheckpoint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drnn_deploy.evaluation import Evaluation
+    from drnn_deploy.evaluation import Evaluation, Split
     from drnn_deploy.parity.results import Missing
     from drnn_runtimes.bundle import Bundle
     from drnn_runtimes.runtime import Runtime
@@ -55,7 +55,7 @@ def evaluate(
     path: Path,
     runtimes: tuple[str, ...],
     threads: int | None,
-    split: str,
+    split: Split,
     limit: int | None,
     json_path: str | None,
 ) -> int:

@@ -204,7 +204,7 @@ def parity(
         }
     require_format(data)
     write_json(json_path, data)
-    write_texts(reports, junit_path, markdown_path, explained.markdown())
+    write_texts(reports, worse, junit_path, markdown_path, explained.markdown())
     if html_path:
         write_page(html_path, reports, data, worse, explained, chosen)
     show(console, reports, worse, code, explained, how, chosen)

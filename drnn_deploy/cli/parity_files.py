@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 
 def write_texts(
-    reports: dict[str, ParityReport], junit_path: Path | None, markdown_path: Path | None, explained: str
+    reports: dict[str, ParityReport],
+    worse: list[Regression],
+    junit_path: Path | None,
+    markdown_path: Path | None,
+    explained: str,
 ) -> None:
     """Write JUnit XML and Markdown, each where it was asked for.
 
     Args:
         reports: What was checked, by the names of reports.
+        worse: What got worse than the baseline.
         junit_path: Of the XML; None to leave it out.
         markdown_path: Of the Markdown; None to leave it out.
         explained: What follows the reports in Markdown.
@@ -34,10 +39,10 @@ def write_texts(
 
     if junit_path:
         with replacing(junit_path) as temporary:
-            temporary.write_bytes(junit(reports))
+            temporary.write_bytes(junit(reports, worse))
     if markdown_path:
         with replacing(markdown_path) as temporary:
-            temporary.write_text(markdown(reports) + explained, encoding="utf-8")
+            temporary.write_text(markdown(reports, worse) + explained, encoding="utf-8")
 
 
 def write_page(

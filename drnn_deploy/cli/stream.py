@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from drnn_runtimes.runtime import Runtime
 
 _ANSWER_SECONDS = 0.02  # of sound, at most, between two answers of a graph that is exported for this
-_HIGHEST_RATE = 192_000  # samples a second of sound
+_USUAL_RATE = 8_000  # samples a second of sound
 _SHOWN = 3  # classes
 
 
@@ -135,9 +135,9 @@ def _zoo() -> Path:
 
 def _chunk(task: dict[str, Any]) -> int:
     """The most steps that divide a window of the task, within the time between two answers."""
-    options, length = task.get("options"), task.get("length")
-    rate = options.get("rate", 8_000) if isinstance(options, dict) else 8_000
-    most = max(1, int(_ANSWER_SECONDS * min(rate, _HIGHEST_RATE))) if isinstance(rate, int) else 1
+    from drnn_deploy.tasks.rate import steps_a_second
+
+    length, most = task.get("length"), max(1, int(_ANSWER_SECONDS * (steps_a_second(task) or _USUAL_RATE)))
     if not isinstance(length, int):
         return most
     return max(steps for steps in range(1, most + 1) if length % steps == 0)

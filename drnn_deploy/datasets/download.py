@@ -11,6 +11,7 @@ from typing import ClassVar
 from drnn_deploy.datasets.files import CHUNK, File, UnusableError, install_from, part_path, root_cause, writing
 from drnn_deploy.datasets.sources import Progress
 
+_PACKED_MORE = 1 << 16  # bytes by which a packed file may be longer than its content
 _RETRIES = 3  # after waits of 1, 2 and 3 seconds
 _SOCKET_TIMEOUT_S = 30.0
 
@@ -42,15 +43,15 @@ def _fetch(url: str, file: File, target: Path, progress: Progress) -> None:
     def download(_url: str, output: str, _pooch: object) -> None:
         """Make `output`, which pooch moves to `target`. After a `RequestException` pooch calls again."""
         fresh = not part.exists()
-        _complete(url, part, progress)
+        _complete(url, part, file.size + _PACKED_MORE, progress)
         try:
             install_from(part, file, Path(output), url)
         except UnusableError as error:
-            part.unlink()
+            part.unlink(missing_ok=True)
             if fresh:
                 raise
             raise requests.RequestException(str(error)) from error  # an old part may be damaged: once more, from 0
-        part.unlink()
+        part.unlink(missing_ok=True)  # another process may have been as far
 
     pooch.get_logger().setLevel("WARNING")  # below that it writes each step to standard error
     files, urls = {file.name: f"md5:{file.md5}"}, {file.name: url}
@@ -62,12 +63,12 @@ def _fetch(url: str, file: File, target: Path, progress: Progress) -> None:
             raise UnusableError(f"{url}: {error} (tried {1 + _RETRIES} times)") from error
 
 
-def _complete(url: str, part: Path, progress: Progress) -> None:
-    """Append to a partly downloaded file what it lacks, with one request.
+def _complete(url: str, part: Path, most: int, progress: Progress) -> None:
+    """Append to a partly downloaded file what it lacks, with one request. most: the bytes that it may have in the end.
 
     Raises:
         RequestException: The server or the connection failed. Asking again may help.
-        UnusableError: The server refused.
+        UnusableError: The server refused, or sends more than the file can have.
     """
     import requests
     from urllib3.exceptions import HTTPError
@@ -95,6 +96,8 @@ def _complete(url: str, part: Path, progress: Progress) -> None:
                 for chunk in response.raw.stream(CHUNK, decode_content=False):
                     out.write(chunk)
                     size += len(chunk)
+                    if size > most:
+                        raise UnusableError(f"{url}: more than {most} bytes")
                     progress(part.name.removesuffix(".part"), size, total)
         except HTTPError as error:
             of = "" if total is None else f" of {total}"

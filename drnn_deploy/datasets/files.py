@@ -46,6 +46,30 @@ class Readable(Protocol):
         """Read at most `size` bytes; none at the end."""
 
 
+class Bounded:
+    """A stream that fails if it is longer than it can be: a small archive can unpack to anything.
+
+    Args:
+        stream: The stream.
+        most: The most bytes that it may have.
+    """
+
+    def __init__(self, stream: Readable, most: int) -> None:
+        self._stream, self._most, self._left = stream, most, most
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes.
+
+        Raises:
+            ValueError: The stream is longer than its bound.
+        """
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"more than {self._most} bytes")
+        return data
+
+
 class UnusableError(Exception):
     """A source lacks the file or has a wrong one. Another route may have it."""
 

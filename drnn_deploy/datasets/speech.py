@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
 from drnn_deploy.datasets.audio import read_audio, read_part
-from drnn_deploy.datasets.files import Readable
+from drnn_deploy.datasets.files import Bounded
 
 Split = Literal["training", "validation", "test"]
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -164,7 +164,8 @@ def read_vctk(root: Path, rate: int) -> Corpus:
         InputError: The folder is not VCTK, or cannot be read.
     """
     fix = f"Unpack VCTK so that {root} holds {' or '.join(_VCTK_FOLDERS)}, or name its folder: --set data.path=FOLDER"
-    folder = next((root / name for name in _VCTK_FOLDERS if (root / name).is_dir()), None)
+    with _listing(root):
+        folder = next((root / name for name in _VCTK_FOLDERS if (root / name).is_dir()), None)
     if folder is None:
         raise InputError(f"there is no VCTK corpus in {root}", fix)
     by_key: dict[tuple[int, str], Path] = {}
@@ -233,7 +234,7 @@ def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
         with (
             path.open("rb") as raw,
             gzip.open(raw) as unpacked,
-            tarfile.open(fileobj=cast(IO[bytes], _Bounded(unpacked)), mode="r|") as tar,
+            tarfile.open(fileobj=cast(IO[bytes], Bounded(unpacked, _MOST_BYTES)), mode="r|") as tar,
         ):
             for count, member in enumerate(tar):
                 if problem := _member_problem(member, count):
@@ -258,22 +259,3 @@ def _member_problem(member: tarfile.TarInfo, count: int) -> str:
     if member.size > _LARGEST_MEMBER:
         return f"{shown} has {member.size} bytes, more than {_LARGEST_MEMBER}"
     return ""
-
-
-class _Bounded:
-    """A stream that fails if it is longer than FSDD can be: a small archive can unpack to anything."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream, self._left = stream, _MOST_BYTES
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes.
-
-        Raises:
-            ValueError: The stream is longer than its bound.
-        """
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
-        return data

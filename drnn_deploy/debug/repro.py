@@ -120,6 +120,9 @@ class Reproduction:
         if fingerprint(bundle) != self.model:
             raise InputError(f"{bundle.folder} is not of the network that failed", "Name the bundle that was checked.")
         graph = bundle.graph(self.graph)
+        if self.size is not None and graph.batch is None and self.size > graph.largest_batch:
+            what = f"it is of batches of {self.size}, and {graph.name} takes at most {graph.largest_batch}"
+            raise InputError(what, "Name the bundle that was checked.")
         with (runtime or require([self.runtime])[0]).load(bundle, graph) as session:
             return _run(session, bundle, graph, self.case, self.size, self.tolerance)[0]
 

@@ -25,12 +25,13 @@ def run_case(session: Session, graph: GraphInfo, inputs: NDArray[np.generic], si
         session: The loaded graph.
         graph: What was loaded: its steps, batch and states count.
         inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
-        size: The size of a batch for a graph that takes any.
+        size: The size of a batch for a graph that takes any. Default: that for which its profile is best.
 
     Returns:
         Every output of the graph by name, with N rows each.
     """
-    runs = [(session.run({"input": batch}), used) for batch, used in batches(inputs, graph.batch or size)]
+    size = graph.batch or size or (graph.profile[1] if graph.profile else None)
+    runs = [(session.run({"input": batch}), used) for batch, used in batches(inputs, size)]
     return {name: np.concatenate([outputs[name][:used] for outputs, used in runs]) for name in runs[0][0]}
 
 
@@ -100,26 +101,6 @@ def answered_case(bundle: Bundle, graph: GraphInfo, case: GoldenCase, precision:
     return case
 
 
-def run_inputs(
-    session: Session, bundle: Bundle, graph: GraphInfo, inputs: NDArray[np.generic], size: int | None = None
-) -> NDArray[np.generic]:
-    """Run any number of sequences through a graph, as a stream where it has states.
-
-    Args:
-        session: The loaded graph.
-        bundle: The bundle that it is of.
-        graph: One of the bundle's graphs.
-        inputs: The sequences, (N, T, C) float32 or (N, T) int64 tokens.
-        size: The size of a batch for a graph that takes any.
-
-    Returns:
-        The output, (N, ..., outputs); (0,) where the graph gives none.
-    """
-    if graph.states:
-        return run_stream(session, bundle, graph, inputs, size)["output"]
-    return run_case(session, graph, inputs, size).get("output", np.zeros(0))
-
-
 def batches(inputs: NDArray[np.generic], size: int | None) -> Iterator[tuple[NDArray[np.generic], int]]:
     """Split rows into batches. The last batch is filled up with repeated rows.
 
@@ -151,7 +132,7 @@ def median_milliseconds(session: Session, graph: GraphInfo, inputs: NDArray[np.g
     Returns:
         The median of up to 30 runs, or of as many as one second holds.
     """
-    batch, _ = next(batches(inputs, graph.batch))
+    batch, _ = next(batches(inputs, graph.batch or (graph.profile[0] if graph.profile else None)))
     feed: Mapping[str, NDArray[np.generic]] = {"input": batch[:, : graph.steps], **zero_states(graph, len(batch))}
     times: list[float] = []
     started = time.perf_counter()

@@ -23,6 +23,7 @@ from drnn_deploy.planner.candidates import (
 )
 from drnn_deploy.planner.cost_model import load_costs
 from drnn_deploy.planner.limits import check_memory, check_steps
+from drnn_deploy.tasks.rate import steps_a_second
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
@@ -149,9 +150,7 @@ def plan_checkpoint(
 
     refuse_ignored_rate(rate, target, goal)
     checkpoint = as_checkpoint(checkpoint)
-    options = checkpoint.task.get("options")
-    known = options.get("rate") if isinstance(options, dict) else None
-    rate = rate if rate is not None or not isinstance(known, int | float) else float(known)
+    rate = steps_a_second(checkpoint.task) if rate is None and goal == "latency" else rate
     length = task_length(checkpoint) if length is None else length
     spec = checkpoint.dilated
     return make_plan(spec, target, goal, length=length, rate=rate, batch=batch, node_budget=node_budget)

@@ -165,15 +165,18 @@ def _curves(report: ParityReport, number: int) -> list[str]:
         figure = _figure(9, 2.6 + 0.16 * len(lines))
         with _style():
             axes = figure.subplots()
-        for label, growth in lines:
+        curves = []
+        for _, growth in lines:
             shown = [max(value, 1e-12) if value is not None else float("nan") for value in growth]
-            axes.plot([i / (len(shown) - 1) for i in range(len(shown))], shown, marker=".", linewidth=1, label=label)
+            curves += axes.plot([i / (len(shown) - 1) for i in range(len(shown))], shown, marker=".", linewidth=1)
         if limits:
             places = [i / (len(limits) - 1) for i in range(len(limits))]
             axes.plot(places, [max(limit, 1e-12) for limit in limits], color=_INK, linestyle="--", linewidth=1)
         axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
-        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"), parse_math=False)
-        figure.legend(loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
+        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"))
+        with _style():
+            labels = [label for label, _ in lines]
+            figure.legend(curves, labels, loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
         plots.append(
             _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")
         )
@@ -192,8 +195,8 @@ def _style(salt: str = "") -> AbstractContextManager[None]:
     from matplotlib import rc_context
 
     inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt, **dict.fromkeys(inks, _INK)}
-    return rc_context(settings)
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}
+    return rc_context(settings | dict.fromkeys(inks, _INK))
 
 
 def _svg(figure: Figure, salt: str, label: str) -> str:

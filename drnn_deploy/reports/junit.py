@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from drnn_core.text import printable
 from drnn_deploy.parity.results import CaseResult, ParityReport, ParityRow
+from drnn_deploy.reports.regressions import Regression
 from drnn_deploy.reports.text import describe, describe_file
 
 
-def junit(reports: Mapping[str, ParityReport]) -> bytes:
+def junit(reports: Mapping[str, ParityReport], worse: Sequence[Regression] = ()) -> bytes:
     """Write reports as JUnit XML.
 
     A suite stands for each bundle, a case for each runtime, graph and golden case, and for each file; what did not run
@@ -19,6 +20,7 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
 
     Args:
         reports: Name -> report.
+        worse: What got worse than the baseline: a failure each, in a suite of their own.
 
     Returns:
         The XML in UTF-8.
@@ -36,14 +38,24 @@ def junit(reports: Mapping[str, ParityReport]) -> bytes:
         for entry in report.missing:
             shown = ElementTree.SubElement(suite, "testcase", classname=entry.runtime, name=entry.graph or "all graphs")
             ElementTree.SubElement(shown, "skipped", message=entry.reason)
-        counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
-        for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
-            suite.set(kind, str(count))
+        _count(suite)
+    if worse:
+        suite = ElementTree.SubElement(root, "testsuite", name="baseline")
+        for regression in worse:
+            shown = ElementTree.SubElement(suite, "testcase", classname="baseline", name=regression.where)
+            ElementTree.SubElement(shown, "failure", message=regression.what)
+        _count(suite)
     for element in root.iter():
         element.attrib = {key: printable(value) for key, value in element.attrib.items()}  # XML has no others
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
+
+
+def _count(suite: ElementTree.Element) -> None:
+    counts = [len(suite.findall(f"testcase/{kind}")) for kind in ("failure", "error", "skipped")]
+    for kind, count in zip(("tests", "failures", "errors", "skipped"), (len(suite), *counts), strict=True):
+        suite.set(kind, str(count))
 
 
 def _junit_case(suite: ElementTree.Element, row: ParityRow, case: CaseResult | None) -> None:

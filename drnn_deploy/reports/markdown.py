@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from drnn_core.text import printable
 from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.parity.results import ParityReport
+from drnn_deploy.reports.regressions import Regression
 from drnn_deploy.reports.text import (
     STAGE_COLUMNS,
     describe_file,
@@ -20,15 +21,23 @@ from drnn_deploy.reports.text import (
 )
 
 _MARKS = re.compile(r"[\\`*\[\]<>|~$&]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")  # an underscore within a word is none
+_LINKS = re.compile(r"[@#]|:(?=//)|(?<=www)\.", re.IGNORECASE)  # of people, issues and addresses
 _COLUMNS = ("runtime", "graph", "precision", "largest error", "in noise", "seconds")
 
 
-def markdown(reports: Mapping[str, ParityReport]) -> str:
+def markdown(reports: Mapping[str, ParityReport], worse: Sequence[Regression] = ()) -> str:
     """Reports as Markdown: a table for each bundle, one of its task's metrics, and what did not run.
 
     Names and texts of bundles are shown as what they are.
+
+    Args:
+        reports: Name -> report.
+        worse: What got worse than the baseline.
     """
     lines: list[str] = []
+    if worse:
+        lines += ["### FAILED: worse than the baseline", ""]
+        lines += [*(f"- {_plain(f'{regression.where}: {regression.what}')}" for regression in worse), ""]
     for name, report in reports.items():
         lines += [f"### {'PASSED' if report.passed else 'FAILED'}: {_plain(name)}", ""]
         lines += [_table_row((*_COLUMNS, "verdict")), "|" + "---|" * (len(_COLUMNS) + 1)]
@@ -78,7 +87,7 @@ def _table_row(cells: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Text as Markdown that shows it letter by letter, on one line."""
-    return _MARKS.sub(r"\\\g<0>", _on_one_line(text))
+    return _LINKS.sub("\\g<0>\u200b", _MARKS.sub(r"\\\g<0>", _on_one_line(text)))
 
 
 def _code(text: str) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.files import from_home
+from drnn_core.files import check_name, from_home
 from drnn_core.types import Examples
 from drnn_deploy import datasets
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE
@@ -136,6 +136,7 @@ class SpeakerId:
         if not self.path:
             return datasets.folder(self.name) / "fsdd.tar.gz"
         place = from_home(self.path)
+        check_name(place)
         if not place.is_dir():
             raise InputError(f"data.path: {place} is not a folder", "Name the folder that holds FSDD's WAV files.")
         return place

@@ -43,10 +43,11 @@ def take(cache: Path, key: str, onnx_sha256: str, engine: Path) -> Sidecar | Non
         return None
     try:
         sidecar = Sidecar.read(sidecar_path(entry))
-        if sidecar.onnx_sha256 == onnx_sha256 and sidecar.engine_sha256 == sha256(entry):
-            shutil.copyfile(entry, engine)
+        shutil.copyfile(entry, engine)  # and then look at the copy: another process may replace the entry
+        if sidecar.onnx_sha256 == onnx_sha256 and sidecar.engine_sha256 == sha256(engine):
             touch(entry)
             return sidecar
+        engine.unlink()
     except (DeployError, OSError):
         pass  # as good as another engine's: see below
     _remove(entry)

@@ -33,9 +33,9 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
         The model, and the sha256 of the file.
 
     Raises:
-        InputError: The file cannot be read or is no ONNX model.
+        InputError: The file cannot be read, is no ONNX model, or keeps weights in other files: the digest is of all.
     """
-    from drnn_export.lint.graph_view import parse_graph
+    from drnn_export.lint.graph_view import parse_graph, subgraphs
 
     fix = f"Export it again: {EXPORT}"
     try:
@@ -44,7 +44,13 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
         raise InputError(f"cannot read {path}: {error.strerror or error}", fix) from error
     except TooLargeError as error:
         raise InputError(f"{path} is no ONNX file: {error}", fix) from error
-    return parse_graph(data, str(path), fix), hashlib.sha256(data).hexdigest()
+    model = parse_graph(data, str(path), fix)
+    for graph in subgraphs(model.graph):
+        constants = (attribute.t for node in graph.node for attribute in node.attribute)
+        for tensor in (*graph.initializer, *constants):
+            if tensor.data_location == tensor.EXTERNAL:
+                raise InputError(f"{path} keeps weights in another file ({tensor.name!r:.80})", fix)
+    return model, hashlib.sha256(data).hexdigest()
 
 
 def check_batch(path: Path, inputs: Sequence[TensorInfo], batch: tuple[int, int, int] | None) -> None:

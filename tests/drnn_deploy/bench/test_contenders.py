@@ -69,11 +69,12 @@ def test_it_computes_what_is_right(prepared: tuple[Setting, Bundle], contender: 
         except InputError as error:  # graphs that a release of a runtime does not take
             refused[contender.name, graph.name] = error.message
             continue
-        result = judge_outputs(bundle.spec, graph, case, whole)
+        result = judge_outputs(bundle.spec, graph, case, setting.batch, whole)
         assert result.verdict == "passed", (graph.name, result)
         changed = whole + 100 * result.limit
-        assert judge_outputs(bundle.spec, graph, case, changed).verdict == "failed"
-        assert judge_outputs(bundle.spec, graph, case, whole[:, :0]).verdict == "failed"
+        assert judge_outputs(bundle.spec, graph, case, setting.batch, changed).verdict == "failed"
+        assert judge_outputs(bundle.spec, graph, case, setting.batch, whole[:, :0]).verdict == "failed"
+        assert judge_outputs(bundle.spec, graph, case, setting.batch + 1, whole).verdict == "failed"
         ran += 1
     assert (contender.name in ON_GPUS and ran) or {*refused} <= MAY_REFUSE, refused
 

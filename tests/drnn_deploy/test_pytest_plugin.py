@@ -21,8 +21,9 @@ from drnn_deploy.reports.text import describe
 from drnn_runtimes.bundle import Bundle, golden
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
-from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
+from tests.drnn_deploy.cli.test_parity import flip_a_weight
 from tests.optional_runtimes import OPTIONAL, shown
+from tests.sealing import reseal
 
 pytest_plugins = ["pytester"]
 MODULE = "drnn_deploy.pytest_plugin"
@@ -101,7 +102,7 @@ def test_runtime_that_is_required_fails_where_it_is_missing(
 
 def test_runtime_that_fails_to_load_is_a_failure_with_a_sentence(pytester: pytest.Pytester, bundle: Path) -> None:
     (bundle / "model.onnx").write_bytes(b"\x08\x0a")
-    rewrite_manifest(bundle, "model.onnx")
+    reseal(bundle)
     result = run(pytester, "--drnn-bundle", bundle, "-k", "onnxruntime-cpu")
     result.assert_outcomes(failed=len(CASES), deselected=OTHERS)
     result.stdout.fnmatch_lines(["onnxruntime-cpu: *model.onnx cannot be loaded*"])
@@ -135,7 +136,7 @@ def test_usage_errors_are_one_message(
 
 def test_damaged_golden_data_is_said_once(pytester: pytest.Pytester, bundle: Path) -> None:
     (bundle / "golden.npz").write_bytes(b"PK")
-    rewrite_manifest(bundle, "golden.npz")
+    reseal(bundle)
     result = run(pytester, "--drnn-bundle", bundle)
     assert (result.ret, result.stderr.str().count("cannot read")) == (pytest.ExitCode.USAGE_ERROR, 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -14,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from drnn_runtimes.bundle import manifest_checksum
+from tests.sealing import reseal
 
 Arrays = dict[str, NDArray[Any]]
 Where = tuple[str | int, ...]
@@ -40,18 +39,6 @@ class Pickled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.marker),)
-
-
-def reseal(folder: Path, change: Callable[[dict[str, Any]], Any] = lambda _: None) -> None:
-    """Change a manifest and redo every checksum."""
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    for name, entry in manifest["files"].items():
-        content = (folder / name).read_bytes()
-        entry |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    change(manifest)
-    with_checksum = {**manifest, "checksum": manifest_checksum(manifest)}
-    path.write_text(json.dumps(with_checksum), encoding="utf-8")
 
 
 def places(value: Any, where: Where = ()) -> Iterator[Where]:

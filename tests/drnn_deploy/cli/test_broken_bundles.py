@@ -17,14 +17,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from drnn_core.files import sha256
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
-from drnn_runtimes.bundle import GOLDEN, MANIFEST, Bundle, manifest_checksum
+from drnn_runtimes.bundle import GOLDEN, Bundle
 from drnn_runtimes.bundle.golden import write_golden
 from tests.drnn_deploy.debug.mutants.mutant import Change, behind, both, constant, weights
 from tests.networks import random_weights
+from tests.sealing import reseal
 
 Command = Any  # see conftest
 LSTM = ModelSpec("lstm", (12, 10, 8), (1, 2, 4), Continuous(2), Head("last", 5))
@@ -96,15 +96,6 @@ BROKEN = {
         lambda cases: [case for case in cases if case.name == "zeros"],
     ),
 }
-
-
-def reseal(folder: Path) -> None:
-    """Redo every checksum."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for name in manifest["files"]:
-        manifest["files"][name] = {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
-    manifest["checksum"] = manifest_checksum(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -13,10 +13,11 @@ import pytest
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Head, ModelSpec, Tokens
-from drnn_runtimes.bundle import Bundle, manifest_checksum
+from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime, OnnxRuntimeSession
 from tests.drnn_deploy.conftest import Command
 from tests.networks import random_weights
+from tests.sealing import edit_manifest
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +84,7 @@ def test_evaluate_a_bundle_that_does_not_fit_its_task(
     command: Command, copy_memory: Path, tmp_path: Path, task: dict[str, Any], says: str
 ) -> None:
     bundle = Path(shutil.copytree(copy_memory, tmp_path / "bundle"))
-    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    manifest["task"] = task
-    (bundle / "manifest.json").write_text(
-        json.dumps({**manifest, "checksum": manifest_checksum(manifest)}), encoding="utf-8"
-    )
+    edit_manifest(bundle, lambda entries: entries.update(task=task))
     ran = command("drnn-deploy", "evaluate", bundle)
     assert ran.code == 2
     assert says in ran.err

@@ -19,8 +19,9 @@ from drnn_deploy.parity.report_format import parity_schema
 from drnn_deploy.parity.tolerance import Tolerance
 from drnn_deploy.reports.junit import junit
 from drnn_deploy.reports.markdown import markdown
-from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
+from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import require
+from tests.sealing import reseal
 
 Command = Any  # see conftest
 HERE = ("--runtime", "torch", "--runtime", "onnxruntime-cpu")
@@ -35,16 +36,7 @@ def flip_a_weight(folder: Path) -> None:
     value[0, 0] *= -1
     tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     onnx.save(model, path)
-    rewrite_manifest(folder, "model.onnx")
-
-
-def rewrite_manifest(folder: Path, name: str) -> None:
-    from drnn_core.files import sha256
-
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest["files"][name]["sha256"] = sha256(folder / name)
-    manifest["checksum"] = manifest_checksum(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    reseal(folder)
 
 
 def test_good_bundle_passes_and_all_reports_say_so(command: Command, bundle: Path, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
 from drnn_runtimes.runtime import Runtime
-from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants.mutant import Change, attribute, before, both, flipped, through, weights
 from tests.drnn_deploy.debug.odd_runtimes import Engine, Forgetful, Miscompiling, Off
 from tests.networks import random_weights
+from tests.sealing import reseal
 
 SPEC = ModelSpec("gru", (4, 5, 6), (1, 2, 4), Continuous(2), Head("sequence", 3))
 
@@ -97,7 +97,7 @@ def changed(bundle: Bundle, folder: Path, file: str, change: Change) -> Bundle:
     model = onnx.load(folder / file)
     change(model)
     onnx.save(model, folder / file)
-    rewrite_manifest(folder, file)
+    reseal(folder)
     return Bundle.open(folder)
 
 
@@ -149,7 +149,7 @@ def test_golden_data_of_other_weights(right: Bundle, tmp_path: Path) -> None:
 
     bundle = changed(right, tmp_path / "stale", "model.onnx", lambda _: None)
     (bundle.folder / WEIGHTS).write_bytes(save(random_weights(SPEC, 6)))
-    rewrite_manifest(bundle.folder, WEIGHTS)
+    reseal(bundle.folder)
     found = explained(Bundle.open(bundle.folder), ReferenceRuntime())
     assert found.culprit == "golden data"
     assert "drnn-export" in found.verdict
@@ -165,7 +165,7 @@ def test_rounding_that_a_strict_limit_refuses_is_called_rounding(right: Bundle) 
 def test_file_that_is_no_graph(right: Bundle, tmp_path: Path) -> None:
     bundle = changed(right, tmp_path / "bad", "model.onnx", lambda _: None)
     (bundle.folder / "model.onnx").write_bytes(b"\x08no graph")
-    rewrite_manifest(bundle.folder, "model.onnx")
+    reseal(bundle.folder)
     found = explained(Bundle.open(bundle.folder), OnnxRuntime("cpu"))
     assert found.culprit == "runtime"
     assert "model.onnx cannot be loaded" in found.verdict

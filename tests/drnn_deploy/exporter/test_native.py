@@ -22,12 +22,12 @@ from drnn_deploy.parity.tolerance import Tolerance
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GoldenCase
-from drnn_runtimes.bundle.manifest import manifest_checksum
 from drnn_runtimes.native.compiler import compiler
 from tests.compilers import with_compiler
 from tests.drnn_deploy.conftest import Command
 from tests.networks import make_case
 from tests.runtimes.native.packages import ONE_KERNEL, built, ran
+from tests.sealing import reseal
 
 pytestmark = pytest.mark.optional_runtimes("native")
 RNN = make_case(ModelSpec("rnn", (5,), (3,), Continuous(2), Head("last", 3)), 1, 12).checkpoint()
@@ -125,13 +125,9 @@ def test_next_export_replaces_the_folder(exported: Path, tmp_path: Path) -> None
 
 def test_nothing_of_ours_compiles_what_lies_there(exported: Path, tmp_path: Path, command: Command) -> None:
     place = Path(shutil.copytree(exported, tmp_path / "bundle"))
-    manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
-    for name in [name for name in manifest["files"] if name.startswith("native/")]:
+    for name in Bundle.open(place).native:
         (place / name).write_text("#error compiled\n", encoding="utf-8")
-        manifest["files"][name] = {"sha256": sha256(place / name), "bytes": (place / name).stat().st_size}
-    (place / "manifest.json").write_text(
-        json.dumps({**manifest, "checksum": manifest_checksum(manifest)}), encoding="utf-8"
-    )
+    reseal(place)
     assert f"native   native/{min(FILES)}, " in command("drnn-deploy", "inspect", place).out
     checked = command("drnn-deploy", "parity", place)
     assert checked.code == 0

@@ -16,7 +16,7 @@ from drnn_deploy.parity.known_answers import ComputedAnswers, StoredAnswers
 from drnn_deploy.parity.results import FileResult
 from drnn_runtimes.bundle import GOLDEN, Bundle, GoldenCase
 from drnn_runtimes.bundle.golden import write_golden
-from tests.drnn_deploy.cli.test_parity import rewrite_manifest
+from tests.sealing import reseal
 
 Cases = list[GoldenCase]
 
@@ -24,7 +24,7 @@ Cases = list[GoldenCase]
 def tampered(folder: Path, change: Callable[[Cases], Cases]) -> Bundle:
     bundle = Bundle.open(folder)
     write_golden(folder / GOLDEN, bundle.spec, (), change(list(bundle.golden)))
-    rewrite_manifest(folder, GOLDEN)
+    reseal(folder)
     return Bundle.open(folder)
 
 

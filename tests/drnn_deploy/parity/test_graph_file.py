@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,9 +15,10 @@ from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.graph_file import check_graph_file
 from drnn_deploy.parity.results import FileResult
 from drnn_export.emitter.revision import EMITTER_REVISION
-from drnn_runtimes.bundle import MANIFEST, Bundle, manifest_checksum
+from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import require
-from tests.drnn_deploy.cli.test_parity import flip_a_weight, rewrite_manifest
+from tests.drnn_deploy.cli.test_parity import flip_a_weight
+from tests.sealing import edit_manifest, reseal
 
 Change = Callable[[onnx.ModelProto], object]
 
@@ -32,16 +33,16 @@ def edited(folder: Path, change: Change) -> FileResult:
     model = onnx.load(path)
     change(model)
     onnx.save(model, path)
-    rewrite_manifest(folder, path.name)
+    reseal(folder)
     return checked(folder)
 
 
 def of_revision(folder: Path, revision: int | None) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest.pop("emitter")
-    manifest |= {} if revision is None else {"emitter": revision}
-    manifest["checksum"] = manifest_checksum(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    def change(entries: dict[str, Any]) -> None:
+        entries.pop("emitter")
+        entries |= {} if revision is None else {"emitter": revision}
+
+    edit_manifest(folder, change)
 
 
 def unread_constant(model: onnx.ModelProto) -> None:
@@ -97,7 +98,7 @@ def test_graph_of_another_revision_is_judged_by_its_numbers_with_a_note(revision
 
 def test_file_that_cannot_be_read_is_a_bad_file(bundle: Path) -> None:
     (bundle / "model.onnx").write_bytes(b"\x08\x0a")
-    rewrite_manifest(bundle, "model.onnx")
+    reseal(bundle)
     result = checked(bundle)
     assert (result.passed, result.exit_code) == (False, 2)
     assert "model.onnx cannot be loaded" in result.findings[0]

@@ -23,10 +23,10 @@ from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import require
-from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants.mutant import HERE, Change, before, behind, both, constant, weights
 from tests.networks import random_weights
 from tests.nightly import some_by_day
+from tests.sealing import reseal
 
 _made = helper.make_node
 LAST, EVERY = Head("last", 3), Head("sequence", 3)
@@ -193,7 +193,7 @@ def test_mistake_shows_in_the_numbers(name: str, bases: Callable[[str], Path], t
     model = onnx.load(path)
     change(model)
     onnx.save(model, path)
-    rewrite_manifest(folder, path.name)
+    reseal(folder)
     report = check_parity(Bundle.open(folder), require([HERE]))
     assert [row.error for row in report.rows] == [""], "it did not run at all"
     assert report.exit_code == 1

@@ -23,6 +23,7 @@ from drnn_deploy.training.stops import terminable
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
 from tests.drnn_deploy.training.tiny import RECIPES, SET, assert_same_end, finished, lines, recipe_of
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
 
@@ -164,18 +165,18 @@ def start(tmp_path: Path, code: str, *words: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300  # machines may be busy
-    while not path.exists():
+def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
+    def is_there() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        return path.exists()
+
+    wait_for(is_there, 300)  # machines may be busy
 
 
 def test_killed_process_leaves_a_state_that_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with start(tmp_path, "loop._SAVE_SECONDS = 0", "train", "copy-memory", *LONG, "--output", "out") as process:
-        wait_for(out / "state.pt", process)
+        wait_for_file(out / "state.pt", process)
         time.sleep(0.3)
         process.kill()
     assert process.returncode == -signal.SIGKILL
@@ -207,7 +208,7 @@ def test_ctrl_c_and_sigterm_have_exit_codes_and_name_the_command_that_goes_on(
         "loop.take_step = slow"
     )
     with start(tmp_path, slow, "train", "copy-memory", *SET, "--output", "my run") as process:
-        wait_for(tmp_path / "started", process)
+        wait_for_file(tmp_path / "started", process)
         process.send_signal(stop)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, "")

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from drnn_deploy.training import shared_gpu as module
 from drnn_deploy.training.shared_gpu import CONTROL, shared_gpu
 from tests.drnn_deploy.conftest import Command
 from tests.gpu import need
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="NVIDIA has no MPS for Windows")
 
@@ -157,13 +156,6 @@ def test_what_fails_inside_is_told_and_ends_the_daemon(home: Path) -> None:
     with pytest.raises(ValueError, match="inside"), shared_gpu():
         raise ValueError("inside")
     assert left(home) == []
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("parallel", "said"), [(1, 0), (2, 1)])

@@ -26,6 +26,7 @@ from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
 from drnn_deploy.training.train_agenda import Setup, train_agenda
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
+from tests.waiting import wait_for
 
 Ends = Generator[tuple[Job, Outcome], None, None]
 ITERATIONS = 400
@@ -58,13 +59,6 @@ def results(items: list[Item], output: Path) -> list[Result]:
     found = [result for item in items if (result := item.result(output / "results"))]
     logs = [[{**line, "seconds": 0} for line in result.log] for result in found]
     return [dataclasses.replace(result, seconds=0, log=log) for result, log in zip(found, logs, strict=True)]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def iterations(path: Path, output: Path) -> list[int]:

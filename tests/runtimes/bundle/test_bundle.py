@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from drnn_core.errors import InputError
 from drnn_runtimes.bundle import Bundle
 from tests.networks import random_weights
-from tests.runtimes.bundle.damage import FILES, SPEC, vouch_for
+from tests.runtimes.bundle.damage import FILES, SPEC
+from tests.sealing import reseal
 from tests.test_old_files import FOLDERS
 
 
@@ -122,12 +123,12 @@ def test_weights_that_do_not_fit_the_spec(
     weights = load_file(bundle / "weights.safetensors")
     change(weights)
     save_file(weights, bundle / "weights.safetensors")
-    vouch_for(bundle, "weights.safetensors")
+    reseal(bundle)
     refused(says)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\0" * 100])
 def test_weights_of_another_kind(bundle: Path, refused: Callable[..., None], content: bytes) -> None:
     (bundle / "weights.safetensors").write_bytes(content)
-    vouch_for(bundle, "weights.safetensors")
+    reseal(bundle)
     refused("cannot read", "weights.safetensors", "Export it again")

@@ -14,7 +14,7 @@ import pytest
 
 from drnn_runtimes.bundle import Bundle
 from tests.bomb import Bomb
-from tests.runtimes.bundle.damage import vouch_for
+from tests.sealing import reseal
 
 
 def golden(bundle: Path, **changes: Any) -> None:
@@ -23,7 +23,7 @@ def golden(bundle: Path, **changes: Any) -> None:
         content = {name: array for name, array in {**arrays, **changes}.items() if array is not None}
     with (bundle / "golden.npz").open("wb") as file:
         np.savez(file, **content)
-    vouch_for(bundle, "golden.npz")
+    reseal(bundle)
 
 
 INDEXED = {"name": "zeros", "noise": 1e-7, "narrow_noise": {}, "source": "", "labelled": False, "stream": False}
@@ -45,7 +45,7 @@ def test_pickle_in_place_of_the_archive_is_not_unpickled(
     bundle: Path, refused: Callable[..., None], tmp_path: Path
 ) -> None:
     np.array([Bomb(tmp_path / "marker")], dtype=object).dump(bundle / "golden.npz")
-    vouch_for(bundle, "golden.npz")
+    reseal(bundle)
     refused("golden.npz")
     assert not (tmp_path / "marker").exists()
 
@@ -87,7 +87,7 @@ def test_golden_data_damaged(bundle: Path, refused: Callable[..., None], change:
 def test_golden_data_cut_short(bundle: Path, refused: Callable[..., None], share: float) -> None:
     whole = (bundle / "golden.npz").read_bytes()
     (bundle / "golden.npz").write_bytes(whole[: int(share * len(whole))])
-    vouch_for(bundle, "golden.npz")
+    reseal(bundle)
     refused("golden.npz")
 
 
@@ -96,7 +96,7 @@ def test_golden_data_that_would_unpack_to_more_than_memory(bundle: Path, refused
     with zipfile.ZipFile(bundle / "golden.npz", "a") as archive:
         archive.writestr("more.npy", bytes(1 << 10))
         archive.getinfo("more.npy").file_size = 1 << 32
-    vouch_for(bundle, "golden.npz")
+    reseal(bundle)
     refused("golden.npz: it unpacks to 4.29 GB, more than")
 
 
@@ -108,5 +108,5 @@ def test_golden_data_with_a_wrong_checksum(bundle: Path, refused: Callable[..., 
     with zipfile.ZipFile(buffer) as archive:
         content[archive.getinfo("normal.outputs.npy").header_offset + 400] ^= 1
     (bundle / "golden.npz").write_bytes(content)
-    vouch_for(bundle, "golden.npz")
+    reseal(bundle)
     refused("golden.npz")

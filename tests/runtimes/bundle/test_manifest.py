@@ -12,7 +12,8 @@ import pytest
 
 from drnn_deploy.cli import main
 from drnn_runtimes.bundle import manifest_schema
-from tests.runtimes.bundle.damage import edit, manifest
+from tests.runtimes.bundle.damage import edit
+from tests.sealing import read_manifest
 
 
 def test_manifest_fits_a_schema_that_is_valid_itself() -> None:
@@ -33,7 +34,7 @@ def test_manifest_fits_a_schema_that_is_valid_itself() -> None:
 def test_manifest_that_describes_another_graph(
     bundle: Path, refused: Callable[..., None], key: str, value: list[Any]
 ) -> None:
-    (graph,) = manifest(bundle)["graphs"]
+    (graph,) = read_manifest(bundle)["graphs"]
     edit(bundle, graphs=[{**graph, key: value}])
     refused(f"graphs[0].{key}: they are", "and the network's are")
 
@@ -129,7 +130,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 @pytest.mark.parametrize("name", EDITS)
 def test_manifest_edited_by_hand(bundle: Path, refused: Callable[..., None], name: str) -> None:
     change, says = EDITS[name]
-    edit(bundle, **change(manifest(bundle)))
+    edit(bundle, **change(read_manifest(bundle)))
     refused(says)
 
 
@@ -176,7 +177,7 @@ def test_manifest_edited_without_its_checksum(bundle: Path, refused: Callable[..
 
 @pytest.mark.parametrize("key", ["format", "spec", "task", "graphs", "engines", "files", "versions", "checksum"])
 def test_manifest_without_an_entry(bundle: Path, refused: Callable[..., None], key: str) -> None:
-    found = manifest(bundle)
+    found = read_manifest(bundle)
     del found[key]
     (bundle / "manifest.json").write_text(json.dumps(found), encoding="utf-8")
     refused("manifest.json", f"'{key}' is a required property")

@@ -15,7 +15,8 @@ from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import require
 from tests.networks import random_inputs
-from tests.runtimes.bundle.damage import SPEC, vouch_for
+from tests.runtimes.bundle.damage import SPEC
+from tests.sealing import reseal
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.97])
@@ -24,7 +25,7 @@ def test_graph_cut_short_that_the_manifest_vouches_for(
 ) -> None:
     whole = (bundle / "model.onnx").read_bytes()
     (bundle / "model.onnx").write_bytes(whole[: int(share * len(whole))])
-    vouch_for(bundle, "model.onnx")
+    reseal(bundle)
     refused("model.onnx", "cut short", "Export it again")
     opened = Bundle.open(bundle)
     with pytest.raises(InputError, match="cannot be loaded"), OnnxRuntime("cpu").load(opened, opened.graphs[0]):
@@ -47,7 +48,7 @@ def test_graph_that_is_no_longer_a_graph(bundle: Path, damage: Callable[[onnx.Mo
     model = onnx.load(bundle / "model.onnx")
     damage(model)
     onnx.save(model, bundle / "model.onnx")
-    vouch_for(bundle, "model.onnx")
+    reseal(bundle)
     report = check_parity(Bundle.open(bundle), require(["onnxruntime-cpu"]))
     assert (report.passed, report.exit_code) == (False, 2)
 

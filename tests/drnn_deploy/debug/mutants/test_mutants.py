@@ -18,12 +18,12 @@ from drnn_deploy.parity.check import check_parity
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import require
-from tests.drnn_deploy.cli.test_parity import rewrite_manifest
 from tests.drnn_deploy.debug.mutants import layouts, states, types, weights
 from tests.drnn_deploy.debug.mutants.bases import BASES
 from tests.drnn_deploy.debug.mutants.mutant import BOTH, HERE, Mutant
 from tests.networks import random_weights
 from tests.nightly import NIGHTLY, some_by_day
+from tests.sealing import reseal
 
 MUTANTS = [
     *weights.WEIGHTS,
@@ -67,7 +67,7 @@ def explained(bases: MakeBase, tmp_path_factory: pytest.TempPathFactory) -> Expl
         if mutant.change is not None:
             mutant.change(model)
         onnx.save(model, path)
-        rewrite_manifest(folder, path.name)
+        reseal(folder)
         bundle, runtimes = Bundle.open(folder), require([runtime])
         report = check_parity(bundle, runtimes)
         assert report.exit_code in (1, 2), "it passes parity"

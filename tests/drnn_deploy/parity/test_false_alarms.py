@@ -136,8 +136,10 @@ def test_right_graphs_pass_at_the_edge(start: int, count: int, record_property: 
     tally.check(LARGEST_AT_THE_EDGE)
 
 
-def test_the_page_and_every_report_say_the_same_of_right_graphs() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "parity.md").read_text(encoding="utf-8")
+def test_the_pages_and_every_report_say_the_same_of_right_graphs() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    page = (docs / "parity.md").read_text(encoding="utf-8")
     assert f"| under {USUAL} noises in 99 % of the cases, at most {LARGEST}; no right graph failed |" in page
     assert f"| at most {LARGEST_AT_THE_EDGE} |" in page
+    assert f"at most {LARGEST}, over 2,100 random" in (docs / "concepts" / "noise.md").read_text(encoding="utf-8")
     assert f"under {USUAL} in 99 % of the cases and at most {LARGEST})" in DEFAULT.rule

@@ -44,6 +44,7 @@ def _fetch(url: str, file: File, target: Path, progress: Progress) -> None:
         """Make `output`, which pooch moves to `target`. After a `RequestException` pooch calls again."""
         fresh = not part.exists()
         _complete(url, part, file.size + _PACKED_MORE, progress)
+        Path(output).unlink(missing_ok=True)  # a temporary file of pooch's, which others may not read
         try:
             install_from(part, file, Path(output), url)
         except UnusableError as error:

@@ -38,12 +38,13 @@ _EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --t
 def servable_graph(bundle: Bundle) -> GraphInfo:
     """The first graph that Triton can batch and keep the state of, else the first of whole sequences.
 
-    The batch must be free, and the states whole delay lines: Triton has no place for the rest of a ring.
+    The batch must be free, and the states whole delay lines: Triton has no place for the rest of a ring, and knows no
+    plugin.
 
     Raises:
         InputError: The bundle has no such graph.
     """
-    free = [graph for graph in bundle.graphs if graph.batch is None and not graph.ring]
+    free = [graph for graph in bundle.graphs if graph.batch is None and not graph.ring and graph.emission != "plugin"]
     for graph in sorted(free, key=lambda graph: not graph.states):
         return graph
     raise InputError(f"{bundle.folder} has no graph with a dynamic batch, and whole delay lines if any", _EXPORT)

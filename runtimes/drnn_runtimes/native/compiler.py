@@ -9,6 +9,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,10 +32,10 @@ _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME c
 
 def compiler() -> list[str]:
     """The command of the C compiler: `$CC`, else cc, gcc or clang, else that of the package ziglang, else nothing."""
-    chosen = os.environ.get("CC")
-    for name in [chosen] if chosen else ["cc", "gcc", "clang"]:
+    chosen = shlex.split(os.environ.get("CC", ""))  # it may have options, or a cache before it
+    for name, *options in [chosen] if chosen else [["cc"], ["gcc"], ["clang"]]:
         if path := shutil.which(name):
-            return [path]
+            return [path, *options]
     return [] if chosen or importlib.util.find_spec("ziglang") is None else [sys.executable, "-m", "ziglang", "cc"]
 
 

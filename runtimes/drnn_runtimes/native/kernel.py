@@ -90,8 +90,8 @@ class Kernel:
         """
         batch, length = samples.shape[:2]
         scratch = aligned(self.library.native_run_size(self.network, batch, length))
-        run, network, kept = self.library.native_run, self.network, (samples, outputs, scratch)
-        x, y, memory = map(pointer, kept)
+        run, network, kept = self.library.native_run, self.network, (self, samples, outputs, scratch)
+        x, y, memory = map(pointer, kept[1:])
 
         def call(*_: object, kept: object = kept) -> None:
             run(network, x, batch, length, y, memory)

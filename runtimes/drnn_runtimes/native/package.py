@@ -121,7 +121,8 @@ def native_package(
 def _words(name: str, spec: ModelSpec, sizes: MemorySizes) -> dict[str, str]:
     """What stands in the templates for @WORD@."""
     tokens, last = isinstance(spec.input, Tokens), spec.head.steps
-    refuses = "Where x holds a token that is none, it returns 0 and does nothing." if tokens else "It never fails."
+    refused = "x holds a token that is none, or n is below 1" if tokens else "n is below 1"
+    refuses = f"Where {refused}, it returns 0 and does nothing."
     macro = name.upper()
     return {
         "NAME": name,

@@ -83,7 +83,7 @@ class MemorySizes:
             prefix: What the names of the macros begin with.
         """
         rows = f"((batch) > {_BLOCK} ? (size_t)(batch) : {_BLOCK})"
-        most = f"{_RUN_VALUES * 4 // self.row} / (length)"
+        most = f"{_RUN_VALUES * 4 // self.row} / ((length) > 0 ? (length) : 1)"  # of 0 the size is asked before the run
         most = f"({most} > {_RUN_SEQUENCES} ? {most} : {_RUN_SEQUENCES})"
         together = f"(size_t)((batch) < {most} ? (batch) : {most})"
         answers = f"((length) < {self.answers} ? (size_t)(length) : {self.answers})"

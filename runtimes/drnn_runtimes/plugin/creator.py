@@ -193,9 +193,14 @@ def _plugin_class(module: Any, launch: Launch, registered: Registered) -> Any:
             return attached
 
         def enqueue(self, described: Any, given: Any, inputs: Any, outputs: Any, workspace: int, stream: int) -> None:
-            assert self.launcher is not None, "attach_to_context has loaded it"
-            batch, steps, _ = tuple(described[0].dims)
-            self.launcher.run(list(inputs), list(outputs), batch, steps, workspace, stream)
+            try:
+                if self.launcher is None:
+                    raise EngineError("the plugin was not attached to a context")
+                batch, steps, _ = tuple(described[0].dims)
+                self.launcher.run(list(inputs), list(outputs), batch, steps, workspace, stream)
+            except Exception as error:  # of a launch that the driver refuses
+                registered.kept(error)
+                raise
 
     return Plugin
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import types
 from collections.abc import Mapping
@@ -69,3 +70,13 @@ def test_time_is_the_median_of_the_runs_in_milliseconds_per_sequence(monkeypatch
     monkeypatch.setattr(inference, "_TIMING_SECONDS", 1e9)
     assert median_milliseconds(session, graph_of(4), inputs) == 750.0
     assert len(session.batches) == 5 + 30
+
+
+def test_a_graph_of_any_batch_runs_in_the_size_that_its_profile_is_best_for() -> None:
+    """An engine takes no more than the largest, and no fewer than the least."""
+    graph, inputs = dataclasses.replace(graph_of(None), profile=(2, 4, 8)), np.arange(20.0).reshape(10, 2, 1)
+    session, timed = Echo(), Echo()
+    np.testing.assert_array_equal(run_case(session, graph, inputs)["first"], inputs[:, 0, 0])
+    assert session.batches == [4, 4, 4]
+    median_milliseconds(timed, graph, inputs)
+    assert set(timed.batches) == {2}

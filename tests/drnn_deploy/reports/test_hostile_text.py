@@ -18,6 +18,7 @@ from drnn_deploy.parity.results import Measured, ParityReport, TaskResult
 from drnn_deploy.reports.html import page
 from drnn_deploy.reports.junit import junit
 from drnn_deploy.reports.markdown import explanations_markdown, markdown
+from drnn_deploy.reports.regressions import Regression
 from tests.drnn_deploy.reports.made_up import case, report, row
 
 HOSTILE = (
@@ -100,8 +101,23 @@ def test_markdown(text: str) -> None:
     made = markdown({text: hostile_report(text)}) + explanations_markdown({text: [explanation(text)]})
     rendered = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(made)
     assert set(re.findall(r"</?(\w+)", rendered)) <= MARKDOWN_TAGS
-    headings = re.findall(r"<h[34]>(.*)</h[34]>", rendered)
+    headings = re.findall(r"<h[34]>(.*)</h[34]>", rendered.replace("\u200b", ""))
     assert len(headings) == 2
     for heading in headings:
         assert html.escape(" ".join(shown_once(text).split("\n")), quote=False).replace('"', "&quot;") in heading
     assert rendered.count("<table>") == 3
+
+
+def test_no_one_is_called_and_nothing_is_linked() -> None:
+    made = markdown({"see https://example.org @everyone #12 www.example.org": hostile_report("x")})
+    assert not re.search(r"://|@everyone|#12|www\\.example", made)
+
+
+def test_what_got_worse_fails_in_every_report() -> None:
+    worse = [Regression("torch sequence", "error grew from 1 to 20 noises")]
+    suites = {suite.get("name"): suite for suite in ElementTree.fromstring(junit({}, worse))}
+    assert suites["baseline"].get("failures") == "1"
+    assert [failure.get("message") for failure in suites["baseline"].iter("failure")] == [worse[0].what]
+    made = markdown({}, worse)
+    assert made.startswith("### FAILED: worse than the baseline")
+    assert worse[0].what in made

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
+from drnn_core.errors import InputError
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine import build as tensorrt
@@ -156,3 +158,10 @@ def test_oldest_entries_go_where_the_cache_is_full(
     assert len(list((graph.parent / "cache").iterdir())) == 2
     build(graph, controls=TF32)
     assert len(builds) == 2
+
+
+def test_a_graph_that_keeps_weights_elsewhere_is_refused(graph: Path) -> None:
+    """The digest of the file would not change with them."""
+    onnx.save(onnx.load(graph), graph, save_as_external_data=True, location="model.data", size_threshold=0)
+    with pytest.raises(InputError, match="keeps weights in another file"):
+        build(graph)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 import subprocess
+import weakref
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from drnn_runtimes.native.network import cell_name
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.low_precision import graph_weights
 from tests.compilers import with_compiler
-from tests.networks import Case, random_inputs, random_weights, specs
+from tests.networks import Case, make_case, random_inputs, random_weights, specs
 from tests.nightly import NIGHTLY
 from tests.runtimes.native.packages import WARNINGS
 
@@ -158,3 +161,22 @@ def written(folder: Path, name: str) -> list[str]:
         text = (resources.files("drnn_runtimes.native") / file).read_text(encoding="utf-8")
         (folder / file).write_text(text, encoding="utf-8")
     return [name] if name else compiler()
+
+
+def test_a_bound_call_keeps_the_network() -> None:
+    """Its weights, too, which the C code has by their addresses alone."""
+    case = make_case(ModelSpec("gru", (9, 7), (1, 2), Continuous(2), Head("last", 3)), 2, 12)
+
+    def bound() -> tuple[Callable[[], None], weakref.ref[Kernel]]:
+        kernel = Kernel(case.spec, case.weights)
+        return kernel.bind(kernel.samples(case.inputs), outputs), weakref.ref(kernel)
+
+    outputs = np.zeros((2, 1, 3), np.float32)
+    call, kernel = bound()
+    gc.collect()
+    assert kernel() is not None
+    call()
+    case.assert_within_noise(outputs[:, 0])
+    del call
+    gc.collect()
+    assert kernel() is None

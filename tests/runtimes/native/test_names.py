@@ -23,6 +23,7 @@ def test_every_file_gets_a_name(stem: str) -> None:
         ("9x20", "network_9x20"),
         ("float", "network_float"),
         ("example", "network_example"),
+        *((name, f"network_{name}") for name in ("xor", "random", "signal", "features", "concept", "y0", "string")),
         ("mod\u00e8le", "mod_le"),
         ("", "network"),
     ],

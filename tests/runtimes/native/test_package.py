@@ -153,7 +153,7 @@ def test_two_networks_link_into_one_program_that_allocates_nothing(plain: tuple[
     case.assert_within_noise(outputs[0].reshape(3, 3))
     case.assert_within_noise(outputs[1].reshape(3, 3))
     tokens.assert_within_noise(outputs[2].reshape(2, 4, 2))
-    assert lines[3:] == ["0 0 0"], "tokens beyond the vocabulary, and a run of none"
+    assert lines[3:] == ["0 0 0 0 1"], "tokens beyond the vocabulary, a run of none, a stream of none, no steps"
     assert "an allocation" in ran(program, "allocate", code=3)
 
 
@@ -166,7 +166,7 @@ def test_wrapper_of_cplusplus(plain: tuple[Case, Path], tmp_path: Path) -> None:
     lines = ran(tmp_path / "wrapper", input=case.inputs.tobytes()).splitlines()
     for line in lines[:2]:
         case.assert_within_noise(np.array(line.split(), np.float32).reshape(3, 3))
-    assert lines[2:] == ["0 0 0 0 0 1"]
+    assert lines[2:] == ["0 0 0 0 0 1 0 0 1 1"]
 
 
 @pytest.mark.skipif(not shutil.which("nm"), reason="binutils are not installed")

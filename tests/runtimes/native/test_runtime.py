@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +138,10 @@ def test_a_library_is_compiled_once_and_loaded_anew_when_damaged(
     monkeypatch.setenv("DRNN_CACHE", str(tmp_path / "elsewhere"))
     load_library("DRNN_TANH")
     assert damaged.stat().st_size == library.stat().st_size
+
+
+@pytest.mark.parametrize("options", [["-m64"], ["-O0", "-g"]])
+def test_the_compiler_may_have_options(options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(name for name in ("cc", "gcc", "clang") if shutil.which(name))
+    monkeypatch.setenv("CC", shlex.join([name, *options]))
+    assert compiler.compiler() == [shutil.which(name), *options]

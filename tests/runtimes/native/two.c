@@ -27,7 +27,7 @@ void *realloc(void *memory, size_t size) { return check(), __libc_realloc(memory
 void *aligned_alloc(size_t alignment, size_t size) { return check(), __libc_memalign(alignment, size); }
 
 static float plain_x[BATCH * LENGTH * PLAIN_SAMPLE], piece[BATCH * LENGTH * PLAIN_SAMPLE];
-static float streamed[BATCH * PLAIN_OUTPUTS], whole[BATCH * PLAIN_OUTPUTS];
+static float streamed[BATCH * PLAIN_OUTPUTS], whole[BATCH * PLAIN_OUTPUTS], other[BATCH * PLAIN_OUTPUTS];
 static int tokens_x[TOKENS_BATCH * TOKENS_LENGTH], none[TOKENS_BATCH] = {0, 6};
 static float tokens_y[TOKENS_BATCH * ANSWERS * TOKENS_OUTPUTS];
 static unsigned char plain_state[PLAIN_STREAM_BYTES(BATCH)], plain_pushed[PLAIN_PUSH_BYTES(BATCH)];
@@ -61,7 +61,11 @@ int main(int count, char **words) {
     const int refused = tokens_step(tokens_state, none, tokens_y, tokens_pushed);
     none[1] = -1;
     const int negative = tokens_run(none, TOKENS_BATCH, 1, tokens_y, tokens_whole);
-    const int nothing = plain_run(plain_x, 0, LENGTH, whole, plain_whole);
+    const int nothing = plain_run(plain_x, 0, LENGTH, other, plain_whole);
+    plain_init(plain_state, -1);
+    const int minus = plain_push(plain_state, plain_x, -1, other, plain_pushed) | plain_step(plain_state, plain_x, other, plain_pushed);
+    volatile int zero = 0; /* the size is asked for before the run refuses */
+    const int asked = PLAIN_RUN_BYTES(BATCH, zero) > 0 && !plain_run(plain_x, BATCH, zero, other, plain_whole);
     if (count > 1) {
         void *volatile memory = malloc(sizeof *words); /* volatile: compilers leave out what no one uses */
         free(memory);
@@ -71,6 +75,6 @@ int main(int count, char **words) {
     print(streamed, BATCH * PLAIN_OUTPUTS);
     print(whole, BATCH * PLAIN_OUTPUTS);
     print(tokens_y, TOKENS_BATCH * ANSWERS * TOKENS_OUTPUTS);
-    printf("%d %d %d\n", refused, negative, nothing);
+    printf("%d %d %d %d %d\n", refused, negative, nothing, minus, asked);
     return 0;
 }

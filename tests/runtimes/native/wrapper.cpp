@@ -45,6 +45,11 @@ int main() {
     const plain::Span<const float> endless(step.data(), step.size() * ((std::size_t{1} << 32) + 1)); // more than an int
     const int refused[] = {stream.push(odd, y), stream.push(step, little), stream.push(nothing, y), runner.run(step, y),
                            stream.push(endless, y)};
+    plain::Stream heir = std::move(stream);
+    plain::Runner next = std::move(runner);
+    stream.reset();
+    const int gone[] = {stream.push(step, y), runner.run(x, whole)};
+    const int taken[] = {heir.push(std::as_const(step), plain::Span<float>(y.data(), y.size())), next.run(x, whole)};
     bool thrown = false;
     try {
         plain::Stream none(0);
@@ -52,6 +57,6 @@ int main() {
         thrown = true;
     }
     for (const int answers : refused) std::printf("%d ", answers);
-    std::printf("%d\n", thrown);
+    std::printf("%d %d %d %d %d\n", thrown, gone[0], gone[1], taken[0], taken[1]);
     return 0;
 }

@@ -6,15 +6,18 @@
 #include "@NAME@_network.h"
 
 static int @NAME@_taken(const @NAME@_sample *x, long steps) { /* a token of no vocabulary would be read beyond the weights */
-    if (steps < 1) return 0;
-@CHECK@    (void)x;
+@CHECK@    (void)x, (void)steps;
     return 1;
 }
 
-void @NAME@_init(void *stream, int batch) { drnn_start(&@NAME@_network, stream, batch); }
+void @NAME@_init(void *stream, int batch) {
+    if (batch > 0) drnn_start(&@NAME@_network, stream, batch);
+    else *(int *)stream = 0; /* a stream begins with its batch: this one takes nothing */
+}
 
 int @NAME@_push(void *stream, const @NAME@_sample *x, int n, float *y, void *scratch) {
-    if (!@NAME@_taken(x, (long)*(const int *)stream * n)) return 0; /* a stream begins with its batch */
+    const int batch = *(const int *)stream;
+    if (batch < 1 || n < 1 || !@NAME@_taken(x, (long)batch * n)) return 0;
     drnn_push(&@NAME@_network, stream, x, n, y, scratch);
     return @MACRO@_ANSWERS(n);
 }
@@ -24,7 +27,7 @@ int @NAME@_step(void *stream, const @NAME@_sample *x, float *y, void *scratch) {
 }
 
 int @NAME@_run(const @NAME@_sample *x, int batch, int length, float *y, void *scratch) {
-    if (batch < 1 || !@NAME@_taken(x, (long)batch * length)) return 0;
+    if (batch < 1 || length < 1 || !@NAME@_taken(x, (long)batch * length)) return 0;
     drnn_run(&@NAME@_network, x, batch, length, y, scratch);
     return @MACRO@_ANSWERS(length);
 }

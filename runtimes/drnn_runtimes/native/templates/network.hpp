@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <type_traits>
 
 namespace @NAME@ {
 
@@ -19,8 +20,8 @@ template <class T>
 class Span {
 public:
     Span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    template <class Container>
-    Span(Container &container) noexcept : data_(container.data()), size_(container.size()) {}
+    template <class Container, class = std::enable_if_t<!std::is_same_v<std::decay_t<Container>, Span>>>
+    Span(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
 
     T *data() const noexcept { return data_; }
     std::size_t size() const noexcept { return size_; }
@@ -57,7 +58,8 @@ inline int steps(Span<const Sample> x, Span<float> y, int batch) noexcept {
 
 }  // namespace detail
 
-// Sequences that are read piece by piece, with their state. It can be moved, and is not copied by accident.
+// Sequences that are read piece by piece, with their state. It can be moved, and is not copied by accident; what was
+// moved from takes nothing.
 class Stream {
 public:
     explicit Stream(int batch = 1)
@@ -68,13 +70,15 @@ public:
     }
 
     // Go back to the zero state.
-    void reset() noexcept { @NAME@_init(memory_.get(), batch_); }
+    void reset() noexcept {
+        if (memory_) @NAME@_init(memory_.get(), batch_);
+    }
 
     // Feed x[batch][n][sample_size]. Writes the outputs of the last k steps, y[batch][k][outputs], and returns k; 0 where
     // the sizes do not fit or a sample is none, and then the stream is as it was.
     int push(Span<const Sample> x, Span<float> y) noexcept {
         const int n = detail::steps(x, y, batch_);
-        return n ? @NAME@_push(memory_.get(), x.data(), n, y.data(), scratch_.get()) : 0;
+        return n && memory_ ? @NAME@_push(memory_.get(), x.data(), n, y.data(), scratch_.get()) : 0;
     }
 
 private:
@@ -92,7 +96,8 @@ public:
 
     // Run x[batch][length][sample_size]. Writes and returns as Stream::push does.
     int run(Span<const Sample> x, Span<float> y) noexcept {
-        return detail::steps(x, y, batch_) == length_ ? @NAME@_run(x.data(), batch_, length_, y.data(), scratch_.get()) : 0;
+        const bool fits = scratch_ && detail::steps(x, y, batch_) == length_;
+        return fits ? @NAME@_run(x.data(), batch_, length_, y.data(), scratch_.get()) : 0;
     }
 
 private:

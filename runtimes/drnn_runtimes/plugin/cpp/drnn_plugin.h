@@ -47,7 +47,7 @@ struct Driver {
 
 inline int refuse(const char* what) { return fprintf(stderr, "drnn::DilatedStack: %s\n", what), 1; }
 
-// A loaded image, for all contexts of an engine.
+// A loaded image, for one context of an engine and its copies.
 struct Kernel {
   void *module = nullptr, *function = nullptr;
   ~Kernel() { if (module) Driver::get()->unload(module); }
@@ -81,7 +81,10 @@ class Stack final : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCor
     auto image = fields_.find("image_" + architecture), launch = fields_.find("launch_" + architecture);
     if (image == fields_.end() || launch == fields_.end() || launch->second.bytes.size() != sizeof launch_)
       return refuse(("the engine has no kernel for architecture " + architecture).c_str());
+    const bool typed = image->second.type == nvinfer1::PluginFieldType::kINT8 && launch->second.type == nvinfer1::PluginFieldType::kINT32;
     memcpy(launch_, launch->second.bytes.data(), sizeof launch_);
+    if (!typed || launch_[0] < 1 || launch_[1] < 0 || launch_[2] < 1 || launch_[3] < 0)
+      return refuse("the engine's kernel cannot be launched as the engine says");
     kernel_ = std::make_shared<Kernel>();
     if (cuda->load(&kernel_->module, image->second.bytes.data())) return refuse("the GPU does not take the kernel's image");
     if (cuda->function(&kernel_->function, kernel_->module, "drnn_stack")) return refuse("the image has no kernel drnn_stack");

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from drnn_core.errors import InputError
 from drnn_deploy.datasets.audio import HIGHEST_RATE, LOWEST_RATE, read_audio
 from drnn_deploy.datasets.features import levelled
+from drnn_deploy.datasets.rate import steps_a_second
 from drnn_deploy.datasets.speech import FSDD_SPEAKERS
-from drnn_deploy.tasks.rate import steps_a_second
 from drnn_models.spec import Continuous
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.streaming.stream import Stream

@@ -19,8 +19,8 @@ PACKAGES = {  # package -> its folder; a package imports only itself and those b
 }
 BELOW = {  # part of drnn_deploy -> the parts that it imports; also those that these import
     "parity": (),
-    "planner": (),
     "datasets": (),
+    "planner": ("datasets",),
     "audio_classifier": ("datasets",),
     "debug": ("parity",),
     "exporter": ("parity", "planner"),

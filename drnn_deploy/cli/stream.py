@@ -135,7 +135,7 @@ def _zoo() -> Path:
 
 def _chunk(task: dict[str, Any]) -> int:
     """The most steps that divide a window of the task, within the time between two answers."""
-    from drnn_deploy.tasks.rate import steps_a_second
+    from drnn_deploy.datasets.rate import steps_a_second
 
     length, most = task.get("length"), max(1, int(_ANSWER_SECONDS * (steps_a_second(task) or _USUAL_RATE)))
     if not isinstance(length, int):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.text import choose_from
+from drnn_deploy.datasets.rate import steps_a_second
 from drnn_deploy.planner.candidates import (
     CHUNKS,
     UNITS,
@@ -23,7 +24,6 @@ from drnn_deploy.planner.candidates import (
 )
 from drnn_deploy.planner.cost_model import load_costs
 from drnn_deploy.planner.limits import check_memory, check_steps
-from drnn_deploy.tasks.rate import steps_a_second
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drnn_deploy.tasks.rate import steps_a_second
+from drnn_deploy.datasets.rate import steps_a_second
 
 SPEAKERS = "speaker-id"
 

@@ -131,9 +131,9 @@ def test_a_window_as_long_as_a_sequence_takes_no_table_of_both() -> None:
     assert (report.reachable, report.longest_path) == (1.0, 101)
 
 
-def test_the_largest_dilation_has_a_mean_recurrent_length() -> None:
+def test_a_dilation_beyond_a_million_has_a_mean_recurrent_length() -> None:
     assert (
-        mean_recurrent_length(ModelSpec("gru", (1,), (1 << 24,), Continuous(1), Head("last", 1), fusion=False))
+        mean_recurrent_length(ModelSpec("gru", (1,), (1 << 21,), Continuous(1), Head("last", 1), fusion=False))
         == math.inf
     )
 

@@ -28,7 +28,7 @@ class Explaining:
         folder: Where reproductions go; naming it is asking, too.
         notify: Gets a line on what is explained at the moment.
         several: Whether there are several bundles; then each has a folder of its own in `folder`.
-        inputs: The user's own inputs, which the command that explains again names, too.
+        again: Words that the command which explains again has, too.
         threads: Of each runtime that has a setting for that; None for its own.
     """
 
@@ -38,14 +38,10 @@ class Explaining:
         folder: Path | None,
         notify: Callable[[str], None],
         several: bool = False,
-        inputs: Path | None = None,
+        again: Sequence[str] = (),
         threads: int | None = None,
     ) -> None:
-        more = [
-            *([] if inputs is None else ["--inputs", str(inputs)]),
-            *([] if threads is None else ["--threads", str(threads)]),
-        ]
-        self._threads, self._more = threads, "".join(f" {shlex.quote(word)}" for word in more)
+        self._threads, self._again = threads, "".join(f" {shlex.quote(word)}" for word in again)
         self.asked, self.folder, self._notify, self._several = asked or folder is not None, folder, notify, several
         self.explanations: dict[str, tuple[Explanation, ...]] = {}
         self._numbers: dict[str, int] = {}
@@ -74,7 +70,7 @@ class Explaining:
         every = with_threads(list(RUNTIMES.values()), self._threads)
         explained = explain_report(bundle, report, every, cases=cases, target=path, folder=folder, notify=self._notify)
         named = (
-            dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip(), command=entry.command + self._more)
+            dataclasses.replace(entry, graph=f"{entry.graph} {label}".strip(), command=entry.command + self._again)
             for entry in explained
         )
         self.explanations[path] = (*self.explanations.get(path, ()), *named)

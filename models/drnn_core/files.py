@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,9 +99,12 @@ def replacing(path: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)  # with the permissions of the user's umask, which those of tempfile have not
         try:
+            mode = stat.S_IMODE(place.stat().st_mode) if place.exists() else None
+            if mode is not None:  # from the start: what is private is so while it is written, too
+                temporary.chmod(mode | stat.S_IWUSR)
             yield temporary
-            if place.exists():
-                shutil.copymode(place, temporary)
+            if mode is not None:
+                temporary.chmod(mode)
             temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)
@@ -182,5 +185,7 @@ def explained(path: Path, *places: Path) -> Iterator[None]:
 
 
 def _concerns(file: Path, place: Path) -> bool:
-    """Whether a file is a place, in it or above it."""
-    return file.is_relative_to(place) or place.is_relative_to(file)
+    """Whether a file is a place, in it, above it, or a draft of it or in one."""
+    drafts = (one for one in (file, *file.parents) if one.parent == place.parent)
+    drafted = any(one.name.startswith(f".{place.name}.") for one in drafts)
+    return drafted or file.is_relative_to(place) or place.is_relative_to(file)

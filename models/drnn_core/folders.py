@@ -44,7 +44,7 @@ def replacing_folder(path: Path, ours: Callable[[Path], Collection[str]] | None 
             the disk is full. The folder is as it was.
     """
     path = path.resolve()
-    with explained(path, path, path.with_name(f".{path.name}.draft")), contextlib.ExitStack() as cleanup:
+    with explained(path, path), contextlib.ExitStack() as cleanup:
         check_replaceable(path, ours)
         for parent in reversed([parent for parent in path.parents if not parent.exists()]):  # outermost first
             cleanup.callback(_remove_if_empty, parent)

@@ -68,13 +68,12 @@ class DilatedRNN(nn.Module):
     ) -> None:
         """Refuse the weights of a network that computes otherwise with them, where the state dict says what it is."""
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *lists)
-        said, own = local_metadata.get("spec"), self.spec.to_json()
-        other = parse_json(said) if isinstance(said, str) else own
+        own, other = self.spec.to_json(), _spec_in(local_metadata)
         lists[-1].extend(
-            f"the weights are of a network with {name} {other.get(name)}, and this one has {own[name]}. "
+            f"the weights are of a network with {name} {other[name]}, and this one has {own[name]}. "
             "To load them all the same, give dict(state_dict)."
             for name in _SAYS_MORE
-            if other.get(name) != own[name]
+            if name in other and other[name] != own[name]
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,6 +171,15 @@ class DilatedRNN(nn.Module):
         return outputs[:, -1] if self.spec.head.kind == "last" else outputs
 
 
+def _spec_in(metadata: Any) -> dict[str, Any]:
+    """What `_save_to_state_dict` wrote; nothing where that is not there."""
+    try:
+        found = parse_json(metadata["spec"])
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def embedding_for(source: Continuous | Tokens) -> nn.Embedding | None:
     """The trained table of a token input that has one."""
     if isinstance(source, Tokens) and source.embedding is not None:
@@ -192,15 +200,18 @@ def embed(source: Continuous | Tokens, table: nn.Embedding | None, inputs: Tenso
         (B, T, C): the inputs as they are, or tokens looked up or one-hot.
 
     Raises:
-        InputError: The inputs are no tensor of these axes, or have no step.
+        InputError: The inputs are no tensor of these axes, or there is no sequence or step.
     """
     axes = 2 if isinstance(source, Tokens) else 3
     right = isinstance(inputs, Tensor) and inputs.ndim == axes and inputs.is_floating_point() == (axes == 3)
-    if not right or 0 in inputs.shape or (axes == 3 and inputs.shape[2] != source.width):
+    if not right or (axes == 3 and inputs.shape[2] != source.width):
         got = f"{inputs.dtype} {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         wanted = "an int64 tensor (B, T)" if axes == 2 else f"a float tensor (B, T, {source.width})"
         fix = "Of an array: torch.from_numpy; of one sequence: x[None]."
         raise InputError(f"the network reads {wanted}, got {got}", fix)
+    if 0 in inputs.shape:
+        what = f"there is nothing in inputs of shape {tuple(inputs.shape)}"
+        raise InputError(what, "Give at least one sequence of at least one step.")
     if table is not None:
         return cast(Tensor, table(inputs))
     if isinstance(source, Tokens):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from drnn_core.errors import InputError
 from drnn_core.files import writing
 from drnn_core.plain_data import PlainDataError, check_plain
 from drnn_models.file_kinds import check_file
-from drnn_models.pickle_rehearsal import ForeignObjectError
-from drnn_models.torch_files import checked_content, packed_anew
+from drnn_models.pickle_rehearsal import ForeignObjectError, UnusualPickleError
+from drnn_models.torch_files import check_archive, checked_content
 
 _SAVE_WEIGHTS = (
     "If you trust its maker, load it there and save the state dict with drnn_models.checkpoint.save_checkpoint."
@@ -42,7 +43,8 @@ def save_plain(path: Path, data: object) -> None:
                 "Save fewer or smaller tensors.",
             )
         try:
-            packed_anew(buffer)
+            with zipfile.ZipFile(buffer) as parts:
+                check_archive(parts)
             check_plain(data)
         except ValueError as error:
             raise InputError(f"{path} would not be read again: {error}", "Save less beside the tensors.") from error
@@ -66,7 +68,7 @@ def load_plain(path: Path, *, if_objects: Callable[[], str] = lambda: _SAVE_WEIG
             data = torch.load(checked_content(path), map_location="cpu", weights_only=True)
     except InputError as error:
         raise InputError(f"{path}: {error.message}", error.fix or "Save the network's own state dict.") from error
-    except bounds.TooLargeError as error:
+    except (bounds.TooLargeError, UnusualPickleError) as error:
         raise InputError(f"{path} is not read: {error}", "Save a state dict of the network alone.") from error
     except Exception as error:  # torch.load raises many types on damaged files, none of them documented
         if _is_pickle(path, error):

@@ -31,6 +31,7 @@ def checked_content(path: Path) -> io.BytesIO:
         OSError: It cannot be read.
         zipfile.BadZipFile: A part's checksum is wrong; torch itself reads flipped bits as weights.
         ForeignObjectError: It names something else.
+        UnusualPickleError: It makes them in a way that torch.save does not write.
         InputError: A tensor is sparse or quantised.
         ValueError: It is too large, cut short, or no pickle.
     """
@@ -39,35 +40,36 @@ def checked_content(path: Path) -> io.BytesIO:
             raise bounds.TooLargeError(f"it is {bounds.shown_bytes(size)} long")
         start = file.read(len(ARCHIVE))
         file.seek(0)
-        content = packed_anew(file) if start == ARCHIVE else io.BytesIO(file.read(size))
-    if start != ARCHIVE:
-        _check_old(content)
+        if start == ARCHIVE:
+            content = io.BytesIO()
+            with bounds.open_zip(file, bounds.UNPACKED) as parts, zipfile.ZipFile(content, "w") as copy:
+                check_archive(parts)
+                for part in parts.infolist():
+                    copy.writestr(part.filename, parts.read(part))
+        else:
+            content = io.BytesIO(file.read(size))
+            _check_old(content)
     content.seek(0)
     return content
 
 
-def packed_anew(file: BinaryIO) -> io.BytesIO:
-    """Check an archive, and pack its parts anew.
+def check_archive(parts: zipfile.ZipFile) -> None:
+    """Check the pickle of an archive.
 
     Args:
-        file: An archive of torch.
+        parts: An archive of torch.
 
     Raises:
-        As `checked_content`.
+        ValueError: As `checked_content`.
     """
-    content = io.BytesIO()
-    with bounds.open_zip(file, bounds.UNPACKED) as parts, zipfile.ZipFile(content, "w") as copy:
-        if len(set(parts.namelist())) != len(parts.namelist()):
-            raise zipfile.BadZipFile("two parts have one name")
-        for part in parts.infolist():
-            pickled = part.filename.endswith("data.pkl")
-            if pickled and part.file_size > _MOST_BYTES:
-                raise bounds.TooLargeError(f"its pickle is {bounds.shown_bytes(part.file_size)} long")
-            data = parts.read(part)
-            if pickled:
-                rehearse(io.BytesIO(data), bounds.UNPACKED)
-            copy.writestr(part.filename, data)
-    return content
+    names = [name.casefold() for name in parts.namelist()]  # torch, too, does not look at capitals
+    pickles = [part for part, name in zip(parts.infolist(), names, strict=True) if name.endswith("data.pkl")]
+    if len(set(names)) != len(names) or len(pickles) > 1:
+        raise zipfile.BadZipFile("two parts have one name")
+    for part in pickles:
+        if part.file_size > _MOST_BYTES:
+            raise bounds.TooLargeError(f"its pickle is {bounds.shown_bytes(part.file_size)} long")
+        rehearse(io.BytesIO(parts.read(part)), bounds.UNPACKED)
 
 
 def _check_old(content: BinaryIO) -> None:

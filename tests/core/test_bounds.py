@@ -175,3 +175,13 @@ def test_sizes_in_text(size: int, text: str) -> None:
 
 def test_sizes_of_files_on_the_disk_are_not_what_is_read() -> None:
     assert os.stat("/dev/zero").st_size == 0  # noqa: PTH116  why `read_bytes` counts what it reads
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="of Linux")
+def test_a_file_whose_size_the_system_does_not_say_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "_PAGE", 7)
+    content = bounds.read_bytes(Path("/proc/self/status"), 1 << 20)
+    assert content.startswith(b"Name:")
+    assert b"nonvoluntary_ctxt_switches" in content
+    with pytest.raises(TooLargeError, match="more than 100 bytes"):
+        bounds.read_bytes(Path("/proc/self/status"), 100)

@@ -122,8 +122,13 @@ def test_permissions_of_what_is_replaced_stay(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     path.chmod(0o600)
     with replacing(path) as temporary:
+        assert temporary.stat().st_mode & 0o777 == 0o600
         temporary.write_bytes(b"new")
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    path.chmod(0o444)
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"newer")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"newer", 0o444)
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -6,6 +6,7 @@ import io
 import pickle
 import pickletools
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +155,9 @@ UNUSUAL = {
     "a key of tuples within tuples": in_dict(TUPLES, ONE),
     "keys of tuples within tuples": b"}(" + TUPLES + ONE + b"u",
     "a set of tuples within tuples": called("builtins", "set", b"]" + TUPLES + b"a"),
+    "a text in a thousand calls": b"(" + text("A" * 900_000) + b"q\xfa" + b"".join(
+        called("_codecs", "encode", b"h\xfa", text("latin1")) for _ in range(100)
+    ) + b"t",
     "a dictionary's method that is a number": ORDERED + in_dict(text("items"), ONE) + b"b",
     "a tensor's method that is a number": called(
         "torch._tensor", "_rebuild_from_type_v2", named("torch._utils", "_rebuild_tensor_v2"), named("torch", "Tensor"),
@@ -166,7 +170,7 @@ UNUSUAL = {
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_calls_that_torch_save_does_not_write(tmp_path: Path, write: Callable[[Path, bytes], None], name: str) -> None:
     write(tmp_path / "model.pt", UNUSUAL[name])
-    with pytest.raises(InputError, match="Python objects other than tensors and plain data"):
+    with pytest.raises(InputError, match=r"is not read: (its pickle|the plain data)|Python objects"):
         load_plain(tmp_path / "model.pt")
 
 
@@ -217,7 +221,11 @@ def test_old_file_without_the_keys_of_its_storages(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"times": [2**40 + number for number in range(10_001)]}, {str(key): key for key in range(7_000)}, {(((),),): 1}],
+    [
+        {"times": [2**40 + number for number in range(10_001)]},
+        {str(key): key for key in range(7_000)},
+        {(0,) * 2_000: 1},
+    ],
     ids=["long numbers", "a large dict", "tuples as keys"],
 )
 def test_nothing_is_saved_that_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: object) -> None:
@@ -225,3 +233,48 @@ def test_nothing_is_saved_that_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="would not be read again"):
         save_plain(tmp_path / "model.pt", data)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["archive/DATA.PKL", "archive/Data.pkl", "archive/more/data.pkl"])
+def test_torch_does_not_look_at_capitals(tmp_path: Path, name: str) -> None:
+    new_format(tmp_path / "model.pt", HERE)
+    with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive:
+        archive.writestr(name, b"\x80\x02" + called("_codecs", "encode", text("a"), text("utf-8")) + b".")
+    with pytest.raises(InputError, match="BadZipFile"):
+        load_plain(tmp_path / "model.pt")
+
+
+def test_a_pickle_of_another_spelling_is_checked(tmp_path: Path) -> None:
+    new_format(tmp_path / "right.pt", called("builtins", "set", MANY))
+    with zipfile.ZipFile(tmp_path / "right.pt") as old, zipfile.ZipFile(tmp_path / "model.pt", "w") as new:
+        for name in old.namelist():
+            new.writestr(name.replace("data.pkl", "DATA.PKL"), old.read(name))
+    with pytest.raises(InputError, match="calls set"):
+        load_plain(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("operation", [b"(" + TUPLES + b"\x91", b"(" + TUPLES + ONE + b"d", b"\x8b\1\0\0\0\1"])
+def test_operations_that_torch_does_not_read_are_not_tried(tmp_path: Path, operation: bytes) -> None:
+    for write in FORMATS:
+        write(tmp_path / "model.pt", operation)
+        with pytest.raises(InputError, match=r"cannot be read|Python objects"):
+            load_plain(tmp_path / "model.pt")
+
+
+def test_unusual_but_plain(tmp_path: Path) -> None:
+    """Keys and attributes that torch reads, and nothing here calls."""
+    tensor, ordered = torch.zeros(2), OrderedDict(a=1)
+    tensor.mean = 1.0  # type: ignore[method-assign, assignment]
+    ordered.note = "an attribute"  # type: ignore[attr-defined]
+    data = {
+        (1, (2, 3)): tensor,
+        torch.float32: 1,
+        torch.device("cpu"): 2,
+        "set": {torch.int8, torch.bool},
+        "o": ordered,
+    }
+    for new in (True, False):
+        torch.save(data, tmp_path / "model.pt", _use_new_zipfile_serialization=new)
+        found = load_plain(tmp_path / "model.pt")
+        assert found[1, (2, 3)].equal(torch.zeros(2))
+        assert found[torch.float32] == 1

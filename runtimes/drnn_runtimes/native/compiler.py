@@ -32,11 +32,19 @@ _FIX = "Install a C compiler: apt install gcc, or pip install ziglang; CC=NAME c
 
 def compiler() -> list[str]:
     """The command of the C compiler: `$CC`, else cc, gcc or clang, else that of the package ziglang, else nothing."""
-    chosen = shlex.split(os.environ.get("CC", ""))  # it may have options, or a cache before it
-    for name, *options in [chosen] if chosen else [["cc"], ["gcc"], ["clang"]]:
+    chosen = os.environ.get("CC", "")
+    for name, *options in _words(chosen) if chosen else [["cc"], ["gcc"], ["clang"]]:
         if path := shutil.which(name):
             return [path, *options]
     return [] if chosen or importlib.util.find_spec("ziglang") is None else [sys.executable, "-m", "ziglang", "cc"]
+
+
+def _words(chosen: str) -> list[list[str]]:
+    """What `$CC` may mean: a program, also one with spaces in its path; or one with options, or a cache before it."""
+    try:
+        return [[chosen], *filter(None, [shlex.split(chosen, posix=os.name != "nt")])]
+    except ValueError:  # of a quote that is not closed
+        return [[chosen]]
 
 
 def compiler_availability() -> Availability:

@@ -8,7 +8,7 @@ from drnn_core.errors import InputError
 
 _LONGEST = 40  # characters: C11 tells names apart by 63, and the kernel adds some
 _NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{_LONGEST - 1}}}")
-_TAKEN = re.compile(  # as a keyword, macro or namespace of compilers, by the C library, or in the package
+_TAKEN = re.compile(  # by compilers, the C library and its headers (the common ones), or the package
     "asm|auto|bool|break|case|catch|char|class|const|continue|default|delete|do|double|else|enum|errno|explicit|export|"
     "extern|false|float|for|friend|goto|i386|if|inline|int|linux|long|main|mutable|namespace|new|nullptr|operator|"
     "private|protected|public|register|restrict|return|short|signed|sizeof|static|std|struct|switch|template|this|throw|"
@@ -23,6 +23,8 @@ _TAKEN = re.compile(  # as a keyword, macro or namespace of compilers, by the C 
     "stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|swab|sync|syslog|system|tan|tanh|tar|termios|tgamma|tgmath|"
     "threads|time|times|trunc|truncate|uchar|ulimit|unistd|unlink|usleep|utime|utmpx|version|wait|wchar|"
     "wctype|wordexp|write|y0|y1|yn|alloca|byteswap|dirent|dlfcn|elf|endian|err|error|fnmatch|fts|ftw|getopt|grp|iconv|"
+    "cbrt|div|fclose|fmod|fopen|frexp|fseek|getc|hypot|ldiv|lround|memcmp|memcpy|memmove|memory|memset|modf|nan|perror|"
+    "putc|rewind|scanf|setbuf|snprintf|sprintf|strcmp|strcpy|strlen|strstr|strtod|strtol|tmpfile|toupper|ungetc|"
     "langinfo|mntent|mqueue|paths|pty|pwd|resolv|shadow|syscall|sysexits|ucontext|utmp|values|"
     "true|try|typedef|typename|union|unix|unsigned|using|virtual|void|volatile|while|"
     "all|clean|detail|drnn|drnn_cell|edit_cache|example|golden|help|install|native|package|readme|rebuild_cache|"

@@ -145,3 +145,18 @@ def test_the_compiler_may_have_options(options: list[str], monkeypatch: pytest.M
     name = next(name for name in ("cc", "gcc", "clang") if shutil.which(name))
     monkeypatch.setenv("CC", shlex.join([name, *options]))
     assert compiler.compiler() == [shutil.which(name), *options]
+
+
+@pytest.mark.parametrize("name", ["it's", "no-such", "no such"])
+def test_a_compiler_that_is_not_there_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", name)
+    assert compiler.compiler() == []
+
+
+def test_a_compilers_path_may_have_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "a folder" / "cc"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("CC", str(program))
+    assert compiler.compiler() == [str(program)]

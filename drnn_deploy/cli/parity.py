@@ -223,6 +223,7 @@ def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
 def _again(paths: bool) -> list[str]:
     """What was typed, without what an explanation's own command says: the path, the runtime and the tolerance."""
     said = {"paths", "runtimes", "required", "max_noise", "atol", "rtol", "explain", "repro_path", *REPORT_FILES}
+    said |= {"outputs"}  # of elsewhere, which say nothing of a runtime here
     return typed_words(click.get_current_context(), said if paths else said | {"tasks"})
 
 

@@ -11,7 +11,7 @@ from drnn_deploy.tasks.copy_memory import CopyMemory
 from drnn_deploy.tasks.pixel_mnist import PixelMnist
 from drnn_deploy.tasks.ptb_char import PtbChar
 from drnn_models.cells import Cell
-from drnn_models.checkpoint import Checkpoint
+from drnn_models.checkpoint import Checkpoint, as_checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 
@@ -67,7 +67,7 @@ def module(spec: ModelSpec) -> DilatedRNN:
 
 def checkpoint(spec: ModelSpec) -> Checkpoint:
     """The same without torch types."""
-    return Checkpoint(spec, {name: value.numpy() for name, value in module(spec).state_dict().items()})
+    return as_checkpoint(module(spec))
 
 
 def paper_network(cell: Cell) -> DilatedRNN:

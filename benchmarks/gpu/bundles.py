@@ -52,8 +52,9 @@ def checkpoint_of(name: str, of: str = "") -> Checkpoint:
     if name not in (SMOKE, *get_args(Cell)):
         return load_checkpoint(ZOO / name / "model.pt")
     if name == SMOKE:
-        return as_checkpoint(module(ModelSpec(of, (8, 8), (1, 2), Continuous(1), Head("last", 4))))  # type: ignore[arg-type]
-    model = paper_network(name)  # type: ignore[arg-type]
+        model = module(ModelSpec(of, (8, 8), (1, 2), Continuous(1), Head("last", 4)))  # type: ignore[arg-type]
+    else:
+        model = paper_network(name)  # type: ignore[arg-type]
     return as_checkpoint(model)
 
 

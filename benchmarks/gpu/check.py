@@ -108,7 +108,7 @@ def check(
     """Run the parts and write `output` whenever one begins, finds a row or ends, with the GPU's state at the time."""
     head: dict[str, Any] = {
         "device": {**describe(device), "kind": request["device"]},
-        "machine": {**machine(), "gpu": device.name},
+        "machine": machine(),
         "packages": installed_versions(_PACKAGES),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "quick": request["quick"],

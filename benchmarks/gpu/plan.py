@@ -103,16 +103,9 @@ def all_parts(device: Device, *, quick: bool) -> list[Part]:
     parts = [Part(SURVEY, 120.0)]
 
     def add(name: str, *runtimes: str, after: str | tuple[str, ...] = (), override: str = OVERRIDES[0]) -> None:
-        minutes = _MINUTES[name.partition("/")[0]][0 if quick else 1]
-        parts.append(
-            Part(
-                name,
-                60.0 * minutes,
-                tuple(dict.fromkeys(runtimes)),
-                (after,) if isinstance(after, str) else after,
-                override,
-            )
-        )
+        seconds = 60.0 * _MINUTES[name.partition("/")[0]][0 if quick else 1]
+        before = (after,) if isinstance(after, str) else after
+        parts.append(Part(name, seconds, tuple(dict.fromkeys(runtimes)), before, override))
 
     add(f"export/{SMOKE}")
     for runtime in (first, second):

@@ -130,9 +130,8 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
         console.print(styled("not run", "yellow"), f"{entry.contender}: {entry.reason}. {entry.fix}".rstrip())
     console.print(
         "us/run: median; p90, p99: a tenth and a hundredth of at least 10 and 100 runs take longer; steps/s: of all"
-        " sequences;"
-        " of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that has to"
-        " wait for the one before; ready: imports, compilation, loading, first output; load: once more"
+        " sequences; of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that"
+        " has to wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
     wrong = [f"{entry.name}: {entry.reason}" for row in report.rows for entry in row.measured if entry.status != "ok"]
     reason = wrong[0] if wrong else "nothing could be measured"

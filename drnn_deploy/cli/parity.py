@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import InputError, ParityError, refuse_ignored
-from drnn_deploy.cli.command import command, typed_words
+from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import (
     json_option,
     make_console,
@@ -27,7 +27,7 @@ from drnn_deploy.cli.options import (
     tolerance_options,
 )
 from drnn_deploy.cli.parity_files import write_page, write_texts
-from drnn_deploy.cli.parity_shown import REPORT_FILES, show
+from drnn_deploy.cli.parity_shown import retyped, show
 from drnn_deploy.cli.values import (
     POSITIVE,
     RUNTIME,
@@ -222,9 +222,9 @@ def as_json(reports: dict[str, ParityReport]) -> dict[str, Any]:
 
 def _again(paths: bool) -> list[str]:
     """What was typed, without what an explanation's own command says: the path, the runtime and the tolerance."""
-    said = {"paths", "runtimes", "required", "max_noise", "atol", "rtol", "explain", "repro_path", *REPORT_FILES}
+    said = {"paths", "runtimes", "required", "max_noise", "atol", "rtol", "explain", "repro_path"}
     said |= {"outputs"}  # of elsewhere, which say nothing of a runtime here
-    return typed_words(click.get_current_context(), said if paths else said | {"tasks"})
+    return retyped(said if paths else said | {"tasks"})
 
 
 def _exit_code(reports: dict[str, ParityReport], worse: Sequence[Regression]) -> int:

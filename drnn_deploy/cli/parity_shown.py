@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from drnn_deploy.parity.results import ParityReport
     from drnn_deploy.reports.regressions import Regression
 
-REPORT_FILES = ("html_path", "junit_path", "markdown_path", "json_path", "baseline", "max_slowdown")
+_FILES = ("html_path", "junit_path", "markdown_path", "json_path", "baseline", "max_slowdown")
 
 
 def show(
@@ -111,8 +111,16 @@ def again(*more: str, without: Iterable[str] = ()) -> str:
         more: Words to add.
         without: The names of options to leave out, beside those that name files of reports.
     """
-    words = typed_words(click.get_current_context(), {*without, *REPORT_FILES})
-    return shlex.join(["drnn-parity", *words, *more])
+    return shlex.join(["drnn-parity", *retyped(without), *more])
+
+
+def retyped(without: Iterable[str]) -> list[str]:
+    """The words that were typed, without those that name files of reports.
+
+    Args:
+        without: The names of further options to leave out.
+    """
+    return typed_words(click.get_current_context(), {*without, *_FILES})
 
 
 def _explainable(report: ParityReport) -> bool:

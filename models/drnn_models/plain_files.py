@@ -46,9 +46,8 @@ def save_plain(path: Path, data: object) -> None:
             with zipfile.ZipFile(buffer) as parts:
                 check_archive(parts)
             check_plain(data)
-        except ValueError as error:
+        except (ValueError, pickle.UnpicklingError) as error:
             raise InputError(f"{path} would not be read again: {error}", "Save less beside the tensors.") from error
-        buffer.seek(size)
 
 
 def load_plain(path: Path, *, if_objects: Callable[[], str] = lambda: _SAVE_WEIGHTS) -> Any:

@@ -225,8 +225,9 @@ def test_old_file_without_the_keys_of_its_storages(tmp_path: Path) -> None:
         {"times": [2**40 + number for number in range(10_001)]},
         {str(key): key for key in range(7_000)},
         {(0,) * 2_000: 1},
+        frozenset("a"),
     ],
-    ids=["long numbers", "a large dict", "tuples as keys"],
+    ids=["long numbers", "a large dict", "tuples as keys", "a frozen set"],
 )
 def test_nothing_is_saved_that_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: object) -> None:
     monkeypatch.setattr(pickle_rehearsal, "_MOST_OPERATIONS", 20_000)

@@ -197,8 +197,7 @@ class Runner:
         result = judge_outputs(task.bundle.spec, self.graph, task.case, task.setting.batch, np.load(self._outputs))
         self.measured = dataclasses.replace(self.measured, in_noise=result.in_noise)
         if result.verdict == "failed":
-            off = "outputs of another shape, or not finite" if result.absolute is None else f"{result.absolute:.1e}"
-            self.end("wrong", f"off by {off}; the limit is {result.limit:.1e}")
+            self.end("wrong", result.off)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The child's reply; where there is none, or a refusal, `measured` says so and the reply is empty."""

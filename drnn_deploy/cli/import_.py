@@ -161,7 +161,7 @@ def _show(console: Console, file: Path, output: Path, result: ImportResult, comm
         console.print(f"note     {note}")
     for case in result.comparison or ():
         share = "" if case.compared == 1 else f"; {case.compared:.0%} of the outputs, rounding drowns the others"
-        console.print(f"equal    {case.case}: largest error {case.absolute:.1e}, limit {case.limit:.1e}{share}")
+        console.print(f"equal    {case.case}: {case.off}{share}")
     if result.comparison is None:
         code = snippet(spec).replace("\n", "\n             ")
         console.print(f"compare  where the original module is, as model, type:\n             {code}")

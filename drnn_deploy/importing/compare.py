@@ -60,9 +60,8 @@ def _judged(path: Path, spec: ModelSpec, case: GoldenCase, pair: Recorded) -> Ca
     length = pair.inputs.shape[1]
     first = length - spec.head.output_steps(length) + (result.first_bad_step or 0)
     raise ParityError(
-        f"{path}: the network is not the original. The largest error is {result.absolute:.1e}, where "
-        f"{result.limit:.1e} passes ({case.name}). Of the steps 0 to {length - 1}, {first} is the first that is off. "
-        "Nothing was written.",
+        f"{path}: the network is not the original: {result.off} ({case.name}). Of the steps 0 to {length - 1}, {first} "
+        "is the first that is off. Nothing was written.",
         "Look at what the weights do not say: the dilations, the activation, which weight is which. Where the original "
         "has softmax, ReLU, pooling, a residual connection or the like, it is no dilated RNN.",
     )

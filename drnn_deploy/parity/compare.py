@@ -45,8 +45,8 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
     worst, scale = float(error[counted | np.isinf(error)].max()), float(np.abs(case.outputs).max())
     bad = (told & ~(error <= limit)) | np.isinf(error)
     points = np.linspace(0, len(error) - 1, min(len(error), _CURVE_POINTS)).astype(int)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        in_noise = np.where(error == 0, 0.0, error / noise)
+    in_noise, of_limit = _share(error, noise), _share(error, limit)
+    at = np.unravel_index(np.where(counted | np.isinf(error), of_limit, -1.0).argmax(), error.shape)
     return CaseResult(
         case=case.name,
         absolute=_finite(worst),
@@ -63,6 +63,7 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
         first_uncompared_step=first,
         horizon=case.horizon,
         limits=tuple(float(value) for value in limit.max(axis=1)[points]),
+        worst=None if np.isinf(worst) else (float(error[at]), float(limit[at])),
     )
 
 
@@ -124,6 +125,11 @@ def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:
 def _by_step(case: GoldenCase, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values like one sequence's outputs, or one for all of them, as (k, outputs)."""
     return np.array(np.broadcast_to(values, case.outputs.shape[1:])).reshape(-1, case.outputs.shape[-1])
+
+
+def _share(error: NDArray[np.float64], of: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error == 0, 0.0, error / of)
 
 
 def _first(steps: NDArray[np.bool_]) -> int | None:

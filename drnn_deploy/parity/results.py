@@ -41,6 +41,8 @@ class CaseResult:
         first_uncompared_step: The first output step of which not all is compared; None for none.
         horizon: The first time step of the input after which float32's rounding drowns an output; None for none.
         limits: The largest error that passes at the steps of `growth`.
+        worst: The error that is nearest to its own output's limit, or furthest past it, and that limit; None where an
+            error is not finite.
         where: What the error is of, where that is not the output of the case's own sequences: "row 5 of a batch of 7",
             "next_state_l1_h"; "" otherwise.
     """
@@ -61,6 +63,15 @@ class CaseResult:
     horizon: int | None = None
     limits: tuple[float, ...] = ()
     where: str = ""
+    worst: tuple[float, float] | None = None
+
+    @property
+    def off(self) -> str:
+        """How far off it is, beside what passes for that output: each has a limit of its own."""
+        if self.worst is None:
+            return "a missing, misshapen or not finite output"
+        error, limit = self.worst
+        return f"error {error:.1e} where {limit:.1e} passes"
 
     @property
     def verdict(self) -> Verdict:

@@ -61,9 +61,8 @@ def describe(case: CaseResult) -> str:
     """One sentence on a case that failed, was not compared, or only in part."""
     if case.verdict != "failed":
         return _uncompared(case)
-    what = "a missing, misshapen or not finite output" if case.absolute is None else f"error {case.absolute:.1e}"
-    where = f" in {case.where}" if case.where else ""
-    return f"{what}{where} on {case.case} inputs from output step {case.first_bad_step}; the limit is {case.limit:.1e}"
+    where = f"in {case.where} " if case.where else ""
+    return f"{case.off}, {where}on {case.case} inputs from output step {case.first_bad_step}"
 
 
 def describe_file(result: FileResult) -> str:
@@ -124,9 +123,7 @@ def case_lines(report: ParityReport, file: str) -> list[str]:
 
 
 def _off(case: CaseResult) -> str:
-    if case.absolute is None or case.in_noise is None:
-        return "outputs are missing, misshapen or not finite"
-    return f"largest error {case.absolute:.1e}, {case.in_noise:.2f} noises; the limit is {case.limit:.1e}"
+    return case.off if case.in_noise is None else f"{case.off}, {case.in_noise:.2f} noises"
 
 
 def why_failed(report: ParityReport) -> str:

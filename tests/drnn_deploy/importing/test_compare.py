@@ -100,7 +100,7 @@ def test_first_step_that_is_off_is_said(tmp_path: Path) -> None:
     np.savez(path, inputs=inputs, outputs=outputs)
     with pytest.raises(ParityError) as refused:
         compare_with_original(network(), path)
-    assert "largest error is 1.0e-03" in refused.value.message
+    assert "not the original: error 1.0e-03 where " in refused.value.message
     assert "Of the steps 0 to 11, 7 is the first that is off" in refused.value.message
 
 

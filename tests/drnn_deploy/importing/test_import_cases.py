@@ -179,7 +179,7 @@ def test_code_that_is_shown_saves_what_proves_the_import(
     exec(textwrap.dedent(code), {"model": model})
     ran = command(*shlex.split(rest.splitlines()[0]))
     assert ran.code == 0
-    assert "equal    inputs: largest error" in ran.out
+    assert "equal    inputs: error" in ran.out
     assert UNSEEN not in ran.out
 
 

@@ -42,6 +42,21 @@ def test_reference_itself_passes(case: GoldenCase) -> None:
     assert (result.absolute, result.in_noise, result.first_bad_step, result.agreement) == (0.0, 0.0, None, 1.0)
 
 
+@given(st.lists(st.floats(1e-9, 1e-2), min_size=8, max_size=8), st.sampled_from([Tolerance(), Tolerance(atol=1e-4)]))
+def test_what_is_said_is_of_the_output_that_fails(values: list[float], tolerance: Tolerance) -> None:
+    """Each output has a limit of its own: an error may be the largest and pass, and a smaller one may fail."""
+    noise, error = np.array(values).reshape(2, 1, 4)
+    case = GoldenCase("normal", np.zeros((1, 9, 2), np.float32), np.full((1, 1, 4), 10.0), noise)
+    result = judge(case, case.outputs + error, tolerance)
+    assert result.worst is not None
+    found, limit = result.worst
+    assert result.passed == (found <= limit)
+    limits = np.broadcast_to(tolerance.limit(case), noise.shape)[0]
+    at = (error[0] / limits).argmax()
+    assert (found, limit) == pytest.approx((error[0, at], limits[at]), rel=1e-5)
+    assert result.off == f"error {found:.1e} where {limit:.1e} passes"
+
+
 @CASES
 def test_rounding_to_float32_passes(case: GoldenCase) -> None:
     assert judge(case, case.outputs.astype(np.float32)).passed

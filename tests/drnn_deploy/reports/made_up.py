@@ -16,7 +16,8 @@ def case(name: str = "normal", noises: float | None = 1.0, agreement: float = 1.
     growth = () if absolute is None else tuple(float(v) for v in np.linspace(absolute / 9, absolute, 16))
     limit = NOISE_MULTIPLE * NOISE
     bad = None if passed else 7
-    return CaseResult(name, absolute, absolute, noises, NOISE, limit, passed, bad, growth, agreement, None)
+    worst = None if absolute is None else (absolute, limit)
+    return CaseResult(name, absolute, absolute, noises, NOISE, limit, passed, bad, growth, agreement, None, worst=worst)
 
 
 def row(runtime: str, *cases: CaseResult, graph: str = "sequence/fused", milliseconds: float = 2.0) -> ParityRow:

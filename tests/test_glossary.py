@@ -9,9 +9,9 @@ from typing import get_args
 import click
 import pytest
 
-from drnn_core.types import Emission, Form
+from drnn_core.types import Emission, Form, style_of
 from drnn_deploy.cli.export import export
-from drnn_deploy.cli.options import STYLES, GraphStyle
+from drnn_deploy.cli.options import GraphStyle
 from drnn_deploy.cli.plan import plan
 from drnn_deploy.cli.suggest import _COLUMNS
 
@@ -22,7 +22,7 @@ TERMS = {term.strip() for row in ROWS for term in row[0].split(",")}
 
 @pytest.mark.parametrize("word", get_args(Emission))
 def test_every_style_has_its_term_and_its_word_in_files(word: str) -> None:
-    term = STYLES.get(word, word)
+    term = style_of(word)
     assert [row[2] for row in ROWS if row[0] == term] == [f"`{word}`"]
 
 
@@ -35,7 +35,7 @@ def test_forms_and_unusual_titles_are_there() -> None:
 @pytest.mark.parametrize("word", get_args(Emission))
 @pytest.mark.parametrize("option", ["--style", "--emission"])
 def test_both_names_and_both_words_mean_the_same(option: str, word: str) -> None:
-    for typed in {word, STYLES.get(word, word)}:
+    for typed in {word, style_of(word)}:
         context = export.make_context("drnn-export", ["model.pt", option, typed])
         assert context.params["emissions"] == (word,)
 

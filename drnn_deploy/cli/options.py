@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from drnn_core.errors import InputError
-from drnn_core.types import Emission, Form, Precision
+from drnn_core.types import Emission, Form, Precision, emission_of, style_of
 from drnn_deploy.cli.command import KEPT
 from drnn_deploy.cli.values import POSITIVE, ComputeCapability, Name, OutputFile
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _TARGETS = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "native", "cuda-kernel")
 _GRAPH_CHOICES = {"form": get_args(Form), "precision": get_args(Precision)}
-STYLES: dict[str, str] = {"fused": "operator", "skewed": "pipelined"}  # in files -> in the glossary, where they differ
 _CONTROLS = ("tf32", "workspace_mib", "optimization_level", "version_compatible", "hardware", "timing_cache")
 
 
@@ -95,7 +94,7 @@ class GraphStyle(click.Choice[str]):
     """How a graph is written, in the glossary's words; the words of files are taken, too, and are what comes out."""
 
     def __init__(self) -> None:
-        super().__init__([STYLES.get(name, name) for name in get_args(Emission)])
+        super().__init__([style_of(name) for name in get_args(Emission)])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read a style.
@@ -111,8 +110,7 @@ class GraphStyle(click.Choice[str]):
         Raises:
             click.BadParameter: There is no such style.
         """
-        typed = super().convert(STYLES.get(value, value), param, ctx)
-        return next((name for name, style in STYLES.items() if style == typed), typed)
+        return emission_of(super().convert(style_of(value), param, ctx))
 
 
 class _Renamed(click.Option):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.text import choose_from
-from drnn_core.types import PRECISIONS, Emission, Form, Precision
+from drnn_core.types import PRECISIONS, Emission, Form, Precision, emission_of, style_of
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
-from drnn_deploy.planner.candidates import Goal, PlanTarget, with_block
+from drnn_deploy.planner.candidates import Goal, PlanTarget, rings_are_faster, with_block
 from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.plan import cheapest_emission, plan_checkpoint, refuse_ignored_rate, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
@@ -29,7 +29,6 @@ FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form
 PROFILE = (1, 8, 64)
 PLAN_TARGET: PlanTarget = "onnxruntime-cpu"
 ENGINE_SECONDS = 300.0
-_RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 
 
 @checked_fields
@@ -44,14 +43,14 @@ class ExportOptions:
         ring: Whether long delay lines stay with the stream. None: where that is faster.
         batch: Sequences at a time; None for a dynamic batch axis.
         profile: The smallest, usual and largest size of a dynamic batch.
-        emissions: How the graphs are written.
+        emissions: How the graphs are written, in the words of `--style` or of files (docs/glossary.md).
         block: The most unrolled steps of a block (emission `blocked`). None: as many as an engine is built fast for.
         precisions: The precisions of the graphs' products.
         target: Where the graphs will run, for the planner (`drnn_deploy.planner.plan`).
         goal: What the planner optimises. A goal of streams also decides the form.
         rate: Samples a second of a stream, for the planner.
         prune: Whether to compute only what reaches the output.
-        node_budget: The most nodes of an unrolled graph.
+        node_budget: The most nodes of a graph of style `unrolled` or `blocked`.
         engines: The TensorRT flavours to build with. None: the one that can build here.
         compute_capabilities: The GPU generations to build for ahead of time.
         engine_seconds: The longest build. One that is estimated to take longer is not begun.
@@ -110,6 +109,8 @@ class ExportOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be more than 0, got {value}", f"Leave {name} out for the usual.")
+        if self.emissions is not None:
+            object.__setattr__(self, "emissions", tuple(map(emission_of, self.emissions)))
 
     @property
     def tolerance(self) -> Tolerance:
@@ -134,12 +135,15 @@ class ExportOptions:
         stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
         planned = streams or self.emissions is None
-        unchecked = self.check == "none" or self.runtimes == ()
+        written = {"unrolled", "blocked"} & {*(self.emissions or ())}
+        of_native = self.native_name or self.native_targets or self.native_precision != "fp32"
+        unchecked, untold = self.check == "none" or self.runtimes == (), self.check == "none" and not self.native
         refuse_ignored_rate(self.rate, self.target, self.goal)
         refuse_ignored(
             (self.length is not None and not whole, "--length", "--form sequence"),
             (not self.prune and not whole, "--no-prune", "--form sequence"),
             (self.chunk is not None and "chunk" not in forms and not streams, "--chunk", "--form chunk"),
+            (self.ring is False and not stated, "--no-ring", "--form chunk or --form step"),
             (
                 self.ring and not rings,
                 "--ring",
@@ -149,19 +153,15 @@ class ExportOptions:
             (self.profile != PROFILE and self.batch is not None, "the profile of a batch", "a dynamic batch"),
             (self.target != PLAN_TARGET and not planned, "--target", "no --style, or --latency or --throughput"),
             (
-                self.node_budget != NODE_BUDGET and not planned and "unrolled" not in (self.emissions or ()),
+                self.node_budget != NODE_BUDGET and not planned and not written,
                 "--node-budget",
-                "--style unrolled or none",
+                "--style unrolled, blocked or none",
             ),
             *((given and self.engines == (), name, "an engine: not --engine none") for name, given in self.for_engines),
             (self.check != "full" and self.runtimes is not None, "--runtime", "no --quick and no --no-check"),
             (unchecked and self.threads is not None, "--threads", "a check: not --no-check"),
-            (
-                self.check == "none" and not self.native and self.tolerance != DEFAULT,
-                "a tolerance",
-                "a check: not --no-check",
-            ),
-            (self._of_native and not self.native, "a setting of the network in C", "--native"),
+            (untold and self.tolerance != DEFAULT, "a tolerance", "a check: not --no-check"),
+            (of_native and not self.native, "a setting of the network in C", "--native"),
         )
 
     @property
@@ -175,10 +175,6 @@ class ExportOptions:
             ("--no-engine-cache", not self.engine_cache),
             *((f"--{name}", True) for name in changed),
         )
-
-    @property
-    def _of_native(self) -> bool:
-        return bool(self.native_name or self.native_targets or self.native_precision != "fp32")
 
 
 def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[GraphRequest]:
@@ -210,7 +206,9 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
-            raise InputError(f"emission {emission} is for form {only}", f"Add --form {only}.")
+            goal = "" if options.goal == "sequence" else f"Leave --{options.goal} or the style out, or "
+            what = f"style {style_of(emission)} is for form {only}, not {' and '.join(forms)}"
+            raise InputError(what, f"{goal}{'add' if goal else 'Add'} --form {only}.")
     asked: list[tuple[str | None, tuple[str, ...]]] = [(e, options.precisions) for e in options.emissions or (None,)]
     if options.plugin and "plugin" not in (options.emissions or ()):
         asked.append(("plugin", _plugin_precisions(options.precisions)))
@@ -230,10 +228,9 @@ def _plugin_precisions(precisions: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         InputError: There is none.
     """
-    refused: dict[str, tuple[str, str] | None] = {name: info.refused.get("plugin") for name, info in PRECISIONS.items()}
-    having = tuple(name for name in precisions if not refused.get(name))
-    if not having and (reason := refused[precisions[0]]):
-        raise InputError(*reason)
+    having = tuple(name for name in precisions if "plugin" not in _refused(name))
+    if not having:
+        raise InputError(*_refused(precisions[0])["plugin"])
     return having
 
 
@@ -253,8 +250,9 @@ def _with_goal(checkpoint: Checkpoint, options: ExportOptions) -> ExportOptions:
         batch=options.batch,
         node_budget=options.node_budget,
     )
-    chosen = plan.chosen.request
-    emissions = options.emissions or (chosen.emission,)
+    chosen, emissions = plan.chosen.request, options.emissions
+    if emissions is None and not any(chosen.emission in _refused(precision) for precision in options.precisions):
+        emissions = (chosen.emission,)
     return dataclasses.replace(options, forms=(chosen.form,), chunk=chosen.steps, emissions=emissions)
 
 
@@ -270,28 +268,27 @@ def _length(checkpoint: Checkpoint, options: ExportOptions) -> int:
 def _request(
     spec: ModelSpec, options: ExportOptions, form: str, steps: int, emission: str | None, precision: str
 ) -> GraphRequest:
+    ring = rings_are_faster(spec) if options.ring is None else options.ring
     request = GraphRequest(
         steps,
         options.batch,
         emission or _first_emission(precision),  # type: ignore[arg-type]  # checked there
         prune=options.prune and form == "sequence",
         form=form,  # type: ignore[arg-type]
-        ring=form != "sequence" and emission not in WITHOUT_RINGS and _ring(spec, options),
+        ring=form != "sequence" and emission not in WITHOUT_RINGS and ring,
         precision=precision,  # type: ignore[arg-type]
         block=options.block,
     )
     if emission:
-        return request if options.block else with_block(spec, request)
+        return request if options.block is not None else with_block(spec, request)
     return cheapest_emission(spec, request, options.target, options.node_budget)
 
 
 def _first_emission(precision: str) -> Emission:
     """The first emission that a precision has; `GraphRequest` refuses a precision that there is not."""
-    info = PRECISIONS.get(cast(Precision, precision), PRECISIONS["fp32"])
-    return next(emission for emission in get_args(Emission) if emission not in info.refused)
+    return next(emission for emission in get_args(Emission) if emission not in _refused(precision))
 
 
-def _ring(spec: ModelSpec, options: ExportOptions) -> bool:
-    """Measured per sequence: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie (`drnn-deploy bench` of both)."""
-    size = 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values())
-    return size > _RING_BYTES if options.ring is None else options.ring
+def _refused(precision: str) -> Mapping[Emission, tuple[str, str]]:
+    """Emission -> why a precision has no such graph; nothing of a precision that there is not."""
+    return PRECISIONS.get(cast(Precision, precision), PRECISIONS["fp32"]).refused

@@ -40,6 +40,7 @@ from drnn_deploy.parity.known_answers import reference_seconds, require_time
 from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
+from drnn_deploy.planner.limits import SHORTER
 from drnn_models.checkpoint import as_checkpoint
 from drnn_runtimes.bundle import (
     GOLDEN,
@@ -133,7 +134,8 @@ def export(
     gpus = image_targets(options.compute_capabilities) if options.cuda_kernel else ()
     requests = graph_requests(checkpoint, options)
     check_compiler(options, plugin=any(request.emission == "plugin" for request in requests))
-    shorter = "Use a smaller --length or a network with fewer units, or --form chunk"
+    longest = max(requests, key=lambda request: request.steps).form
+    shorter = f"{SHORTER[longest]}, a network with fewer units{', or --form chunk' if longest == 'sequence' else ''}"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
     expected = functools.partial(check_seconds, checkpoint.dilated)

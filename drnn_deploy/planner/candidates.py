@@ -10,6 +10,7 @@ them. The CUDA kernel is launched once a run, and steps wait for each other insi
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -33,6 +34,7 @@ RUN_WEIGHTS: tuple[PlanTarget, ...] = ("native", "cuda-kernel")  # however a gra
 _LAUNCH_STEPS = 10.0  # what starting the CUDA kernel costs, 2 to 5 us, in its steps of 0.2 to 0.5 us: both estimated
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
+_RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
 BLOCK_SECONDS = 6.0  # to build an engine of the longest blocks that are chosen
 
 
@@ -125,7 +127,8 @@ def emissions_for(
 ) -> tuple[Emission, ...]:
     """Those that may differ in cost: for the kernel, which runs the weights, the first there is stands for all.
 
-    Blocks are for TensorRT: other runtimes load unrolled graphs as they are, or run operators faster.
+    Blocks are for TensorRT, and for a precision without operators, where unrolled steps may be too many: other
+    runtimes load unrolled graphs as they are, or run operators faster.
 
     Args:
         target: Where the graph will run.
@@ -134,10 +137,11 @@ def emissions_for(
         precision: Of the graph.
     """
     every: tuple[Emission, ...] = ("fused",) if batch is None else ("fused", "unrolled", "mixed")
-    if batch is not None and form == "sequence" and target == "tensorrt":
+    refused = PRECISIONS[precision].refused
+    if batch is not None and form == "sequence" and (target == "tensorrt" or "fused" in refused):
         every = (*every, "blocked")
-    allowed = tuple(emission for emission in every if emission not in PRECISIONS[precision].refused)
-    return allowed[:1] if target in RUN_WEIGHTS else allowed
+    allowed = tuple(emission for emission in every if emission not in refused)
+    return allowed[:1] if target in RUN_WEIGHTS and "fused" in allowed else allowed
 
 
 def candidate_of(spec: ModelSpec, request: GraphRequest, target: PlanTarget, costs: Costs) -> Candidate:
@@ -188,3 +192,14 @@ def with_block(spec: ModelSpec, request: GraphRequest) -> GraphRequest:
     requests = [dataclasses.replace(request, block=block) for block in BLOCKS]
     quick = (r for r in requests if costs.build_seconds(workload(spec, r)) <= BLOCK_SECONDS)
     return next(quick, requests[-1])
+
+
+def rings_are_faster(spec: ModelSpec) -> bool:
+    """Whether delay lines stay better with the stream than go in and out whole.
+
+    Measured per sequence: lines win up to 164 kB, rings from 1 MB, 262 kB is a tie (`drnn-deploy bench` of both).
+
+    Args:
+        spec: The network.
+    """
+    return 4 * sum(math.prod(shape) for shape in spec.state_shapes(1).values()) > _RING_BYTES

@@ -10,6 +10,7 @@ from drnn_core.memory import Need, require_memory
 from drnn_models import memory
 from drnn_models.spec import ModelSpec
 
+SHORTER = {"sequence": "Use a smaller --length", "chunk": "Use a smaller --chunk", "step": "Use fewer units"}
 _SEQUENCES = 4  # of a golden case
 _STREAMS, _STREAM_STEPS = 2, 4096  # of the golden stream, whose steps may be fewer
 _CASES = 6  # in memory together until they are written
@@ -77,7 +78,7 @@ def _golden_bytes(spec: ModelSpec, form: str, steps: int) -> int:
 
 
 def _needs(spec: ModelSpec, form: str, steps: int, batch: int) -> Iterator[Need]:
-    shorter = {"sequence": "Use a smaller --length", "chunk": "Use a smaller --chunk", "step": "Use fewer units"}[form]
+    shorter = SHORTER[form]
     yield Need("weights", _WEIGHT_COPIES * memory.weight_bytes(spec), "Train a network with fewer units.")
     outputs = 8 * spec.head.output_steps(steps) * spec.head.outputs
     yield Need("golden data", _golden_bytes(spec, form, steps), f"{shorter}, or a network with fewer features.")

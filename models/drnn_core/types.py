@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the commands' options need these types before anything heav
 # blocked: a loop over blocks of unrolled steps for each long layer. plugin: all layers as one node of a local function,
 # whose body is as fused, and whose place a plugin of TensorRT takes.
 Emission = Literal["fused", "unrolled", "mixed", "skewed", "blocked", "plugin"]
+STYLES: dict[str, str] = {"fused": "operator", "skewed": "pipelined"}  # in files -> for people, where they differ
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # see `PRECISIONS`
 FLOAT64: Literal["fp64"] = "fp64"  # the reference's own arithmetic, which no graph has
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
@@ -63,7 +64,7 @@ class PrecisionInfo:
 
 _NO_OPERATORS = (
     "there are no recurrent operators of bfloat16 to emit: NVIDIA's parser refuses them",
-    "Ask for emission unrolled, or for precision fp16.",
+    "Ask for style unrolled or blocked, or for precision fp16.",
 )
 _NO_CPU_KERNELS = "ONNX Runtime's CPU has no kernels for bfloat16"
 _NO_CPU_ROUNDING = (
@@ -113,6 +114,16 @@ PRECISIONS: dict[Precision, PrecisionInfo] = {
         not_in_onnxruntime={"tensorrt": _NO_FREE_CHOICE},
     ),
 }
+
+
+def style_of(emission: str) -> str:
+    """The style of graphs, in the glossary's words, that files call an emission."""
+    return STYLES.get(emission, emission)
+
+
+def emission_of(style: str) -> str:
+    """What files call a style of graphs; their own words stay as they are."""
+    return next((name for name, word in STYLES.items() if word == style), style)
 
 
 class NamedGraph:

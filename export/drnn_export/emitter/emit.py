@@ -18,6 +18,7 @@ import onnx
 from drnn_core.arguments import checked_arguments
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS, Emission, style_of
 from drnn_export.emitter.batch_axis import time_major
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
@@ -73,7 +74,7 @@ def emit(
         spec: The network.
         weights: Its weights, in torch's gate order.
         request: What to emit.
-        node_budget: The most nodes of an unrolled graph.
+        node_budget: The most nodes of a graph of emission `unrolled` or `blocked`.
 
     Returns:
         The checked model.
@@ -159,7 +160,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
-    nodes = cells * cell_nodes(spec) if request.emission == "unrolled" else 0  # a mixed layer has few
+    nodes = request.written_cells(spec) * cell_nodes(spec)
     g = GraphBuilder()
     if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
         _NetworkEmitter(g, spec, weights, request).emit()
@@ -175,13 +176,22 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
             f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
             "Use smaller layers or a smaller vocabulary.",
         )
-    if request.emission == "unrolled" and size.nodes > node_budget:
+    if request.emission in ("unrolled", "blocked") and size.nodes > node_budget:
         raise InputError(
-            f"unrolling {request.steps} steps takes {size.nodes:,} nodes ({size.cells:,} cells), "
+            f"{request.steps} steps in style {request.emission} take {size.nodes:,} nodes ({size.cells:,} cells), "
             f"over the budget of {node_budget:,}",
-            f"Use --style operator{' or blocked' if request.form == 'sequence' else ''}, a smaller --length, or "
-            f"--node-budget {size.nodes}.",
+            f"Use {_smaller(request)}, or --node-budget {size.nodes}.",
         )
+
+
+def _smaller(request: GraphRequest) -> str:
+    """What makes a graph of fewer nodes, of what its precision and form have."""
+    others: list[Emission] = ["fused", *(["blocked"] if request.form == "sequence" else [])]  # type: ignore[list-item]
+    refused = (request.emission, *PRECISIONS[request.precision].refused)
+    styles = " or ".join(style_of(emission) for emission in others if emission not in refused)
+    length = "--chunk" if request.form == "chunk" else "--length"
+    block = "a smaller --block, " if request.emission == "blocked" else ""
+    return f"{block}{f'--style {styles}, ' if styles else ''}a smaller {length}"
 
 
 class _NetworkEmitter:

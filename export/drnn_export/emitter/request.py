@@ -109,6 +109,17 @@ class GraphRequest(NamedGraph):
         length = min(range(self.block, self.block // 2, -1), key=lambda steps: cells % steps)
         return (cells // length, length) if cells >= 2 * length else (1, cells)
 
+    def written_cells(self, spec: ModelSpec) -> int:
+        """The steps that emissions `unrolled` and `blocked` write out as nodes; 0 of the others, which have few nodes.
+
+        Args:
+            spec: The network.
+        """
+        if self.emission not in ("unrolled", "blocked"):
+            return 0
+        every = [(cells, *self.blocks(cells)) for layer in self.runs(spec) for cells, _ in layer]
+        return sum(cells - (trips - 1) * length for cells, trips, length in every)
+
     def delay(self, spec: ModelSpec) -> int:
         """Steps between an input and its output."""
         return delay_of(spec, self)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Emission, Form, Precision, TensorInfo
+from drnn_core.types import PRECISIONS, Emission, Form, Precision, TensorInfo, style_of
 from drnn_models.spec import ModelSpec, Tokens
 
 INPUT, OUTPUT = "input", "output"
@@ -57,18 +57,21 @@ def check_kind(graph: GraphKind) -> None:
     if graph.steps < 1 or (graph.batch is not None and graph.batch < 1):
         raise InputError(f"steps and batch must be at least 1, got {graph.steps} and {graph.batch}", "Count from 1.")
     if graph.batch is None and graph.emission in ("unrolled", "mixed", "blocked"):
+        if reason := PRECISIONS[graph.precision].refused.get("fused"):
+            what = f"a graph of precision {graph.precision} cannot take a dynamic batch: {reason[0]}"
+            raise InputError(what, "Ask for one fixed batch, or for precision fp16.")
         raise InputError(
-            f"a graph of emission {graph.emission} has static shapes and cannot take a dynamic batch",
-            "Ask for emission fused, or for one fixed batch.",
+            f"a graph of style {graph.emission} has static shapes and cannot take a dynamic batch",
+            f"Ask for style {style_of('fused')}, or for one fixed batch.",
         )
     if graph.emission == "skewed" and (graph.form != "step" or graph.ring):
-        raise InputError("emission skewed is for form step with whole delay lines", "Ask for --form step --no-ring.")
+        raise InputError("style pipelined is for form step with whole delay lines", "Ask for --form step --no-ring.")
     if graph.emission == "plugin" and graph.ring:
-        raise InputError("emission plugin has whole delay lines", "Ask for --no-ring.")
+        raise InputError("style plugin has whole delay lines", "Ask for --no-ring.")
     if graph.emission == "blocked" and graph.form != "sequence":
-        raise InputError("emission blocked is for form sequence", "Ask for emission unrolled.")
+        raise InputError("style blocked is for form sequence", "Ask for style unrolled.")
     if (graph.emission == "blocked") != (graph.block is not None) or (graph.block or 2) < 2:
-        raise InputError(f"blocks have 2 steps or more, of emission blocked alone, got {graph.block}")
+        raise InputError(f"blocks have 2 steps or more, of style blocked alone, got {graph.block}")
     if reason := PRECISIONS[graph.precision].refused.get(graph.emission):
         raise InputError(*reason)
     if graph.form == "step" and graph.steps != 1:

@@ -147,7 +147,7 @@ def test_graphs_for_the_plugin_come_last_and_run_without_it(tmp_path: Path) -> N
 
 def test_skewed_without_form_step_is_refused(tmp_path: Path) -> None:
     spec = ModelSpec("gru", (4,), (2,), Continuous(1), Head("last", 3))
-    with pytest.raises(InputError, match="emission skewed is for form step"):
+    with pytest.raises(InputError, match="style pipelined is for form step"):
         export(
             Checkpoint(spec, random_weights(spec, 0)), tmp_path / "b", ExportOptions(length=4, emissions=("skewed",))
         )

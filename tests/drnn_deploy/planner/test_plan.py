@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError
+from drnn_core.types import PRECISIONS
 from drnn_deploy import ExportOptions
 from drnn_deploy.exporter.options import graph_requests
 from drnn_deploy.planner.candidates import BLOCK_SECONDS, BLOCKS, Candidate, Goal, PlanTarget, with_block
 from drnn_deploy.planner.cost_model import build_seconds
 from drnn_deploy.planner.plan import BUILD_SECONDS, Plan, make_plan
+from drnn_export.emitter.emit import NODE_BUDGET, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
 from drnn_models.checkpoint import Checkpoint
@@ -123,7 +125,7 @@ def test_the_shortest_blocks_are_taken_where_nothing_is_built_in_seconds() -> No
 def test_blocks_without_the_emission_are_refused() -> None:
     with pytest.raises(InputError, match="--block would be ignored: it needs --style blocked"):
         ExportOptions(length=784, block=8).refuse_ignored()
-    with pytest.raises(InputError, match="emission blocked is for form sequence"):
+    with pytest.raises(InputError, match="style blocked is for form sequence"):
         graph_requests(seeded(PIXEL), ExportOptions(forms=("step",), emissions=("blocked",)))
 
 
@@ -160,6 +162,36 @@ def test_emission_that_is_given_is_kept() -> None:
     assert {r.emission for r in graph_requests(checkpoint, options)} == {"unrolled"}
     (request,) = graph_requests(checkpoint, ExportOptions(length=784, emissions=("fused",)))
     assert request.emission == "fused"
+
+
+def test_emissions_have_the_words_of_options_and_of_files() -> None:
+    checkpoint = Checkpoint(EVERY_STEP, random_weights(EVERY_STEP, 0))
+    for words in (("operator", "pipelined"), ("fused", "skewed")):
+        found = graph_requests(checkpoint, ExportOptions(forms=("step",), emissions=words))
+        assert [request.emission for request in found] == ["fused", "skewed"]
+
+
+def test_a_precision_without_operators_has_blocks_where_unrolled_steps_are_too_many() -> None:
+    """Also for runtimes that blocks are of no use to otherwise."""
+    for target in get_args(PlanTarget):
+        found = [
+            graph_requests(Checkpoint(PIXEL, random_weights(PIXEL, 0), {"length": length}), options)[0]
+            for length in (8, 3000)
+            for options in (ExportOptions(precisions=("bf16",), target=target),)
+        ]
+        assert [request.emission for request in found] == ["unrolled", "blocked"], target
+        assert estimate(PIXEL, found[1]).nodes <= NODE_BUDGET
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_a_goal_chooses_what_the_precisions_have(goal: Goal) -> None:
+    checkpoint = Checkpoint(EVERY_STEP, random_weights(EVERY_STEP, 0))
+    for precision, info in PRECISIONS.items():
+        found = graph_requests(
+            checkpoint, ExportOptions(goal=goal, precisions=("fp32", precision)[precision == "fp32" :])
+        )
+        assert {request.precision for request in found} == {"fp32", precision}
+        assert not {request.emission for request in found if request.precision == precision} & set(info.refused)
 
 
 def test_command_shows_all_graphs_and_names_one(command: Command, model: Path) -> None:

@@ -15,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from drnn_core.errors import InputError
 from drnn_core.types import Emission
+from drnn_export.emitter.cells import cell_nodes
 from drnn_export.emitter.emit import emit, estimate
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cone import plan_cone
@@ -177,6 +178,49 @@ def test_unrolling_over_the_budget_is_refused_with_the_figure() -> None:
     with pytest.raises(InputError, match=r"24,\d{3} nodes") as refusal:
         emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1200, 1, "unrolled"))
     assert "--style operator" in refusal.value.fix
+
+
+def test_blocks_as_long_as_the_sequence_are_held_to_the_budget_of_unrolled_steps() -> None:
+    with pytest.raises(InputError, match=r"24,\d{3} nodes") as refusal:
+        emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1200, 1, "blocked", block=1200))
+    assert "Use a smaller --block, --style operator, a smaller --length, or --node-budget 24" in refusal.value.fix
+    emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1200, 1, "blocked", block=16))
+
+
+@pytest.mark.parametrize("emission", ["unrolled", "blocked"])
+def test_what_is_far_beyond_the_budget_is_never_made(emission: Emission, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest may ask for any number of steps."""
+    monkeypatch.setattr("drnn_export.emitter.emit._NetworkEmitter", None)
+    block = 1 << 19 if emission == "blocked" else None
+    with pytest.raises(InputError, match="over the budget of 20,000"):
+        emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1 << 19, 1, emission, block=block))
+
+
+@given(cases(), st.sampled_from(["unrolled", "blocked"]), st.integers(2, 50), st.booleans())
+def test_written_cells_are_a_lower_bound_of_the_nodes(case: Case, emission: Emission, block: int, prune: bool) -> None:
+    request = GraphRequest(case.length, 1, emission, prune, block=block if emission == "blocked" else None)
+    size = estimate(case.spec, request)
+    assert 0 < request.written_cells(case.spec) * cell_nodes(case.spec) <= size.nodes
+    if emission == "unrolled":
+        assert request.written_cells(case.spec) == size.cells
+
+
+@pytest.mark.parametrize(("request_", "fix"), [
+    (GraphRequest(9000, 1, "unrolled", form="chunk"), "Use --style operator, a smaller --chunk, or --node-budget"),
+    (GraphRequest(9000, 1, "unrolled"), "Use --style operator or blocked, a smaller --length, or"),
+    (GraphRequest(9000, 1, "unrolled", precision="bf16"), "Use --style blocked, a smaller --length, or"),
+    (GraphRequest(9000, 1, "unrolled", form="chunk", precision="bf16"), "Use a smaller --chunk, or"),
+])  # fmt: skip
+def test_advice_for_too_many_nodes_is_what_the_form_and_the_precision_have(request_: GraphRequest, fix: str) -> None:
+    with pytest.raises(InputError, match="over the budget") as refusal:
+        emit(PIXEL, random_weights(PIXEL, 0), request_)
+    assert refusal.value.fix.startswith(fix)
+
+
+def test_a_dynamic_batch_of_a_precision_without_operators_needs_another_precision() -> None:
+    with pytest.raises(InputError, match="precision bf16 cannot take a dynamic batch") as refusal:
+        GraphRequest(16, None, "unrolled", precision="bf16")
+    assert refusal.value.fix == "Ask for one fixed batch, or for precision fp16."
 
 
 @pytest.mark.parametrize("emission", ["unrolled", "mixed", "blocked"])

@@ -175,7 +175,7 @@ def test_rings_take_in_and_give_out_only_what_changes() -> None:
         ({"steps": 0, "form": "chunk"}, "at least 1"),
         ({"steps": 2, "form": "chunk", "emission": "unrolled", "batch": None}, "dynamic batch"),
         ({"steps": 2, "form": "chunk", "emission": "mixed", "batch": None}, "dynamic batch"),
-        ({"steps": 2, "form": "chunk", "emission": "skewed"}, "emission skewed is for form step"),
+        ({"steps": 2, "form": "chunk", "emission": "skewed"}, "style pipelined is for form step"),
         ({"steps": 1, "form": "step", "emission": "skewed", "ring": True}, "with whole delay lines"),
     ],
 )

@@ -39,7 +39,7 @@ ODD: dict[str, tuple[GraphRequest, dict[str, Any], str]] = {
         {"batch": None, "emission": "unrolled", "profile": (1, 2, 3)},
         r"\.form: .*static",
     ),
-    "skewed chunk": (CHUNK, {"emission": "skewed"}, r"\.form: emission skewed is for form step"),
+    "skewed chunk": (CHUNK, {"emission": "skewed"}, r"\.form: style pipelined is for form step"),
     "fused bf16": (WHOLE, {"precision": "bf16"}, r"\.form: there are no recurrent operators"),
     "steps beyond the reference": (WHOLE, {"steps": 10**9}, r"graphs\[0\].steps: 1,000,000,000 steps and"),
     "pruned chunk": (CHUNK, {"pruned": True}, r"graphs\[0\].pruned"),

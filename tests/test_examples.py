@@ -185,13 +185,6 @@ def test_containers_pass_hadolint(name: str) -> None:
     assert ran.returncode == 0, ran.stdout
 
 
-def test_workflow_is_that_of_the_page() -> None:
-    page = (EXAMPLES.parent / "docs" / "parity.md").read_text(encoding="utf-8")
-    assert re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) == [
-        (EXAMPLES / "workflow" / "parity.yml").read_text(encoding="utf-8")
-    ]
-
-
 def test_every_example_is_listed() -> None:
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")

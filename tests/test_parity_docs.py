@@ -25,7 +25,7 @@ from tests.drnn_deploy.test_pytest_plugin import PLUGIN
 pytest_plugins = ["pytester"]
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "parity.md").read_text(encoding="utf-8")
-(WORKFLOW,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+WORKFLOW = (DOCS.parent / "examples" / "workflow" / "parity.yml").read_text(encoding="utf-8")
 STEPS: list[dict[str, Any]] = yaml.safe_load(WORKFLOW)["jobs"]["parity"]["steps"]
 RUNS = [line for step in STEPS for line in step.get("run", "").splitlines()]
 TYPED = [line.partition("#")[0].strip() for line in re.findall(r"^ {4}((?:drnn-|pytest |pip ).*)$", PAGE, re.MULTILINE)]

@@ -197,7 +197,7 @@ def test_self_tests_of_random_networks_pass(spec: ModelSpec, number: int) -> Non
 @pytest.mark.nightly
 @pytest.mark.parametrize(("language", "standard"), [("c", "c11"), ("cpp", "c++17")])
 def test_programs_of_the_page_compile(language: str, standard: str, tmp_path: Path) -> None:
-    (program,) = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    program = "\n".join(re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
     write_package(tmp_path, "mnist", make_case(PLAIN, 1, 5))
     (tmp_path / f"program.{language}").write_text(program, encoding="utf-8")
     built(tmp_path, f"program.{language}", "program.o", f"-std={standard}", "-c", *ONE_KERNEL, *WARNINGS)

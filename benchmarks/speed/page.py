@@ -109,7 +109,8 @@ def _introduction(groups: Mapping[str, Group]) -> str:
         f"{written}\n\nMeasured on {machine['processor']}, {machine['cores']} cores, {first['threads']} thread for "
         f"each contender, without a GPU; Python {machine['python']}, {versions}.{others} The contenders of a row "
         "take turns in short bursts, each in a process of its own; each is compared with float64 first. Medians."
-        f"{noise}"
+        f"{noise} Graphs have the words of files: *fused* is style `operator`, *skewed* `pipelined` "
+        "([glossary](glossary.md))."
     )
 
 

@@ -22,9 +22,9 @@ from onnx import helper, numpy_helper
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.types import TensorInfo
-from drnn_export.lint.graph_view import attribute_value, inner_graphs
+from drnn_export.lint.graph_view import attribute_value
 from drnn_export.onnx_surgery import tensor_info
-from drnn_runtimes.bundle.bodies import nodes_of
+from drnn_runtimes.bundle.bodies import inner_graphs, nodes_of
 from drnn_runtimes.bundle.functions import INLINED, constants_of
 
 EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once

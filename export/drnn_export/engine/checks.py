@@ -12,6 +12,7 @@ from drnn_core.errors import EngineError, InputError
 from drnn_core.types import PRECISIONS, Precision, TensorInfo
 from drnn_export.engine.kernels import Kernels
 from drnn_export.engine.process import EXPORT, OTHER_FORM
+from drnn_runtimes.bundle.bodies import kept_elsewhere
 from drnn_runtimes.trt.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
     Raises:
         InputError: The file cannot be read, is no ONNX model, or keeps weights in other files: the digest is of all.
     """
-    from drnn_export.lint.graph_view import parse_graph, subgraphs
+    from drnn_export.lint.graph_view import parse_graph
 
     fix = f"Export it again: {EXPORT}"
     try:
@@ -45,11 +46,8 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
     except TooLargeError as error:
         raise InputError(f"{path} is no ONNX file: {error}", fix) from error
     model = parse_graph(data, str(path), fix)
-    for graph in subgraphs(model.graph):
-        constants = (attribute.t for node in graph.node for attribute in node.attribute)
-        for tensor in (*graph.initializer, *constants):
-            if tensor.data_location == tensor.EXTERNAL:
-                raise InputError(f"{path} keeps weights in another file ({tensor.name!r:.80})", fix)
+    if (elsewhere := kept_elsewhere(model)) is not None:
+        raise InputError(f"{path} keeps weights in another file ({elsewhere.name!r:.80})", fix)
     return model, hashlib.sha256(data).hexdigest()
 
 

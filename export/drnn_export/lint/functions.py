@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from drnn_core.plain_data import MAX_DEPTH
-from drnn_export.lint.graph_view import inner_graphs
+from drnn_runtimes.bundle.bodies import inner_graphs
 
 if TYPE_CHECKING:
     import onnx

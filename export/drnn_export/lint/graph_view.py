@@ -11,6 +11,7 @@ from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_export.lint.scope import Scope
 from drnn_export.lint.tables import Finding, Severity
+from drnn_runtimes.bundle.bodies import inner_graphs
 from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
 
 if TYPE_CHECKING:
@@ -193,11 +194,6 @@ def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     for node in graph.node:
         for inner in inner_graphs(node):
             yield from subgraphs(inner)
-
-
-def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """The graphs in a node's attributes, in order, those of branches that are never taken too."""
-    return [graph for a in node.attribute for graph in (*([a.g] if a.HasField("g") else []), *a.graphs)]
 
 
 def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:

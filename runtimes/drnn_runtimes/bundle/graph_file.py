@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from drnn_core.bounds import TooLargeError, read_bytes, shown_bytes
 from drnn_core.errors import InputError
 from drnn_models.spec import ModelSpec
-from drnn_runtimes.bundle.bodies import count_nodes, nodes_of
+from drnn_runtimes.bundle.bodies import count_nodes, kept_elsewhere, nodes_of
 from drnn_runtimes.bundle.cost import cost_of, most_graph_bytes
 from drnn_runtimes.bundle.functions import inlined
 from drnn_runtimes.bundle.graph_sizes import RefusedError, Sizes
@@ -89,28 +89,13 @@ def parse_graph(path: Path, spec: ModelSpec, graph: GraphInfo) -> onnx.ModelProt
         nodes, most = count_nodes(model), cost_of(spec, graph, graph.largest_batch).nodes
         if nodes > most:
             raise RefusedError(f"it has {nodes:,} nodes, and the network takes at most {most:,}")
-        if elsewhere := next(filter(_is_elsewhere, _tensors(model)), None):
+        if (elsewhere := kept_elsewhere(model)) is not None:
             raise RefusedError(f"it keeps constants in another file ({elsewhere.name!r:.80})")
     except OSError as error:
         raise InputError(f"{path} cannot be loaded: {error.strerror or error}", _FIX) from error
     except (TooLargeError, RefusedError) as error:
         raise InputError(f"{path} cannot be loaded: {error}", _FIX) from error
     return model
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    yield from model.graph.initializer
-    for node in nodes_of(model):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-
-
-def _is_elsewhere(tensor: onnx.TensorProto) -> bool:
-    import onnx
-
-    return tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data) > 0
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.errors import InputError
 from drnn_export.emitter.emit import emit
@@ -164,4 +166,16 @@ def test_a_graph_that_keeps_weights_elsewhere_is_refused(graph: Path) -> None:
     """The digest of the file would not change with them."""
     onnx.save(onnx.load(graph), graph, save_as_external_data=True, location="model.data", size_threshold=0)
     with pytest.raises(InputError, match="keeps weights in another file"):
+        build(graph)
+
+
+def test_a_function_that_keeps_weights_elsewhere_is_refused(graph: Path) -> None:
+    model, weights = onnx.load(graph), numpy_helper.from_array(np.ones(3, np.float32), "w")
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="model.data")
+    held = helper.make_node("Constant", [], ["w"], value=weights)
+    model.functions.append(helper.make_function("mine", "F", [], ["w"], [held], [helper.make_opsetid("", 17)]))
+    onnx.save(model, graph)
+    with pytest.raises(InputError, match=r"keeps weights in another file \('w'\)"):
         build(graph)

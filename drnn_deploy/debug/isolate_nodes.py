@@ -13,7 +13,7 @@ from drnn_core.errors import DeployError
 from drnn_core.types import PRECISIONS, TensorInfo
 from drnn_deploy.debug.taps import session_of
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
-from drnn_export.onnx_diff import stage_of
+from drnn_export.named_graph import stage_of
 from drnn_export.onnx_surgery import opened
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drnn_deploy.parity.state_layout import Array, Times, Trace, rows_at
 from drnn_export.emitter.emit import boundaries, stack_output
 from drnn_export.emitter.request import GraphRequest
-from drnn_export.onnx_diff import EVERY_LAYER
+from drnn_export.named_graph import EVERY_LAYER
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.bundle.graph_kind import INPUT

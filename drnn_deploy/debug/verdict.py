@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx
 
 from drnn_deploy.debug.explanation import Explanation, StageResult, StateResult, wrong_stages
-from drnn_export.onnx_diff import EVERY_LAYER, Difference
+from drnn_export.named_graph import EVERY_LAYER, Difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,9 @@ def _culprit(evidence: Evidence) -> tuple[str, str]:
         return "edges", str(evidence.edges[0])
     if evidence.wrong:
         return _wrong_stage(evidence)
-    if evidence.differences and (evidence.error or not evidence.seen_on):
-        first = evidence.differences[0]
+    telling = [difference for difference in evidence.differences if evidence.error or difference.stages]
+    if telling and (evidence.error or not evidence.seen_on):
+        first = telling[0]
         stage = first.stages[0] if first.stages else ""
         return stage, "; ".join(filter(None, (f"{stage}: {first}" if stage else str(first), evidence.error)))
     if evidence.error:

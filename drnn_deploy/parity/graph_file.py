@@ -7,8 +7,6 @@ bundle that does not say, may be written in another way, and is judged by its nu
 
 from __future__ import annotations
 
-import onnx
-
 from drnn_core.errors import DeployError
 from drnn_deploy.parity.results import FileResult
 from drnn_export.emitter.emit import NODE_BUDGET, emit
@@ -36,7 +34,7 @@ def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
         right = emit(bundle.spec, bundle.weights, GraphRequest.of(graph), node_budget=budget)
     except DeployError as error:
         return FileResult(graph.file, False, (error.message,), exit_code=error.exit_code)
-    changed = differences_of(model, right)
+    changed = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))
     if not changed:
         return FileResult(graph.file, True)
     if bundle.emitter == EMITTER_REVISION:
@@ -44,52 +42,3 @@ def check_graph_file(bundle: Bundle, graph: GraphInfo) -> FileResult:
     made = f"revision {bundle.emitter} of the emitter" if bundle.emitter else "a version that names no revision"
     note = f"{graph.file} was written by {made}, not {EMITTER_REVISION}: it was judged by its numbers alone"
     return FileResult(graph.file, True, note=f"{note}, and the first difference is: {changed[0]}")
-
-
-def differences_of(model: onnx.ModelProto, right: onnx.ModelProto) -> tuple[str, ...]:
-    """Compare two models, whatever versions of the package made them.
-
-    Args:
-        model: The model in question.
-        right: What the emitter makes of the weights.
-
-    Returns:
-        What differs, a sentence each; () for nothing.
-    """
-    if _bytes(model) == _bytes(right):
-        return ()
-    changed = tuple(map(str, (*edge_differences(model, right), *differences(model, right))))
-    return changed or (_elsewhere(model, right),)
-
-
-def _bytes(model: onnx.ModelProto) -> bytes:
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    bare.ClearField("producer_version")
-    data: bytes = bare.SerializeToString(deterministic=True)
-    return data
-
-
-def _elsewhere(model: onnx.ModelProto, right: onnx.ModelProto) -> str:
-    """Where models differ whose edges, constants and nodes are the same."""
-    for message, other, what in ((model, right, "the model"), (model.graph, right.graph, "the graph")):
-        for field in message.DESCRIPTOR.fields:
-            if field.name in ("graph", "producer_version"):
-                continue
-            values = (_field(side, field.name) for side in (message, other))
-            if len({*values}) > 1:
-                return f"{what}'s {field.name} differs from what the weights make"
-    return "the file holds what the weights do not make"
-
-
-def _field(message: object, name: str) -> bytes:
-    bare = type(message)()
-    value = getattr(message, name)
-    if hasattr(value, "extend"):
-        getattr(bare, name).extend(value)
-    elif hasattr(value, "CopyFrom"):
-        getattr(bare, name).CopyFrom(value)
-    else:
-        setattr(bare, name, value)
-    data: bytes = bare.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
-    return data

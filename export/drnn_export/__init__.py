@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from drnn_export.engine.config import BuildControls
     from drnn_export.lint.linter import lint_file, lint_model
     from drnn_export.lint.tables import Finding
-    from drnn_export.onnx_diff import Difference, differences
+    from drnn_export.named_graph import Difference
+    from drnn_export.onnx_diff import differences
 
     __version__: str
 else:
@@ -24,7 +25,8 @@ else:
             "drnn_export.engine.config": ("BuildControls",),
             "drnn_export.lint.linter": ("lint_file", "lint_model"),
             "drnn_export.lint.tables": ("Finding",),
-            "drnn_export.onnx_diff": ("Difference", "differences"),
+            "drnn_export.named_graph": ("Difference",),
+            "drnn_export.onnx_diff": ("differences",),
         },
     )
 

@@ -1,17 +1,16 @@
 """Two graphs of one network compared by name: what a file holds against what the emitter makes of the weights.
 
 1. Edges: inputs and outputs by name, type, shape and order.
-2. Constants of the same name: type, shape and values.
+2. Constants of the same name: type, shape and values; constants that one side lacks.
 3. Nodes with the same first output, or else of the same name: operator, attributes, inputs and outputs.
+4. What nodes mean: versions of operators, and functions (`drnn_export.declared_diff`).
+5. All else that a file holds, field by field.
 
-Names say to which part of the network a difference belongs (`drnn_export.emitter.emit`); what has no such name, as
-constants that several nodes share, belongs to the nodes that read it.
+Names say to which part of the network a difference belongs (`drnn_export.named_graph`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,49 +21,14 @@ from onnx import helper, numpy_helper
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.types import TensorInfo
+from drnn_export.declared_diff import LONGEST, declared_differences, field_differences, first_other, same_model
 from drnn_export.lint.graph_view import attribute_value
+from drnn_export.named_graph import EVERY_LAYER, Difference, NamedGraph, key_of, stage_of
 from drnn_export.onnx_surgery import tensor_info
 from drnn_runtimes.bundle.bodies import inner_graphs, nodes_of
-from drnn_runtimes.bundle.functions import INLINED, constants_of
 
-EVERY_LAYER = "layers"  # of what emission skewed computes for all layers at once
 _SHOWN = 12  # values of a small constant
-_LONGEST = 300  # characters of what a file says
-_STAGES = (
-    (re.compile(r"(?:next_)?(?:state_)?l(\d+)[/_]"), "layer {}"),
-    (re.compile(r"head/|output$|output/"), "head"),
-    (re.compile(r"(?:next_)?(?:state_)?fusion"), "fusion"),
-    (re.compile(r"stack$|stack/top|skew/|(?:next_)?state_(?:lines|started)"), EVERY_LAYER),
-    (re.compile(r"time_major|embedding|one_hot|input$|input/"), "input"),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """One difference between two graphs; `str` gives its sentence.
-
-    Attributes:
-        stages: Stages of the network that it is in.
-        where: The node, constant or edge.
-        what: The rest of the sentence.
-        position: Of the first node that it touches, in the file's order; -1 for an edge.
-    """
-
-    stages: tuple[str, ...]
-    where: str
-    what: str
-    position: int
-
-    def __str__(self) -> str:
-        return f"{self.where} {self.what}"
-
-
-def stage_of(name: str) -> str:
-    """The stage of the network that an emitted name belongs to, for example `layer 3`, or "" for a shared constant."""
-    for pattern, stage in _STAGES:
-        if match := pattern.match(name) or pattern.match(name.removeprefix(INLINED)):
-            return stage.format(*match.groups())
-    return ""
+_NO_TEXT = "of another kind"  # than numbers and strings
 
 
 def edge_differences(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
@@ -96,55 +60,30 @@ def narrower_types(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[str]
 
 @checked_arguments
 def differences(actual: onnx.ModelProto, right: onnx.ModelProto) -> list[Difference]:
-    """Compare constants and nodes (rules 2 and 3).
+    """Compare all but the edges (rules 2 to 5), and of those what rule 1 does not see.
 
     Args:
         actual: The graph in question.
         right: What the emitter makes of the weights.
 
     Returns:
-        The differences in the order of the nodes of `actual`; what only `right` has comes last.
+        The differences in the order of the nodes of `actual`; what only `right` has comes last, and then what no node
+        reads. None where the two are the same, whatever versions of the package made them.
     """
-    graph = _Graph(actual)
-    every = [*_constants(graph, _Graph(right)), *_nodes(graph, _Graph(right))]
+    if same_model(actual, right):
+        return []
+    graph, other = NamedGraph(actual), NamedGraph(right)
+    every = [*_constants(graph, other), *declared_differences(graph, other), *_nodes(graph, other)]
+    every += _constants_of_one_side(graph, other)
+    every += field_differences(graph, other, every=not every and not edge_differences(actual, right))
     return sorted(every, key=lambda difference: difference.position)
-
-
-class _Graph:
-    """A graph by names."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        tensors = [*model.graph.initializer, *constants_of(model.functions)]
-        self.constants = {tensor.name: tensor for tensor in tensors}
-        self.order = [node for node in nodes_of(model) if not (model.functions and node.op_type == "Constant")]
-        self.nodes = {_key(node): (place, node) for place, node in enumerate(self.order)}
-        self.readers: dict[str, list[int]] = {}
-        for place, node in enumerate(self.order):
-            for name in node.input:
-                self.readers.setdefault(name, []).append(place)
-
-    def stages(self, place: int) -> tuple[str, ...]:
-        """The stages of a node: its own, else those of the nodes that read it, nearest first."""
-        seen, waiting = set(), [place]
-        for current in waiting:  # which grows
-            node = self.order[current]
-            if stage := next(filter(None, map(stage_of, (*node.output, node.name))), ""):
-                return (stage,)
-            for name in node.output:
-                waiting += [reader for reader in self.readers.get(name, []) if reader not in seen]
-                seen.update(self.readers.get(name, []))
-        return ()
-
-
-def _key(node: onnx.NodeProto) -> str:
-    return next(filter(None, node.output), node.name)
 
 
 def _shown(node: onnx.NodeProto) -> str:
     kinds = [
         _numpy_type(attribute.i) for attribute in node.attribute if (node.op_type, attribute.name) == ("Cast", "to")
     ]
-    return f"node {node.name or _key(node)} ({' to '.join([node.op_type, *map(str, kinds)])})"
+    return f"node {node.name or key_of(node)} ({' to '.join([node.op_type, *map(str, kinds)])})"
 
 
 def _numpy_type(kind: int) -> np.dtype[Any]:
@@ -197,7 +136,7 @@ def _list(names: Mapping[str, Any]) -> str:
     return ", ".join(names)
 
 
-def _constants(actual: _Graph, right: _Graph) -> Iterator[Difference]:
+def _constants(actual: NamedGraph, right: NamedGraph) -> Iterator[Difference]:
     for name, tensor in right.constants.items():
         if name not in actual.constants or actual.constants[name].SerializeToString() == tensor.SerializeToString():
             continue
@@ -206,8 +145,17 @@ def _constants(actual: _Graph, right: _Graph) -> Iterator[Difference]:
             continue
         readers = actual.readers.get(name, [])
         own = _own_stages(name, have, want)
-        stages = own or tuple(dict.fromkeys(stage for place in readers for stage in actual.stages(place)))
+        stages = own or actual.stages_of(readers)
         yield Difference(stages, f"initializer {name}", _values(have, want), min(readers, default=len(actual.order)))
+
+
+def _constants_of_one_side(actual: NamedGraph, right: NamedGraph) -> Iterator[Difference]:
+    for side, other in ((right, actual), (actual, right)):
+        for name in (name for name in side.constants if name not in other.constants):
+            what = "is missing" if side is right else "should not be there"
+            what = "is sparse, should be dense" if name in actual.sparse else what
+            stages = tuple(filter(None, [stage_of(name)])) or side.stages_of(side.readers.get(name, []))
+            yield Difference(stages, f"initializer {name}", what, len(actual.order))
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
@@ -243,7 +191,7 @@ def _values(have: NDArray[Any], want: NDArray[Any]) -> str:
     return f"differs{source} in {len(places)} of {want.size} values, {example}"
 
 
-def _nodes(actual: _Graph, right: _Graph) -> Iterator[Difference]:
+def _nodes(actual: NamedGraph, right: NamedGraph) -> Iterator[Difference]:
     renamed = _same_name_only(actual, right)
     for key, (place, node) in actual.nodes.items():
         other = key if key in right.nodes else renamed.get(key)
@@ -256,7 +204,7 @@ def _nodes(actual: _Graph, right: _Graph) -> Iterator[Difference]:
             yield Difference(right.stages(place), _shown(node), "is missing", len(actual.order))
 
 
-def _same_name_only(actual: _Graph, right: _Graph) -> dict[str, str]:
+def _same_name_only(actual: NamedGraph, right: NamedGraph) -> dict[str, str]:
     """Keys of nodes that have their name in common, and not their first output: a node that gives another tensor."""
     by_name = {node.name: key for key, (_, node) in right.nodes.items() if node.name and key not in actual.nodes}
     return {key: by_name[node.name] for key, (_, node) in actual.nodes.items()
@@ -267,30 +215,34 @@ def _changes(have: onnx.NodeProto, want: onnx.NodeProto) -> str:
     """The first of a node's differences, or ""."""
     if have.op_type != want.op_type:
         return f"should be {want.op_type}"
-    values = [{attribute.name: _attribute(attribute) for attribute in node.attribute} for node in (have, want)]
+    for what in ("domain", "overload"):
+        if (got := getattr(have, what)) != (should := getattr(want, what)):
+            return f"has the {what} {got!r:.{LONGEST}}, should be {should!r}"
+    values = [{attribute.name: attribute for attribute in node.attribute} for node in (have, want)]
     for name in sorted({*values[0], *values[1]}):
-        got, should = (side.get(name, "not there") for side in values)
+        got, should = (_attribute(side[name]) if name in side else "not there" for side in values)
         if got != should:
-            return f"has the attribute {name:.{_LONGEST}} {got:.{_LONGEST}}, should be {should}"
+            return f"has the attribute {name:.{LONGEST}} {got:.{LONGEST}}, should be {should}"
+        if got == _NO_TEXT and not _is_body(values[0][name]) and values[0][name] != values[1][name]:
+            return f"has another value of the attribute {name:.{LONGEST}}"
     own = (("has the input {index}", have.input, want.input), ("has the output {index}", have.output, want.output))
-    for what, *sides in (*own, *_body_edges(have, want)):
-        got_names, names = (list(side) for side in sides)
-        for index in range(max(len(got_names), len(names))):
-            got, should = (side[index] if index < len(side) else "" for side in (got_names, names))
-            if got != should:
-                said = what.format(index=index)
-                return f"{said} {got or 'left out':.{_LONGEST}}, should be {should or 'left out'}"
-    return ""
+    return first_other((*own, *_bodies(have, want)))
 
 
-def _body_edges(have: onnx.NodeProto, want: onnx.NodeProto) -> Iterator[tuple[str, list[str], list[str]]]:
-    """What the bodies of two nodes read and give, by name; their nodes are compared like all others."""
-    for what, side in (("has a body that reads", "input"), ("has a body that gives", "output")):
-        named = ([value.name for body in inner_graphs(node) for value in getattr(body, side)] for node in (have, want))
-        got, should = named
-        yield what, got, should
+def _bodies(have: onnx.NodeProto, want: onnx.NodeProto) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What the bodies of two nodes read, give and hold, by name; their nodes are compared like all others."""
+    sides = (("that reads", "input"), ("that gives", "output"), ("with the constant", "initializer"))
+    for what, side in sides:
+        got, should = (
+            [value.name for body in inner_graphs(node) for value in getattr(body, side)] for node in (have, want)
+        )
+        yield f"has a body {what}", got, should
 
 
 def _attribute(attribute: onnx.AttributeProto) -> str:
     value = attribute_value(attribute)
-    return "of another kind" if value is None else str(value)
+    return _NO_TEXT if value is None else str(value)
+
+
+def _is_body(attribute: onnx.AttributeProto) -> bool:
+    return attribute.HasField("g") or len(attribute.graphs) > 0

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
-from drnn_export.onnx_diff import differences, edge_differences, narrower_types, stage_of
+from drnn_export.named_graph import stage_of
+from drnn_export.onnx_diff import differences, edge_differences, narrower_types
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle.bodies import every_node
 from tests.networks import Case, cases, random_weights
@@ -101,6 +102,17 @@ def odd(value: Any) -> Callable[[onnx.ModelProto], None]:
     return lambda model: model.graph.node[0].attribute.append(helper.make_attribute("odd", value))
 
 
+def as_sparse(model: onnx.ModelProto) -> None:
+    tensor = constant(model, "head/B")
+    index = numpy_helper.from_array(np.arange(2), "places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(tensor, index, [2]))
+    model.graph.initializer.remove(tensor)
+
+
+def with_tensor(value: float) -> Callable[[onnx.ModelProto], None]:
+    return odd(numpy_helper.from_array(np.array([value]), "t"))
+
+
 MORE = helper.make_tensor_value_info("more", 1, [1])
 CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
 
@@ -120,6 +132,13 @@ CAST = helper.make_node("Cast", ["output"], ["z"], "z", to=TensorProto.FLOAT16)
     (head_bias(np.zeros(5, np.float32)), "head", "initializer head/B has the shape [5], should be [2]"),
     (head_bias(np.zeros(2)), "head", "initializer head/B is float64, should be float32"),
     (odd(helper.make_graph([], "g", [], [])), "input", "has the attribute odd of another kind, should be not there"),
+    (lambda m: m.graph.initializer.remove(constant(m, "head/B")), "head", "initializer head/B is missing"),
+    (as_sparse, "head", "initializer head/B is sparse, should be dense"),
+    (lambda m: m.graph.initializer.add(name="l0_more"), "layer 0", "initializer l0_more should not be there"),
+    (lambda m: setattr(m.graph.node[0], "domain", "d"), "input", "node time_major (Transpose) has the domain 'd'"),
+    (lambda m: setattr(m.graph.node[0], "overload", "o"), "input", "has the overload 'o', should be ''"),
+    (lambda m: m.opset_import.add(domain="d", version=1), None, "opset d should not be there"),
+    (lambda m: setattr(m.graph, "name", "g"), None, "field name of the graph differs from what the weights make"),
     (odd("x" * 10_000), "input", f"has the attribute odd {'x' * 300}, should be not there"),
 ])  # fmt: skip
 def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], stage: str | None, text: str) -> None:
@@ -127,6 +146,51 @@ def test_difference_is_named(change: Callable[[onnx.ModelProto], Any], stage: st
     change(found)
     named = [(stages, said) for stages, said in shown(found, made()) if text in said]
     assert [stages for stages, _ in named] == ([(stage,)] if stage else [()]), shown(found, made())
+
+
+def test_versions_of_operators_belong_to_the_nodes_that_they_say_the_meaning_of() -> None:
+    found = made()
+    found.opset_import[0].version += 1
+    ((stages, text),) = shown(found, made())
+    assert set(stages) == {"input", "layer 0", "layer 1", "head"}
+    assert text == "opset ai.onnx is 14, should be 13"
+
+
+def test_a_tensor_in_an_attribute_is_compared() -> None:
+    found, right = made(), made()
+    with_tensor(1.0)(found)
+    with_tensor(1.0)(right)
+    assert shown(found, right) == []
+    found.graph.node[0].attribute[-1].t.raw_data = bytes(8)
+    assert [text for _, text in shown(found, right)] == [
+        "node time_major (Transpose) has another value of the attribute odd"
+    ]
+
+
+def swapped(side: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        names = getattr(model.functions[0], side)
+        names[0], names[2] = names[2], names[0]
+
+    return change
+
+
+@pytest.mark.parametrize("change, text", [
+    (swapped("input"), "function DilatedStack has the input 0 state_l0_h, should be rows"),
+    (swapped("output"), "function DilatedStack has the output 0 "),
+    (lambda m: m.functions[0].attribute.append("a"), "function DilatedStack has the attribute "),
+    (lambda m: setattr(m.functions[0].opset_import[0], "version", 9), "opset ai.onnx of function DilatedStack is 9, "),
+    (lambda m: m.functions.pop(), "function DilatedStack is missing"),
+    (lambda m: m.functions.add(domain="d", name="F"), "function F should not be there"),
+    (lambda m: setattr(m.functions[0], "doc_string", "d"), "field functions of the model differs"),
+])  # fmt: skip
+def test_what_a_function_declares_is_compared(change: Callable[[onnx.ModelProto], Any], text: str) -> None:
+    request = GraphRequest(4, 2, "plugin", form="chunk")
+    found, right = made(request=request), made(request=request)
+    change(found)
+    named = [stages for stages, said in shown(found, right) if said.startswith(text)]
+    assert len(named) == 1, shown(found, right)
+    assert "layers" in named[0] or "function F" in text
 
 
 def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:

@@ -62,10 +62,16 @@ def twice_the_nodes(model: onnx.ModelProto) -> None:
 HIDDEN: dict[str, tuple[Change, str]] = {  # changes that no number shows
     "the last bits": (last_bits, "initializer l0/operator/W differs from the weights in"),
     "a node that nothing reads": (twice_the_nodes, "node unread (Identity) should not be there"),
-    "a constant that nothing reads": (unread_constant, "the graph's initializer differs"),
-    "metadata": (lambda model: model.metadata_props.add(key="a", value="b"), "the model's metadata_props differs"),
-    "another opset": (lambda model: model.opset_import.add(domain="com.other", version=1), "opset_import differs"),
-    "names": (lambda model: setattr(model.graph, "name", "other"), "the graph's name differs"),
+    "a constant that nothing reads": (unread_constant, "initializer unread should not be there"),
+    "metadata": (
+        lambda model: model.metadata_props.add(key="a", value="b"),
+        "field metadata_props of the model differs",
+    ),
+    "another opset": (
+        lambda model: model.opset_import.add(domain="com.other", version=1),
+        "opset com.other should not be there",
+    ),
+    "names": (lambda model: setattr(model.graph, "name", "other"), "field name of the graph differs"),
     "a field that onnx does not know": (lambda model: model.MergeFromString(b"\xf8\x7f\x01"), "the file holds what"),
 }
 

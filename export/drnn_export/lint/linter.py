@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drnn_core.arguments import checked_arguments
+from drnn_core.errors import InputError
+from drnn_core.gpu import compute_capability
 from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.free_axes import SitesAt, frozen_findings, has_free_axes, sites_at
 from drnn_export.lint.functions import function_size
@@ -77,15 +79,19 @@ def lint_file(
     Args:
         path: An ONNX file.
         targets: The targets to check for.
-        capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
+        capabilities: Compute capabilities of GPUs that the graph must also run on: 8.6, 86 and sm_86 are the same.
 
     Returns:
         Target -> findings, errors first.
 
     Raises:
-        InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may.
+        InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may; no
+            target is given, or what is no compute capability.
     """
     path = Path(path)
+    if not targets:
+        raise InputError("no target is given to check for", f"Choose from: {', '.join(TARGETS)}.")
+    capabilities = _written_alike(capabilities)
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
         return {target: (_file_size(load_table(target)),) for target in targets}
     check_size(path)
@@ -102,19 +108,24 @@ def lint_model(
         model: A model of any exporter.
         target: Whose rules to apply.
         folder: The folder of the model's external data.
-        capabilities: Compute capabilities of GPUs that the graph must also run on, for example "7.5".
+        capabilities: Compute capabilities of GPUs that the graph must also run on: 8.6, 86 and sm_86 are the same.
 
     Returns:
         The findings, errors first.
 
     Raises:
-        InputError: The model takes more memory or time than a check may.
+        InputError: The model takes more memory or time than a check may, or one is no compute capability.
     """
+    capabilities = _written_alike(capabilities)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "model.onnx"
         path.write_bytes(model.SerializeToString())
         check_size(path)
         return ask_lint(path, folder, (target,), capabilities, "the model")[target]
+
+
+def _written_alike(capabilities: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(compute_capability, capabilities)))
 
 
 def findings_of(
@@ -154,7 +165,7 @@ def _lint(
     if prepared.at is not None:
         known = {finding.node for finding in of_nodes if finding.severity == "error" or finding.rule == "frozen"}
         findings += frozen_findings(prepared.at, known, table)
-    findings += generation_findings(prepared.sites, table.target, capabilities)
+    findings += generation_findings(prepared.sites, table, capabilities)
     findings += _node_count(len(prepared.sites), table)
     return tuple(sorted(findings, key=lambda finding: finding.severity))  # stable: in the order of the graph
 

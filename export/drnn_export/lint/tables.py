@@ -162,6 +162,21 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
+class Generations:
+    """The GPUs that a target builds for, by compute capability.
+
+    Attributes:
+        only: All of them; with none, those between the others.
+        oldest: The lowest.
+        newest: The highest, or "" for no limit.
+    """
+
+    only: Sequence[str] = ()
+    oldest: str = ""
+    newest: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """What one target takes. Types have their ONNX names, for example "FLOAT16".
 
@@ -172,6 +187,7 @@ class Table:
         opsets: The lowest and the highest documented opset.
         ir_version: The highest IR version.
         unlisted_quantised: Severity of a quantised type that the operator's row does not list.
+        generations: The GPUs that it builds for.
         types: The types that the target has.
         quantised: The quantised types.
         operators: Operator -> types of its data, None where they are unknown.
@@ -192,6 +208,7 @@ class Table:
     opsets: tuple[int, int]
     ir_version: int
     unlisted_quantised: Severity
+    generations: Generations
     types: frozenset[str]
     quantised: frozenset[str]
     operators: Mapping[str, frozenset[str] | None]
@@ -218,6 +235,7 @@ def load_table(target: LintTarget) -> Table:
         opsets=(about["opsets"][0], about["opsets"][1]),
         ir_version=about["ir_version"],
         unlisted_quantised=about["unlisted_types"],
+        generations=Generations(**about["generations"]),
         types=frozenset(data["types"]["known"]) - frozenset(data["types"]["absent"].get(target, ())),
         quantised=frozenset(data["types"]["quantised"]),
         operators=_operators(data, target),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_export.lint.scope import Scope
 from drnn_export.lint.tables import Finding, Severity
-from drnn_runtimes.bundle.bodies import inner_graphs
 from drnn_runtimes.bundle.protobuf import MOST_MESSAGES, has_more_messages
 
 if TYPE_CHECKING:
@@ -188,12 +187,9 @@ def _sites(graph: onnx.GraphProto, scope: Scope, prefix: str) -> Iterator[Site]:
             yield from _sites(body, Scope(body, scope), f"{site.name}/")
 
 
-def subgraphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and all graphs inside it, with those of branches that are never taken."""
-    yield graph
-    for node in graph.node:
-        for inner in inner_graphs(node):
-            yield from subgraphs(inner)
+def bodies(sites: Iterable[Site]) -> Iterator[tuple[Site, onnx.GraphProto]]:
+    """The graphs in nodes that are not left out (`live_subgraphs`), each with its node."""
+    return ((site, body) for site in sites for body in live_subgraphs(site))
 
 
 def live_subgraphs(site: Site) -> Sequence[onnx.GraphProto]:

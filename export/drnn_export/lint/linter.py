@@ -7,7 +7,6 @@ of a file is trusted. They look up `tables.toml`, which says where its facts are
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import tempfile
@@ -22,12 +21,13 @@ from drnn_core.plain_data import MAX_DEPTH
 from drnn_export.lint.free_axes import SitesAt, frozen_findings, has_free_axes, sites_at
 from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
-from drnn_export.lint.graph_view import Site, load_graph, sites, subgraphs, with_inferred_types, without_large_weights
+from drnn_export.lint.graph_view import Site, bodies, load_graph, sites, with_inferred_types, without_large_weights
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
 from drnn_export.lint.process import ask_lint, check_size
 from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
-from drnn_export.lint.weight_rules import weight_findings
+from drnn_export.lint.weight_rules import constant_findings, weight_findings
+from drnn_export.lint.wiring_rules import wiring_findings
 
 if TYPE_CHECKING:
     import onnx
@@ -60,12 +60,14 @@ class _Prepared:
     Attributes:
         graph: Its graph.
         sites: Its nodes.
+        wiring: What is wrong with its names.
         problem: Why it cannot be done, or "".
         at: Size of all free axes -> the nodes with what is known then; None where no axis is free.
     """
 
     graph: onnx.GraphProto
     sites: tuple[Site, ...] = ()
+    wiring: tuple[Finding, ...] = ()
     problem: str = ""
     at: SitesAt | None = None
 
@@ -157,10 +159,14 @@ def _lint(
     if prepared.problem:
         return (_about_file("error", "functions", prepared.problem, "Write the functions out"),)
     findings = [*_versions(model, table), *_edges(model.graph, table)]
-    for graph in subgraphs(model.graph):
+    for graph in (model.graph, *(body for _, body in bodies(prepared.sites))):
         findings += weight_findings(graph, table, folder)
-    findings += _wiring(prepared)
-    of_nodes = [finding for site in prepared.sites for finding in node_findings(site, table)]
+    findings += prepared.wiring
+    of_nodes = [
+        finding
+        for site in prepared.sites
+        for finding in (*constant_findings(site, table, folder), *node_findings(site, table))
+    ]
     findings += of_nodes
     if prepared.at is not None:
         known = {finding.node for finding in of_nodes if finding.severity == "error" or finding.rule == "frozen"}
@@ -179,7 +185,8 @@ def _prepare(model: onnx.ModelProto) -> _Prepared:
         return _Prepared(small.graph, problem=problem)
     inferred = with_inferred_types(small)
     at = functools.cache(functools.partial(sites_at, small)) if has_free_axes(small.graph) else None
-    return _Prepared(inferred.graph, tuple(sites(inferred)), at=at)
+    nodes = tuple(sites(inferred))
+    return _Prepared(inferred.graph, nodes, tuple(wiring_findings(inferred.graph, nodes)), at=at)
 
 
 def _written_out(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
@@ -248,26 +255,6 @@ def _edges(graph: onnx.GraphProto, table: Table) -> Iterator[Finding]:
     if free:
         what = f"{len(free)} free axes of the inputs: {', '.join(free[:4])}{', ...' if len(free) > 4 else ''}"
         yield _about_file("warning", "free-axis", what, "Give smallest, usual and largest sizes when building")
-
-
-def _wiring(prepared: _Prepared) -> Iterator[Finding]:
-    """Names: each written once, and read only where something writes it."""
-    graph = prepared.graph
-    for site in prepared.sites:
-        for name in site.node.input:
-            if name and not site.scope.sees(name):
-                yield site.error("wiring", f"nothing makes its input {name!r}", "Export the graph again")
-    for body in subgraphs(graph):
-        written = collections.Counter(name for node in body.node for name in node.output if name)
-        for name, times in written.items():
-            if times > 1:
-                what = f"{times} nodes make {name!r}"
-                yield _about_file("error", "wiring", what, "Export the graph again")
-    made = {name for node in graph.node for name in node.output}
-    made |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    for value in graph.output:
-        if value.name not in made:
-            yield _about_file("error", "wiring", f"nothing makes the output {value.name!r}", "Export the graph again")
 
 
 def _node_count(count: int, table: Table) -> Iterator[Finding]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from drnn_export.lint.graph_view import Site
 from drnn_export.lint.scope import type_name
 from drnn_export.lint.tables import Finding, Table
 
@@ -47,22 +49,40 @@ def weight_findings(graph: onnx.GraphProto, table: Table, folder: Path) -> Itera
         if len(tensor.dims) > table.limits.rank:
             what = f"weights {tensor.name!r} have {len(tensor.dims)} axes, and a tensor has at most {table.limits.rank}"
             yield _error("rank", what, "Join axes")
-        elif (problem := _size_problem(tensor, kind, folder)) is not None:
+        elif (problem := _size_problem(tensor, kind, folder, tensor.name)) is not None:
             yield problem
+
+
+def constant_findings(site: Site, table: Table, folder: Path) -> Iterator[Finding]:
+    """Check the tensors that a node holds in its attributes; the node's own rules say what is wrong with their types.
+
+    Args:
+        site: The node.
+        table: What the target takes.
+        folder: The folder of the model's external data.
+
+    Yields:
+        The findings.
+    """
+    for attribute in site.node.attribute:
+        if attribute.HasField("t") and (kind := type_name(attribute.t.data_type)) in table.types:
+            name = attribute.t.name or next(iter(site.node.output), "")
+            if (problem := _size_problem(attribute.t, kind, folder, name)) is not None:
+                yield dataclasses.replace(problem, node=site.name, operator=site.node.op_type)
 
 
 def _error(rule: str, what: str, fix: str) -> Finding:
     return Finding("error", rule, "", "", what, fix)
 
 
-def _size_problem(tensor: onnx.TensorProto, kind: str, folder: Path) -> Finding | None:
+def _size_problem(tensor: onnx.TensorProto, kind: str, folder: Path, name: str) -> Finding | None:
     import onnx
 
     if any(size < 0 for size in tensor.dims):
-        return _error("weights", f"weights {tensor.name!r} have a negative size", "Save them again")
+        return _error("weights", f"weights {name!r} have a negative size", "Save them again")
     elements = math.prod(tensor.dims)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return _external_problem(tensor, _bytes(elements, tensor.data_type, kind), folder)
+        return _external_problem(tensor, _bytes(elements, tensor.data_type, kind), folder, name)
     if tensor.HasField("raw_data"):
         present, needed = len(tensor.raw_data), _bytes(elements, tensor.data_type, kind)
     else:
@@ -70,7 +90,7 @@ def _size_problem(tensor: onnx.TensorProto, kind: str, folder: Path) -> Finding 
         needed = -(-elements // 2) if kind in ("INT4", "FLOAT4E2M1") else elements
     if present == needed:
         return None
-    return _error("weights", f"weights {tensor.name!r} do not fill their shape {list(tensor.dims)}", "Save them again")
+    return _error("weights", f"weights {name!r} do not fill their shape {list(tensor.dims)}", "Save them again")
 
 
 def _bytes(elements: int, number: int, kind: str) -> int:
@@ -79,11 +99,11 @@ def _bytes(elements: int, number: int, kind: str) -> int:
     return -(-elements // 2) if kind in ("INT4", "FLOAT4E2M1") else elements * tensor_dtype_to_np_dtype(number).itemsize
 
 
-def _external_problem(tensor: onnx.TensorProto, needed: int, folder: Path) -> Finding | None:
+def _external_problem(tensor: onnx.TensorProto, needed: int, folder: Path, name: str) -> Finding | None:
     """What is wrong with the place of external data; None if nothing. No file outside `folder` is looked at."""
     where = {entry.key: entry.value for entry in tensor.external_data}
     location, fix = where.get("location", ""), "Put the file beside the model"
-    name = f"weights {tensor.name!r}: {location!r}"
+    name = f"weights {name!r}: {location!r}"
     if not location or "\0" in location or _is_elsewhere(location):
         return _error("external-data", f"{name} is no file in the folder of the model", fix)
     try:

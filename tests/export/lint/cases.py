@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.export.lint import graphs
+from tests.export.lint import graphs, wiring_cases
 from tests.export.lint.graphs import BOOL, FLOAT, INT64, model, one, recurrent
 
 DOUBLE, INT8, UINT8, INT4 = TensorProto.DOUBLE, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4
@@ -81,6 +81,7 @@ TAKEN: dict[str, onnx.ModelProto] = {
     "GridSample of a volume": one(
         "GridSample", {"g": graphs.weights(1, 2, 2, 2, 3)}, (FLOAT, [1, 1, 4, 4, 4]), opset=20, mode="linear"
     ),
+    **wiring_cases.TAKEN,
 }
 
 # Graphs that its parser refuses.
@@ -195,6 +196,7 @@ REFUSED: dict[str, onnx.ModelProto] = {
     "input that nothing makes": model([helper.make_node("Add", ["x", "nothing"], ["y"])]),
     "output that nothing makes": model([helper.make_node("Tanh", ["x"], ["z"])]),
     "two nodes make one tensor": model([helper.make_node("Tanh", ["x"], ["y"]), helper.make_node("Sin", ["x"], ["y"])]),
+    **wiring_cases.REFUSED,
 }
 
 # Graphs that its parser takes and its compiler, which comes after it, does not.

@@ -128,8 +128,8 @@ def _as_one_of(bundle: Bundle, model: onnx.ModelProto, path: Path) -> GraphInfo:
     given = [value for value in model.graph.input if value.name not in constants]
     try:
         inputs, outputs = ({t.name: t for t in tensor_infos(side)} for side in (given, model.graph.output))
-    except KeyError as error:
-        raise InputError(f"{path} has an input or output that is no tensor of numbers", _EDGES_FIX) from error
+    except InputError as error:
+        raise InputError(f"{path}: the input or output {error.message}", _EDGES_FIX) from error
     alike = [graph for graph in bundle.graphs if (inputs, outputs) == _edges(graph)]
     if not alike:
         raise _other_edges(bundle, path, inputs, outputs)

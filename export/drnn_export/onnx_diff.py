@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from drnn_core.arguments import checked_arguments
+from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
 from drnn_export.declared_diff import LONGEST, declared_differences, field_differences, first_other, same_model
 from drnn_export.lint.graph_view import attribute_value
@@ -128,7 +129,7 @@ def _edges(side: str, actual: Any, right: Any) -> Iterator[Difference]:
 def _edge(value: onnx.ValueInfoProto) -> TensorInfo:
     try:
         return tensor_info(value)
-    except KeyError:  # of a type that onnx has no name for, or a sequence, map or optional value
+    except InputError:
         return TensorInfo(value.name, "no tensor", ())
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from drnn_core.errors import InputError
 from drnn_core.types import TensorInfo
 from drnn_runtimes.bundle import Bundle, GraphInfo, graph_file
 
@@ -31,11 +32,15 @@ def tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     """Name, type and shape of a tensor whose type and rank are known; a named or missing size is -1.
 
     Raises:
-        KeyError: onnx has no NumPy type for the tensor's type.
+        InputError: It is a sequence, a map or an optional value, or of a type that onnx has no NumPy type for.
     """
     kind = value.type.tensor_type
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    except KeyError as error:
+        raise InputError(f"{value.name!r:.80} is no tensor of a type that NumPy has") from error
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
-    return TensorInfo(value.name, str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), shape)
+    return TensorInfo(value.name, str(dtype), shape)
 
 
 def tensor_infos(values: Iterable[onnx.ValueInfoProto]) -> tuple[TensorInfo, ...]:
@@ -50,9 +55,12 @@ def known_tensors(model: onnx.ModelProto) -> dict[str, TensorInfo]:
     del bare.graph.value_info[:]
     with contextlib.suppress(Exception):  # a graph that contradicts itself: what it says of itself must do
         model = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    values = [*model.graph.value_info, *model.graph.output, *model.graph.input]
-    typed = [value for value in values if value.type.tensor_type.elem_type and value.type.tensor_type.HasField("shape")]
-    return {value.name: tensor_info(value) for value in typed}
+    known: dict[str, TensorInfo] = {}
+    for value in (*model.graph.value_info, *model.graph.output, *model.graph.input):
+        if value.type.tensor_type.HasField("shape"):
+            with contextlib.suppress(InputError):
+                known[value.name] = tensor_info(value)
+    return known
 
 
 def opened(model: onnx.ModelProto, tensors: Sequence[TensorInfo]) -> onnx.ModelProto:

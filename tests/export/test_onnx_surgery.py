@@ -55,6 +55,19 @@ def test_what_is_seen_and_given_back_changes_nothing_and_what_is_changed_does(na
     onnx.checker.check_model(apart, full_check=True)
 
 
+@pytest.mark.parametrize("kind", [0, 99])
+def test_a_tensor_of_no_type_is_not_known(kind: int) -> None:
+    model = model_of(2, "fused")
+    odd = model.graph.input.add(name="odd")
+    odd.type.tensor_type.elem_type = kind
+    odd.type.tensor_type.shape.dim.add(dim_value=1)
+    known = known_tensors(model)
+    assert "odd" not in known
+    assert known["output"] == TensorInfo("output", "float32", (2, 2))
+    with pytest.raises(InputError, match="'odd' is no tensor of a type"):
+        tensor_infos(model.graph.input)
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     options = ExportOptions(length=4, engines=(), runtimes=("reference",))

@@ -18,7 +18,7 @@ from drnn_core.files import replacing, sha256
 from drnn_core.gpu import Gpu, gpu, gpu_reason
 from drnn_core.types import Availability, TensorInfo
 from drnn_export.engine.cache import cache_key, keep, take
-from drnn_export.engine.checks import check_batch, check_edges, check_graph, check_kernels, read_onnx
+from drnn_export.engine.checks import check_batch, check_edges, check_graph, check_kernels, inputs_of, read_onnx
 from drnn_export.engine.config import BuildControls, command_line
 from drnn_export.engine.kernel_inside import as_request, kernel_of
 from drnn_export.engine.kernels import read_kernels
@@ -118,8 +118,6 @@ def build_engine(
             that the kernel computes.
         RuntimeUnavailableError: The kernel is wanted, and NVRTC is not installed.
     """
-    from drnn_export.onnx_surgery import tensor_infos
-
     onnx, engine = Path(onnx), Path(engine)
     cache = None if cache is None else Path(cache)
     controls = controls or BuildControls()
@@ -127,7 +125,7 @@ def build_engine(
     module, device = _usable(backend, compute_capabilities), gpu()
     targets = build_targets(backend, module, tuple(compute_capabilities), device)
     model, digest = read_onnx(onnx)
-    inputs = tensor_infos(model.graph.input)
+    inputs = inputs_of(onnx, model)
     check_batch(onnx, inputs, batch)
     check_graph(onnx, model, lint_target(backend, module.version), targets)
     kernel = kernel_of(onnx, model, targets) if with_kernel else None

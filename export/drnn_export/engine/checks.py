@@ -51,6 +51,26 @@ def read_onnx(path: Path) -> tuple[onnx_module.ModelProto, str]:
     return model, hashlib.sha256(data).hexdigest()
 
 
+def inputs_of(path: Path, model: onnx_module.ModelProto) -> tuple[TensorInfo, ...]:
+    """The inputs of a graph to build.
+
+    Args:
+        path: The graph's file, for messages.
+        model: The graph.
+
+    Raises:
+        InputError: An input or output is no tensor of a type that engines could have.
+    """
+    from drnn_export.onnx_surgery import tensor_infos
+
+    try:
+        inputs, _ = tensor_infos(model.graph.input), tensor_infos(model.graph.output)
+    except InputError as error:
+        fix = f"Give the network tensors of numbers only, or export it again: {EXPORT}"
+        raise InputError(f"{path}: the input or output {error.message}", fix) from error
+    return inputs
+
+
 def check_batch(path: Path, inputs: Sequence[TensorInfo], batch: tuple[int, int, int] | None) -> None:
     """Check the batch sizes to build for.
 

@@ -139,6 +139,22 @@ def test_a_file_cut_short_is_refused(kept: int, tmp_path: Path) -> None:
         build(graph, tmp_path / "e")
 
 
+@pytest.mark.parametrize("side", ["input", "output"])
+@pytest.mark.parametrize("kind", [0, 99, "sequence"])
+def test_an_edge_that_is_no_tensor_of_numbers_is_refused(side: str, kind: int | str, tmp_path: Path) -> None:
+    graph = recurrent(tmp_path)
+    model = onnx.load(graph)
+    value = getattr(model.graph, side)[0]
+    if kind == "sequence":
+        value.CopyFrom(helper.make_tensor_sequence_value_info(side, FLOAT, [B]))
+    else:
+        value.type.tensor_type.elem_type = kind
+    onnx.save(model, graph)
+    with pytest.raises(InputError, match=f"model.onnx: the input or output '{side}' is no tensor of a type") as refused:
+        build(graph, tmp_path / "e")
+    assert "drnn-export" in refused.value.fix
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         build(tmp_path / "model.onnx", tmp_path / "e")

@@ -103,12 +103,17 @@ def check_graph(path: Path, model: onnx_module.ModelProto, target: LintTarget, c
         capabilities: The compute capabilities to build for.
 
     Raises:
-        EngineError: NVIDIA's parser would misread the graph in silence, or a GPU generation lacks what it needs.
+        EngineError: NVIDIA's parser would misread the graph in silence, a GPU generation lacks what it needs, or that
+            cannot be checked within the limits of a check.
     """
     from drnn_export.lint.graph_view import without_large_weights
     from drnn_export.lint.linter import MISREAD, UNBUILDABLE, lint_model
 
-    for finding in lint_model(without_large_weights(model), target, path.parent, capabilities):
+    try:
+        findings = lint_model(without_large_weights(model), target, path.parent, capabilities)
+    except InputError as error:
+        raise EngineError(f"{path.name} is not built unchecked, and {error.message}", OTHER_FORM) from error
+    for finding in findings:
         if finding.rule in MISREAD | UNBUILDABLE:
             where = f"node {finding.node!r} ({finding.operator}) " if finding.node else ""
             raise EngineError(f"{path.name}: {where}{finding.what}", f"{finding.fix}, or export it again: {EXPORT}")

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from drnn_core.errors import InputError
+from drnn_core.errors import EngineError, InputError
 from drnn_export.emitter.emit import emit
 from drnn_export.emitter.request import GraphRequest
 from drnn_export.engine import build as tensorrt
@@ -68,6 +68,26 @@ def test_what_would_take_too_long_is_not_begun_and_taken_where_it_was_built_befo
     with pytest.raises(NotBegunError):
         build(graph, controls=TF32, estimate=700.0)
     assert builds == ["model.onnx"]
+
+
+def test_a_graph_is_checked_only_where_it_is_built(
+    graph: Path, builds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not begun, or was built before, ends the same way whatever a check would say or take."""
+
+    def too_large(*_: object) -> None:
+        raise InputError("the model cannot be checked: it takes over 15 s", "Give the path of an .onnx file.")
+
+    monkeypatch.setattr("drnn_export.lint.linter.lint_model", too_large)
+    with pytest.raises(NotBegunError):
+        build(graph, estimate=700.0)
+    with pytest.raises(EngineError, match=r"model\.onnx is not built unchecked, and the model cannot be") as refused:
+        build(graph)
+    assert "--engine none" in refused.value.fix
+    monkeypatch.undo()
+    build(graph)
+    monkeypatch.setattr("drnn_export.lint.linter.lint_model", too_large)
+    assert build(graph, "again.engine").build_seconds == 0
 
 
 def test_second_build_is_taken_from_the_cache(graph: Path, builds: list[str]) -> None:

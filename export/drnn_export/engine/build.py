@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -85,7 +85,6 @@ def build_engine(
     cache: Path | str | None = None,
     with_kernel: bool = False,
     estimate: float = 0.0,
-    on_message: Callable[[str], None] | None = None,
 ) -> Sidecar:
     """Compile a graph, and write the engine with its sidecar beside it (see `sidecar_path`).
 
@@ -106,7 +105,6 @@ def build_engine(
             graph of emission `plugin`; else the graph is built like any other.
         estimate: Seconds that the build is estimated to take. Over `time_limit` it is not begun; an engine that was
             built before is taken all the same.
-        on_message: Gets each warning of the builder.
 
     Returns:
         The sidecar.
@@ -163,7 +161,6 @@ def build_engine(
             compute_capabilities=targets if ahead_of_time else (),
         )
     )
-    warnings: list[str] = []
     # The sidecar is replaced first: should the machine stop in between, its sha256 tells that the engine is another.
     with replacing(engine) as built, replacing(sidecar_path(engine)) as described:
         cached = take(cache, key, digest, built) if cache else None
@@ -176,13 +173,10 @@ def build_engine(
             request["engine"] = str(built.absolute())
             reply = _build(onnx, request, controls.timing_cache, module, time_limit)
             facts |= {"command": command, "kernel": describe(kernel) if kernel else None}
-            sidecar, warnings = _described(onnx, model, built, reply, facts), reply["warnings"]
+            sidecar = _described(onnx, model, built, reply, facts)
             if cache:
                 keep(cache, key, built, sidecar)
         sidecar.write(described)
-    if on_message is not None:
-        for warning in warnings:
-            on_message(warning)
     return sidecar
 
 

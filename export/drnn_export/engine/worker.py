@@ -5,7 +5,7 @@ It answers a request with a reply (`drnn_core.worker_process`):
     request  module, onnx, engine (file to write), compute_capabilities, batch,
              controls (BuildControls.request), timings (null, or the files of timings to read and to write),
              kernel (null, or of drnn_export.engine.kernel_inside.as_request)
-    reply    inputs, outputs, flags, seconds, warnings, layers   or   error, details (a list of text)
+    reply    inputs, outputs, flags, seconds, layers   or   error, details (a list of text)
 
 It is a process of its own because NVIDIA's builder can crash or hang the process that it runs in.
 """
@@ -75,7 +75,6 @@ def _build(module: Any, request: Mapping[str, Any]) -> dict[str, Any]:
             "version_compatible": bool(config.get_flag(module.BuilderFlag.VERSION_COMPATIBLE)),
         },
         "seconds": round(time.perf_counter() - start, 3),
-        "warnings": logger.warnings,
         "layers": logger.layers,
     }
 

@@ -73,21 +73,18 @@ def tensorrt_module(flavour: Flavour) -> TensorRTModule:
 
 
 def collecting_logger(module: Any) -> Any:
-    """Make an `ILogger` of `module` that keeps `errors`, `warnings` and `layers` (of engines), and prints none."""
+    """Make an `ILogger` of `module` that keeps `errors` and `layers` (of engines), and prints none."""
 
     class Collector(module.ILogger):  # type: ignore[misc]  # NVIDIA's modules carry no types
         def __init__(self) -> None:
             module.ILogger.__init__(self)
             self.errors: list[str] = []
-            self.warnings: list[str] = []
             self.layers: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             levels = module.ILogger.Severity
             if severity in (levels.INTERNAL_ERROR, levels.ERROR):
                 self.errors.append(message)
-            elif severity == levels.WARNING:
-                self.warnings.append(message)
             elif message.startswith("Layers:"):
                 self.layers.append(message)
 

@@ -81,10 +81,8 @@ def test_tokens_keep_their_type(tmp_path: Path) -> None:
         {"output": (FLOAT, [B, T, H])},
         {"table": weights(5, H)},
     )
-    heard: list[str] = []
-    sidecar = build(graph, tmp_path / "e", controls=BuildControls(workspace_mib=16), on_message=heard.append)
+    sidecar = build(graph, tmp_path / "e", controls=BuildControls(workspace_mib=16))
     assert sidecar.inputs[0].dtype == "int64"
-    assert any("Int64" in message for message in heard)
 
 
 @ONE_BUILDER

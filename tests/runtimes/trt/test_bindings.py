@@ -60,11 +60,10 @@ def test_nvidias_types_have_numpys_names() -> None:
     assert names == ["float32", "float16", "bfloat16", "int64", "int32", "bool"]
 
 
-def test_the_logger_keeps_errors_and_warnings_apart(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_logger_keeps_errors_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     rtx = pytest.importorskip("tensorrt_rtx")
     logger = bindings.collecting_logger(rtx)
     for severity in ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"):
         logger.log(getattr(rtx.ILogger.Severity, severity), severity.lower())
     assert logger.errors == ["internal_error", "error"]
-    assert logger.warnings == ["warning"]
     assert capfd.readouterr() == ("", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from drnn_export.lint.linter import Finding, LintTarget
+    from drnn_export.lint.linter import Finding, Findings, LintTarget
 
 _TARGETS = ("tensorrt-10.3", "tensorrt-11", "tensorrt-rtx")
-_ROWS = 40  # findings that are shown; --json has all
+_ROWS = 40  # findings that are shown
 _STYLES = {"error": "red", "warning": "yellow"}
 
 
@@ -57,7 +57,7 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
     return _exit_code(by_target)
 
 
-def _next(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> str:
+def _next(model: Path, by_target: Mapping[LintTarget, Findings]) -> str:
     """What to type now: TensorRT's own parser, or this check again."""
     name = shlex.quote(str(model))
     if _exit_code(by_target):
@@ -66,23 +66,20 @@ def _next(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> str
     return f"where TensorRT is: {tool} {shlex.quote(f'--onnx={model}')}"
 
 
-def _exit_code(by_target: Mapping[LintTarget, Sequence[Finding]]) -> int:
-    return EngineError.exit_code if any(_count(findings, "error") for findings in by_target.values()) else 0
+def _exit_code(by_target: Mapping[LintTarget, Findings]) -> int:
+    return EngineError.exit_code if any(findings.errors for findings in by_target.values()) else 0
 
 
-def _count(findings: Sequence[Finding], severity: str) -> int:
-    return sum(finding.severity == severity for finding in findings)
-
-
-def _as_json(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> dict[str, Any]:
+def _as_json(model: Path, by_target: Mapping[LintTarget, Findings]) -> dict[str, Any]:
     from drnn_export.lint.linter import load_table
 
     targets = {
         target: {
             "title": load_table(target).title,
             "rules_from": load_table(target).rules_from,
-            "errors": _count(findings, "error"),
-            "warnings": _count(findings, "warning"),
+            "errors": findings.errors,
+            "warnings": findings.warnings,
+            "left_out": findings.left_out,
             "findings": [dataclasses.asdict(finding) for finding in findings],
         }
         for target, findings in by_target.items()
@@ -91,7 +88,7 @@ def _as_json(model: Path, by_target: Mapping[LintTarget, Sequence[Finding]]) -> 
     return {"passed": code == 0, "exit_code": code, "file": model.name, "targets": targets}
 
 
-def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -> None:
+def _show(console: Console, by_target: Mapping[LintTarget, Findings]) -> None:
     from drnn_export.lint.linter import load_table
 
     rows = _merged(by_target)
@@ -102,11 +99,14 @@ def _show(console: Console, by_target: Mapping[LintTarget, Sequence[Finding]]) -
         cells.append([text, *(_cell(severities.get(target, "")) for target in by_target)])
     columns = [Column("finding", kind="prose"), *(Column(target, kind="name") for target in by_target)]
     print_table(console, columns, cells)
-    if len(rows) > _ROWS:
+    if any(findings.left_out for findings in by_target.values()):
+        most = max(map(len, by_target.values()))
+        console.print(f"and more findings than are told of one file; --json FILE has the first {most:,} of a target")
+    elif len(rows) > _ROWS:
         console.print(f"and {len(rows) - _ROWS:,} more findings; --json FILE has them all")
     for target, findings in by_target.items():
-        errors, warnings = _count(findings, "error"), _count(findings, "warning")
-        console.print(verdict(not errors), f"{target}: {_number(errors, 'error')}, {_number(warnings, 'warning')}")
+        counts = f"{_number(findings.errors, 'error')}, {_number(findings.warnings, 'warning')}"
+        console.print(verdict(not findings.errors), f"{target}: {counts}")
         console.print(f"       rules of {load_table(target).title}: {load_table(target).rules_from}")
 
 
@@ -118,7 +118,7 @@ def _number(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _merged(by_target: Mapping[LintTarget, Sequence[Finding]]) -> list[tuple[Finding, dict[str, str]]]:
+def _merged(by_target: Mapping[LintTarget, Findings]) -> list[tuple[Finding, dict[str, str]]]:
     """Each finding once, with its severity for each target that has it; errors first."""
     merged: dict[tuple[str, ...], tuple[Finding, dict[str, str]]] = {}
     for target, findings in by_target.items():

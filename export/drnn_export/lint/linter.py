@@ -23,7 +23,7 @@ from drnn_export.lint.functions import function_size
 from drnn_export.lint.gpu_rules import generation_findings
 from drnn_export.lint.graph_view import Site, bodies, load_graph, sites, with_inferred_types, without_large_weights
 from drnn_export.lint.node_rules import STANDARD_DOMAINS, node_findings
-from drnn_export.lint.process import ask_lint, check_size
+from drnn_export.lint.process import Findings, ask_lint, check_size
 from drnn_export.lint.scope import shape_of, type_name
 from drnn_export.lint.tables import TARGETS, Finding, LintTarget, Severity, Table, load_table
 from drnn_export.lint.weight_rules import constant_findings, weight_findings
@@ -37,6 +37,7 @@ __all__ = [
     "TARGETS",
     "UNBUILDABLE",
     "Finding",
+    "Findings",
     "LintTarget",
     "Severity",
     "lint_file",
@@ -75,7 +76,7 @@ class _Prepared:
 @checked_arguments
 def lint_file(
     path: Path | str, targets: Sequence[LintTarget] = TARGETS, capabilities: Sequence[str] = ()
-) -> dict[LintTarget, tuple[Finding, ...]]:
+) -> dict[LintTarget, Findings]:
     """Check an ONNX file.
 
     Args:
@@ -84,7 +85,7 @@ def lint_file(
         capabilities: Compute capabilities of GPUs that the graph must also run on: 8.6, 86 and sm_86 are the same.
 
     Returns:
-        Target -> findings, errors first.
+        Target -> findings, errors first. Of very many the first ones are kept; they count all.
 
     Raises:
         InputError: The file cannot be read, is not an ONNX model, or takes more memory or time than a check may; no
@@ -95,15 +96,13 @@ def lint_file(
         raise InputError("no target is given to check for", f"Choose from: {', '.join(TARGETS)}.")
     capabilities = _written_alike(capabilities)
     if path.is_file() and path.stat().st_size > load_table(targets[0]).limits.file_bytes:
-        return {target: (_file_size(load_table(target)),) for target in targets}
+        return {target: Findings([_file_size(load_table(target))], errors=1, warnings=0) for target in targets}
     check_size(path)
     return ask_lint(path, path.parent, targets, capabilities, str(path))
 
 
 @checked_arguments
-def lint_model(
-    model: onnx.ModelProto, target: LintTarget, folder: Path, capabilities: Sequence[str] = ()
-) -> tuple[Finding, ...]:
+def lint_model(model: onnx.ModelProto, target: LintTarget, folder: Path, capabilities: Sequence[str] = ()) -> Findings:
     """Check a model for one target.
 
     Args:
@@ -113,7 +112,7 @@ def lint_model(
         capabilities: Compute capabilities of GPUs that the graph must also run on: 8.6, 86 and sm_86 are the same.
 
     Returns:
-        The findings, errors first.
+        The findings, errors first. Of very many the first ones are kept; they count all.
 
     Raises:
         InputError: The model takes more memory or time than a check may, or one is no compute capability.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,32 @@ _SECONDS = 15.0
 _FIX = "Give the path of an .onnx file; large weights can be saved as external data."
 
 
+class Findings(tuple[Finding, ...]):
+    """What a check found, errors first; of very many findings the first ones.
+
+    Attributes:
+        errors: How many errors there are, with those that are left out.
+        warnings: How many warnings there are, with those that are left out.
+    """
+
+    errors: int
+    warnings: int
+
+    def __new__(cls, findings: Iterable[Finding], errors: int, warnings: int) -> Findings:
+        """Keep findings, and how many there are in all."""
+        kept = super().__new__(cls, findings)
+        kept.errors, kept.warnings = errors, warnings
+        return kept
+
+    @property
+    def left_out(self) -> int:
+        """How many findings are left out."""
+        return self.errors + self.warnings - len(self)
+
+
 def ask_lint(
     path: Path, folder: Path, targets: Sequence[LintTarget], capabilities: Sequence[str], shown: str
-) -> dict[LintTarget, tuple[Finding, ...]]:
+) -> dict[LintTarget, Findings]:
     """Lint a file in the other process.
 
     Args:
@@ -59,7 +82,10 @@ def ask_lint(
         raise InputError(f"{shown} cannot be checked: {how}", _FIX) from None
     if "error" in reply:
         raise InputError(reply["error"], reply["fix"])
-    return {target: tuple(Finding(**entry) for entry in reply["findings"][target]) for target in targets}
+    return {
+        target: Findings((Finding(**entry) for entry in found["findings"]), found["errors"], found["warnings"])
+        for target, found in reply["targets"].items()
+    }
 
 
 def check_size(path: Path) -> None:

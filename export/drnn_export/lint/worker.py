@@ -1,13 +1,13 @@
 """The child process of `drnn_export.lint.process`: reads ONNX files and applies the lint's rules, within its limits.
 
 request  path, folder, targets, capabilities, shown
-reply    findings (target -> a list)   or   error, fix
+reply    targets (target -> findings, and how many errors and warnings there are)   or   error, fix
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,13 @@ def _reply(request: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # onnx and protobuf have many, and of a graph from anywhere any may come
         what = " ".join(f"{type(error).__name__}: {error}".split())
         return {"error": f"{request['shown']} cannot be checked: {what:.500}", "fix": ""}
-    return {"findings": {target: list(map(_shown, findings[:_MOST])) for target, findings in of_targets.items()}}
+    return {"targets": {target: _of_target(findings) for target, findings in of_targets.items()}}
+
+
+def _of_target(findings: Sequence[Finding]) -> dict[str, Any]:
+    severities = [finding.severity for finding in findings]
+    counts = {"errors": severities.count("error"), "warnings": severities.count("warning")}
+    return {"findings": list(map(_shown, findings[:_MOST])), **counts}
 
 
 def _shown(finding: Finding) -> dict[str, str]:

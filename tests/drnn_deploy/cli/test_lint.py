@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 
-from drnn_export.lint.linter import TARGETS, load_table
+from drnn_export.lint.linter import TARGETS, Finding, Findings, load_table
 from tests.export.lint.graphs import model, one, recurrent
 
 Command = Any  # see conftest
@@ -71,6 +71,20 @@ def test_json_has_every_finding(command: Command, tmp_path: Path) -> None:
         assert (entry["errors"], entry["warnings"], entry["rules_from"]) == (50, 0, load_table(target).rules_from)
         assert [finding["node"] for finding in entry["findings"]] == [f"n{index}" for index in range(50)]
         assert {(finding["rule"], finding["severity"]) for finding in entry["findings"]} == {("operator", "error")}
+
+
+def test_findings_that_are_left_out_are_counted_and_said_to_be(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [Finding("error", "operator", f"n{index}", "Det", "is not there", "Leave it out") for index in range(50)]
+    found = {"tensorrt-11": Findings(told, errors=20_010, warnings=1)}
+    monkeypatch.setattr("drnn_export.lint.linter.lint_file", lambda *_: found)
+    ran = command("drnn-deploy", "lint", saved(one("Tanh"), tmp_path), "--json", tmp_path / "out.json")
+    assert ran.code == 4
+    assert "FAILED tensorrt-11: 20,010 errors, 1 warning" in ran.out
+    assert "--json FILE has the first 50 of a target" in ran.out
+    entry = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["targets"]["tensorrt-11"]
+    assert (entry["errors"], entry["warnings"], entry["left_out"], len(entry["findings"])) == (20_010, 1, 19_961, 50)
 
 
 def test_json_to_standard_output_is_nothing_else(command: Command, tmp_path: Path) -> None:

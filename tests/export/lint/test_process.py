@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import onnx
 import pytest
+from onnx import helper
 
 from drnn_core.errors import InputError
 from drnn_core.worker_process import Child
-from drnn_export.lint import process
+from drnn_export.lint import process, worker
 from drnn_export.lint.linter import lint_file, lint_model
-from tests.export.lint.graphs import one
+from tests.export.lint.graphs import model, one
 
 
 @pytest.fixture
@@ -81,6 +83,17 @@ def test_a_file_too_large_to_check_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 400 MB, more than the 400 MB that are read") as refused:
         lint_file(tmp_path / "model.onnx")
     assert "external data" in refused.value.fix
+
+
+def test_of_very_many_findings_the_first_are_told_and_all_are_counted(
+    file: Path, kept: process._KeptChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(model([helper.make_node("Det", ["x"], [name]) for name in "yzuv"], ir=99), file)
+    monkeypatch.setattr(worker, "_MOST", 3)
+    monkeypatch.setattr(kept, "ask", lambda request: json.loads(json.dumps(worker._reply(request))))
+    found = lint_file(file, ["tensorrt-11"])["tensorrt-11"]
+    assert [finding.rule for finding in found] == ["operator"] * 3
+    assert (found.errors, found.warnings, found.left_out) == (4, 1, 2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited where the system can")

@@ -35,7 +35,8 @@ def shown(found: onnx.ModelProto, right: onnx.ModelProto) -> list[tuple[tuple[st
 @given(cases(), st.sampled_from(["fused", "unrolled", "mixed", "blocked"]), st.sampled_from(["sequence", "chunk"]))
 @settings(max_examples=20)
 def test_a_graph_does_not_differ_from_itself(case: Case, emission: Any, form: Any) -> None:
-    request = GraphRequest(case.length, 2, emission, form="sequence" if emission == "blocked" else form, block=3)
+    of_blocks = {"form": "sequence", "block": 3} if emission == "blocked" else {"form": form}
+    request = GraphRequest(case.length, 2, emission, **of_blocks)
     one, other = (emit(case.spec, case.weights, request) for _ in range(2))
     assert shown(one, other) == []
     for node in every_node(one.graph.node):  # every node belongs somewhere

@@ -35,7 +35,7 @@ class GraphRequest(NamedGraph):
         ring: Whether only the rows that change of a delay line go in and out where the line is longer than the chunk;
             the session keeps the other rows.
         precision: Of matrix products, see `drnn_export.emitter.precision`.
-        block: The most steps of a block (emission `blocked`); None for `BLOCK` of them, and with other emissions.
+        block: The most steps of a block (emission `blocked`, and no other); None for `BLOCK` of them.
 
     Raises:
         InputError: The values contradict each other, or there is no such graph.
@@ -59,7 +59,10 @@ class GraphRequest(NamedGraph):
         for name, value, allowed in choices:
             if value not in get_args(allowed):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
-        object.__setattr__(self, "block", (self.block or BLOCK) if self.emission == "blocked" else None)
+        if self.block is None and self.emission == "blocked":
+            object.__setattr__(self, "block", BLOCK)
+        if self.block == 0:
+            raise InputError("blocks have 2 steps or more, got 0", "Leave block out to have it chosen.")
         check_kind(self)
         if self.form != "sequence" and self.prune:
             object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output

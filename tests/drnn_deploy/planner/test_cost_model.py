@@ -41,6 +41,7 @@ def requests(draw: st.DrawFn) -> GraphRequest:
     form = "sequence" if emission == "blocked" else draw(st.sampled_from(["sequence", "chunk"]))
     ring = form == "chunk" and draw(st.booleans())
     steps, batch, block = draw(st.integers(1, 30)), draw(st.integers(1, 3)), draw(st.integers(2, 5))
+    block = block if emission == "blocked" else None
     return GraphRequest(steps, batch, emission, form=form, ring=ring, block=block)  # type: ignore[arg-type]
 
 

@@ -26,7 +26,10 @@ from tests.networks import Case, cases, make_case, random_weights
 PIXEL = ModelSpec("gru", (20,) * 9, tuple(2**i for i in range(9)), Continuous(1), Head("last", 10))
 
 
-EMISSIONS = st.tuples(st.sampled_from(["fused", "unrolled", "mixed", "blocked"]), st.integers(2, 6))
+EMISSIONS = st.one_of(  # with the steps of a block
+    st.tuples(st.sampled_from(["fused", "unrolled", "mixed"]), st.none()),
+    st.tuples(st.just("blocked"), st.integers(2, 6)),
+)
 
 
 def graph_of(
@@ -237,3 +240,16 @@ def test_dynamic_batch_is_refused_for_unrolled_graphs(emission: Emission) -> Non
 def test_blocks_that_make_no_sense_are_refused(words: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         GraphRequest(16, 1, "blocked", **words)
+
+
+@pytest.mark.parametrize(
+    "emission, block", [("blocked", 0), ("blocked", 1), ("blocked", -3), ("fused", 5), ("fused", 0)]
+)
+def test_blocks_that_there_are_not_are_refused(emission: str, block: int) -> None:
+    with pytest.raises(InputError, match=f"blocks have 2 steps or more.*got {block}"):
+        GraphRequest(64, 1, emission, block=block)  # type: ignore[arg-type]
+
+
+def test_blocks_are_chosen_where_nobody_says_how_long() -> None:
+    assert (GraphRequest(64, 1, "blocked").block, GraphRequest(64, 1, "blocked", block=5).block) == (16, 5)
+    assert GraphRequest(64, 1, "fused").block is None

@@ -46,7 +46,9 @@ NETWORKS = {
 
 def short(emission: Emission) -> GraphRequest:
     """Two sequences, of 17 steps or, skewed, of one; in blocks of up to four."""
-    return GraphRequest(1, 2, emission, form="step") if emission == "skewed" else GraphRequest(17, 2, emission, block=4)
+    if emission == "skewed":
+        return GraphRequest(1, 2, emission, form="step")
+    return GraphRequest(17, 2, emission, block=4 if emission == "blocked" else None)
 
 
 def compiled(folder: Path, spec: ModelSpec, request: GraphRequest) -> Sidecar:

@@ -158,7 +158,8 @@ def requests() -> list[GraphRequest]:
         for precision in get_args(Precision) if batch == 2 else ("fp32",):
             steps = 1 if form == "step" else 7
             with contextlib.suppress(InputError):
-                made.append(GraphRequest(steps, batch, emission, form=form, precision=precision, block=3))
+                block = 3 if emission == "blocked" else None
+                made.append(GraphRequest(steps, batch, emission, form=form, precision=precision, block=block))
     return made
 
 

@@ -54,6 +54,7 @@ def requests(draw: st.DrawFn, batch: int, length: int) -> GraphRequest:
     ring = form != "sequence" and emission != "skewed" and draw(st.booleans())
     prune = form == "sequence" and draw(st.booleans())
     steps, block = 1 if form == "step" else length, draw(st.integers(2, 4))
+    block = block if emission == "blocked" else None
     return GraphRequest(steps, fixed, emission, prune, form, ring, block=block)  # type: ignore[arg-type]
 
 

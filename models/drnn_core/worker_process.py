@@ -92,7 +92,7 @@ class Child:
 
         Args:
             request: Plain JSON types.
-            time_limit: Seconds until the reply.
+            time_limit: Seconds until the reply, which may be infinite.
             on_row: Is given what the child sends before the reply.
 
         Returns:
@@ -107,7 +107,7 @@ class Child:
             late.set()
             self.kill()
 
-        timer = threading.Timer(time_limit, end)
+        timer = threading.Timer(min(time_limit, threading.TIMEOUT_MAX), end)
         timer.start()
         try:
             return self._asked(request, on_row)

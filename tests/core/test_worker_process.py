@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -94,6 +95,12 @@ def test_a_late_child_is_killed_with_what_it_started(tmp_path: Path) -> None:
     while any(map(running, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(running, processes))
+
+
+@pytest.mark.parametrize("seconds", [1e10, math.inf])
+def test_a_time_limit_may_be_longer_than_a_thread_can_wait(seconds: float) -> None:
+    """A timer that cannot wait so long raises in its own thread, which pytest takes for an error."""
+    assert ask(STAND_IN, {"do": "reply"}, seconds)["request"] == {"do": "reply"}
 
 
 def test_a_grandchild_that_goes_on_does_not_hold_up_the_reply() -> None:

@@ -95,6 +95,8 @@ def command_line(
 ) -> str:
     """The command line of NVIDIA's tool (trtexec or tensorrt_rtx) that builds the same engine.
 
+    It goes into the bundle, so a file of timings, which is a place of this machine, is not in it.
+
     Args:
         backend: Which of NVIDIA's builders.
         version: The backend's version.
@@ -124,8 +126,6 @@ def command_line(
         words.append("--versionCompatible")
     if controls.hardware != "this":
         words.append(f"--hardwareCompatibilityLevel={_trtexec_level(controls.hardware)}")
-    if controls.timing_cache is not None:
-        words.append(f"--timingCacheFile={controls.timing_cache}")
     for name, size in zip(("min", "opt", "max"), batch or (), strict=False):
         words.append(f"--{name}Shapes={_shapes(inputs, size)}")
     return shlex.join(words)

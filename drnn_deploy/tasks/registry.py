@@ -63,8 +63,9 @@ def task_of(described: Mapping[str, Any], spec: NetworkSpec, what: str) -> Task:
         InputError: It names no task, or one that its network does not fit.
     """
     if "name" not in described:
-        told = f"{what} does not say which task its network is for"
-        raise InputError(told, "Save it with one: Checkpoint(spec, weights, {'name': 'pixel-mnist', 'length': 784}).")
+        own = "For data of your own compute the metric from Bundle.open(DIR).run(x): docs/tutorials/own-module.md"
+        known = f"evaluate knows {', '.join(sorted(TASKS))}. {own}"
+        raise InputError(f"{what} does not say which task its network is for", known)
     task = make_task(described["name"], described.get("options", {}))
     if not fits(task, spec.input, spec.head):
         raise InputError(f"{what} says that it is for task {task.name}, which takes {task.input} and {task.head}")

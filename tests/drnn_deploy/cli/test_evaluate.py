@@ -71,7 +71,8 @@ def test_evaluate_with_a_runtime_that_cannot_run_the_bundle(
 
 
 @pytest.mark.parametrize("task, says", [
-    ({}, "does not say which task"),
+    ({}, "task its network is for\nevaluate knows copy-memory, pixel-mnist, ptb-char, speaker-id. For data of your own "
+         "compute the metric from Bundle.open(DIR).run(x): docs/tutorials/own-module.md\n"),
     ({"name": "speech"}, "there is no task 'speech'"),
     ({"name": ["copy-memory"]}, "there is no task ['copy-memory']"),
     ({"name": "copy-memory", "options": 5}, "must be a table"),

@@ -39,7 +39,7 @@ _LEGEND = (
 @click.option("--node-budget", type=click.IntRange(min=1), help="Most nodes of an unrolled graph. [default: 20000]")
 @json_option
 def plan(model: Path, json_path: str | None, **given: Any) -> None:
-    """Compare the graphs of a network: forms, chunk lengths and emissions, with what each costs, and recommend one.
+    """Compare the graphs of a network: forms, chunk lengths and styles, with what each costs, and recommend one.
 
     Without --latency or --throughput the goal is whole sequences. `drnn-export` follows the recommendation where its
     own options leave the choice open.

@@ -32,6 +32,7 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     ran = command("drnn-deploy", name, "--help")
     assert ran.code == 0
     assert ran.out.startswith(f"Usage: drnn-deploy {name}")
+    assert "emission" not in ran.out, "the glossary's word is graph style"
 
 
 def test_shortcut_is_the_export_command(command: Command) -> None:

@@ -151,7 +151,9 @@ def _options(given: dict[str, Any]) -> ExportOptions:
     )
     if isinstance(given["batch"], tuple):
         chosen |= {"batch": None, "profile": given["batch"]}
-    if chosen.get("engines") == ("none",):
+    if "none" in given["engines"]:
+        if set(given["engines"]) != {"none"}:
+            raise InputError("--engine none contradicts every other --engine", "Leave it or the others out.")
         chosen["engines"] = ()
     if goal:
         chosen["goal"] = goal

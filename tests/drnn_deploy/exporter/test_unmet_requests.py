@@ -49,7 +49,7 @@ def test_length_of_another_type_is_no_length(
     (("--runtime", "caffe"), 2, ("there is no runtime 'caffe'", "onnxruntime-cpu")),
     (("--runtime", "onnxruntime-cuda"), 3, ("onnxruntime-cuda cannot run here", "GPU")),
     (("--engine", "tvm"), 2, ("there is no engine builder 'tvm'", "tensorrt-rtx")),
-    (("--engine", "none", "--engine", "tensorrt-rtx"), 2, ("there is no engine builder 'none'",)),
+    (("--engine", "none", "--engine", "tensorrt-rtx"), 2, ("none contradicts every other",)),
     (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--style operator")),
     (("--emission", "unrolled", "--batch", "dynamic"), 2, ("dynamic batch", "style operator")),
     (("--emission", "fused", "--emission", "fused"), 2, ("name each emission once",)),
@@ -77,6 +77,12 @@ def test_request_that_cannot_be_met(
     assert written["error"]["message"] in ran.err
     assert written["error"]["fix"] in ran.err
     assert names(model.parent) == ["model.pt", "report.json"]
+
+
+def test_no_engine_may_be_said_twice(command: Command, model: Path) -> None:
+    ran = command(model, "--output", model.parent / "bundle", "--engine", "none", *QUICK)
+    assert ran.code == 0
+    assert Bundle.open(model.parent / "bundle").engines == ()
 
 
 def test_budget_that_the_refusal_names_is_enough(command: Command, model: Path) -> None:

@@ -226,13 +226,13 @@ def _reason(result: ExportResult) -> str:
 def _next(result: ExportResult) -> str:
     """What to type now."""
     folder = shlex.quote(str(result.bundle.folder))
-    if not result.checked:
-        return f"to check it on every runtime: drnn-parity {folder}"
-    if result.parity.exit_code == ParityError.exit_code:
+    if result.exit_code == ParityError.exit_code:
         return f"to see which layer and operator is wrong: drnn-parity {folder} --explain"
     if result.exit_code:
         fixes = (engine.fix for engine in result.engines if engine.failed and engine.fix)
         return next(fixes, "to see what is missing here: drnn-deploy doctor")
+    if not result.checked:
+        return f"to check it on every runtime: drnn-parity {folder}"
     return f"on the device: drnn-parity {folder}; how fast it is: drnn-deploy bench {folder}"
 
 

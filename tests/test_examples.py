@@ -126,7 +126,7 @@ def triton(tmp_path: Path) -> Iterator[str]:
 
     options = ExportOptions(forms=("chunk",), chunk=4, batch=None, ring=False, **QUICK)
     bundle = export(CHECKPOINT, tmp_path / "bundle", options).bundle
-    (place,) = write_repository(bundle, tmp_path / "models", "waves")
+    (place,) = write_repository(bundle, tmp_path / "models", "waves").models
     session = onnxruntime.InferenceSession(place / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     states = dict(next(graph for graph in bundle.graphs if graph.states).states)
     zeros = {i.name: np.zeros([1, *i.shape[1:]], np.float32) for i in session.get_inputs() if i.name in states}

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from drnn_deploy.exporter.engines import EngineResult
     from drnn_deploy.exporter.options import ExportOptions
     from drnn_deploy.exporter.pipeline import ExportResult
+    from drnn_deploy.exporter.triton import Served
     from drnn_runtimes.trt.sidecar import Sidecar
 
 
@@ -123,21 +124,31 @@ def export(model: Path, output: Path | None, triton: Path | None, json_path: str
     console = make_console(json_path)
     chosen = _options(options)
     chosen.refuse_ignored()  # before the import of PyTorch, which takes seconds
+    if triton:
+        from drnn_deploy.exporter.triton import check_options
+
+        chosen = check_options(chosen, triton, model.stem)
     with progress(console) as notify:
         from drnn_deploy.exporter.pipeline import export as export_bundle
-        from drnn_deploy.exporter.triton import check_options, write_repository
+        from drnn_deploy.exporter.triton import write_repository
 
-        result = export_bundle(
-            model, output, check_options(chosen, triton, model.stem) if triton else chosen, notify=notify
-        )
-        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else []
+        result = export_bundle(model, output, chosen, notify=notify)
+        served = write_repository(result.bundle, triton, model.stem) if triton and result.exit_code == 0 else None
     write_json(json_path, _as_json(result))
     _show(console, model, result)
-    if triton and not served:
-        console.print("triton  nothing was written there: the check failed")
-    for place in served:
-        console.print(f"triton  {place}: tritonserver --model-repository {triton}")
+    if triton:
+        _show_served(console, triton, served, result)
     return result.exit_code
+
+
+def _show_served(console: Console, repository: Path, served: Served | None, result: ExportResult) -> None:
+    if served is None:
+        console.print(f"triton  nothing was written there: {_reason(result)}")
+        return
+    for place in served.models:
+        console.print(f"triton  {place}: tritonserver --model-repository {repository}")
+    if served.removed:
+        console.print(f"triton  {served.removed} was removed: it had an earlier engine, and this bundle has none")
 
 
 def _options(given: dict[str, Any]) -> ExportOptions:

@@ -5,6 +5,9 @@ NAME/config.pbtxt            with state: sequence batching, with one implicit st
 NAME/1/model.onnx            the bundle's graph, run by Triton's ONNX Runtime backend
 NAME-tensorrt/1/model.plan   the same as TensorRT's engine, where the bundle has one; with a config.pbtxt of its own
 
+What an earlier export wrote there is replaced, and NAME-tensorrt is removed where the bundle has no such engine: it
+would go on serving the earlier weights.
+
 Sources: Triton's model_config.proto (ModelSequenceBatching.State) and its documentation of implicit state management.
 Triton pairs states by the order of their names, inputs and outputs each for themselves (its issue 8586), so the two
 orders must be one, which a test holds.
@@ -15,11 +18,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from drnn_core.bounds import open_file
 from drnn_core.errors import InputError
-from drnn_core.folders import replacing_folder
+from drnn_core.files import explained
+from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.types import TensorInfo
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_runtimes.bundle import Bundle, GraphInfo
@@ -30,9 +35,24 @@ _IDLE_MICROSECONDS = 60_000_000
 _QUEUE_MICROSECONDS = 500  # that a whole sequence waits for others to run with it
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64"}
-_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}  # Triton's backend -> what it reads
+_FILES = {"onnxruntime": "1/model.onnx", "tensorrt": "1/model.plan"}  # Triton's backend -> what it reads
+_SUFFIXES = {"onnxruntime": "", "tensorrt": "-tensorrt"}  # of the model's name
 _CONFIG = "config.pbtxt"
+_MARK = "# written by drnn-export, which replaces this model\n"
 _EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --triton DIR"
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What `write_repository` did.
+
+    Attributes:
+        models: The models' folders: that of the graph, then that of TensorRT's engine of it, if the bundle has one.
+        removed: The folder of an earlier bundle's engine; None where there was none, or another took its place.
+    """
+
+    models: tuple[Path, ...]
+    removed: Path | None
 
 
 def servable_graph(bundle: Bundle) -> GraphInfo:
@@ -61,14 +81,14 @@ def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOpti
     Raises:
         InputError: Triton could serve no graph of these options, or no model of this name, or other files are there.
     """
-    _check_place(folder, name)
+    _check_places(folder, name)
     if options.batch is not None or options.ring:
         raise InputError("Triton needs a dynamic batch, and with state whole delay lines", _EXPORT)
     stated = options.goal != "sequence" or {"chunk", "step"} & set(options.forms or ())
     return dataclasses.replace(options, ring=False if stated else None)
 
 
-def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int = MAX_BATCH) -> list[Path]:
+def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int = MAX_BATCH) -> Served:
     """Write models into a Triton model repository, each whole or not at all.
 
     Args:
@@ -78,42 +98,59 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
         max_batch: The most sequences that Triton runs together; less where a graph or engine takes less.
 
     Returns:
-        The models' folders: that of the graph, then that of TensorRT's engine of it, if the bundle has one.
+        The models that are served now, and what is not any more.
 
     Raises:
-        InputError: The bundle has no fitting graph, or the name is not a plain file name.
+        InputError: The bundle has no fitting graph, the name is not a plain file name, or other files are there.
     """
     graph = servable_graph(bundle)
+    _check_places(folder, name)
     most = min(max_batch, graph.profile[2]) if graph.profile else max_batch
-    places = [_write_model(folder, name, graph, "onnxruntime", bundle.path(graph.file), most)]
+    models = [_write_model(folder, name, graph, "onnxruntime", bundle.path(graph.file), most)]
     for engine in bundle.engines:
         if engine.graph == graph.file and engine.runtime == "tensorrt":  # Triton has no backend for TensorRT-RTX
             taken = Sidecar.read(bundle.path(engine.sidecar)).batch
             largest = min(most, taken[2]) if taken else most
-            places.append(
-                _write_model(folder, f"{name}-tensorrt", graph, "tensorrt", bundle.path(engine.file), largest)
-            )
-            break
-    return places
+            models.append(_write_model(folder, name, graph, "tensorrt", bundle.path(engine.file), largest))
+            return Served(tuple(models), None)
+    return Served(tuple(models), _remove_model(folder, name, "tensorrt"))
 
 
 def _write_model(folder: Path, name: str, graph: GraphInfo, backend: str, file: Path, max_batch: int) -> Path:
-    place, model = _check_place(folder, name), f"1/{_FILES[backend]}"
-    with replacing_folder(place, lambda _: (_CONFIG, model)) as draft:
-        (draft / _CONFIG).write_text(model_config(graph, name, max_batch, backend), encoding="utf-8")
+    place, model = folder / f"{name}{_SUFFIXES[backend]}", _FILES[backend]
+    with replacing_folder(place, _ours, "--triton") as draft:
+        (draft / _CONFIG).write_text(model_config(graph, place.name, max_batch, backend), encoding="utf-8")
         (draft / model).parent.mkdir()
         shutil.copyfile(file, draft / model)
     return place
 
 
-def _check_place(folder: Path, name: str) -> Path:
-    """Where the model goes."""
+def _remove_model(folder: Path, name: str, backend: str) -> Path | None:
+    """Remove what an earlier export wrote, and give its folder, if there is one."""
+    place = folder / f"{name}{_SUFFIXES[backend]}"
+    if not place.exists():
+        return None
+    with explained(place, place):
+        check_replaceable(place, _ours, "--triton")
+        shutil.rmtree(place.resolve())
+        place.unlink(missing_ok=True)  # the link, where it was one
+    return place
+
+
+def _check_places(folder: Path, name: str) -> None:
+    """Refuse names that are none of Triton's, and places with files of others."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a model's name in Triton", "Rename the file: letters, digits, - and _.")
-    place = folder / name
-    if place.is_dir() and any(place.iterdir()) and not (place / _CONFIG).is_file():
-        raise InputError(f"{place} is not empty and not a Triton model", "Choose another repository.")
-    return place
+    for suffix in _SUFFIXES.values():
+        check_replaceable(folder / f"{name}{suffix}", _ours, "--triton")
+
+
+def _ours(place: Path) -> Collection[str]:
+    """The files that an export wrote into a model's folder."""
+    if not (place / _CONFIG).is_file():
+        return ()
+    with open_file(place / _CONFIG) as file:
+        return (_CONFIG, *_FILES.values()) if file.read(len(_MARK)) == _MARK.encode() else ()
 
 
 def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH, backend: str = "onnxruntime") -> str:
@@ -129,7 +166,7 @@ def model_config(graph: GraphInfo, name: str, max_batch: int = MAX_BATCH, backen
         The text.
     """
     states = {before for before, _ in graph.states} | {after for _, after in graph.states}
-    lines = [f'name: "{name}"', f'backend: "{backend}"', f"max_batch_size: {max_batch}"]
+    lines = [_MARK.rstrip(), f'name: "{name}"', f'backend: "{backend}"', f"max_batch_size: {max_batch}"]
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         lines += [f"{kind} {{", *_tensor([t for t in tensors if t.name not in states]), "}"]
     batching = _sequence_batching(graph, max_batch) if graph.states else _dynamic_batching()

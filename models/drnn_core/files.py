@@ -15,7 +15,7 @@ from pathlib import Path
 from drnn_core.bounds import open_file
 from drnn_core.errors import InputError
 
-_ELSEWHERE = "Choose another place with --output, or free space and permissions there."
+_ELSEWHERE = "Choose another place, for example with --output, or free space and permissions there."
 
 
 def sha256(path: Path) -> str:

@@ -28,13 +28,16 @@ _TRIES = 100
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path, ours: Callable[[Path], Collection[str]] | None = None) -> Iterator[Path]:
+def replacing_folder(
+    path: Path, ours: Callable[[Path], Collection[str]] | None = None, option: str = "--output"
+) -> Iterator[Path]:
     """Write a folder whole or not at all. Where the system can exchange two folders, there always is one.
 
     Args:
         path: The folder. Its parents are made. What it is a link to is replaced, not the link.
         ours: Gets the folder where there is one, and gives the files in it that may be replaced, relative to it. With
             None all of them may.
+        option: The option that chooses another folder, for messages.
 
     Yields:
         An empty temporary folder beside `path`. It takes the place of `path` on success and is deleted on failure.
@@ -45,33 +48,34 @@ def replacing_folder(path: Path, ours: Callable[[Path], Collection[str]] | None 
     """
     path = path.resolve()
     with explained(path, path), contextlib.ExitStack() as cleanup:
-        check_replaceable(path, ours)
+        check_replaceable(path, ours, option)
         for parent in reversed([parent for parent in path.parents if not parent.exists()]):  # outermost first
             cleanup.callback(_remove_if_empty, parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft(path) as draft:
+        with _draft(path, option) as draft:
             yield draft
-            check_replaceable(path, ours)  # much may have happened since
+            check_replaceable(path, ours, option)  # much may have happened since
             _put(draft, path)
 
 
-def check_replaceable(path: Path, ours: Callable[[Path], Collection[str]] | None) -> None:
+def check_replaceable(path: Path, ours: Callable[[Path], Collection[str]] | None, option: str = "--output") -> None:
     """Refuse to replace what no one would want to lose.
 
     Args:
         path: A folder, or where one shall be.
         ours: As of `replacing_folder`.
+        option: As of `replacing_folder`.
 
     Raises:
         InputError: It is a file, or holds files that are not among `ours`, or the current folder is in it.
         OSError: A folder in it may not be read.
     """
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file", "Choose a folder with --output.")
+        raise InputError(f"{path} is a file", f"Choose a folder with {option}.")
     with contextlib.suppress(FileNotFoundError):  # the current folder may be gone
         if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
             what = f"{path} is the current folder, or one above it, and would be replaced by another"
-            raise InputError(what, "Go to another folder, or choose another with --output.")
+            raise InputError(what, f"Go to another folder, or choose another with {option}.")
     if ours is None or not path.is_dir() or not any(path.iterdir()):
         return
     known = set(ours(path))
@@ -79,7 +83,7 @@ def check_replaceable(path: Path, ours: Callable[[Path], Collection[str]] | None
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise InputError(
             f"{path} holds files that would be deleted: {', '.join(others[:_SHOWN])}{more}",
-            "Move them elsewhere, or choose another folder with --output.",
+            f"Move them elsewhere, or choose another folder with {option}.",
         )
 
 
@@ -95,10 +99,10 @@ def _files_in(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _draft(path: Path) -> Iterator[Path]:
+def _draft(path: Path, option: str) -> Iterator[Path]:
     """An empty folder beside `path` for this process alone; whatever is there in the end is deleted."""
     with contextlib.ExitStack() as locks:
-        draft = _claim(path, locks)
+        draft = _claim(path, locks, option)
         held = [draft.stat()]
         if path.is_dir():  # it will be at the draft's place
             held.append(path.stat())
@@ -110,7 +114,7 @@ def _draft(path: Path) -> Iterator[Path]:
                 shutil.rmtree(draft, ignore_errors=True)
 
 
-def _claim(path: Path, locks: contextlib.ExitStack) -> Path:
+def _claim(path: Path, locks: contextlib.ExitStack, option: str) -> Path:
     draft = path.with_name(f".{path.name}.draft")
     for _ in range(_TRIES):
         made = False
@@ -129,7 +133,7 @@ def _claim(path: Path, locks: contextlib.ExitStack) -> Path:
             if locked:  # by its writer no more
                 shutil.rmtree(draft)
     raise InputError(
-        f"another process is writing {path}", "Wait for it to end, or choose another folder with --output."
+        f"another process is writing {path}", f"Wait for it to end, or choose another folder with {option}."
     )
 
 

@@ -39,7 +39,7 @@ def repository(case: Case, folder: Path) -> tuple[Any, Path]:
         forms=("chunk",), chunk=CHUNK, batch=None, ring=False, engines=(), runtimes=("onnxruntime-cpu",)
     )
     bundle = export(case.checkpoint(), folder / "bundle", options).bundle
-    (place,) = write_repository(bundle, folder / "models", "waves")
+    (place,) = write_repository(bundle, folder / "models", "waves").models
     return parsed(place), place
 
 
@@ -134,7 +134,7 @@ def test_configuration_keeps_the_order_of_the_graph(tmp_path: Path) -> None:
 
 
 def test_whole_sequences_are_batched_without_state(tmp_path: Path) -> None:
-    (place,) = write_repository(whole_sequences(tmp_path), tmp_path / "models", "waves")
+    (place,) = write_repository(whole_sequences(tmp_path), tmp_path / "models", "waves").models
     config = parsed(place)
     assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
     assert config.max_batch_size == 64
@@ -160,7 +160,7 @@ def test_engine_of_tensorrt_stands_beside_the_graph(tmp_path: Path) -> None:
         (bundle.folder / engine.file).write_bytes(runtime.encode())
         dataclasses.replace(SIDECAR, batch=(1, 4, largest)).write(bundle.folder / engine.sidecar)
         engines.append(engine)
-    places = write_repository(dataclasses.replace(bundle, engines=tuple(engines)), tmp_path / "models", "waves")
+    places = write_repository(dataclasses.replace(bundle, engines=tuple(engines)), tmp_path / "models", "waves").models
     assert [place.name for place in places] == ["waves", "waves-tensorrt"]
     assert (places[1] / "1" / "model.plan").read_bytes() == b"tensorrt"
     graphs, plans = map(parsed, places)
@@ -201,7 +201,7 @@ def test_command_writes_the_repository_beside_the_bundle(tmp_path: Path, command
     ran = command(tmp_path / "siren.pt", "--form", "step", "--batch", "dynamic", *words)
     assert ran.code == 0
     assert f"tritonserver --model-repository {tmp_path / 'm'}" in ran.out
-    assert (tmp_path / "m" / "siren" / "config.pbtxt").read_text(encoding="utf-8").startswith('name: "siren"')
+    assert (tmp_path / "m" / "siren" / "config.pbtxt").read_text(encoding="utf-8").splitlines()[1] == 'name: "siren"'
     assert (tmp_path / "m" / "siren" / "1" / "model.onnx").read_bytes() == (
         tmp_path / "bundle" / "model.onnx"
     ).read_bytes()
@@ -232,12 +232,3 @@ def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -
     for name in ("", "..", "a/b", '"', ".hidden", "a b"):
         with pytest.raises(InputError, match="cannot be a model's name"):
             write_repository(bundle, tmp_path / "m", name)
-    (tmp_path / "models" / "other").mkdir()
-    (tmp_path / "models" / "other" / "mine").touch()
-    with pytest.raises(InputError, match="is not empty and not a Triton model"):
-        write_repository(bundle, tmp_path / "models", "other")
-    write_repository(bundle, tmp_path / "models", "waves")  # again: replaced
-    (tmp_path / "models" / "waves" / "2").mkdir()
-    (tmp_path / "models" / "waves" / "2" / "model.onnx").write_text("a version of somebody's own", encoding="utf-8")
-    with pytest.raises(InputError, match=r"files that would be deleted: 2/model\.onnx"):
-        write_repository(bundle, tmp_path / "models", "waves")

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     "--triton",
     metavar="DIR",
     type=OutputFolder(),
-    help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic.",
+    help="Also write a model repository for NVIDIA's Triton server; needs --batch dynamic or MIN:OPT:MAX.",
 )
 @click.option(
     "--plugin",

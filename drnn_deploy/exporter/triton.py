@@ -58,16 +58,19 @@ class Served:
 def servable_graph(bundle: Bundle) -> GraphInfo:
     """The first graph that Triton can batch and keep the state of, else the first of whole sequences.
 
-    The batch must be free, and the states whole delay lines: Triton has no place for the rest of a ring, and knows no
-    plugin.
+    The batch must be free from one sequence up, as Triton runs a request alone where no other comes in time, and the
+    states whole delay lines: Triton has no place for the rest of a ring, and knows no plugin.
 
     Raises:
         InputError: The bundle has no such graph.
     """
-    free = [graph for graph in bundle.graphs if graph.batch is None and not graph.ring and graph.emission != "plugin"]
-    for graph in sorted(free, key=lambda graph: not graph.states):
+    alone = [graph for graph in bundle.graphs if graph.profile and graph.profile[0] == 1]
+    whole = [graph for graph in alone if not graph.ring and graph.emission != "plugin"]
+    for graph in sorted(whole, key=lambda graph: not graph.states):
         return graph
-    raise InputError(f"{bundle.folder} has no graph with a dynamic batch, and whole delay lines if any", _EXPORT)
+    raise InputError(
+        f"{bundle.folder} has no graph with a dynamic batch from 1 up, and whole delay lines if any", _EXPORT
+    )
 
 
 def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOptions:
@@ -84,6 +87,10 @@ def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOpti
     _check_places(folder, name)
     if options.batch is not None or options.ring:
         raise InputError("Triton needs a dynamic batch, and with state whole delay lines", _EXPORT)
+    least, usual, most = options.profile
+    if least > 1:
+        what = f"Triton runs a request alone where no other comes in time, and the smallest batch would be {least}"
+        raise InputError(what, f"Type: --batch 1:{usual}:{most}")
     stated = options.goal != "sequence" or {"chunk", "step"} & set(options.forms or ())
     return dataclasses.replace(options, ring=False if stated else None)
 

@@ -220,12 +220,23 @@ def test_what_could_not_be_served_is_refused_before_the_export(
     assert not (tmp_path / "m").exists()
 
 
+def test_a_profile_without_a_lone_request_is_refused(tmp_path: Path, command: Command) -> None:
+    save_checkpoint(tmp_path / "model.pt", make_case(NETWORKS["gru"], 1, 12).checkpoint())
+    words = ("--output", tmp_path / "bundle", "--engine", "none", "--length", 12, "--triton", tmp_path / "m")
+    ran = command(tmp_path / "model.pt", *words, "--batch", "4:8:16")
+    assert (ran.code, ran.err.splitlines()[1:]) == (2, ["Type: --batch 1:8:16"])
+    assert "the smallest batch would be 4" in ran.err
+    assert not (tmp_path / "bundle").exists()
+    with pytest.raises(InputError, match="no graph with a dynamic batch from 1 up"):
+        write_repository(whole_sequences(tmp_path, profile=(4, 8, 16)), tmp_path / "m", "model")
+
+
 def test_bundle_without_such_a_graph_and_odd_names_are_refused(tmp_path: Path) -> None:
     case = make_case(NETWORKS["gru"], 1, 12)
     whole = export(
         case.checkpoint(), tmp_path / "whole", ExportOptions(length=12, engines=(), runtimes=("torch",))
     ).bundle
-    with pytest.raises(InputError, match="no graph with a dynamic batch, and whole delay lines if any"):
+    with pytest.raises(InputError, match="no graph with a dynamic batch from 1 up, and whole delay lines if any"):
         write_repository(whole, tmp_path / "m", "model")
     repository(case, tmp_path)
     bundle = Bundle.open(tmp_path / "bundle")

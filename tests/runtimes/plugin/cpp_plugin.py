@@ -22,7 +22,7 @@ class CppPlugin:
 
     def __init__(self, library: ctypes.CDLL, fields: Mapping[str, NDArray[Any]], phase: int = 1) -> None:
         self._library, self.launched = library, list[ctypes.c_void_p]()
-        for name in ("make", "attach"):
+        for name in ("make", "attach", "copy"):
             getattr(library, name).restype = ctypes.c_void_p
         library.serialised_bytes.restype = ctypes.c_longlong
         count = len(fields)
@@ -67,6 +67,7 @@ def cpp_library() -> ctypes.CDLL:
         made, compiler = Path(folder) / "plugin.so", cpp_compiler()
         assert compiler
         flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{here}", f"-I{source}"]
+        flags.append("-Wl,-Bsymbolic")  # so that it takes memory from calls.cpp, whatever was loaded before
         files = [str(here / "calls.cpp"), str(source / "drnn_plugin.cpp")]
         subprocess.run([compiler, *flags, "-o", str(made), *files, "-ldl"], check=True)
         return ctypes.CDLL(str(made))

@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,33 @@ def the_plugin_in_cpp_refuses_what_it_cannot_launch() -> None:
         plugin = CppPlugin(library, fields).attached()
         assert plugin is not None
         library.destroy(ctypes.c_void_p(plugin))
+
+
+def the_plugin_in_cpp_ends_no_process_where_memory_runs_out() -> None:
+    library = cpp_library()
+    fields = dict(CarriedKernel.compiled(_kernel().stack, ["8.7"]).fields())
+    plugin = ctypes.c_void_p(CppPlugin(library, fields).made)
+    less = {name: value for name, value in fields.items() if name != "image_87"}
+    calls: dict[str, Callable[[], int | None]] = {
+        "createPlugin": lambda: CppPlugin(library, fields).made,
+        "clone": lambda: library.copy(plugin),
+        "attachToContext": CppPlugin(library, fields).attached,
+        "getFieldsToSerialize": lambda: library.serialised_bytes(plugin),
+        "a context that is refused": CppPlugin(library, less).attached,  # whose reason needs memory, too
+    }
+    with contextlib.ExitStack() as held:
+        Device(held).use()
+        held.callback(library.run_out_after, -1)
+        for name, call in calls.items():
+            answers = []
+            for allocations in range(30):
+                library.run_out_after(allocations)
+                made = call()
+                answers.append(bool(made))
+                if made and name != "getFieldsToSerialize":
+                    library.destroy(ctypes.c_void_p(made))
+            assert answers == sorted(answers), name
+            assert (answers[0], answers[-1]) == (False, name != "a context that is refused"), name
 
 
 def gru_of_one_sequence() -> None:

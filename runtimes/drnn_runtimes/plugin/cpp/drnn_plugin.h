@@ -7,6 +7,7 @@
 #include <NvInfer.h>
 #include <dlfcn.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -46,6 +47,7 @@ struct Driver {
 };
 
 inline int refuse(const char* what) { return fprintf(stderr, "drnn::DilatedStack: %s\n", what), 1; }
+inline std::nullptr_t no_memory() { return refuse("memory ran out"), nullptr; }  // uncaught it ends the process
 
 // A loaded image, for one context of an engine and its copies.
 struct Kernel {
@@ -112,7 +114,7 @@ class Stack final : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCor
     if (type == nvinfer1::PluginCapabilityType::kCORE) return static_cast<nvinfer1::IPluginV3OneCore*>(this);
     return nullptr;  // it builds no engines
   }
-  nvinfer1::IPluginV3* clone() noexcept override { return new Stack(*this); }
+  nvinfer1::IPluginV3* clone() noexcept override try { return new Stack(*this); } catch (...) { return no_memory(); }
   const char* getPluginName() const noexcept override { return NAME; }
   const char* getPluginVersion() const noexcept override { return VERSION; }
   const char* getPluginNamespace() const noexcept override { return NAMESPACE; }
@@ -124,12 +126,12 @@ class Stack final : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCor
     return inputs >= 2 && outputs == inputs - 1 ? 0 : refuse("the engine gives the plugin other inputs and outputs");
   }
 
-  nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
+  nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override try {
     auto attached = std::make_unique<Stack>(*this);
     return attached->load() ? nullptr : attached.release();
-  }
+  } catch (...) { return no_memory(); }
 
-  const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override {
+  const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override try {
     serialised_.clear();
     for (auto& [name, field] : fields_) {
       const int32_t size = field.type == nvinfer1::PluginFieldType::kINT32 ? 4 : 1;
@@ -137,7 +139,7 @@ class Stack final : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCor
     }
     collection_.nbFields = (int32_t)serialised_.size(), collection_.fields = serialised_.data();
     return &collection_;
-  }
+  } catch (...) { return no_memory(); }
 
   // The states into one array in the workspace, the kernel, and the states out again (drnn_runtimes/plugin/launch.py).
   int32_t enqueue(const nvinfer1::PluginTensorDesc* in, const nvinfer1::PluginTensorDesc* out, const void* const* inputs,
@@ -170,13 +172,13 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
 
  public:
   nvinfer1::IPluginV3* createPlugin(const char*, const nvinfer1::PluginFieldCollection* fields,
-                                    nvinfer1::TensorRTPhase phase) noexcept override {
+                                    nvinfer1::TensorRTPhase phase) noexcept override try {
     if (phase != nvinfer1::TensorRTPhase::kRUNTIME)
       return refuse("this library builds no engines: drnn-export model.pt --plugin does"), nullptr;
     auto stack = std::make_unique<Stack>();
     if (!fields || !stack->read(*fields)) return refuse("the engine's kernel is damaged, or of another version"), nullptr;
     return stack.release();
-  }
+  } catch (...) { return no_memory(); }
   const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override { return &none_; }
   const char* getPluginName() const noexcept override { return NAME; }
   const char* getPluginVersion() const noexcept override { return VERSION; }

@@ -7,7 +7,7 @@ from drnn_deploy.planner.cost_model import shipped_costs
 from drnn_runtimes.registry import find_runtime
 
 _WEIGHTS = (
-    "{target} runs the weights: how the graph is written (emission) and where delay lines are kept (ring) make no"
+    "{target} runs the weights: how the graph is written (its style) and where delay lines are kept (ring) make no"
     " difference, so each form is listed once",
     "with {target}, a stream of form step also takes many samples in one push, at about the cost per step of a chunk",
 )

@@ -277,7 +277,7 @@ def _request(
         form=form,  # type: ignore[arg-type]
         ring=form != "sequence" and emission not in WITHOUT_RINGS and ring,
         precision=precision,  # type: ignore[arg-type]
-        block=options.block,
+        block=options.block if emission == "blocked" else None,
     )
     if emission:
         return request if options.block is not None else with_block(spec, request)

@@ -61,8 +61,6 @@ class GraphRequest(NamedGraph):
                 raise InputError(f"{name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         if self.block is None and self.emission == "blocked":
             object.__setattr__(self, "block", BLOCK)
-        if self.block == 0:
-            raise InputError("blocks have 2 steps or more, got 0", "Leave block out to have it chosen.")
         check_kind(self)
         if self.form != "sequence" and self.prune:
             object.__setattr__(self, "prune", False)  # every step of every layer reaches a later output

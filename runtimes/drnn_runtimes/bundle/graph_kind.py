@@ -70,7 +70,7 @@ def check_kind(graph: GraphKind) -> None:
         raise InputError("style plugin has whole delay lines", "Ask for --no-ring.")
     if graph.emission == "blocked" and graph.form != "sequence":
         raise InputError("style blocked is for form sequence", "Ask for style unrolled.")
-    if (graph.emission == "blocked") != (graph.block is not None) or (graph.block or 2) < 2:
+    if (graph.emission == "blocked") != (graph.block is not None) or (2 if graph.block is None else graph.block) < 2:
         raise InputError(f"blocks have 2 steps or more, of style blocked alone, got {graph.block}")
     if reason := PRECISIONS[graph.precision].refused.get(graph.emission):
         raise InputError(*reason)

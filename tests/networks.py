@@ -19,7 +19,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.reference.loop import Reference, run_reference
-from drnn_runtimes.reference.noise import answer
+from drnn_runtimes.reference.noise import Answer, answer
 
 TINY = np.finfo(np.float64).tiny
 
@@ -42,6 +42,10 @@ class Case:
     def reference(self) -> Reference:
         return run_reference(self.spec, self.weights, self.inputs)
 
+    def answer(self, *precisions: Precision) -> Answer:
+        """The outputs and the noise on them, of one float64 loop: `reference` and `limit` run it each."""
+        return answer(self.spec, self.weights, self.inputs, precisions)
+
     def torch_outputs(self, *, prune: bool = True) -> NDArray[np.float32]:
         with torch.inference_mode():
             outputs: NDArray[np.float32] = (
@@ -50,14 +54,15 @@ class Case:
         return outputs
 
     def assert_within_noise(self, outputs: NDArray[np.generic]) -> None:
-        reference = self.reference()
-        assert outputs.shape == reference.outputs.shape
-        share = float((np.abs(outputs - reference.outputs) / (self.limit() + TINY)).max())
+        right = self.answer()
+        assert outputs.shape == right.outputs.shape
+        limit = NOISE_MULTIPLE * right.noises["fp32"]
+        share = float((np.abs(outputs - right.outputs) / (limit + TINY)).max())
         assert share <= 1, f"{NOISE_MULTIPLE * share:.1f} times the noise"
 
     def limit(self, precision: Precision = "fp32") -> NDArray[np.float64]:
         """The largest error that parity lets pass, of each output of a sequence."""
-        return NOISE_MULTIPLE * answer(self.spec, self.weights, self.inputs, [precision]).noises[precision]
+        return NOISE_MULTIPLE * self.answer(precision).noises[precision]
 
 
 def golden_cases(checkpoint: Checkpoint, length: int) -> list[GoldenCase]:

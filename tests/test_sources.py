@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,24 +20,31 @@ COMMAND = re.compile(r"\b(command|group)\b")  # click's decorators; it shows the
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_encodings_are_named(folder: str) -> None:
     paths = sorted((REPOSITORY / folder).rglob("*.py"))
-    calls = [(path, node) for path in paths for node in ast.walk(ast.parse(path.read_bytes())) if _is_text(node)]
+    calling = [path for path in paths if any(name.encode() in path.read_bytes() for name in TEXT)]
+    calls = [(path, node) for path in calling for node in ast.walk(_tree(path)) if _is_text(node)]
     assert paths
     assert [(path.name, node.lineno) for path, node in calls if not _names_encoding(node)] == []
 
 
 def test_public_docstrings_name_the_arguments() -> None:
     sources = [path for folder in PRODUCT for path in sorted((REPOSITORY / folder).rglob("*.py"))]
-    trees = {path: ast.parse(path.read_bytes()) for path in sources}
+    trees = {path: _tree(path) for path in sources}
     classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    inherited = functools.cache(functools.partial(_inherited, classes=classes))
     protocols = {name for node in classes.values() if "Protocol" in _bases(node) for name in _documented(node)}
     faults = [
         f"{path.relative_to(REPOSITORY)}:{function.lineno}: {fault}"
         for path, tree in trees.items()
         for function, owner in _public_functions(tree)
-        for fault in _faults(function, protocols | _inherited(owner, classes) if owner else set())
+        for fault in _faults(function, protocols | inherited(owner) if owner else set())
     ]
     assert trees
     assert faults == []
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
 
 
 def _faults(function: ast.FunctionDef, documented: set[str]) -> Iterator[str]:

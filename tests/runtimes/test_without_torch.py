@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def core_distributions() -> set[str]:
     return found
 
 
+@functools.cache  # and not computed where this file is collected: every file of every package is looked at
 def other_modules() -> set[str]:
     """The modules on this machine that would not be there."""
     core = core_distributions()
@@ -41,11 +43,11 @@ def other_modules() -> set[str]:
     return {module for module, owners in packages if core.isdisjoint(canonicalize_name(owner) for owner in owners)}
 
 
-BLOCKED = f"""
+BLOCKED = """
 import sys
 from importlib.machinery import PathFinder
 
-blocked, found = {other_modules()!r}, PathFinder.find_spec
+blocked, found = MODULES, PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in blocked else found(name, *rest)
 """
 STREAM = """
@@ -67,7 +69,8 @@ assert not any(name.partition(".")[0] in ("torch", "matplotlib") for name in sys
 
 
 def run(code: str, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", BLOCKED + code, *map(str, words)]
+    blocked = BLOCKED.replace("MODULES", repr(other_modules()))
+    command = [sys.executable, "-c", blocked + code, *map(str, words)]
     home = {**os.environ, "HOME": "/nonexistent"}  # as a service has it
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=home)
 

@@ -205,8 +205,8 @@ def test_checkpoint_that_fails_is_explained_while_its_bundles_are_there(
     command: Command, model: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.json"
-    words = (*HERE, "--max-noise", "1e-6", "--explain", "--repro", tmp_path / "repro", "--json", path)
-    ran = command("drnn-deploy", "parity", model, *words)
+    words = ("--max-noise", "1e-6", "--explain", "--repro", tmp_path / "repro", "--json", path)
+    ran = command("drnn-deploy", "parity", model, *HERE, "--form", "chunk", *words)
     assert ran.code == 1
     report = json.loads(path.read_text(encoding="utf-8"))["reports"][0]
     failed = {f"{row['runtime']} {row['graph']}" for row in report["rows"] if not row["passed"]}

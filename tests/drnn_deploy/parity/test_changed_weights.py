@@ -38,7 +38,16 @@ CHANGES: dict[str, Callable[[Array], Array]] = {
 def right(cell: str) -> tuple[Checkpoint, list[GoldenCase]]:
     spec = ModelSpec(cell, (8, 9, 10), (1, 2, 4), Continuous(2), Head("last", 3))  # type: ignore[arg-type]
     checkpoint = Checkpoint(spec, random_weights(spec, 7))
-    return checkpoint, golden_cases(checkpoint, 60)
+    golden = golden_cases(checkpoint, 60)
+    assert {judge(case, outputs).passed for case, outputs in _outputs(checkpoint, golden)} == {True}
+    return checkpoint, golden
+
+
+def _outputs(checkpoint: Checkpoint, golden: list[GoldenCase]) -> list[tuple[GoldenCase, Array]]:
+    """Each case with what torch makes of its inputs."""
+    network = checkpoint.network()
+    with torch.inference_mode():
+        return [(case, network(torch.from_numpy(case.inputs)).numpy()) for case in golden]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -47,11 +56,5 @@ def right(cell: str) -> tuple[Checkpoint, list[GoldenCase]]:
 def test_each_is_seen(cell: str, part: str, change: str) -> None:
     checkpoint, golden = right(cell)
     wrong = {**checkpoint.weights, part: CHANGES[change](checkpoint.weights[part]).astype(np.float32)}
-    model, correct = Checkpoint(checkpoint.dilated, wrong).network(), checkpoint.network()
-    verdicts = []
-    with torch.inference_mode():
-        for case in golden:
-            inputs = torch.from_numpy(case.inputs)
-            assert judge(case, correct(inputs).numpy()).passed
-            verdicts.append(judge(case, model(inputs).numpy()).verdict)
-    assert "failed" in verdicts
+    changed = Checkpoint(checkpoint.dilated, wrong)
+    assert "failed" in [judge(case, outputs).verdict for case, outputs in _outputs(changed, golden)]

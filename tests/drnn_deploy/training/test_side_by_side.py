@@ -26,15 +26,16 @@ from drnn_deploy.training.side_by_side import threads_each, train_side_by_side
 from drnn_deploy.training.train_agenda import Setup, train_agenda
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
+from tests.nightly import NIGHTLY
 from tests.waiting import wait_for
 
 Ends = Generator[tuple[Job, Outcome], None, None]
-ITERATIONS = 400
+ITERATIONS = 400 if NIGHTLY else 40  # many at night, when they are stopped on the way
 TWO = f"""
 task = "copy-memory"
 title = "Two"
 metric = "cross_entropy"
-set = ["data.delay=3", "training.batch=4", "training.iterations={ITERATIONS}", "training.evaluate_every=100",
+set = ["data.delay=3", "training.batch=4", "training.iterations={ITERATIONS}", "training.evaluate_every=20",
        "training.stop_below=0", "model.hidden=[3]", "model.dilations=[2]"]
 [runs]
 rnn = ["model.cell=rnn"]

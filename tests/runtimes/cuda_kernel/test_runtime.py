@@ -17,11 +17,8 @@ NAMES = [*names_of(cases), *names_of(lifetimes)]
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What became of each case, in a process for each module whose libcuda is the stand-in."""
-    folder = tmp_path_factory.mktemp("driver")
-    return {
-        name: end for module in (cases, lifetimes) for name, end in told_by(module, names_of(module), folder).items()
-    }
+    """What became of each case, in one process whose libcuda is the stand-in."""
+    return told_by([cases, lifetimes], NAMES, tmp_path_factory.mktemp("driver"))
 
 
 @pytest.mark.parametrize("name", NAMES)

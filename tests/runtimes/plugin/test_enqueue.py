@@ -21,7 +21,7 @@ NAMES = [name for name in names_of(cases) if NIGHTLY or name not in AT_NIGHT]
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What became of each case, in one process whose libcuda is the stand-in."""
-    return told_by(cases, NAMES, tmp_path_factory.mktemp("driver"))
+    return told_by([cases], NAMES, tmp_path_factory.mktemp("driver"))
 
 
 @pytest.mark.parametrize("name", NAMES)

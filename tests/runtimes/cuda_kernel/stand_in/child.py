@@ -1,6 +1,6 @@
-"""The process in which libcuda is a stand-in: runs functions of a module, and answers with what each raised.
+"""The process in which libcuda is a stand-in: runs functions of modules, and answers with what each raised.
 
-python -m tests.runtimes.cuda_kernel.stand_in.child MODULE NAME ...
+python -m tests.runtimes.cuda_kernel.stand_in.child MODULE:NAME ...
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(runtime, "nvrtc_availability", lambda: compiler)
 
 
-def main(module: str, names: Sequence[str]) -> None:
+def main(cases: Sequence[str]) -> None:
     """Run the functions and write {name: traceback, or "" where there is none}."""
     told = {}
-    functions = importlib.import_module(module)
-    for name in names:
+    for case in cases:
+        module, _, name = case.partition(":")
+        functions = importlib.import_module(module)
         with pytest.MonkeyPatch.context() as patch:
             install(patch)
             try:
@@ -56,4 +57,4 @@ def main(module: str, names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1:])

@@ -27,10 +27,10 @@ def combinations(*axes: Sequence[Any], by_day: int) -> list[Any]:
     ]
 
 
-def some_by_day(names: Collection[str], by_day: int) -> list[Any]:
+def some_by_day(names: Collection[Any], by_day: int) -> list[Any]:
     """Parameters of a test: the names, of which the ordinary run takes every `by_day`-th."""
     return [
-        pytest.param(name, marks=pytest.mark.nightly if place % by_day else (), id=name)
+        pytest.param(name, marks=pytest.mark.nightly if place % by_day else (), id=str(name))
         for place, name in enumerate(names)
     ]
 

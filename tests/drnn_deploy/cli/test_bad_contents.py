@@ -18,6 +18,7 @@ from drnn_models.spec import Tokens
 from tests.drnn_deploy.cli.spoiled import Contents, plain, refused, repickled, saved
 from tests.drnn_deploy.conftest import Command
 from tests.networks import random_weights
+from tests.nightly import combinations
 
 
 def _set(*path: str, to: Any) -> Callable[[Contents], Contents]:
@@ -130,8 +131,14 @@ def test_contents_that_contradict_themselves(command: Command, model: Path, chan
     refused(command, model, says)
 
 
-@pytest.mark.parametrize("levels", [MAX_DEPTH, 400, 5000, 100_000])
-@pytest.mark.parametrize("path", [("spec", "dilations"), ("spec", "cell"), ("provenance", "seed"), ("unknown",)])
+@pytest.mark.parametrize(
+    ("path", "levels"),
+    combinations(
+        [("spec", "dilations"), ("spec", "cell"), ("provenance", "seed"), ("unknown",)],
+        [MAX_DEPTH, 400, 5000, 100_000],
+        by_day=5,
+    ),
+)
 def test_lists_nested_deeper_than_any_checkpoint(
     command: Command, model: Path, path: tuple[str, ...], levels: int
 ) -> None:

@@ -253,7 +253,7 @@ def test_row_of_a_runtime_that_is_missing_needs_no_explanation(right: Bundle) ->
 @pytest.mark.parametrize("options", [
     {"forms": ("chunk",), "chunk": 5, "ring": True, "batch": None, "profile": (1, 2, 3)},
     {"length": 16, "batch": None, "profile": (1, 2, 8)},
-    {"forms": ("chunk",), "chunk": 3, "precisions": ("fp16",)},
+    pytest.param({"forms": ("chunk",), "chunk": 3, "precisions": ("fp16",)}, marks=pytest.mark.nightly),
     {"forms": ("step",), "emissions": ("unrolled",), "precisions": ("bf16",)},
 ])  # fmt: skip
 def test_every_form_of_graph_is_explained(options: dict[str, Any], tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("runtime, examples", [("onnxruntime-cpu", 8), ("tensorrt-network", 3)])
+@pytest.mark.parametrize("runtime, examples", [("onnxruntime-cpu", 5), ("tensorrt-network", 2)])
 def test_no_part_of_a_right_graph_is_off(runtime: str, examples: int) -> None:
     @given(specs(), graphs(), st.integers(0, 2**31))
-    @settings(max_examples=10 * examples if NIGHTLY else examples)
+    @settings(max_examples=16 * examples if NIGHTLY else examples)
     def check(spec: ModelSpec, options: dict[str, Any], seed: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -101,7 +101,7 @@ def test_no_part_of_a_right_graph_is_off(runtime: str, examples: int) -> None:
 
 
 @given(specs(), st.integers(1, 25), st.booleans())
-@settings(max_examples=150 if NIGHTLY else 8)
+@settings(max_examples=150 if NIGHTLY else 5)
 def test_parts_say_which_steps_a_pruned_graph_computes(spec: ModelSpec, length: int, prune: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         last = dataclasses.replace(spec, head=Head("last", 2), activation="tanh")
@@ -140,7 +140,7 @@ def test_tensors_are_laid_out_and_read_back() -> None:
 
 
 @given(specs(), st.integers(0, 2**31))
-@settings(max_examples=150 if NIGHTLY else 8)
+@settings(max_examples=150 if NIGHTLY else 5)
 def test_layers_of_the_weights_by_themselves_are_right(spec: ModelSpec, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -25,6 +25,7 @@ from drnn_runtimes.registry import RUNTIMES
 from tests.drnn_deploy.conftest import Command
 from tests.drnn_deploy.exporter.exports import QUICK, names
 from tests.networks import random_weights
+from tests.nightly import combinations
 
 REPOSITORY = Path(drnn_deploy.__file__).resolve().parents[1]
 
@@ -70,12 +71,14 @@ def test_manifest_and_graph_describe_the_same_tensors(bundle: Path) -> None:
     assert [(graph.outputs[0].shape, graph.outputs[0].dtype)] == [((1, 3), "float32")]
 
 
-@pytest.mark.parametrize("spec", [
+SPECS = [
     ModelSpec("rnn", (3, 4, 3), (2, 4, 8), Continuous(1), Head("sequence", 2), activation="relu"),
     ModelSpec("lstm", (3, 4), (1, 3), Tokens(5), Head("last_k", 2, 3)),
     ModelSpec("gru", (3,), (20,), Tokens(5, 2), Head("last", 1)),
-], ids=str)  # fmt: skip
-@pytest.mark.parametrize("batch", [1, 3, None])
+]
+
+
+@pytest.mark.parametrize(("spec", "batch"), combinations(SPECS, [1, 3, None], by_day=4))
 def test_both_emissions_of_any_network_pass(tmp_path: Path, spec: ModelSpec, batch: int | None) -> None:
     emissions = ("fused",) if batch is None else ("fused", "unrolled")
     options = ExportOptions(length=11, batch=batch, emissions=emissions, engines=())

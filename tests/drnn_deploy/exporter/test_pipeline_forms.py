@@ -17,6 +17,7 @@ from drnn_runtimes.onnxrt.runtime import OnnxRuntimeSession
 from drnn_runtimes.session import Arrays
 from drnn_runtimes.streaming.buffers import Lines
 from tests.networks import random_weights
+from tests.nightly import some_by_day
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_long_delay_lines_stay_with_the_stream_unless_told_otherwise(
     assert graph.inputs[1].shape == (1, 1 if expected else 1024, hidden)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("cell", some_by_day(["lstm", "gru", "rnn"], 3))
 def test_all_forms_and_emissions_in_one_bundle_pass_on_every_runtime(cell: str, tmp_path: Path) -> None:
     spec = ModelSpec(cell, (4, 5, 3), (2, 3, 8), Continuous(2), Head("last_k", 3, 4))  # type: ignore[arg-type]
     options = ExportOptions(

@@ -71,7 +71,7 @@ def test_float32_of_torch_passes(tmp_path: Path) -> None:
     assert compare_with_original(network(), tmp_path / "o.npz")[0].passed
 
 
-@settings(max_examples=300 if NIGHTLY else 20)
+@settings(max_examples=300 if NIGHTLY else 14)
 @given(specs(), st.integers(0, 2**31), st.data())
 def test_any_change_of_a_network_is_found(spec: ModelSpec, seed: int, data: st.DataObject) -> None:
     """A changed number of any weight that matters, or another spec of the same shapes."""
@@ -193,7 +193,7 @@ def test_outputs_of_another_shape_are_refused(outputs: Any, says: str, tmp_path:
     assert "--head last" in refused.value.fix
 
 
-@settings(max_examples=300 if NIGHTLY else 30)
+@settings(max_examples=300 if NIGHTLY else 15)
 @given(specs())
 def test_own_state_dict_says_its_spec(spec: ModelSpec) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -212,7 +212,7 @@ def test_own_state_dict_in_a_wrapper_says_its_spec(tmp_path: Path) -> None:
     assert import_file(tmp_path / "w.pt", tmp_path / "m.pt").spec == spec
 
 
-@settings(max_examples=300 if NIGHTLY else 30)
+@settings(max_examples=300 if NIGHTLY else 15)
 @given(specs())
 def test_own_state_dict_without_its_metadata_is_imported_from_options(spec: ModelSpec) -> None:
     choices = Choices(

@@ -124,7 +124,11 @@ def test_swinging_units_pass(record_property: pytest.RecordProperty) -> None:
     assert tally.worst < NOISE_MULTIPLE / 2
 
 
-EDGE_GROUPS = [pytest.param(0, 8), *(pytest.param(n, 40, marks=pytest.mark.nightly) for n in range(8, 328, 40))]
+EDGE_GROUPS = [  # by day one of each cell and two of the rnn, half of them without biases
+    pytest.param(2, 4),
+    *(pytest.param(start, 2, marks=pytest.mark.nightly) for start in (0, 6)),
+    *(pytest.param(start, 40, marks=pytest.mark.nightly) for start in range(8, 328, 40)),
+]
 
 
 @pytest.mark.parametrize("start, count", EDGE_GROUPS)

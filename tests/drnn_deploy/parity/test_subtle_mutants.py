@@ -185,7 +185,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.mark.parametrize("name", some_by_day(MUTANTS, 4))
+@pytest.mark.parametrize("name", some_by_day(MUTANTS, 6))
 def test_mistake_shows_in_the_numbers(name: str, bases: Callable[[str], Path], tmp_path: Path) -> None:
     base, change = MUTANTS[name]
     folder = Path(shutil.copytree(bases(base), tmp_path / "bundle"))

@@ -13,6 +13,7 @@ from drnn_deploy.reports.html import page
 from drnn_deploy.reports.regressions import Regression
 from tests.browser import open_browser
 from tests.drnn_deploy.reports.made_up import case, report, row, task
+from tests.nightly import combinations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -62,8 +63,7 @@ def opened(browser: Browser, file: Path, width: int, scheme: Any) -> tuple[Any, 
     return tab, heard
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1200])
+@pytest.mark.parametrize(("width", "scheme"), combinations([375, 1200], ["light", "dark"], by_day=3))
 def test_page_shows_its_plots_asks_for_nothing_and_fits(browser: Browser, file: Path, width: int, scheme: str) -> None:
     tab, heard = opened(browser, file, width, scheme)
     assert heard == []

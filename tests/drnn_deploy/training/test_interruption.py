@@ -23,13 +23,14 @@ from drnn_deploy.training.stops import terminable
 from drnn_deploy.training.training_run import TrainingRun
 from tests.drnn_deploy.conftest import Command
 from tests.drnn_deploy.training.tiny import RECIPES, SET, assert_same_end, finished, lines, recipe_of
+from tests.nightly import some_by_day
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 @RECIPES
-@pytest.mark.parametrize("after", [1, 2, 3, 4])
+@pytest.mark.parametrize("after", some_by_day([1, 2, 3, 4], 3))
 def test_stopping_after_a_line_and_going_on_changes_nothing(
     recipe: Recipe, state: Path, after: int, whole_of: Callable[[Recipe], TrainingRun]
 ) -> None:

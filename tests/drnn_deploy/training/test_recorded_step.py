@@ -44,7 +44,8 @@ def weights(run: TrainingRun) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("cell", "optimizer"), [("rnn", "adam"), ("rnn", "rmsprop"), ("gru", "adam"), ("lstm", "adam")]
+    ("cell", "optimizer"),
+    [("rnn", "adam"), ("rnn", "rmsprop"), ("lstm", "adam"), pytest.param("gru", "adam", marks=pytest.mark.nightly)],
 )
 def test_a_training_of_recorded_steps_is_pytorchs_but_for_rounding(
     cell: str, optimizer: str, tmp_path: Path, recorder: TapeRecorder

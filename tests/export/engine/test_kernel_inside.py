@@ -35,7 +35,7 @@ FORMS = {
 
 @pytest.mark.parametrize(
     ("cell", "form", "precision", "batch"),
-    combinations(get_args(Cell), list(FORMS), ["fp32", "fp16"], [1, None], by_day=7),
+    combinations(get_args(Cell), list(FORMS), ["fp32", "fp16"], [1, None], by_day=9),
 )
 def test_one_engine_holds_the_kernel_for_four_gpus(
     cell: Cell,

@@ -42,7 +42,7 @@ MEASURED = {
 }
 
 
-@pytest.mark.parametrize("choice", some_by_day(list(map(" ".join, MEASURED)), 3))
+@pytest.mark.parametrize("choice", some_by_day(list(map(" ".join, MEASURED)), 4))
 def test_cycles_of_a_step(choice: str, record_property: Callable[[str, object], None]) -> None:
     key = next(key for key in MEASURED if " ".join(key) == choice)
     cell, activations, architecture = key

@@ -84,7 +84,9 @@ def test_network_is_the_reference_whole_and_in_pieces(spec: ModelSpec, precision
     check(spec, len(spec.hidden), precision)
 
 
-@pytest.mark.parametrize("spec", BY_DAY[3:5], ids=lambda spec: spec.short_name)
+@pytest.mark.parametrize(
+    "spec", [BY_DAY[3], pytest.param(BY_DAY[4], marks=pytest.mark.nightly)], ids=lambda spec: spec.short_name
+)
 def test_weights_in_int8(spec: ModelSpec) -> None:
     check(spec, len(spec.hidden), "int8")
 

@@ -77,7 +77,7 @@ def explained(bases: MakeBase, tmp_path_factory: pytest.TempPathFactory) -> Expl
     return explain
 
 
-@pytest.mark.parametrize("pair", some_by_day(list(PAIRS), 5))
+@pytest.mark.parametrize("pair", some_by_day(list(PAIRS), 7))
 def test_mistake_fails_and_is_named(pair: str, explained: Explain) -> None:
     mutant, runtime = PAIRS[pair]
     found = explained(mutant, runtime)
@@ -88,7 +88,7 @@ def test_mistake_fails_and_is_named(pair: str, explained: Explain) -> None:
 def test_numbers_alone_name_the_layer(explained: Explain, record_property: Callable[[str, object], None]) -> None:
     """Without the comparison of graphs, which only the emitter's own can have."""
     inside = [mutant for mutant in MUTANTS if mutant.part.startswith("layer")]
-    taken = inside if NIGHTLY else inside[::2]
+    taken = inside if NIGHTLY else inside[::4]
     found = [explained(mutant, HERE) for mutant in taken]
     named = [
         wrong_stages(each.stages, each.states)[:1] == [mutant.part] for mutant, each in zip(taken, found, strict=True)

@@ -20,9 +20,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 # again while it grows, and then in every test.
 gc.disable()
 
-# 20 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
+# 14 random networks a property in the ordinary run, 500 with HYPOTHESIS_PROFILE=nightly; no deadline: the first
 # example of a property pays for imports, and machines are shared.
-for name, examples in {"ordinary": 20, "nightly": 500}.items():
+for name, examples in {"ordinary": 14, "nightly": 500}.items():
     hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == "ordinary")
 hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 
@@ -30,18 +30,18 @@ hypothesis.settings.load_profile("nightly" if NIGHTLY else "ordinary")
 LONGEST = [
     Path(__file__).parent / name
     for name in (
-        "drnn_deploy/training/test_interruption.py",
-        "export/engine/test_compile.py",
+        "drnn_deploy/matrix/test_run.py",
+        "drnn_deploy/training/test_experiments.py",
+        "hostile/test_bundles.py",
         "runtimes/native/test_kernel.py",
-        "drnn_deploy/training/test_kernel.py",
-        "runtimes/cuda_kernel/test_mutants.py",
-        "drnn_deploy/debug/mutants/test_mutants.py",
-        "test_tutorials.py",
-        "test_wheel.py",
-        "export/lint/test_linter.py",
         "export/engine/test_builder_process.py",
-        "drnn_deploy/test_zoo.py",
-        "test_matrix.py",
+        "benchmarks/gpu/test_run.py",
+        "drnn_deploy/cli/test_parity.py",
+        "export/engine/test_compile.py",
+        "drnn_deploy/exporter/test_pipeline.py",
+        "drnn_deploy/training/test_interruption.py",
+        "drnn_deploy/test_pytest_plugin.py",
+        "runtimes/native/test_package.py",
     )
 ]
 
@@ -50,12 +50,14 @@ LONGEST = [
 def speed_does_not_matter() -> Iterator[None]:
     """A few runs of each graph are timed, not a second of them; and runtimes with threads keep to one core, too.
 
-    By day the CUDA kernel's host build is not optimised: it is compiled dozens of times, for moments of work.
+    By day the CUDA kernel's host build is not optimised, and the C kernel less: they are compiled dozens of times, for
+    moments of work.
     """
     from drnn_deploy.cli import progress
     from drnn_deploy.parity import check, inference
     from drnn_runtimes import RUNTIMES
     from drnn_runtimes.cuda_kernel import host_build
+    from drnn_runtimes.native import compiler
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inference, "_TIMING_SECONDS", 0.01)
@@ -63,6 +65,8 @@ def speed_does_not_matter() -> Iterator[None]:
         patch.setattr(progress, "_EVERY", 600.0)
         if not NIGHTLY:
             patch.setattr(host_build, "_FLAGS", tuple(flag for flag in host_build._FLAGS if flag != "-O1"))
+            less = tuple("-O1" if flag == "-O2" else flag for flag in compiler._FLAGS)
+            patch.setattr(compiler, "_FLAGS", less)
         for name in ("onnxruntime-cpu", "openvino"):
             patch.setattr(RUNTIMES[name], "_threads", 1)
         yield
@@ -93,9 +97,10 @@ def own_engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 def pytest_collection_finish() -> None:
-    """The collector of cycles looks for what tests leave behind alone."""
+    """The collector of cycles looks for what tests leave behind alone, and not after every few hundred objects."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 

@@ -31,7 +31,7 @@ class Sizes:
     Attributes:
         bytes: Of all tensors that nodes make.
         work: Values and products that nodes compute.
-        nodes: That are run, those of a loop at every trip.
+        nodes: That are run, those of a loop at every trip, and each trip itself.
     """
 
     def __init__(self, model: onnx.ModelProto, batch: int, *, with_loops: bool) -> None:
@@ -150,7 +150,7 @@ class Sizes:
                 self._types[name] = kind if place < states else _stacked(kind, trips)
         self.bytes += inner.bytes
         self.work += trips * inner.work + sum(self._count(name) for name in node.output if name)
-        self.nodes += trips * inner.nodes
+        self.nodes += trips * (inner.nodes + 1)
 
     def _trips(self, name: str) -> int:
         import onnx

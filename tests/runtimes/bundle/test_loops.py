@@ -108,6 +108,20 @@ def test_trips_are_bounded_by_what_the_network_takes(trips: int, words: str) -> 
     assert words in refusal(model, SPEC, info)
 
 
+@pytest.mark.parametrize(("trips", "words"), [(4, ""), (2**62, "it runs more nodes than")])
+def test_trips_of_a_body_without_nodes_count(trips: int, words: str) -> None:
+    """Runtimes take each of them."""
+    model, info, loop = looped()
+    idle = model.graph.node.add()
+    idle.CopyFrom(loop)
+    idle.input[0], idle.output[:] = constant(model, "idle_trips", np.array(trips)), ["idle"]
+    body = idle.attribute[0].g
+    del body.node[:], body.output[2]
+    body.output[0].name, body.output[1].name = body.input[1].name, body.input[2].name
+    reason = refusal(model, SPEC, info)
+    assert words in reason if words else reason == ""
+
+
 def test_outputs_of_loops_may_be_left_out() -> None:
     model, info, loop = looped()
     for _ in range(2):

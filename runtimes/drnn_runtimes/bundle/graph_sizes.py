@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}  # of ONNX's plain types
 _LARGEST_SIZE = 1 << 31  # sizes and pads beyond it run over where they are added up in 64 bits
 _MOST_AXES = 8  # of a tensor; the emitter's have at most four, and NVIDIA's parsers take no more
-_SIZED = ("Expand", "OneHot", "Pad", "Reshape", "Split")  # whose constants say sizes
+_SIZED = {"Expand": 0, "OneHot": 0, "Pad": 0, "Reshape": 0, "Slice": 4, "Split": 0}  # -> the first input that says one
+_DIVIDING = ("Div", "Mod")  # of whole numbers by 0, or of the least by -1, they end the process
+_WHOLE = frozenset((2, 3, 4, 5, 6, 7, 12, 13))  # ONNX's types of them
 _PAYLOADS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -85,8 +87,11 @@ class Sizes:
         if loop:
             self._loop(node)
             return
-        if node.op_type in _SIZED and not self._far.isdisjoint(node.input):
+        if node.op_type in _SIZED and not self._far.isdisjoint(node.input[_SIZED[node.op_type] :]):
             raise RefusedError("asks for sizes that no tensor has")
+        kinds = (self._types[name].tensor_type.elem_type for name in node.input if name)
+        if node.op_type in _DIVIDING and not _WHOLE.isdisjoint(kinds):
+            raise RefusedError("divides whole numbers, which may end the process")
         if node.op_type == "Constant":
             value = _value(node)
             self._constant(node.output[0], value)

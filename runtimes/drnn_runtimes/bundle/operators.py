@@ -85,7 +85,8 @@ def _recurrent(node: onnx.NodeProto, gates: int, shapes: Sequence[Shape]) -> int
         {(directions, 3 * hidden), ()},
     ]
     fits = (
-        (directions, said) == (2 if both else 1, hidden)
+        min(x) > 0  # ONNX Runtime ends the process over none
+        and (directions, said) == (2 if both else 1, hidden)
         and w == (directions, rows, features)
         and r == (directions, rows, hidden)
         and all(shape in known for shape, known in zip((b, lengths, *states), allowed, strict=True))

@@ -191,3 +191,37 @@ def test_recurrent_operators_have_the_sizes_that_builders_read_by(
             value = np.zeros(sizes[label], np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
     assert "which do not fit together" in refusal(changed, SPEC, info)
+
+
+LEAST = np.iinfo(np.int64).min
+ZEROS = np.zeros((2, 9, 9), np.float32)
+DEADLY = {  # at which a runtime ends its process: what it is -> operator, inputs, attributes, words
+    "division": ("Div", [np.array(LEAST), np.array(-1)], {}, "divides whole numbers"),
+    "remainder": ("Mod", [np.array([1], np.int32), np.array([0], np.int32)], {}, "divides whole numbers"),
+    "step of a slice": ("Slice", [np.zeros(3), *np.array([[2], [LEAST], [0], [LEAST]])], {}, "sizes that no tensor"),
+    "no steps": ("GRU", [ZEROS[:0, :1, :2], ZEROS[:1, :, :2], ZEROS[:1, :, :3]], {"hidden_size": 3}, "do not fit"),
+    "no sequences": ("GRU", [ZEROS[:, :0, :2], ZEROS[:1, :, :2], ZEROS[:1, :, :3]], {"hidden_size": 3}, "do not fit"),
+}
+
+
+@pytest.mark.parametrize("name", DEADLY)
+def test_what_may_end_the_process_is_refused(name: str, model: onnx.ModelProto, info: GraphInfo) -> None:
+    operator, inputs, attributes, words = DEADLY[name]
+    changed = copy(model)
+    names = [constant(changed, f"of_it_{index}", value) for index, value in enumerate(inputs)]
+    changed.graph.node.append(helper.make_node(operator, names, ["more"], **attributes))
+    assert words in refusal(changed, SPEC, info)
+
+
+def test_floats_are_divided_and_slices_may_run_to_the_end(model: onnx.ModelProto, info: GraphInfo) -> None:
+    changed = copy(model)
+    ends = [
+        constant(changed, name, np.array([value])) for name, value in (("start", 0), ("end", 2**63 - 1), ("axis", 1))
+    ]
+    behind(
+        changed,
+        helper.make_node("Slice", ["raw", *ends], ["all"]),
+        helper.make_node("Div", ["all", constant(changed, "two", np.float32(2))], ["half"]),
+        helper.make_node("Mod", ["half", "two"], ["output"], fmod=1),
+    )
+    assert refusal(changed, SPEC, info) == ""

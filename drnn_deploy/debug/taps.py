@@ -157,11 +157,12 @@ class _Recorder(CopyingSession):
     """Runs a session and keeps what every run gave, except for states: a long stream has too many."""
 
     def __init__(self, session: Session, graph: GraphInfo) -> None:
-        self._session, self._graph, self._dropped = session, graph, {after for _, after in graph.states}
+        self._graph, self._dropped = graph, {after for _, after in graph.states}
+        # `run` would refuse what the states of a wrong graph may become, NaN among it
+        self._run = session._compute if isinstance(session, CopyingSession) else session.run
         self.runs: list[Arrays] = []
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        """See `Session.run`."""
-        outputs = self._session.run(inputs)
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        outputs = self._run(inputs)
         self.runs.append({name: value.copy() for name, value in outputs.items() if name not in self._dropped})
         return outputs

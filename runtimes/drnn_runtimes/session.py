@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drnn_core.errors import InputError
-from drnn_core.types import TensorInfo
+from drnn_core.types import PRECISIONS, TensorInfo
 from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import GraphInfo
 
@@ -31,53 +31,80 @@ class Session(Protocol):
             inputs: Name -> array, as the graph says.
 
         Raises:
-            InputError: A name, type or shape is wrong.
+            InputError: A name, type or shape is wrong, a number is NaN or beyond the graph's range, or a token beyond
+                the vocabulary.
         """
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         """Make a call that reads and writes the same arrays again and again.
+
+        A call takes numbers as they are, also NaN and those beyond the graph's range: to look at them would cost more
+        than a small network. Tokens must be of the vocabulary.
 
         Args:
             inputs: Name -> contiguous array, which stays where it is. Its values at the time of the call count.
             outputs: Name -> contiguous array to write to.
 
         Raises:
-            InputError: A name, type or shape is wrong.
+            InputError: A name, type or shape is wrong; by the call, a token is beyond the vocabulary.
         """
 
 
 class CopyingSession:
-    """`bind` for sessions that have nothing better: `run`, and copy."""
+    """The checks of every session, and `bind` for those that have nothing better than to compute, and copy.
+
+    A session says in `_compute` how it computes, and where it binds arrays, in `_bound`.
+    """
 
     _graph: GraphInfo
+    _spec: ModelSpec | None = None  # whose vocabulary counts; None where tokens are looked at elsewhere
+    _by_address = False  # whether `_bound` takes contiguous arrays alone
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
-        raise NotImplementedError
+        check_arrays(self._graph, inputs)
+        check_numbers(self._graph, inputs)
+        check_vocabulary(self._spec, inputs)
+        return self._compute(inputs)
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        """See `Session.bind`; the arrays need not be contiguous."""
-        check_inputs(self._graph, inputs)
-        check_outputs(self._graph, outputs, inputs, contiguous=False)
+        """See `Session.bind`; but for those of onnxruntime-cpu and openvino, the arrays need not be contiguous."""
+        check_arrays(self._graph, inputs)
+        check_outputs(self._graph, outputs, inputs, contiguous=self._by_address)
+        compute = self._bound(inputs, outputs)
+        if self._spec is None or not isinstance(self._spec.input, Tokens):
+            return compute
 
         def call() -> None:
-            results = self.run(inputs)
+            check_vocabulary(self._spec, inputs)
+            compute()
+
+        return call
+
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        """The outputs for inputs that are right."""
+        raise NotImplementedError
+
+    def _bound(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """A call over arrays that are right."""
+
+        def call() -> None:
+            results = self._compute(inputs)
             for name, value in outputs.items():
                 value[...] = results[name]
 
         return call
 
 
-def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], spec: ModelSpec | None = None) -> None:
-    """Check that the inputs are exactly the graph's, and within its range and the network's vocabulary.
+def check_arrays(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check that the inputs are exactly the graph's, whatever their values.
 
     Args:
         graph: Its shapes may hold -1, for any size from 1.
         inputs: Name -> array.
-        spec: The network, whose vocabulary counts; None to let the runtime itself look at tokens.
 
     Raises:
-        InputError: A name, type or shape is wrong, a number is too large, or a token is beyond the vocabulary.
+        InputError: A name, type or shape is wrong.
     """
     expected = {tensor.name: tensor for tensor in graph.inputs}
     if not isinstance(inputs, Mapping):
@@ -97,10 +124,26 @@ def check_inputs(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]], sp
                 f"got {value.dtype} of shape {value.shape}",
                 "bundle.run(x) takes any number of sequences, of any type of numbers.",
             )
-        if name == "input" and value.dtype.kind == "f" and np.abs(value).max() > graph.range:
-            raise beyond_range(graph, "samples", value, graph.range)
     _check_batch(graph, graph.inputs, inputs)
-    check_vocabulary(spec, inputs)
+
+
+def check_numbers(graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check that samples and states are numbers that a graph takes. What else goes into one that was cut may be any.
+
+    Args:
+        graph: The graph.
+        inputs: Name -> array, of its names and types.
+
+    Raises:
+        InputError: One is NaN or too large.
+    """
+    largest = {name: PRECISIONS[graph.precision].largest for name, _ in graph.states} | {"input": graph.range}
+    for tensor in graph.inputs:
+        name, value, most = tensor.name, inputs[tensor.name], largest.get(tensor.name)
+        if most is None or value.dtype.kind != "f":
+            continue
+        if not np.abs(value).max(initial=0) <= np.float32(most):  # NaN is not below anything
+            raise beyond_range(graph, "samples" if name == "input" else f"the values of {name}", value, most)
 
 
 def check_outputs(
@@ -201,7 +244,7 @@ def check_tokens(tokens: NDArray[np.generic], vocabulary: int) -> None:
 
 
 def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], largest: float) -> InputError:
-    """What to say of an array of which a number is larger than a graph takes.
+    """What to say of an array of which a number is NaN, or larger than a graph takes.
 
     Args:
         graph: The graph.
@@ -209,6 +252,9 @@ def beyond_range(graph: GraphInfo, name: str, value: NDArray[np.generic], larges
         value: (B, k, ...), float32.
         largest: The largest |number| that the graph takes.
     """
+    if not np.isfinite(value).all():
+        stay = ", which would stay in the state for good" if graph.states else ""
+        return InputError(f"{name} hold NaN or infinity{stay}", "Look where they come from: numpy.isfinite.")
     place = np.unravel_index(np.argmax(np.abs(value)), value.shape)
     return InputError(
         f"{name} reach {value[place]:.8g} at {[int(index) for index in place]}, and {graph.name} takes numbers up to "

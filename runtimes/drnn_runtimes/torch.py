@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
 
 if TYPE_CHECKING:
@@ -160,12 +160,12 @@ class TorchSession(CopyingSession):
 
     def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str, threads: int | None = None) -> None:
         self._model, self._graph, self._device, self._threads = model, graph, device, threads
+        self._spec = model.spec
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32."""
         import torch
 
-        check_inputs(self._graph, inputs, self._model.spec)
         x = torch.from_numpy(np.ascontiguousarray(inputs["input"])).to(self._device)  # torch has no negative strides
         with torch.inference_mode(), _alone(self._threads):
             if not self._graph.states:

@@ -25,7 +25,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession
 
 if TYPE_CHECKING:
     import onnx
@@ -130,9 +130,8 @@ class TractSession(CopyingSession):
     def __init__(self, model: Any, graph: GraphInfo, spec: ModelSpec) -> None:
         self._model, self._graph, self._spec = model, graph, spec
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32."""
-        check_inputs(self._graph, inputs, self._spec)
         try:
             outputs = _run(self._model, [inputs[tensor.name] for tensor in self._graph.inputs])
         except Exception as error:  # tract's, which this module knows only once it is imported

@@ -16,7 +16,7 @@ from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.cuda_kernel.around import kernel_answers, kernel_inputs, run_head
 from drnn_runtimes.cuda_kernel.device import Device, Kernel
 from drnn_runtimes.cuda_kernel.weights import pack_state, pack_weights, unpack_state
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_vocabulary, session_closed
+from drnn_runtimes.session import Arrays, CopyingSession, session_closed
 from drnn_runtimes.streaming.buffers import TakesBlocks
 from drnn_runtimes.streaming.delay_lines import next_states, whole_lines
 
@@ -160,14 +160,13 @@ class KernelSession(CopyingSession):
     """
 
     def __init__(self, network: Network, graph: GraphInfo, stack: contextlib.ExitStack) -> None:
-        self._network, self._graph, self._stack = network, graph, stack
+        self._network, self._graph, self._spec, self._stack = network, graph, network.spec, stack
         self._last: RecordedRun | None = None
         stack.callback(self._forget)
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32, states too."""
         network = self._network
-        check_inputs(self._graph, inputs, network.spec)
         samples = inputs["input"]
         batch, steps = samples.shape[:2]
         if not self._graph.states:
@@ -178,18 +177,15 @@ class KernelSession(CopyingSession):
             outputs = self._shaped(stream.run())
             return {"output": outputs, **next_states(self._graph, stream.lines())}
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        """See `Session.bind`; a call replays a CUDA graph of its own."""
+    def _bound(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """A call replays a CUDA graph of its own."""
         if self._graph.states:
-            return super().bind(inputs, outputs)
-        check_inputs(self._graph, inputs, self._network.spec)
-        check_outputs(self._graph, outputs, inputs, contiguous=False)
+            return super()._bound(inputs, outputs)
         samples, output = inputs["input"], outputs["output"]
         run, past = RecordedRun(self._network, *samples.shape[:2]), zero_past(self._network.spec, len(samples))
         self._stack.callback(run.close)
 
         def call() -> None:
-            check_vocabulary(self._network.spec, inputs)
             output[...] = self._shaped(run.run(samples, past))
 
         return call

@@ -13,7 +13,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.native.compiler import compiler_availability
 from drnn_runtimes.native.kernel import Kernel, KernelStream
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
 
 _PRECISIONS = "fp32", "int8"
@@ -41,14 +41,13 @@ class NativeRuntime(StreamingRuntime):
 
 
 class NativeSession(CopyingSession):
-    """See `drnn_runtimes.session.Session`."""
+    """See `drnn_runtimes.session.Session`. The kernel looks at tokens."""
 
     def __init__(self, kernel: Kernel, graph: GraphInfo) -> None:
         self._kernel, self._graph = kernel, graph
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32, states too."""
-        check_inputs(self._graph, inputs)
         if not self._graph.states:
             return {"output": self._shaped(self._kernel.run(inputs["input"]))}
         stream = KernelStream(self._kernel, inputs["input"])
@@ -56,12 +55,12 @@ class NativeSession(CopyingSession):
         outputs = self._shaped(stream.run())
         return {"output": outputs, **next_states(self._graph, stream.lines())}
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-        """See `Session.bind`; whole sequences of numbers are read and written in place."""
-        copying, arrays = super().bind(inputs, outputs), [*inputs.values(), *outputs.values()]
+    def _bound(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+        """Whole sequences of numbers are read and written in place."""
+        arrays = [*inputs.values(), *outputs.values()]
         in_place = len(arrays) == 2 and all(array.flags.c_contiguous for array in arrays)
         if self._graph.states or not in_place or arrays[0].dtype.kind != "f":
-            return copying
+            return super()._bound(inputs, outputs)
         return self._kernel.bind(*arrays)
 
     def stream(self, samples: NDArray[np.generic]) -> KernelStream:

@@ -32,7 +32,7 @@ from drnn_runtimes.onnxrt.providers import (
     provider_settings,
 )
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, check_outputs, check_vocabulary
+from drnn_runtimes.session import Arrays, CopyingSession
 
 _TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)"}
 _REBUILD = "Export it again: drnn-export model.pt"
@@ -156,22 +156,20 @@ class OnnxRuntimeSession(CopyingSession):
     def __init__(self, session: Any, graph: GraphInfo, spec: ModelSpec | None = None) -> None:
         self._session, self._graph, self._spec = session, graph, spec
         self._names = [tensor.name for tensor in graph.outputs]
+        self._by_address = session.get_providers()[0] == PROVIDERS["cpu"]
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the graph's precision."""
-        check_inputs(self._graph, inputs, self._spec)
         try:
             outputs = self._session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions share no documented base class
             raise self._refused(error) from error
         return dict(zip(self._names, outputs, strict=True))
 
-    def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+    def _bound(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         """On the CPU the arrays themselves are bound; a GPU copies from and to them."""
-        if self._session.get_providers()[0] != PROVIDERS["cpu"]:
-            return super().bind(inputs, outputs)
-        check_inputs(self._graph, inputs, self._spec)
-        check_outputs(self._graph, outputs, inputs)
+        if not self._by_address:
+            return super()._bound(inputs, outputs)
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
@@ -180,10 +178,9 @@ class OnnxRuntimeSession(CopyingSession):
         held = (inputs, outputs)  # bound by address: they must live as long as the call
 
         def call(run: Any = self._session.run_with_iobinding, held: Any = held) -> None:
-            check_vocabulary(self._spec, inputs)
             try:
                 run(binding)
-            except Exception as error:  # as in `run`
+            except Exception as error:  # as in `_compute`
                 raise self._refused(error) from error
 
         return call

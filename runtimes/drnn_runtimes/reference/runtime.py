@@ -12,7 +12,7 @@ from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
 
 
@@ -40,11 +40,11 @@ class ReferenceSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
     def __init__(self, bundle: Bundle, graph: GraphInfo) -> None:
-        self._spec, self._weights, self._graph = bundle.spec, bundle.weights, graph
+        self._network = self._spec = bundle.spec
+        self._weights, self._graph = bundle.weights, graph
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float64, states too."""
-        check_inputs(self._graph, inputs, self._spec)
-        lines = whole_lines(self._spec, self._graph, inputs) if self._graph.states else None
-        reference = run_reference(self._spec, self._weights, inputs["input"], lines)
+        lines = whole_lines(self._network, self._graph, inputs) if self._graph.states else None
+        reference = run_reference(self._network, self._weights, inputs["input"], lines)
         return {"output": reference.outputs, **next_states(self._graph, reference.state)}

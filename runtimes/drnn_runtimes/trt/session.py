@@ -17,7 +17,7 @@ from drnn_core.errors import EngineError, InputError, giving_back
 from drnn_core.types import TensorInfo
 from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import GraphInfo
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs, session_closed
+from drnn_runtimes.session import Arrays, CopyingSession, session_closed
 from drnn_runtimes.trt.bindings import collecting_logger, data_type
 from drnn_runtimes.trt.sidecar import REBUILD
 
@@ -89,11 +89,10 @@ class TensorRTSession(CopyingSession):
     def _forget(self) -> None:
         self._context = self._engine = self._runtime = None  # in this order: each uses the next
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Copy the inputs to the GPU, run the engine, and copy the outputs back."""
         if self._context is None:
             raise session_closed()
-        check_inputs(self._graph, inputs, self._spec)
         check_batch(self._graph, inputs, self._batch)
         with self._alone:
             for buffer in self._inputs:
@@ -216,7 +215,7 @@ def check_batch(
 
     Args:
         graph: What the engine was built from.
-        inputs: Name -> array, which `check_inputs` has passed.
+        inputs: Name -> array, which `check_arrays` has passed.
         batch: The smallest, usual and largest; None for a graph without free axes.
 
     Raises:

@@ -22,7 +22,7 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.graph_file import parse_graph, read_graph
 from drnn_runtimes.runtime import StreamingRuntime
-from drnn_runtimes.session import Arrays, CopyingSession, check_inputs
+from drnn_runtimes.session import Arrays, CopyingSession
 from drnn_runtimes.trt.bindings import (
     Flavour,
     RefusedError,
@@ -95,9 +95,8 @@ class TensorRTNetworkSession(CopyingSession):
     def __init__(self, program: NetworkProgram, graph: GraphInfo, spec: ModelSpec) -> None:
         self._program, self._graph, self._spec = program, graph, spec
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in the types that TensorRT's network declares."""
-        check_inputs(self._graph, inputs, self._spec)
         outputs: Arrays = self._program.run(inputs)
         return outputs
 

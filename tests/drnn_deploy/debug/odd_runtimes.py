@@ -64,7 +64,7 @@ class Off(CopyingSession):
     def __init__(self, session: Session, graph: GraphInfo, off: float) -> None:
         self._session, self._graph, self._off = session, graph, off
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         return {name: value + np.float32(self._off) for name, value in self._session.run(inputs).items()}
 
 

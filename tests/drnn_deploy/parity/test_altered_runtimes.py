@@ -54,7 +54,7 @@ class Altered(StreamingRuntime):
         with HERE.load(bundle, graph) as session:
             altered = CopyingSession()
             altered._graph = graph
-            altered.run = self.alter(session.run)  # type: ignore[method-assign]
+            altered._compute = self.alter(session.run)  # type: ignore[method-assign]
             yield altered
 
 

@@ -54,7 +54,7 @@ class PluginSession(CopyingSession):
         self._shapes = {value.name: value for value in model.graph.value_info}
         self._rest = self._around(model)
 
-    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+    def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Launch, then run the rest."""
         values = {name: self._constants.get(name, inputs.get(name)) for name in self._node.input}
         made = dict(zip(self._node.output, self._enqueue(list(values.values())), strict=True))

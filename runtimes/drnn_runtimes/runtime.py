@@ -12,7 +12,7 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.session import Session
+from drnn_runtimes.session import CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
 MOST_THREADS = 1024
@@ -74,7 +74,7 @@ class Runtime(Protocol):
         """
 
     def load(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
-        """Open a session; leaving the context frees what it holds.
+        """Open a session; leaving the context closes it and frees what it holds.
 
         Args:
             bundle: The open bundle that holds the graph.
@@ -142,7 +142,7 @@ class StreamingRuntime:
         """See `Runtime.unsupported`."""
         raise NotImplementedError
 
-    def _open(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[Session]:
+    def _open(self, bundle: Bundle, graph: GraphInfo) -> AbstractContextManager[CopyingSession]:
         """Open a session on a graph that this runtime can run; leaving the context frees what it holds."""
         raise NotImplementedError
 
@@ -156,7 +156,7 @@ class StreamingRuntime:
         if reason := self.unsupported(bundle, graph):
             what = f"{self.name} cannot run {graph.name} of {bundle.folder}: {reason}"
             raise RuntimeUnavailableError(what, "Choose another runtime or another graph of the bundle.")
-        with self._open(bundle, graph) as session:
+        with self._open(bundle, graph) as session, contextlib.closing(session):
             yield session
 
     @checked_arguments

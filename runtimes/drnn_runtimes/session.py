@@ -22,7 +22,12 @@ class Session(Protocol):
 
     What `bind` makes and a `Stream` are for one thread at a time, each with arrays of its own; any number of them share
     a session.
+
+    Attributes:
+        closed: Whether its `with` has ended. Nothing runs any more: not it, what it bound, nor its streams.
     """
+
+    closed: bool
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Compute all outputs for one batch.
@@ -32,7 +37,7 @@ class Session(Protocol):
 
         Raises:
             InputError: A name, type or shape is wrong, a number is NaN or beyond the graph's range, or a token beyond
-                the vocabulary.
+                the vocabulary; or the session is closed.
         """
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
@@ -46,7 +51,8 @@ class Session(Protocol):
             outputs: Name -> contiguous array to write to.
 
         Raises:
-            InputError: A name, type or shape is wrong; by the call, a token is beyond the vocabulary.
+            InputError: A name, type or shape is wrong, or the session is closed; by the call, it is closed, or a token
+                is beyond the vocabulary.
         """
 
 
@@ -59,9 +65,12 @@ class CopyingSession:
     _graph: GraphInfo
     _spec: ModelSpec | None = None  # whose vocabulary counts; None where tokens are looked at elsewhere
     _by_address = False  # whether `_bound` takes contiguous arrays alone
+    closed = False
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """See `Session.run`."""
+        if self.closed:
+            raise session_closed()
         check_arrays(self._graph, inputs)
         check_numbers(self._graph, inputs)
         check_vocabulary(self._spec, inputs)
@@ -69,17 +78,25 @@ class CopyingSession:
 
     def bind(self, inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
         """See `Session.bind`; but for those of onnxruntime-cpu and openvino, the arrays need not be contiguous."""
+        if self.closed:
+            raise session_closed()
         check_arrays(self._graph, inputs)
         check_outputs(self._graph, outputs, inputs, contiguous=self._by_address)
         compute = self._bound(inputs, outputs)
-        if self._spec is None or not isinstance(self._spec.input, Tokens):
-            return compute
+        tokens = self._spec is not None and isinstance(self._spec.input, Tokens)
 
         def call() -> None:
-            check_vocabulary(self._spec, inputs)
+            if self.closed:
+                raise session_closed()
+            if tokens:
+                check_vocabulary(self._spec, inputs)
             compute()
 
         return call
+
+    def close(self) -> None:
+        """Run nothing any more. Twice is once."""
+        self.closed = True
 
     def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """The outputs for inputs that are right."""

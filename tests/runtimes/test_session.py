@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Arrays
+from drnn_runtimes.streaming.stream import Stream
 from tests.networks import make_case
 
 RUNTIMES = ("native", "onnxruntime-cpu", "openvino", "reference", "tensorrt-network", "torch", "tract")
@@ -91,3 +93,35 @@ def test_a_bound_call_takes_numbers_as_they_are(runtime: Runtime, form: str, bun
     with runtime.load(bundle, wide) as session:
         for name, right in session.run(inputs).items():
             np.testing.assert_allclose(outputs[name], right, atol=1e-6)
+
+
+def test_a_closed_session_runs_nothing_more(runtime: Runtime, bundle: Bundle) -> None:
+    """Nor what it bound, nor its streams: of torch they would run under whatever the program allows."""
+    graph = bundle.graph("chunk")
+    inputs, outputs = arrays(graph)
+    with runtime.load(bundle, graph) as session:
+        assert not session.closed
+        call, stream = session.bind(inputs, outputs), Stream(session, bundle, graph)
+    assert session.closed
+    uses: list[Callable[[], object]] = [
+        call,
+        lambda: session.run(inputs),
+        lambda: session.bind(inputs, outputs),
+        lambda: stream.push(inputs["input"]),
+        stream.state,
+        lambda: Stream(session, bundle, graph).push(inputs["input"]),
+    ]
+    for use in uses:
+        with pytest.raises(InputError, match="the session is closed"):
+            use()
+    stream.close()
+
+
+def test_a_session_is_closed_where_its_block_fails(runtime: Runtime, bundle: Bundle) -> None:
+    graph = bundle.graph("sequence")
+    with contextlib.suppress(KeyError), runtime.load(bundle, graph) as session:
+        raise KeyError
+    assert session.closed
+    inputs, outputs = arrays(graph)
+    with pytest.raises(InputError, match="the session is closed"):
+        session.bind(inputs, outputs)

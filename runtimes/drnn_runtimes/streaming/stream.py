@@ -19,7 +19,7 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
-from drnn_runtimes.session import Session, beyond_range
+from drnn_runtimes.session import Session, beyond_range, session_closed
 from drnn_runtimes.streaming.buffers import Closes, TakesBlocks, delay_lines
 from drnn_runtimes.streaming.samples import SampleChecks
 from drnn_runtimes.streaming.state import StreamState
@@ -50,7 +50,7 @@ class Stream:
             raise InputError(
                 f"{graph.name} takes a batch of {graph.batch}, got {batch}", f"Export it with --batch {batch}."
             )
-        self._spec, self._graph, self._batch = bundle.spec, graph, batch
+        self._session, self._spec, self._graph, self._batch = session, bundle.spec, graph, batch
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
@@ -98,7 +98,7 @@ class Stream:
             InputError: The samples have another type, shape or rate, hold NaN, numbers beyond the graph's range or
                 tokens beyond the vocabulary; the stream is closed; or another thread uses it. Nothing is taken in.
         """
-        with self._exclusive():
+        with _Exclusive(self):
             self._check(samples, rate)
             return self._feed(samples)
 
@@ -112,7 +112,7 @@ class Stream:
         Raises:
             InputError: Samples wait with another head, which looks at whole chunks.
         """
-        with self._exclusive():
+        with _Exclusive(self):
             waiting = self._waiting
             if waiting and self._spec.head.kind != "sequence":
                 what = (
@@ -136,7 +136,7 @@ class Stream:
         Raises:
             InputError: A row is not there, or only some are given while samples wait.
         """
-        with self._exclusive():
+        with _Exclusive(self):
             if rows is None:
                 self._waiting = self._steps = 0
             elif self._waiting:
@@ -151,7 +151,7 @@ class Stream:
 
     def state(self) -> StreamState:
         """Copy everything that the stream remembers, for another stream of the same model to go on with."""
-        with self._exclusive():
+        with _Exclusive(self):
             waiting = self._input[:, : self._waiting].copy()
             return StreamState(self._model, self._steps, waiting, self._memory.lines())
 
@@ -163,7 +163,7 @@ class Stream:
             InputError: The state is of another model, batch or shape, holds what is no sample or not finite, or more
                 waiting samples than fit this graph's chunk. Nothing is changed.
         """
-        with self._exclusive():
+        with _Exclusive(self):
             self._check_state(state)
             self._memory.set_lines(state.lines)
             self._late = self._graph.delay
@@ -195,11 +195,6 @@ class Stream:
             if not self._closed and isinstance(self._memory, Closes):
                 self._memory.close()
             self._closed = True
-
-    def _exclusive(self) -> _Exclusive:
-        if self._closed:
-            raise InputError("the stream is closed", "Open another one.")
-        return _Exclusive(self._in_use)
 
     def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         if self._blocks is not None:
@@ -254,17 +249,21 @@ class Stream:
 
 
 class _Exclusive:
-    """Holds a lock inside a `with` and refuses a second thread; contextlib's generator would cost every step more."""
+    """Holds an open stream inside a `with`, for one thread; contextlib's generator would cost every step more."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
 
     def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
+        stream = self._stream
+        if not stream._in_use.acquire(blocking=False):
             raise InputError("another thread is using the stream", "Give each thread a stream of its own.")
+        if stream._closed or stream._session.closed:
+            stream._in_use.release()
+            raise InputError("the stream is closed", "Open another one.") if stream._closed else session_closed()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._stream._in_use.release()
 
 
 def fingerprint(bundle: Bundle) -> str:

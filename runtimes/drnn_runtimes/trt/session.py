@@ -83,18 +83,20 @@ class TensorRTSession(CopyingSession):
         self._held.callback(self._free, self._cuda.cudaStreamSynchronize, self._stream)  # before anything is freed
 
     def close(self) -> None:
-        """Free everything; twice is once. The session cannot run any more."""
-        self._held.close()
+        """Free everything, once no thread runs it; twice is once. The session cannot run any more."""
+        super().close()
+        with self._alone:
+            self._held.close()
 
     def _forget(self) -> None:
         self._context = self._engine = self._runtime = None  # in this order: each uses the next
 
     def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Copy the inputs to the GPU, run the engine, and copy the outputs back."""
-        if self._context is None:
-            raise session_closed()
         check_batch(self._graph, inputs, self._batch)
         with self._alone:
+            if self.closed:  # while this thread waited
+                raise session_closed()
             for buffer in self._inputs:
                 self._feed(buffer, inputs[buffer.tensor.name])
             self._launch()

@@ -143,7 +143,7 @@ def test_older_bundles_have_the_range_of_their_precision(bundle: Bundle) -> None
 class _Zeros:
     """A session that computes nothing."""
 
-    runs = 0
+    runs, closed = 0, False
 
     def run(self, inputs: object) -> dict[str, NDArray[np.generic]]:
         raise NotImplementedError

@@ -18,7 +18,7 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
-from drnn_runtimes.streaming.stream import Stream
+from drnn_runtimes.streaming.stream import Stream, _Exclusive
 from tests.compilers import NATIVE
 from tests.networks import Case, cases, make_case
 from tests.nightly import NIGHTLY
@@ -136,6 +136,17 @@ def test_step_allocates_no_array_but_its_output(steps: int, ring: bool) -> None:
         finally:
             tracemalloc.stop()
     assert peak - before < output.nbytes + 3000 < case.inputs.nbytes + 3500  # views and integers
+
+
+def test_a_stream_that_is_closed_meanwhile_takes_nothing(bundle: Bundle, case: Case) -> None:
+    """Between a thread's asking and its turn another may close it: of a GPU's its states are free then."""
+    with find_runtime("onnxruntime-cpu").stream(bundle, "step") as stream:
+        turn = _Exclusive(stream)
+        stream.close()
+        with pytest.raises(InputError, match="the stream is closed"), turn:
+            pass
+        with pytest.raises(InputError, match="the stream is closed"):
+            stream.push(case.inputs)
 
 
 def test_wrong_rate_is_refused(bundle: Bundle, case: Case) -> None:

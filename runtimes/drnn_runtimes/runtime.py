@@ -12,6 +12,7 @@ from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.bundle.graph_kind import edges
 from drnn_runtimes.session import CopyingSession, Session
 from drnn_runtimes.streaming.stream import Stream
 
@@ -86,7 +87,7 @@ class Runtime(Protocol):
         Raises:
             RuntimeUnavailableError: The runtime is missing, cannot run such graphs (`unsupported`), or would fall back
                 to another device.
-            InputError: The graph is damaged, or holds what no graph of a bundle does.
+            InputError: The graph is of another network, is damaged, or holds what no graph of a bundle does.
             EngineError: The engine does not fit this machine.
         """
 
@@ -153,6 +154,10 @@ class StreamingRuntime:
         available = self.availability()
         if not available.usable:
             raise RuntimeUnavailableError(f"{self.name}: {available.detail}", available.fix)
+        own = graph in bundle.graphs or bundle.checked
+        if not own and edges(bundle.spec, graph) != (graph.inputs, graph.outputs):
+            what = f"{graph.name} is no graph of {bundle.folder}: it takes and gives what another network does"
+            raise InputError(what, f"Take one of its own: {', '.join(known.name for known in bundle.graphs)!s:.300}.")
         if reason := self.unsupported(bundle, graph):
             what = f"{self.name} cannot run {graph.name} of {bundle.folder}: {reason}"
             raise RuntimeUnavailableError(what, "Choose another runtime or another graph of the bundle.")

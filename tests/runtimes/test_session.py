@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,13 @@ def test_a_session_is_closed_where_its_block_fails(runtime: Runtime, bundle: Bun
     inputs, outputs = arrays(graph)
     with pytest.raises(InputError, match="the session is closed"):
         session.bind(inputs, outputs)
+
+
+def test_a_graph_of_another_network_is_refused(runtime: Runtime, bundle: Bundle, tmp_path: Path) -> None:
+    """Those that read the weights would fail at the first product."""
+    other = dataclasses.replace(SPEC, hidden=(5, 6))
+    options = ExportOptions(forms=("chunk",), chunk=4, engines=(), runtimes=())
+    graph = export(make_case(other, 1, 4).checkpoint(), tmp_path / "other", options).bundle.graphs[0]
+    with pytest.raises(InputError, match="chunk4/fused is no graph of") as refused, runtime.load(bundle, graph):
+        pass
+    assert refused.value.fix == "Take one of its own: sequence/fused, chunk4/fused."

@@ -36,6 +36,22 @@ def zero_states(graph: GraphInfo, batch: int) -> dict[str, NDArray[np.float32]]:
     return {tensor.name: np.zeros((batch, *tensor.shape[1:]), np.float32) for tensor in tensors}
 
 
+def line_shapes(spec: ModelSpec, graph: GraphInfo, batch: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a stream's delay lines.
+
+    Args:
+        spec: The network.
+        graph: A graph with state.
+        batch: Sequences that are fed in step.
+
+    Returns:
+        Name of `DelayLines.lines` -> (B, d, H), or the shape of a packed state of emission `skewed`.
+    """
+    whole = spec.state_shapes(batch)  # of which a ring's graph takes rows
+    fed = {tensor.name: (batch, *tensor.shape[1:]) for tensor in graph.inputs}
+    return {line_name(name): whole[line_name(name)] if graph.ring else fed[name] for name, _ in graph.states}
+
+
 def whole_lines(
     spec: ModelSpec, graph: GraphInfo, inputs: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.generic]]:

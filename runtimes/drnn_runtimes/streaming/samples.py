@@ -11,7 +11,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.session import beyond_range, check_tokens
 
 _FEW = 16  # samples that Python checks faster than NumPy
-_TOGETHER = 256  # steps that are checked together where a chunk is one
+TOGETHER = 256  # steps that are checked together where a chunk is one
 
 
 class SampleChecks:
@@ -28,7 +28,7 @@ class SampleChecks:
         options = bundle.task.get("options")
         self._rate = options.get("rate") if isinstance(options, dict) else None
         self._graph, self._shape, self._dtype = graph, chunk.shape, chunk.dtype
-        steps = _TOGETHER if graph.steps == 1 else graph.steps
+        steps = TOGETHER if graph.steps == 1 else graph.steps
         self._sizes = np.zeros((chunk.shape[0], steps, *chunk.shape[2:]), chunk.dtype)
         self._range = float(np.float32(graph.range))
         self._vocabulary = bundle.spec.input.vocabulary if isinstance(bundle.spec.input, Tokens) else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
+from drnn_core.memory import Need, require_memory
 from drnn_core.types import PRECISIONS
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.session import Session, beyond_range, session_closed
 from drnn_runtimes.streaming.buffers import Closes, TakesBlocks, delay_lines
-from drnn_runtimes.streaming.samples import SampleChecks
+from drnn_runtimes.streaming.delay_lines import line_shapes
+from drnn_runtimes.streaming.samples import TOGETHER, SampleChecks
 from drnn_runtimes.streaming.state import StreamState
 
 _BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
@@ -40,7 +43,7 @@ class Stream:
             batch: Sequences that are fed in step.
 
         Raises:
-            InputError: The graph has no state, or takes another batch.
+            InputError: The graph has no state or takes another batch, or memory is too small.
         """
         if not graph.states:
             raise InputError(f"{graph.name} has no state to stream with", "Export a chunk: drnn-export --form chunk")
@@ -53,6 +56,8 @@ class Stream:
         self._session, self._spec, self._graph, self._batch = session, bundle.spec, graph, batch
         self._model = fingerprint(bundle)
         (sample,) = (tensor for tensor in graph.inputs if tensor.name == "input")
+        self._shapes = line_shapes(bundle.spec, graph, batch)
+        require_memory("the stream", self._needs(sample.shape[2:]))
         self._input = np.zeros((batch, *sample.shape[1:]), sample.dtype)
         self._check = SampleChecks(bundle, graph, self._input).check
         self._waiting = self._steps = 0
@@ -186,7 +191,7 @@ class Stream:
         Raises:
             InputError: The file is damaged or no state, or `restore` refuses it.
         """
-        room = self._input.nbytes + sum(line.nbytes for line in self._memory.lines().values())
+        room = self._input.nbytes + self._state_bytes()
         self.restore(StreamState.load(path, room + _BESIDE))
 
     def close(self) -> None:
@@ -195,6 +200,15 @@ class Stream:
             if not self._closed and isinstance(self._memory, Closes):
                 self._memory.close()
             self._closed = True
+
+    def _state_bytes(self) -> int:
+        return 4 * sum(math.prod(shape) for shape in self._shapes.values())
+
+    def _needs(self, sample: tuple[int, ...]) -> list[Need]:
+        """What it takes at least; sample: the axes of one."""
+        advice = "Give it a smaller batch, or stream one part of the sequences after the other."
+        samples = 4 * self._batch * math.prod(sample) * (self._graph.steps + TOGETHER)
+        return [Need("its states", 2 * self._state_bytes(), advice), Need("its samples", samples, advice)]
 
     def _feed(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         if self._blocks is not None:
@@ -233,8 +247,7 @@ class Stream:
 
     def _check_state(self, state: StreamState) -> None:
         """Refuse what `restore` refuses. Waiting samples are as good as those that are pushed."""
-        shapes = {name: line.shape for name, line in self._memory.lines().items()}
-        state.check_for(self._model, shapes, self._batch)
+        state.check_for(self._model, self._shapes, self._batch)
         try:
             self._check(state.waiting, None)
         except InputError as error:

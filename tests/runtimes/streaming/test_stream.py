@@ -18,6 +18,7 @@ from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
+from drnn_runtimes.streaming.delay_lines import line_shapes
 from drnn_runtimes.streaming.stream import Stream, _Exclusive
 from tests.compilers import NATIVE
 from tests.networks import Case, cases, make_case
@@ -147,6 +148,28 @@ def test_a_stream_that_is_closed_meanwhile_takes_nothing(bundle: Bundle, case: C
             pass
         with pytest.raises(InputError, match="the stream is closed"):
             stream.push(case.inputs)
+
+
+@pytest.mark.parametrize("batch", [1 << 24, 10**13])
+def test_more_sequences_than_fit_the_memory_are_refused(batch: int, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("drnn_core.memory.available_memory", lambda: 1 << 30)
+        bundle = bundle_of(tmp_path, make_case(SPEC, 1, 4), request(4, None))
+        with (
+            pytest.raises(InputError, match=r"the stream would take about .* of memory"),
+            find_runtime("reference").stream(bundle, batch=batch),
+        ):
+            pass
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("ring", [False, True])
+def test_delay_lines_have_the_shapes_that_the_graph_says(ring: bool, runtime: str) -> None:
+    case = make_case(SPEC, 2, 4)
+    for emission in ["fused", "skewed"] if runtime == "onnxruntime-cpu" and not ring else ["fused"]:
+        with streaming(case, request(1, 2, ring=ring, emission=emission), runtime) as stream:
+            shapes = {name: line.shape for name, line in stream.state().lines.items()}
+            assert line_shapes(case.spec, stream._graph, 2) == shapes
 
 
 def test_wrong_rate_is_refused(bundle: Bundle, case: Case) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
@@ -100,7 +100,8 @@ class Runtime(Protocol):
 
         Args:
             bundle: The open bundle that holds the graph.
-            form: Name, kind or form of the graph; None for the first that has a state.
+            form: Name, kind or form of the graph; None for the first that has a state, takes the batch, and that the
+                runtime can run.
             batch: Sequences that are fed in step; None for the graph's, or 1.
 
         Returns:
@@ -168,12 +169,35 @@ class StreamingRuntime:
     @contextlib.contextmanager
     def stream(self, bundle: Bundle, form: str | None = None, *, batch: int | None = None) -> Iterator[Stream]:
         """See `Runtime.stream`."""
-        graph = bundle.graph(form) if form else next((g for g in bundle.graphs if g.states), None)
-        if graph is None:
+        graphs = [bundle.graph(form)] if form else [graph for graph in bundle.graphs if graph.states]
+        if not graphs:
             raise InputError(f"{bundle.folder} has no graph with state", "Export one: drnn-export --form chunk")
+        fitting = [graph for graph in graphs if batch is None or graph.batch in (None, batch)]
+        graph = first_that_runs(self, bundle, fitting or graphs)  # of another batch, for the stream to say so
         with self.load(bundle, graph) as session:
             stream = Stream(session, bundle, graph, (graph.batch or 1) if batch is None else batch)
             try:
                 yield stream
             finally:
                 stream.close()
+
+
+def first_that_runs(runtime: Runtime | StreamingRuntime, bundle: Bundle, graphs: Sequence[GraphInfo]) -> GraphInfo:
+    """The first of some graphs that a runtime can run; where there is one only, or the runtime is missing, the first.
+
+    Args:
+        runtime: What will run it.
+        bundle: The open bundle that holds the graphs.
+        graphs: One or more.
+
+    Raises:
+        RuntimeUnavailableError: It can run none of several.
+    """
+    if len(graphs) == 1 or not runtime.availability().usable:
+        return graphs[0]  # `load` says what is wrong with it
+    reasons = []
+    for graph in graphs:
+        if not (reason := runtime.unsupported(bundle, graph)):
+            return graph
+        reasons.append(reason)
+    raise RuntimeUnavailableError(f"{runtime.name} cannot run {graphs[0].name} of {bundle.folder}: {reasons[0]}")

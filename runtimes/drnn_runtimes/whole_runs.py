@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.errors import InputError
 from drnn_core.memory import Need, require_memory
 from drnn_core.steps import Step
 from drnn_models.sequences import as_sequences
 from drnn_runtimes.bundle import Bundle, GraphInfo
-from drnn_runtimes.runtime import Runtime
+from drnn_runtimes.runtime import Runtime, first_that_runs
 from drnn_runtimes.session import Session
 from drnn_runtimes.streaming.stream import Stream
 
@@ -133,13 +133,7 @@ def choose_graph(
         known = "; ".join(f"{graph.name} takes {_steps_taken(bundle, graph)}" for graph in graphs)
         fix = f"Export one that does: drnn-export MODEL --length {steps}, or --form step, which takes any."
         raise InputError(f"{name} has {steps:,} steps, which no graph of {bundle.folder} takes: {known}"[:600], fix)
-    if len(fitting) > 1 and runtime.availability().usable:
-        reasons = {graph.name: runtime.unsupported(bundle, graph) for graph in fitting}
-        fitting = [graph for graph in fitting if not reasons[graph.name]]
-        if not fitting:
-            first = next(iter(reasons.items()))
-            raise RuntimeUnavailableError(f"{runtime.name} cannot run {first[0]} of {bundle.folder}: {first[1]}")
-    return fitting[0]
+    return first_that_runs(runtime, bundle, fitting)
 
 
 def takes_steps(bundle: Bundle, graph: GraphInfo, steps: int) -> bool:

@@ -107,7 +107,8 @@ class Bundle:
         Args:
             inputs: (N, T, C) or tokens (N, T), of any type of numbers.
             runtime: The name of the runtime.
-            form: Name, kind or form of the graph; None for the first that takes T steps, as a stream if it has state.
+            form: Name, kind or form of the graph; None for the first that takes T steps, as a stream if it has state,
+                and that the runtime can run.
             threads: Threads of the runtime; None for its default.
 
         Returns:
@@ -135,7 +136,8 @@ class Bundle:
         """Stream through a graph with state; see `drnn_runtimes.runtime.Runtime.stream`.
 
         Args:
-            form: Name, kind or form of the graph; None for the first that has a state.
+            form: Name, kind or form of the graph; None for the first that has a state, takes the batch, and that the
+                runtime can run.
             runtime: The name of the runtime.
             batch: Sequences that are fed in step; None for the graph's, or 1.
             threads: As for `run`.

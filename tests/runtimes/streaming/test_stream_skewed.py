@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.types import Emission
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.registry import find_runtime
@@ -21,6 +22,7 @@ from tests.networks import Case, cases, make_case
 from tests.runtimes.streaming.streams import bundle_of, cuts, every_step, pieces
 
 SPEC = ModelSpec("lstm", (4, 5, 4), (3, 4, 1), Continuous(2), Head("sequence", 3))
+EMISSIONS: tuple[Emission, ...] = ("skewed", "fused")
 
 
 @contextlib.contextmanager
@@ -83,4 +85,21 @@ def test_runtimes_of_the_weights_do_not_take_it(runtime: str, tmp_path: Path) ->
     bundle = bundle_of(tmp_path, case, GraphRequest(1, 1, "skewed", form="step"))
     words = f"{runtime} cannot run step/skewed .* layers at different steps"
     with pytest.raises(RuntimeUnavailableError, match=words), find_runtime(runtime).stream(bundle):
+        pytest.fail("it streams")
+
+
+def test_a_stream_takes_the_first_graph_that_its_runtime_can_run(tmp_path: Path) -> None:
+    """As a run does; and of those the first of its batch."""
+    case = make_case(SPEC, 1, 4)
+    requests = [GraphRequest(1, batch, emission, form="step") for batch in (1, 2) for emission in EMISSIONS]
+    bundle = bundle_of(tmp_path, case, *requests)
+    for name, delay in (("onnxruntime-cpu", 2), ("reference", 0)):
+        for batch in (None, 1, 2):
+            with find_runtime(name).stream(bundle, batch=batch) as stream:
+                assert stream.delay == delay
+                assert stream.push(np.zeros((batch or 1, 3, 2), np.float32)).shape == (batch or 1, 3 - delay, 3)
+    with (
+        pytest.raises(InputError, match="takes a batch of 1, got 3"),
+        find_runtime("reference").stream(bundle, batch=3),
+    ):
         pytest.fail("it streams")

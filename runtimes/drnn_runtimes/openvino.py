@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from drnn_models.spec import ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
+from drnn_runtimes.packages import broken, imported
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession
 
@@ -43,15 +43,13 @@ class OpenVinoRuntime(StreamingRuntime):
 
     def availability(self) -> Availability:
         """Whether the package is here."""
-        if importlib.util.find_spec("openvino") is None:
-            return Availability(False, "OpenVINO is not installed", "pip install 'drnn-deploy[openvino]'")
+        openvino = imported("openvino", "OpenVINO", "'drnn-deploy[openvino]'")
+        if isinstance(openvino, Availability):
+            return openvino
         try:
-            import openvino
-
             devices = openvino.Core().available_devices
-        except Exception as error:  # its libraries do not load, or find no plugins
-            fix = "pip install --force-reinstall openvino"
-            return Availability(False, f"OpenVINO cannot be imported: {_reason(error)}", fix)
+        except Exception as error:  # it finds no plugins
+            return broken("openvino", "OpenVINO", _reason(error))
         version = f"OpenVINO {openvino.__version__.partition('-')[0]}"
         if "CPU" not in devices:
             return Availability(False, f"{version} has no plugin for this CPU", "Choose another runtime.")

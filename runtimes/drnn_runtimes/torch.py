@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core.errors import InputError
 from drnn_core.types import Availability
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.packages import imported
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession
 from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, whole_lines
@@ -107,10 +108,9 @@ class TorchRuntime(StreamingRuntime):
 
     def availability(self) -> Availability:
         """Whether torch, and the GPU where asked for, are there."""
-        if importlib.util.find_spec("torch") is None:
-            return Availability(False, "PyTorch is not installed", "pip install 'drnn-deploy[train]'")
-        import torch
-
+        torch = imported("torch", "PyTorch", "'drnn-deploy[train]'")
+        if isinstance(torch, Availability):
+            return torch
         if self._device == "cpu":
             return Availability(True, f"PyTorch {torch.__version__}, CPU")
         if not torch.cuda.is_available():
@@ -135,8 +135,10 @@ class TorchRuntime(StreamingRuntime):
 
         model = DilatedRNN(bundle.spec)
         model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
+        with _refusing(graph):
+            model = model.eval().to(self._device)
         with _SWITCHED.set(tf32=False):
-            yield TorchSession(model.eval().to(self._device), graph, self._device, self._threads)
+            yield TorchSession(model, graph, self._device, self._threads)
 
 
 @contextlib.contextmanager
@@ -155,6 +157,15 @@ def _alone(threads: int | None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _refusing(graph: GraphInfo) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of the GPU, and of memory that is not there
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"PyTorch cannot run {graph.name}: {reason}") from error
+
+
 class TorchSession(CopyingSession):
     """See `drnn_runtimes.session.Session`."""
 
@@ -166,12 +177,12 @@ class TorchSession(CopyingSession):
         """Outputs in float32."""
         import torch
 
-        x = torch.from_numpy(np.ascontiguousarray(inputs["input"])).to(self._device)  # torch has no negative strides
-        with torch.inference_mode(), _alone(self._threads):
+        with torch.inference_mode(), _alone(self._threads), _refusing(self._graph):
+            x = torch.from_numpy(np.ascontiguousarray(inputs["input"])).to(self._device)  # it has no negative strides
             if not self._graph.states:
                 return {"output": self._model(x, prune=self._graph.pruned).cpu().numpy()}
             lines = whole_lines(self._model.spec, self._graph, inputs)
             state = {name: torch.from_numpy(line).to(self._device) for name, line in lines.items()}
             outputs, after = self._model.advance(x, state)
-        lines_after = {name: line.cpu().numpy() for name, line in after.items()}
-        return {"output": outputs.cpu().numpy(), **next_states(self._graph, lines_after)}
+            lines_after = {name: line.cpu().numpy() for name, line in after.items()}
+            return {"output": outputs.cpu().numpy(), **next_states(self._graph, lines_after)}

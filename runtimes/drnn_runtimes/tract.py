@@ -7,7 +7,6 @@ loaded and run by a child process, and one in which numbers could become an inde
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from drnn_models.spec import ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.bundle.functions import NO_FUNCTIONS
 from drnn_runtimes.bundle.graph_file import read_graph
+from drnn_runtimes.packages import imported
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession
 
@@ -72,12 +72,9 @@ class TractRuntime(StreamingRuntime):
 
     def availability(self) -> Availability:
         """Whether the package is here."""
-        if importlib.util.find_spec("tract") is None:
-            return Availability(False, "tract is not installed", "pip install 'drnn-deploy[tract]'")
-        try:
-            import tract
-        except Exception as error:  # its library does not load: an OSError, or whatever the package makes of it
-            return Availability(False, f"tract cannot be imported: {error}", "pip install --force-reinstall tract")
+        tract = imported("tract", "tract", "'drnn-deploy[tract]'")
+        if isinstance(tract, Availability):
+            return tract
         return Availability(True, f"tract {tract.version()}, CPU")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from drnn_core.errors import InputError
 from drnn_export.emitter.request import GraphRequest
+from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle
 from drnn_runtimes.registry import find_runtime
@@ -72,21 +72,25 @@ def test_outputs_are_those_of_float32(
         CASE.assert_within_noise(session.run({"input": CASE.inputs})["output"])
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_switches_are_set_inside_and_as_before_after() -> None:
-    """In a process of its own: what a program has allowed with the newer switches cannot be taken back by hand.
-
-    A fork of this one, where there are forks: it has imported torch already.
-    """
+    """In a process of its own: what a program has allowed with the newer switches cannot be taken back by hand."""
     code = SWITCHES.replace("ALLOWED", ", ".join(ALLOWED.strip().splitlines()))
-    if not hasattr(os, "fork"):
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return
-    if not (child := os.fork()):
-        try:
-            exec(code, {})
-            os._exit(0)
-        except BaseException:
-            os.write(2, traceback.format_exc().encode())
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_torch_refuses_while_it_runs_is_an_error_with_its_reason(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As out of memory is, on a GPU: it ends one row of a check."""
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nAnd more.")
+
+    words = r"PyTorch cannot run sequence/fused: CUDA out of memory. Tried to allocate 20.00 GiB.$"
+    with find_runtime("torch").load(bundle, bundle.graphs[0]) as session:
+        monkeypatch.setattr(DilatedRNN, "forward", full)
+        with pytest.raises(InputError, match=words):
+            session.run({"input": CASE.inputs})
+    monkeypatch.setattr(DilatedRNN, "to", full)
+    with pytest.raises(InputError, match=words), find_runtime("torch").load(bundle, bundle.graphs[0]):
+        pytest.fail("it is loaded")

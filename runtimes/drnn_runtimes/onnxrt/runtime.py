@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from drnn_runtimes.onnxrt.providers import (
     prepared,
     provider_settings,
 )
+from drnn_runtimes.packages import imported
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession
 
@@ -55,10 +55,9 @@ class OnnxRuntime(StreamingRuntime):
 
     def availability(self) -> Availability:
         """Whether ONNX Runtime has the provider and, for CUDA and TensorRT, a GPU and libraries to run it with."""
-        if importlib.util.find_spec("onnxruntime") is None:
-            return Availability(False, "ONNX Runtime is not installed", "pip install drnn-deploy")
-        import onnxruntime
-
+        onnxruntime = imported("onnxruntime", "ONNX Runtime", "drnn-deploy")
+        if isinstance(onnxruntime, Availability):
+            return onnxruntime
         version, provider = f"ONNX Runtime {onnxruntime.__version__}", PROVIDERS[self._device]
         if provider not in onnxruntime.get_available_providers():
             return Availability(False, f"{version} was built without {provider}", GPU_FIX)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -183,11 +184,13 @@ class KernelSession(CopyingSession):
             return super()._bound(inputs, outputs)
         samples, output = inputs["input"], outputs["output"]
         run, past = RecordedRun(self._network, *samples.shape[:2]), zero_past(self._network.spec, len(samples))
-        self._stack.callback(run.close)
 
         def call() -> None:
             output[...] = self._shaped(run.run(samples, past))
 
+        freed = weakref.finalize(call, run.close)  # with the call, or with the session, whichever ends first
+        freed.atexit = False
+        self._stack.callback(freed)
         return call
 
     def stream(self, samples: NDArray[Any]) -> KernelStream:
@@ -223,9 +226,10 @@ class KernelStream(TakesBlocks):
     def __init__(self, network: Network, samples: NDArray[np.generic], stack: contextlib.ExitStack) -> None:
         self._network, self._samples = network, samples
         network.use()
-        self._held = stack.enter_context(contextlib.ExitStack())
-        self._state = DeviceState(network, len(samples), self._held)
-        self._chunk = RecordedRun(network, *samples.shape[:2], state=self._state.address)
+        with contextlib.ExitStack() as held:
+            self._state = DeviceState(network, len(samples), held)
+            self._chunk = RecordedRun(network, *samples.shape[:2], state=self._state.address)
+            self._held = stack.enter_context(held.pop_all())
         self._block: RecordedRun | None = None
         self._held.callback(self._close)
 

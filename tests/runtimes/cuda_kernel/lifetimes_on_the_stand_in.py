@@ -18,6 +18,8 @@ from tests.networks import make_case, random_weights
 from tests.runtimes.cuda_kernel.cases_on_the_stand_in import LENGTH, LSTM, TOKENS, _assert_nothing_is_left, _bundle_of
 from tests.runtimes.cuda_kernel.stand_in.child import counts
 
+LEFT = ("memory", "host memory", "objects")
+
 
 def a_closed_session_runs_nothing_more() -> None:
     samples, output = make_case(LSTM, 1, LENGTH).inputs, np.zeros((1, 2, 3), np.float32)
@@ -45,8 +47,40 @@ def a_closed_stream_leaves_nothing_on_the_gpu() -> None:
             assert counts()["memory"] > before["memory"]
             stream.close()
             stream.close()
-            left = ("memory", "host memory", "objects")
-            assert {name: counts()[name] for name in left} == {name: before[name] for name in left}
+            assert {name: counts()[name] for name in LEFT} == {name: before[name] for name in LEFT}
+    _assert_nothing_is_left()
+
+
+def a_bound_call_frees_what_it_had() -> None:
+    samples, output = make_case(LSTM, 1, LENGTH).inputs, np.zeros((1, 2, 3), np.float32)
+    with _bundle_of(LSTM) as bundle:
+        with find_runtime("cuda-kernel").load(bundle, bundle.graph("sequence")) as session:
+            before = counts()
+            for _ in range(3):
+                call = session.bind({"input": samples}, {"output": output})
+                call()
+                assert counts()["memory"] > before["memory"]
+                del call
+                assert {name: counts()[name] for name in LEFT} == {name: before[name] for name in LEFT}
+            kept = session.bind({"input": samples}, {"output": output})
+        del kept
+    _assert_nothing_is_left()
+
+
+def a_stream_that_cannot_begin_leaves_nothing_on_the_gpu() -> None:
+    def refused(*_: object) -> None:
+        raise EngineError("no memory")
+
+    with (
+        _bundle_of(TOKENS, forms=("step",), batch=1) as bundle,
+        find_runtime("cuda-kernel").load(bundle, graph := bundle.graph("step")) as session,
+    ):
+        before = counts()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Device, "host_array", refused)
+            with pytest.raises(EngineError, match="no memory"):
+                Stream(session, bundle, graph, 1)
+        assert {name: counts()[name] for name in LEFT} == {name: before[name] for name in LEFT}
     _assert_nothing_is_left()
 
 

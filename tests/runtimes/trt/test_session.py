@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 import types
 from enum import IntEnum
 from pathlib import Path
@@ -143,6 +144,17 @@ def test_what_the_gpu_does_not_record_is_an_engine_error_and_kernels_go_on() -> 
     calls.done.clear()
     session.run({"input": np.zeros((2, FEATURES), np.float32)})
     assert calls.done == ["executed", "cudaStreamSynchronize"]
+
+
+def test_what_a_thread_runs_is_not_freed_meanwhile() -> None:
+    session = pretended_session(PretendedCuda())
+    with session._alone:  # as in a run
+        closing = threading.Thread(target=session.close)
+        closing.start()
+        closing.join(0.1)
+        assert closing.is_alive()
+    closing.join(10)
+    assert not closing.is_alive()
 
 
 def test_a_free_batch_is_not_recorded() -> None:

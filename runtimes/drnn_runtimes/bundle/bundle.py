@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ class Bundle:
 
         Args:
             folder: Where it is.
-            verify: Whether to compare every file's sha256 with the manifest.
+            verify: Whether to compare every file's sha256 with the manifest; its size is in any case.
 
         Raises:
             InputError: The manifest or a file is missing, damaged or edited.
@@ -95,7 +96,7 @@ class Bundle:
             emitter=manifest.emitter,
             kernels=manifest.kernels,
         )
-        bundle._check_files(verify)
+        bundle._check_files({name: file.bytes for name, file in manifest.files.items()}, verify)
         return bundle
 
     @checked_arguments
@@ -204,7 +205,7 @@ class Bundle:
         """
         return read_golden(self.path(GOLDEN), self.spec, self.graphs)
 
-    def _check_files(self, verify: bool) -> None:
+    def _check_files(self, sizes: Mapping[str, int], verify: bool) -> None:
         of_engines = {name for engine in self.engines for name in (engine.file, engine.sidecar)}
         files = [*(graph.file for graph in self.graphs), *(kernel.file for kernel in self.kernels)]
         named = {WEIGHTS, GOLDEN, *files} | of_engines
@@ -217,8 +218,9 @@ class Bundle:
             check_inside(self.folder, path)
             if (size := path.stat().st_size) > (most := self._most_bytes(name)):
                 raise damaged(f"{path} has {shown_bytes(size)}, more than {shown_bytes(most)}", REBUILD)
-            if verify and sha256(path) != expected:
-                raise damaged(f"{path} is not the file that the manifest describes: its sha256 differs", REBUILD)
+            differs = "size" if size != sizes[name] else "sha256" if verify and sha256(path) != expected else ""
+            if differs:
+                raise damaged(f"{path} is not the file that the manifest describes: its {differs} differs", REBUILD)
 
     def _most_bytes(self, name: str) -> int:
         """The largest size that a file of its kind can have."""

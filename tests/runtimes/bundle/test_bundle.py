@@ -75,7 +75,9 @@ def test_flipped_bit_anywhere_names_the_file(bundle: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_file_cut_short(bundle: Path, refused: Callable[..., None], name: str) -> None:
     (bundle / name).write_bytes((bundle / name).read_bytes()[:-1])
-    refused(name, "sha256 differs", "Export it again")
+    refused(name, "size differs", "Export it again")
+    with pytest.raises(InputError, match="size differs"):
+        Bundle.open(bundle, verify=False)
 
 
 def test_missing_folder_and_folder_without_a_manifest(

@@ -97,7 +97,9 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     "weights not listed": (rename_file("weights.safetensors", "w"), "'weights.safetensors' but lists no sha256"),
     "golden data not listed": (rename_file("golden.npz", "g"), "'golden.npz' but lists no sha256"),
     "wrong sha": (
-        lambda found: {"files": {**found["files"], "model.onnx": {"sha256": "0" * 64, "bytes": 1}}},
+        lambda found: {
+            "files": {**found["files"], "model.onnx": found["files"]["model.onnx"] | {"sha256": "0" * 64}},
+        },
         "sha256",
     ),
     "short sha": (lambda found: {"files": {**found["files"], "model.onnx": {"sha256": "0", "bytes": 1}}}, "$.files"),

@@ -143,14 +143,14 @@ class _Matrix:
 
     def compares(self, bundle: Bundle, runtime: Runtime, graph: GraphInfo) -> bool:
         """Whether some case tells a wrong graph from a right one, so that a runtime may leave out the others."""
-        from drnn_deploy.parity.compare import comparable
+        from drnn_deploy.parity.compare import telling_outputs
         from drnn_deploy.parity.graphs import arithmetic
         from drnn_deploy.parity.inference import answered_case
 
         precision = arithmetic(runtime, graph)
         known = self.answers[bundle.folder].cases(graph)
         cases = (answered_case(bundle, graph, case, precision) for case in known)
-        return bool(graph.states) or any(comparable(case).any() for case in cases)
+        return bool(graph.states) or any(telling_outputs(case).any() for case in cases)
 
     def runs_any(self, bundle: Bundle, runtime: Runtime) -> bool:
         """Whether a runtime can run some graph of a bundle here."""

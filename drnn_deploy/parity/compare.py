@@ -30,7 +30,7 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
         The errors, the predictions that agree, and whether the case passed, failed or could not be compared.
     """
     noise, limit = _by_step(case, np.asarray(case.noise)), _by_step(case, tolerance.limit(case))
-    told = comparable(case, tolerance)
+    told, telling = comparable(case, tolerance), telling_outputs(case, tolerance)
     counted = told if told.any() else np.ones_like(told)
     largest = float(noise[counted].max()), float(limit[counted].max())
     share, first = float(told.mean()), _first(~told)
@@ -54,7 +54,7 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
         in_noise=_finite(float(in_noise[counted | np.isinf(error)].max())),
         noise=largest[0],
         limit=largest[1],
-        passed=not bad.any() and bool(told.any()),
+        passed=not bad.any() and bool(told.all() or telling.any()),
         first_bad_step=_first(bad),
         growth=tuple(_finite(float(value)) for value in error.max(axis=1)[points]),
         agreement=float(np.mean(predictions == case.outputs.argmax(axis=-1))),
@@ -64,20 +64,22 @@ def judge(case: GoldenCase, outputs: NDArray[np.generic], tolerance: Tolerance =
         horizon=case.horizon,
         limits=tuple(float(value) for value in limit.max(axis=1)[points]),
         worst=None if np.isinf(worst) else (float(error[at]), float(limit[at])),
+        tells=bool(telling.any()),
     )
 
 
-def severity(result: CaseResult) -> tuple[bool, bool, float]:
+def severity(result: CaseResult) -> tuple[bool, bool, bool, float]:
     """By which the worst of several results of one case is chosen: failed, then passed, then not compared.
 
     Args:
         result: One of the results.
 
     Returns:
-        What is larger for the worse of two; of two alike, the one with the larger error in units of noise.
+        What is larger for the worse of two; of two alike, one that tells something, with the larger error in units of
+        noise.
     """
     error = np.inf if result.in_noise is None else result.in_noise
-    return result.verdict == "failed", result.verdict == "passed", error
+    return result.verdict == "failed", result.verdict == "passed", result.tells, error
 
 
 def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.bool_]:
@@ -98,6 +100,27 @@ def comparable(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.b
     )
     told: NDArray[np.bool_] = limit <= LARGEST_SHARE * signal
     return told
+
+
+def telling_outputs(case: GoldenCase, tolerance: Tolerance = DEFAULT) -> NDArray[np.bool_]:
+    """Where an output within the limit says that the inputs were heeded: where other inputs have other outputs.
+
+    Zeros show no weight of an input, and where no bias is, no recurrent one either. One sequence alone is believed.
+
+    Args:
+        case: The case, with the noise of the graph's precision.
+        tolerance: Which errors pass.
+
+    Returns:
+        Of each output step and output, (k, outputs): some of those that `comparable` gives.
+    """
+    told = comparable(case, tolerance)
+    if not tolerance.by_noise:
+        return told
+    if (case.inputs == case.inputs[:1]).all():
+        return told & bool(case.inputs.any())
+    apart = _by_step(case, np.ptp(case.outputs, axis=0))
+    return told & (apart > _by_step(case, tolerance.limit(case)))
 
 
 def with_answer(case: GoldenCase, answer: Answer) -> GoldenCase:

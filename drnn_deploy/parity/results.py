@@ -14,8 +14,8 @@ Verdict = Literal["passed", "failed", "not compared"]
 
 
 def all_passed(cases: Sequence[CaseResult]) -> bool:
-    """Whether no case failed, and at least one was compared and passed."""
-    return any(case.passed for case in cases) and not any(case.verdict == "failed" for case in cases)
+    """Whether no case failed, and at least one passed that tells something."""
+    return any(case.passed and case.tells for case in cases) and not any(case.verdict == "failed" for case in cases)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,8 @@ class CaseResult:
         in_noise: The same in units of the noise.
         noise: What the precision's own rounding does to the outputs, at most.
         limit: The largest absolute error that passes anywhere.
-        passed: Whether something was compared and all of it is within its limit.
+        passed: Whether something was compared and all of it is within its limit. Where that is a part, some of it must
+            tell something.
         first_bad_step: The first output step past its limit, or with an output that is not finite.
         growth: The largest error of up to 16 output steps, evenly spaced from first to last.
         agreement: The share of predictions (largest output) that are the reference's.
@@ -43,6 +44,7 @@ class CaseResult:
         limits: The largest error that passes at the steps of `growth`.
         worst: The error that is nearest to its own output's limit, or furthest past it, and that limit; None where an
             error is not finite.
+        tells: Whether a runtime that takes no notice of its inputs would fail; else the case alone lets no row pass.
         where: What the error is of, where that is not the output of the case's own sequences: "row 5 of a batch of 7",
             "next_state_l1_h"; "" otherwise.
     """
@@ -64,6 +66,7 @@ class CaseResult:
     limits: tuple[float, ...] = ()
     where: str = ""
     worst: tuple[float, float] | None = None
+    tells: bool = True
 
     @property
     def off(self) -> str:
@@ -89,7 +92,7 @@ class ParityRow:
         runtime: The name of the runtime.
         graph: What tables call the graph.
         precision: The precision of the graph; "fp64" for the reference.
-        passed: Whether no case failed, and at least one was compared and passed.
+        passed: Whether no case failed, and at least one passed that tells something.
         cases: The results of the golden cases.
         milliseconds: The median time of a call, divided by the sequences of its batch.
         error: What went wrong, where the runtime did not get as far as numbers.
@@ -138,7 +141,7 @@ class ParityRow:
         """Whether it passed, failed, or could not be compared at all, which is no pass."""
         if self.passed:
             return "passed"
-        uncompared = bool(self.cases) and all(case.verdict == "not compared" for case in self.cases)
+        uncompared = bool(self.cases) and not any(case.verdict == "failed" for case in self.cases)
         return "not compared" if uncompared and not self.error else "failed"
 
 

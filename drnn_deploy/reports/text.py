@@ -20,6 +20,9 @@ _NOTHING_COMPARED = (
     "nothing could be compared: the network amplifies rounding until it drowns the outputs. "
     "Check shorter sequences ({shorter}), or every step of a stream (--form chunk)"
 )
+_NOTHING_TOLD = (
+    "nothing could be compared: no output depends on the inputs by more than rounding, so a wrong graph passes too"
+)
 
 
 def shown_figure(value: float, digits: int = 3) -> str:
@@ -101,6 +104,8 @@ def failures(row: ParityRow) -> list[str]:
     if row.error:
         return [row.error]
     if row.verdict == "not compared":
+        if all(case.passed for case in row.cases):
+            return [_NOTHING_TOLD]
         horizons = [case.horizon for case in row.cases if case.horizon]
         shorter = f"--length {3 * min(horizons) // 4}" if horizons else "--length"
         return [_NOTHING_COMPARED.format(shorter=shorter)]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.reports.text import describe
@@ -22,6 +23,7 @@ from drnn_runtimes.bundle import Bundle, golden
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.registry import RUNTIMES
 from tests.drnn_deploy.cli.test_parity import flip_a_weight
+from tests.drnn_deploy.parity.test_conditioning import unbiased
 from tests.optional_runtimes import OPTIONAL, shown
 from tests.sealing import reseal
 
@@ -139,6 +141,14 @@ def test_damaged_golden_data_is_said_once(pytester: pytest.Pytester, bundle: Pat
     reseal(bundle)
     result = run(pytester, "--drnn-bundle", bundle)
     assert (result.ret, result.stderr.str().count("cannot read")) == (pytest.ExitCode.USAGE_ERROR, 1)
+
+
+def test_zeros_alone_are_no_comparison(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """Their test passes; those that were not compared fail, and are not skipped."""
+    export(unbiased(), tmp_path / "b", ExportOptions(length=300, engines=(), runtimes=("onnxruntime-cpu",)))
+    result = run(pytester, "--drnn-bundle", tmp_path / "b", "-k", "onnxruntime-cpu")
+    outcomes = result.parseoutcomes()
+    assert (outcomes["passed"], outcomes["failed"], outcomes.get("skipped", 0)) == (1, 4, 0)
 
 
 def test_own_tests_run_too_and_k_chooses_among_all(pytester: pytest.Pytester, pristine: Path) -> None:

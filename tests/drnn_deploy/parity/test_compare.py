@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.results import all_passed
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
 from drnn_runtimes.bundle import GoldenCase
 
@@ -102,6 +103,33 @@ def test_limit_is_the_stated_multiple_of_the_noise(case: GoldenCase, share: floa
     assert result.absolute == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE)
     assert result.in_noise == pytest.approx(abs(share) * NOISE_MULTIPLE)
     assert result.relative == pytest.approx(abs(share) * NOISE_MULTIPLE * NOISE / np.abs(case.outputs).max())
+
+
+def drowned_but(output: int, **changes: Any) -> GoldenCase:
+    """A case of which one output alone has little noise."""
+    noise = np.full((STEPS, 4), 10.0)
+    noise[:, output] = NOISE
+    return sequence_case(noise=noise, **changes)
+
+
+def test_output_that_no_input_reaches_lets_no_case_count_as_compared() -> None:
+    inputs = np.random.default_rng(2).standard_normal((3, 9, 2)).astype(np.float32)
+    live = drowned_but(1, inputs=inputs)
+    assert (judge(live, live.outputs).verdict, judge(live, live.outputs).tells) == ("passed", True)
+    dead = dataclasses.replace(live, outputs=np.where(np.arange(4) == 1, 0.5, live.outputs))
+    assert (judge(dead, dead.outputs).verdict, judge(dead, dead.outputs).tells) == ("not compared", False)
+    wrong = dead.outputs + np.where(np.arange(4) == 1, 1e-3, 0.0)
+    assert judge(dead, wrong).verdict == "failed"
+
+
+def test_zeros_pass_and_tell_nothing() -> None:
+    same = np.repeat(sequence_case().outputs[:1], 3, axis=0)
+    zeros = sequence_case(outputs=same)
+    result = judge(zeros, same)
+    assert (result.passed, result.tells, all_passed([result])) == (True, False, False)
+    assert judge(zeros, same, Tolerance(atol=1e-3)).tells, "a limit of the user's own"
+    alone = sequence_case(inputs=np.ones((3, 9, 2), np.float32), outputs=same)
+    assert judge(alone, same).tells, "one sequence, of which there is nothing else"
 
 
 @given(st.integers(0, STEPS - 1), st.integers(0, STEPS - 1))

@@ -14,6 +14,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.debug.explain import explain_report
 from drnn_deploy.exporter.pipeline import ExportResult
 from drnn_deploy.parity.compare import judge
+from drnn_deploy.parity.results import all_passed
 from drnn_deploy.reports.junit import junit
 from drnn_deploy.reports.markdown import markdown
 from drnn_deploy.reports.regressions import read_baseline
@@ -21,6 +22,7 @@ from drnn_deploy.reports.text import failures, uncompared
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
+from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.registry import find_runtime
 from tests.networks import golden_cases
 
@@ -74,6 +76,37 @@ def test_row_of_which_nothing_is_compared_is_no_pass_and_keeps_its_bundle(drowne
     assert (drowned.bundle.folder / "model.onnx").is_file()
     (reason,) = failures(row)
     assert "--length" in reason and "--form chunk" in reason
+
+
+def unbiased() -> Checkpoint:
+    """Of zeros alone something is known: they stay zeros, whatever the weights are."""
+    spec = ModelSpec("rnn", (12, 12), (1, 2), Continuous(1), Head("last", 3))
+    torch.manual_seed(0)
+    weights = {name: value.numpy(force=True) for name, value in DilatedRNN(spec).state_dict().items()}
+    for name in weights:
+        weights[name] = weights[name] * np.float32(
+            6 if "weight_hh" in name else 0 if "layers" in name and "bias" in name else 1
+        )
+    return Checkpoint(spec, weights)
+
+
+def test_wrong_network_does_not_pass_where_zeros_alone_can_be_compared() -> None:
+    network = unbiased()
+    wrong = {name: value if "head" in name else -value for name, value in network.weights.items()}
+    results = {}
+    for case in golden_cases(network, 300):
+        results[case.name] = judge(case, run_reference(network.dilated, wrong, case.inputs).outputs)
+    assert {name for name, result in results.items() if result.verdict != "not compared"} == {"zeros"}
+    assert results["zeros"].passed and not all_passed(list(results.values()))
+
+
+def test_row_of_which_zeros_alone_are_compared_is_not_compared(tmp_path: Path) -> None:
+    result = export(unbiased(), tmp_path / "b", ExportOptions(length=300, engines=(), runtimes=(HERE.name,)))
+    (row,) = result.parity.rows
+    assert (row.verdict, row.passed, result.exit_code) == ("not compared", False, 1)
+    assert "nothing could be compared" in failures(row)[0]
+    every = dataclasses.replace(row, cases=tuple(case for case in row.cases if case.passed))
+    assert "no output depends on the inputs" in failures(every)[0]
 
 
 def test_advice_leads_to_a_comparison(drowned: ExportResult, tmp_path: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from drnn_core.types import Availability, TensorInfo
+from drnn_core.types import Availability
+from drnn_deploy.parity.inference import bound_call
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
-from drnn_runtimes.session import Arrays, Session
 from drnn_runtimes.streaming.stream import Stream
 
 Array = NDArray[Any]
@@ -82,25 +81,7 @@ class RuntimeContender:
         """See `Contender.load`."""
         with self._runtime.with_threads(threads).load(bundle, graph) as session:
             if not graph.states:
-                yield _bound(session, graph, batch)
+                yield bound_call(session, graph, batch)
                 return
             stream = Stream(session, bundle, graph, batch)
             yield stream.push
-
-
-def _bound(session: Session, graph: GraphInfo, batch: int) -> Call:
-    """A call that copies its inputs to where the session reads them; its outputs are good until the next one."""
-
-    def arrays(tensors: Sequence[TensorInfo]) -> Arrays:
-        shapes = {t.name: [batch if size == -1 else size for size in t.shape] for t in tensors}
-        return {t.name: np.zeros(shapes[t.name], t.dtype) for t in tensors}
-
-    inputs, outputs = arrays(graph.inputs), arrays(graph.outputs)
-    run = session.bind(inputs, outputs)
-
-    def call(samples: Array) -> Array:
-        np.copyto(inputs["input"], samples)
-        run()
-        return outputs["output"]
-
-    return call

@@ -21,6 +21,8 @@ from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
 
+_LONG = 4096  # steps of a sequence, of which no run is made twice
+
 
 def names_of_cases(bundle: Bundle, runtime: Runtime, graph: GraphInfo, answers: ComputedAnswers) -> list[str]:
     """The names of the cases in a row of `check_parity`; nothing is computed.
@@ -119,6 +121,9 @@ def check_batches(
 ) -> tuple[CaseResult, NDArray[np.generic]]:
     """Run one case through a loaded graph in batches of one size; see `check_case`.
 
+    Where the way counts by which a program runs a graph, a run is made once more in that way: `Session.bind` for case
+    `normal`, and pushes of a step and a few for streams of single steps.
+
     Args:
         session: The loaded graph.
         bundle: The bundle that it is of.
@@ -129,8 +134,10 @@ def check_batches(
         precision: The precision of the arithmetic, where it is not the graph's.
         apart: Whether no two rows may be mixed up unseen.
     """
-    runs = assignments(len(case.inputs), size, apart=apart)
-    outputs = run_rows(session, bundle, graph, case.inputs, runs)
+    runs, as_used = assignments(len(case.inputs), size, apart=apart), _as_used(graph, case)
+    if as_used and case.inputs.shape[1] <= max(_LONG, graph.steps):
+        runs = [*runs, runs[-1]]
+    outputs = run_rows(session, bundle, graph, case.inputs, runs, as_used=bool(as_used))
     case, rows = answered_case(bundle, graph, case, precision), np.concatenate(runs)
     every = dataclasses.replace(case, outputs=case.outputs[rows], inputs=case.inputs[rows], targets=None)
     result = judge(every, outputs, tolerance)
@@ -138,17 +145,24 @@ def check_batches(
         return result, outputs
     first = outputs[first_places(runs, len(case.inputs))]
     alone = judge(case, first, tolerance)
-    where = "" if result.verdict == alone.verdict else _worst_row(every.outputs, outputs, runs)
+    where = "" if result.verdict == alone.verdict else _worst_row(every.outputs, outputs, runs, as_used)
     return dataclasses.replace(result, agreement=alone.agreement, accuracy=alone.accuracy, where=where), first
 
 
-def _worst_row(right: NDArray[np.float64], outputs: NDArray[np.generic], runs: Sequence[Rows]) -> str:
-    """Which row is furthest off, for people."""
+def _as_used(graph: GraphInfo, case: GoldenCase) -> str:
+    """How the run that is made as a program makes it is called; "" where no such run is needed."""
+    if graph.states:
+        return " that is pushed a few steps at a time" if graph.steps == 1 else ""
+    return " of a bound call" if case.name == DIFFERENT_ROWS else ""
+
+
+def _worst_row(right: NDArray[np.float64], outputs: NDArray[np.generic], runs: Sequence[Rows], as_used: str) -> str:
+    """Which row is furthest off, for people; as_used: what is said of the last run."""
     error = np.abs(outputs.astype(np.float64) - right).reshape(len(right), -1)
     error[~np.isfinite(error)] = np.inf
     place = int(error.max(axis=1).argmax())
-    for rows in runs:
+    for number, rows in enumerate(runs):
         if place < len(rows):
-            return f"row {place} of a batch of {len(rows)}"
+            return f"row {place} of a batch of {len(rows)}{as_used * (number == len(runs) - 1)}"
         place -= len(rows)
     raise AssertionError("a row beyond all runs")

@@ -23,6 +23,7 @@ from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.runtime import StreamingRuntime
 from drnn_runtimes.session import Arrays, CopyingSession, Session
+from drnn_runtimes.streaming.buffers import Lines, TakesBlocks
 from tests.networks import random_weights
 from tests.nightly import some_by_day
 
@@ -165,6 +166,59 @@ def chunk_reversed(run: Run) -> Run:
     return lambda inputs: run({**inputs, "input": np.ascontiguousarray(inputs["input"][:, ::-1])})
 
 
+class TwoWays(Lines, TakesBlocks):
+    """Right where many steps are pushed together, and wrong where they come one at a time."""
+
+    def __init__(self, late: int, session: Session, bundle: Bundle, graph: GraphInfo, samples: Array) -> None:
+        super().__init__(session, bundle.spec, graph, samples)
+        self._samples, self._calls_left = samples, late
+
+    def run_block(self, samples: Array) -> Array:
+        answers = np.zeros((*samples.shape[:2], self._output.shape[-1]), np.float32)
+        for step in range(samples.shape[1]):
+            self._samples[:] = samples[:, step : step + 1]
+            answers[:, step : step + 1] = super().run().reshape(len(samples), 1, -1)
+        if samples.shape[1] == 1:
+            self._calls_left -= 1
+            answers += np.float32(0.5) * (self._calls_left < 0)
+        return answers
+
+
+@dataclasses.dataclass
+class ByTheStep(Altered):
+    """ONNX Runtime whose streams take blocks: right, and wrong after so many steps that come alone."""
+
+    late: int = 1
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
+        with HERE.load(bundle, graph) as session:
+            session.stream = lambda samples: TwoWays(self.late, session, bundle, graph, samples)  # type: ignore[attr-defined]
+            yield session
+
+
+@dataclasses.dataclass
+class WrongWhenBound(Altered):
+    """ONNX Runtime whose bound calls are off."""
+
+    @contextlib.contextmanager
+    def load(self, bundle: Bundle, graph: GraphInfo) -> Iterator[Session]:
+        with super().load(bundle, graph) as session:
+            bind = session.bind
+
+            def bound(inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
+                call = bind(inputs, outputs)
+
+                def off() -> None:
+                    call()
+                    outputs["output"] += np.float32(0.5)
+
+                return off
+
+            session.bind = bound  # type: ignore[method-assign]
+            yield session
+
+
 ALTERED: dict[str, tuple[str, Callable[[Run], Run]]] = {
     "row 16 is a thousandth larger": ("any", scaled(16)),
     "row 4 is a thousandth larger": ("any", scaled(4)),
@@ -200,6 +254,7 @@ BASES = {
     "any": (Head("last", 3), {"batch": None, "profile": (1, 4, 17), "length": 12}),
     "seven": (Head("last", 3), {"batch": 7, "length": 12}),
     "chunk": (Head("sequence", 3), {"batch": None, "profile": (1, 3, 9), "forms": ("chunk",), "chunk": 4}),
+    "step": (Head("last", 3), {"batch": 1, "forms": ("step",)}),
 }
 
 
@@ -226,6 +281,22 @@ def test_altered_runtime_fails(name: str, bundles: Callable[[str], Bundle]) -> N
     report = check_parity(bundles(base), [Altered(alter)])
     assert [row.error for row in report.rows] == [""]
     assert report.exit_code == 1
+
+
+@pytest.mark.parametrize("late", [1, 4, 10**9])
+def test_steps_that_are_pushed_one_at_a_time_are_compared_too(late: int, bundles: Callable[[str], Bundle]) -> None:
+    report = check_parity(bundles("step"), [ByTheStep(lambda run: run, late=late)])
+    assert report.exit_code == (0 if late == 10**9 else 1)
+    if report.exit_code:
+        (failed,) = (case for case in report.rows[0].cases if case.case == "stream" and case.verdict == "failed")
+        assert "pushed a few steps at a time" in failed.where
+
+
+@pytest.mark.parametrize("base", ["any", "seven"])
+def test_bound_call_is_compared_too(base: str, bundles: Callable[[str], Bundle]) -> None:
+    (row,) = check_parity(bundles(base), [WrongWhenBound(lambda run: run)]).rows
+    failed = [case for case in row.cases if case.verdict == "failed"]
+    assert [case.case for case in failed] == ["normal"] and "of a bound call" in failed[0].where
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -27,6 +27,7 @@ from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.reference.loop import run_reference
 from drnn_runtimes.reference.runtime import ReferenceRuntime
+from drnn_runtimes.session import CopyingSession
 from tests.networks import random_weights
 
 Array = NDArray[np.generic]
@@ -67,7 +68,9 @@ class Fake:
             raise self.fails
         outer = self
 
-        class Session:
+        class Session(CopyingSession):
+            _graph = graph
+
             def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
                 outputs = run_reference(bundle.spec, bundle.weights, inputs["input"]).outputs
                 return {outer.output: outer.wrong(outputs.astype(np.float32))}

@@ -16,6 +16,7 @@ from drnn_deploy.bench.measure import Effort, measure_row
 from drnn_deploy.bench.registry import choose
 from drnn_deploy.bench.results import Absent, BenchReport, Row
 from drnn_deploy.bench.settings import Setting, bundle_settings, checkpoint_settings, write_row
+from drnn_deploy.parity.graphs import named_graphs
 from drnn_runtimes.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -132,11 +133,7 @@ def _opened(path: Path, options: BenchOptions) -> Bundle:
 
 
 def _of_bundle(bundle: Bundle, options: BenchOptions) -> list[tuple[Setting, Bundle]]:
-    wanted = {"form": options.forms, "emission": options.emissions}
-    graphs = [g for g in bundle.graphs if all(not names or getattr(g, key) in names for key, names in wanted.items())]
-    if not graphs:
-        known = ", ".join(graph.name for graph in bundle.graphs)
-        raise InputError(f"{bundle.folder} has no graph like that", f"It has, as form/emission: {known}.")
+    graphs = named_graphs(bundle.folder, bundle.graphs, form=options.forms, emission=options.emissions)
     return bundle_settings(dataclasses.replace(bundle, graphs=tuple(graphs)), options.batches)
 
 

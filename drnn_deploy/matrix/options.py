@@ -8,6 +8,7 @@ from pathlib import Path
 from drnn_core.arguments import checked_fields
 from drnn_core.errors import InputError
 from drnn_deploy.matrix import other_graph
+from drnn_deploy.parity.graphs import named_graphs
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, Tolerance
 from drnn_runtimes.bundle import Bundle
@@ -88,14 +89,7 @@ def select(bundle: Bundle, options: MatrixOptions) -> Bundle:
         options: Of which forms, emissions and precisions count.
 
     Raises:
-        InputError: There are none.
+        InputError: One of them has no graph.
     """
     wanted = {"form": options.forms, "emission": options.emissions, "precision": options.precisions}
-    graphs = [
-        g for g in bundle.graphs if all(not chosen or getattr(g, name) in chosen for name, chosen in wanted.items())
-    ]
-    if not graphs:
-        said = ", ".join(f"--{name} {value}" for name, chosen in wanted.items() for value in chosen)
-        known = ", ".join(f"{g.form}/{g.emission}/{g.precision}" for g in bundle.graphs)
-        raise InputError(f"{bundle.folder} has no graph of {said}", f"It has, as form/emission/precision: {known}.")
-    return dataclasses.replace(bundle, graphs=tuple(graphs))
+    return dataclasses.replace(bundle, graphs=tuple(named_graphs(bundle.folder, bundle.graphs, **wanted)))

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from drnn_core.types import FLOAT64
+from drnn_core.errors import InputError
+from drnn_core.types import FLOAT64, NamedGraph, style_of
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
+
+_OPTIONS = {"form": "--form", "emission": "--style", "precision": "--precision"}
+Graph = TypeVar("Graph", bound=NamedGraph)
+
+
+def named_graphs(where: object, graphs: Sequence[Graph], **named: Sequence[str]) -> list[Graph]:
+    """The graphs that somebody named, of which every word must name one: what is not there would pass unseen.
+
+    Args:
+        where: What they are of, for messages.
+        graphs: All of them.
+        **named: "form", "emission" or "precision" -> the only ones that count; empty for all.
+
+    Raises:
+        InputError: A word names none. The message says it as it is typed.
+    """
+
+    def typed(named: Mapping[str, Sequence[str]]) -> list[str]:
+        return [f"{_OPTIONS[key]} {style_of(word)}" for key, words in named.items() for word in words]
+
+    found = [g for g in graphs if all(not words or getattr(g, key) in words for key, words in named.items())]
+    for among in (graphs, found):
+        for key, words in named.items():
+            if odd := [word for word in words if word not in {getattr(graph, key) for graph in among}]:
+                others = {other: named[other] for other in named if other != key and among is found}
+                known = (tuple(getattr(graph, part) for part in _OPTIONS) for graph in graphs)
+                shown = ", ".join("/".join(style_of(word) for word in graph) for graph in known)
+                what = f"{where} has no graph of {', '.join(typed({key: odd, **others}))}"
+                raise InputError(what, f"It has, as form/style/precision: {shown}.")
+    return found
 
 
 def graphs_for(runtime: Runtime, bundle: Bundle) -> list[GraphInfo]:

@@ -50,7 +50,8 @@ def test_mistakes_are_told(command: Command, model: Path, words: tuple[str, ...]
     [
         (("--length", "9"), "--length is for a checkpoint"),
         (("--batch", "7"), "has no graph that takes a batch of 7"),
-        (("--form", "step"), "has no graph like that"),
+        (("--form", "step"), "has no graph of --form step"),
+        (("--style", "operator", "--style", "pipelined"), "has no graph of --style pipelined"),
     ],
 )
 def test_a_bundle_has_the_graphs_that_it_has(

@@ -154,7 +154,7 @@ def test_command_measures_the_task_that_was_named(command: Command, copier: Chec
 
 def test_command_says_what_a_selection_could_have_been(command: Command, several: Bundle) -> None:
     ran = command("drnn-deploy", "parity", several.folder, "--form", "step")
-    assert (ran.code, "It has, as form/emission/precision: sequence/fused/fp32" in ran.err) == (2, True)
+    assert (ran.code, "It has, as form/style/precision: sequence/operator/fp32" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("words, code, message", [

@@ -104,11 +104,13 @@ def _introduction(groups: Mapping[str, Group]) -> str:
     if noises:
         noise = f" The fastest of a row, measured twice in it, differs from itself by {noises[len(noises) // 2]:.1%}"
         noise += f" in half of the rows, and by {noises[-1]:.1%} at most."
+    unknown = [each for row in rows for each in row["contenders"] if each.get("verdict") == "not compared"]
+    odd = f"; rounding drowns the outputs of {len(unknown):,} of them, which prove nothing" if unknown else ""
     others = f" ({len(machines)} machines or sets of versions: see the files.)" if len(machines) > 1 else ""
     return (
         f"{written}\n\nMeasured on {machine['processor']}, {machine['cores']} cores, {first['threads']} thread for "
         f"each contender, without a GPU; Python {machine['python']}, {versions}.{others} The contenders of a row "
-        "take turns in short bursts, each in a process of its own; each is compared with float64 first. Medians."
+        f"take turns in short bursts, each in a process of its own; each is compared with float64 first{odd}. Medians."
         f"{noise} Graphs have the words of files: *fused* is style `operator`, *skewed* `pipelined` "
         "([glossary](glossary.md))."
     )

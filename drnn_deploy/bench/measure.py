@@ -195,7 +195,7 @@ class Runner:
             return
         task = self._task
         result = judge_outputs(task.bundle.spec, self.graph, task.case, task.setting.batch, np.load(self._outputs))
-        self.measured = dataclasses.replace(self.measured, in_noise=result.in_noise)
+        self.measured = dataclasses.replace(self.measured, in_noise=result.in_noise, verdict=result.verdict)
         if result.verdict == "failed":
             self.end("wrong", result.off)
 

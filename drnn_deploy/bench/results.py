@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+from drnn_core.errors import ParityError, RuntimeUnavailableError
 from drnn_deploy.bench.gauges import PRODUCT_OPERATIONS
 from drnn_deploy.bench.settings import Setting
 from drnn_deploy.bench.statistics import Timing
 from drnn_deploy.bench.work import Work
+from drnn_deploy.parity.results import Verdict
 
 Status = Literal["ok", "wrong", "refused", "too slow", "failed"]
 
@@ -25,6 +27,8 @@ class Measured:
         reason: Why it is not ok.
         time: The times of a run.
         in_noise: The largest error in units of float32's noise; up to 8 pass.
+        verdict: Whether its outputs are float64's. "not compared", where rounding alone may do to them what a mistake
+            does, leaves it timed and proves nothing. None where it gave none.
         delay: Steps that its outputs come late.
         ready_seconds: From a Python with NumPy to the first output: imports, compilation, loading.
         load_seconds: Loading once more in the same process; None where getting ready took over ten seconds.
@@ -39,6 +43,7 @@ class Measured:
     reason: str = ""
     time: Timing | None = None
     in_noise: float | None = None
+    verdict: Verdict | None = None
     delay: int = 0
     ready_seconds: float | None = None
     load_seconds: float | None = None
@@ -102,6 +107,11 @@ class Row:
             return None
         first = next((entry.time for entry in self.measured if entry.name == self.gauges.again_of), None)
         return None if first is None else abs(self.gauges.again.median / first.median - 1)
+
+    @property
+    def uncompared(self) -> tuple[Measured, ...]:
+        """The contenders of which nobody knows whether they compute the network."""
+        return tuple(entry for entry in self.measured if entry.verdict == "not compared")
 
     def figures(self, entry: Measured) -> dict[str, float]:
         """What follows from a contender's time.
@@ -168,11 +178,11 @@ class BenchReport:
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 a contender computed something else, 3 none was timed."""
+        """0 fine, 1 a contender computed something else or could not be compared, 3 none was timed."""
         every = [entry for row in self.rows for entry in row.measured]
-        if any(entry.status == "wrong" for entry in every):
-            return 1
-        return 0 if any(entry.time for entry in every) else 3
+        if any(entry.verdict not in (None, "passed") for entry in every):
+            return ParityError.exit_code
+        return 0 if any(entry.time for entry in every) else RuntimeUnavailableError.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; see bench.schema.json."""

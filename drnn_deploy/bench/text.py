@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from drnn_deploy.bench.results import Row
 
+UNCOMPARED = "not compared with float64: rounding alone moves its outputs as far as a mistake would"
+
 
 def figure(value: float | None, unit: float = 1.0) -> str:
     """Three significant digits, in full; "-" for None.

@@ -88,7 +88,8 @@ def bench(
 ) -> None:
     """Time every way to run a network here: in turn, after a check against float64, beside the limit.
 
-    Exit code 1: a contender computes something else; it is not timed. 3: one that was named cannot run here, or none.
+    Exit code 1: a contender computes something else, and is not timed, or could not be compared. 3: one that was named
+    cannot run here, or none.
     """
     console = make_console(json_path)
     from drnn_deploy.bench.measure import Effort
@@ -121,6 +122,7 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
         path: The bundle or checkpoint that it is of.
     """
     from drnn_deploy.bench.machine import machine
+    from drnn_deploy.bench.text import UNCOMPARED
 
     facts = machine()
     console.print(f"{report.network}; {facts['processor']}, {facts['cores']} cores; threads: {report.threads} each")
@@ -133,8 +135,12 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
         " sequences; of peak: share of what a product of matrices reached in the same run; ns/cell: for each cell that"
         " has to wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
-    wrong = [f"{entry.name}: {entry.reason}" for row in report.rows for entry in row.measured if entry.status != "ok"]
-    reason = wrong[0] if wrong else "nothing could be measured"
+    others = [entry for row in report.rows for entry in row.measured if entry.status != "ok"]
+    others.sort(key=lambda entry: entry.status != "wrong")
+    wrong = [f"{entry.name}: {entry.reason}" for entry in others]
+    unknown = [f"{entry.name}: {UNCOMPARED}" for row in report.rows for entry in row.uncompared]
+    first = unknown if unknown and all(entry.status != "wrong" for entry in others) else wrong
+    reason = first[0] if first else "nothing could be measured"
     text = f"(exit code {report.exit_code}) {reason}" if report.exit_code else report.network
     conclude(console, report.exit_code == 0, text, then=_next(report, path))
 
@@ -150,7 +156,7 @@ def _next(report: BenchReport, path: Path) -> str:
 
 
 def _show_row(console: Console, row: Row) -> None:
-    from drnn_deploy.bench.text import describe, figure
+    from drnn_deploy.bench.text import UNCOMPARED, describe, figure
 
     ordered = sorted(row.measured, key=lambda entry: entry.time.median if entry.time else float("inf"))
     times = {entry.name: _times(row, entry) for entry in ordered}
@@ -165,6 +171,8 @@ def _show_row(console: Console, row: Row) -> None:
             console.print(styled(entry.status, _STYLES[entry.status]), f"{entry.name}: {entry.reason}")
         elif entry.delay:
             console.print(f"note    {entry.name}: outputs {entry.delay} steps late")
+    for entry in row.uncompared:
+        console.print(f"note    {entry.name}: {UNCOMPARED}")
     for line in describe(row):
         console.print(line)
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from drnn_core.plain_data import schema_error
+from drnn_models.checkpoint import save_checkpoint
+from drnn_models.spec import Head
 from tests.drnn_deploy.conftest import LENGTH, Command
+from tests.drnn_deploy.parity.test_conditioning import amplifying
 
 FAST = ("--quick", "--seconds", "0.02", "--contender", "onnxruntime-cpu")
 
@@ -28,6 +31,18 @@ def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, mode
         assert words in ran.out
     assert ran.out.splitlines()[-1] == f"next    drnn-export {model}"
     assert "arithmetic at the machine" in picture.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_compared_is_timed_with_a_note_and_is_no_pass(command: Command, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model.pt", amplifying(Head("last", 3), bias=0.05))
+    words = (*FAST, "--form", "sequence", "--length", "300", "--json", tmp_path / "b.json")
+    ran = command("drnn-deploy", "bench", tmp_path / "model.pt", *words)
+    report = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    (entry,) = report["rows"][0]["contenders"]
+    assert (entry["verdict"], entry["status"], report["passed"]) == ("not compared", "ok", False)
+    assert schema_error(report, "drnn_deploy.bench", "bench.schema.json") is None
+    assert (ran.code, "PASSED" in ran.out, "note    onnxruntime-cpu fused: not compared" in ran.out) == (1, False, True)
+    assert "(exit code 1) onnxruntime-cpu fused: not compared" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -169,20 +169,29 @@ class BenchReport:
         threads: Threads of each contender.
         rows: The rows.
         absent: Who cannot run here.
+        named: Who was asked for by name.
     """
 
     network: str
     threads: int
     rows: tuple[Row, ...]
     absent: tuple[Absent, ...]
+    named: tuple[str, ...] = ()
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """Who was asked for by name and was timed in no row."""
+        timed = {entry.contender for row in self.rows for entry in row.measured if entry.time}
+        return tuple(name for name in dict.fromkeys(self.named) if name not in timed)
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 1 a contender computed something else or could not be compared, 3 none was timed."""
+        """0 fine, 1 a contender is wrong or could not be compared, 3 none was timed, or one of `named` never was."""
         every = [entry for row in self.rows for entry in row.measured]
         if any(entry.verdict not in (None, "passed") for entry in every):
             return ParityError.exit_code
-        return 0 if any(entry.time for entry in every) else RuntimeUnavailableError.exit_code
+        fine = any(entry.time for entry in every) and not self.untimed
+        return 0 if fine else RuntimeUnavailableError.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; see bench.schema.json."""

@@ -68,13 +68,13 @@ def bench(path: Path, options: BenchOptions, *, notify: Notify = lambda _: None)
     if path.is_dir():
         bundle = _opened(path, options)
         rows = [_row(part, setting, contenders, options, notify) for setting, part in _of_bundle(bundle, options)]
-        return BenchReport(bundle.spec.short_name, options.threads, tuple(rows), absent)
+        return BenchReport(bundle.spec.short_name, options.threads, tuple(rows), absent, options.contenders)
     from drnn_models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     settings = checkpoint_settings(checkpoint, options.forms, options.length, options.blocks, options.batches)
     measured = [bench_setting(checkpoint, setting, contenders, options, notify) for setting in settings]
-    return BenchReport(checkpoint.dilated.short_name, options.threads, tuple(measured), absent)
+    return BenchReport(checkpoint.dilated.short_name, options.threads, tuple(measured), absent, options.contenders)
 
 
 def bench_setting(

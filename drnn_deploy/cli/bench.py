@@ -89,7 +89,7 @@ def bench(
     """Time every way to run a network here: in turn, after a check against float64, beside the limit.
 
     Exit code 1: a contender computes something else, and is not timed, or could not be compared. 3: one that was named
-    cannot run here, or none.
+    cannot run here or was timed in no row, or none was.
     """
     console = make_console(json_path)
     from drnn_deploy.bench.measure import Effort
@@ -136,7 +136,7 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
         " has to wait for the one before; ready: imports, compilation, loading, first output; load: once more"
     )
     others = [entry for row in report.rows for entry in row.measured if entry.status != "ok"]
-    others.sort(key=lambda entry: entry.status != "wrong")
+    others.sort(key=lambda entry: (entry.status != "wrong", entry.contender not in report.untimed))
     wrong = [f"{entry.name}: {entry.reason}" for entry in others]
     unknown = [f"{entry.name}: {UNCOMPARED}" for row in report.rows for entry in row.uncompared]
     first = unknown if unknown and all(entry.status != "wrong" for entry in others) else wrong

@@ -95,6 +95,17 @@ def test_a_graph_that_is_refused_says_why(bundle: Bundle, tmp_path: Path) -> Non
     assert (entry.status, entry.reason) == ("refused", "has all layers at one step")
 
 
+def test_one_that_was_named_and_never_ran_is_exit_code_3(row: Row) -> None:
+    refused = Measured("torch-onnx", "", "refused", "the module is exported without state")
+    both = dataclasses.replace(row, measured=(*row.measured, refused))
+    assert BenchReport("a network", 1, (both,), ()).exit_code == 0, "nobody named it"
+    named = BenchReport("a network", 1, (both,), (), ("onnxruntime-cpu", "torch-onnx"))
+    assert (named.exit_code, named.untimed) == (3, ("torch-onnx",))
+    timed = dataclasses.replace(refused, status="ok", reason="", time=row.measured[0].time)
+    other = dataclasses.replace(row, measured=(timed,))
+    assert dataclasses.replace(named, rows=(both, other)).exit_code == 0, "it ran in one of the rows"
+
+
 def test_children_are_told_their_threads_and_keep_their_files_apart(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

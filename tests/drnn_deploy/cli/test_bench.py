@@ -14,6 +14,7 @@ from tests.drnn_deploy.conftest import LENGTH, Command
 from tests.drnn_deploy.parity.test_conditioning import amplifying
 
 FAST = ("--quick", "--seconds", "0.02", "--contender", "onnxruntime-cpu")
+EAGER = (*FAST, "--contender", "torch-eager")
 
 
 def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, model: Path, tmp_path: Path) -> None:
@@ -50,6 +51,11 @@ def test_what_cannot_be_compared_is_timed_with_a_note_and_is_no_pass(command: Co
     [
         (("--contender", "fast"), 2, "there is no contender 'fast'"),
         (("--contender", "tensorrt", "--form", "step"), 3, "tensorrt cannot run here"),
+        (
+            (*EAGER, "--form", "step", "--style", "pipelined"),
+            3,
+            "(exit code 3) torch-eager: has all layers at one step",
+        ),
         (("--form", "chunk", "--steps", "1"), 2, "--steps 1 would be ignored: it needs --form step for 1"),
         (("--form", "step", "--length", "9"), 2, "--length would be ignored: it needs --form sequence"),
         (("--batch", "0"), 2, "x>=1"),
@@ -57,7 +63,7 @@ def test_what_cannot_be_compared_is_timed_with_a_note_and_is_no_pass(command: Co
 )
 def test_mistakes_are_told(command: Command, model: Path, words: tuple[str, ...], code: int, said: str) -> None:
     ran = command("drnn-deploy", "bench", model, *words)
-    assert (ran.code, said in ran.err) == (code, True), ran.err
+    assert (ran.code, said in ran.err + ran.out) == (code, True), ran.err
 
 
 @pytest.mark.parametrize(

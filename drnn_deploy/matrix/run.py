@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -262,7 +261,7 @@ def _check(
         more_cases=more,
         observe=observe,
         expected=functools.partial(check_seconds, bundle.spec),
-        sampled=math.inf if options.runtimes else None,
+        in_full=_required(options),
     )
     ran = {row.runtime for row in report.rows}
     counted = [runtime.name for runtime in runtimes if runtime.has_threads and runtime.name in ran]

@@ -46,6 +46,7 @@ def check_parity(
     observe: Observer = lambda *_: None,
     expected: Callable[[Runtime, GraphInfo], float] | None = None,
     sampled: float | None = None,
+    in_full: Collection[str] = (),
 ) -> ParityReport:
     """Run every case of a bundle through every graph and runtime that is usable here.
 
@@ -64,6 +65,7 @@ def check_parity(
         expected: Estimates how many seconds a runtime takes for a graph, for `notify`.
         sampled: Seconds after which no further case of a runtime begins that is checked for comparison alone. Default:
             `SAMPLED_SECONDS`.
+        in_full: The runtimes of which no case is left out, however long they take.
 
     Returns:
         A row for each runtime and graph that ran, and what did not run.
@@ -93,7 +95,7 @@ def check_parity(
                 rows.append(_golden_row(bundle, runtime, graph, answers, tolerance, observe))
                 continue
             cases, more = answers.cases(graph), () if runtime.is_reference or graph.states else more_cases
-            limit = most if runtime.is_sampled else math.inf
+            limit = most if runtime.is_sampled and runtime.name not in in_full else math.inf
             rows.append(_row(bundle, runtime, graph, cases, more, states, tolerance, observe, limit))
     notes = weight_notes(bundle.graphs, answers)
     report = ParityReport(tuple(rows), tuple(missing), tolerance, bundle.spec.short_name, notes=notes)

@@ -49,12 +49,10 @@ def test_the_time_is_ten_seconds_unless_another_is_asked_for(pristine: Path, mon
 
 
 @pytest.mark.parametrize("names, asked", [((), None), (("torch",), math.inf)])
-def test_a_runtime_that_is_asked_for_runs_all_cases(
+def test_an_export_checks_a_runtime_that_is_asked_for_on_all_cases(
     names: tuple[str, ...],
     asked: float | None,
     network: Checkpoint,
-    model: Path,
-    pristine: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -64,14 +62,24 @@ def test_a_runtime_that_is_asked_for_runs_all_cases(
         seen.append(sampled)
         raise InputError("no check is done here")
 
-    for module in ("exporter.pipeline", "matrix.run"):
-        monkeypatch.setattr(f"drnn_deploy.{module}.check_parity", spy)
+    monkeypatch.setattr("drnn_deploy.exporter.pipeline.check_parity", spy)
     with pytest.raises(InputError, match="no check"):
         export(network, tmp_path / "new", ExportOptions(engines=(), runtimes=names or None))
-    for path in (pristine, model):
-        with pytest.raises(InputError, match="no check"):
-            check_path(path, MatrixOptions(runtimes=names))
-    assert seen == [asked] * 3
+    assert seen == [asked]
+
+
+@pytest.mark.parametrize("options, whole", [
+    (MatrixOptions(), False),
+    (MatrixOptions(required=("onnxruntime-cpu",)), False),
+    (MatrixOptions(required=("torch",)), True),
+    (MatrixOptions(runtimes=("torch",)), True),
+])  # fmt: skip
+def test_a_runtime_that_is_asked_for_runs_all_cases(
+    options: MatrixOptions, whole: bool, pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "SAMPLED_SECONDS", 0.0)
+    (row,) = (row for row in check_path(pristine, options).rows if row.runtime == "torch")
+    assert ("left out" in row.caveat) is not whole and (len(row.cases) > 1) is whole
 
 
 def test_a_wrong_case_that_ran_still_fails(pristine: Path) -> None:

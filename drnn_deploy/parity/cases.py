@@ -22,6 +22,7 @@ from drnn_core.types import NamedGraph
 from drnn_models.spec import ModelSpec, Tokens
 
 STREAM = "stream"
+STANDARD = "zeros", "normal", "large", "ramp", STREAM  # beside them the edges of precisions
 DIFFERENT_ROWS = "normal"  # the case whose sequences all differ
 _SEQUENCES = 4  # of each kind; `drnn_deploy.parity.rows` tells the rows of any batch apart with them
 _STREAMS = 2

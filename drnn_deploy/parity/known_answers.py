@@ -13,7 +13,7 @@ import numpy as np
 from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError
 from drnn_core.types import NamedGraph, Precision
-from drnn_deploy.parity.cases import CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
+from drnn_deploy.parity.cases import STANDARD, CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
 from drnn_deploy.parity.golden import known_answers
 from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_answer, weights_digest
@@ -23,6 +23,7 @@ from drnn_runtimes.bundle import Bundle, GoldenCase
 from drnn_runtimes.reference.cost import answer_seconds
 
 REFERENCES = "references"  # the folder in the user's cache
+_RUN_SECONDS = 5e-5  # of a run of a graph, at least
 REFERENCE_MINUTES = 30.0  # the most that a check takes for its known answers, unless more is asked for
 
 
@@ -192,21 +193,40 @@ def require_time(
         graphs: All graphs that are checked.
         minutes: The longest that they may take.
         fix: What makes it shorter.
-        more: Further cases.
+        more: Further cases. Their runs count, too: there may be any number.
 
     Raises:
         InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
     """
-    seconds = reference_seconds(spec, graphs)
+    usual, further = reference_seconds(spec, graphs), 0.0
     precisions = len({graph.precision for graph in graphs})
-    seconds += sum(answer_seconds(spec, len(case.inputs), case.inputs.shape[1], precisions) for case in more)
-    if seconds > 60 * minutes:
-        needed = math.ceil(seconds / 60)
+    for case in more:
+        rows, steps = case.inputs.shape[:2]
+        runs = rows * sum(steps // graph.steps for graph in graphs if has_state(graph) == case.stream)
+        further += answer_seconds(spec, rows, steps, precisions) + _RUN_SECONDS * runs
+    if usual + further > 60 * minutes:
+        needed = math.ceil((usual + further) / 60)
+        beside = f" and the runs of {', '.join(case.name for case in more):.100}" if further > usual else ""
         raise InputError(
-            f"the float64 reference would take about {needed:,} min where no earlier check has left it in the cache; "
-            f"at most {minutes:g} min are spent on it",
+            f"the float64 reference{beside} would take about {needed:,} min where no earlier check has left it in the "
+            f"cache; at most {minutes:g} min are spent on it",
             f"{fix}, or wait for it: --reference-minutes {2 * needed}",
         )
+
+
+def further_inputs(spec: ModelSpec, cases: Sequence[GoldenCase]) -> list[CaseInputs]:
+    """The cases of golden data that `reference_seconds` does not count: others than the standard ones, or larger.
+
+    Args:
+        spec: The network.
+        cases: The golden data.
+    """
+
+    def is_usual(case: GoldenCase) -> bool:
+        named = case.name in STANDARD or edge_precision(case.name) is not None
+        return named and len(case.inputs) <= sequence_rows(spec, case.inputs.shape[1])
+
+    return [as_inputs(case) for case in cases if not is_usual(case)]
 
 
 def as_inputs(case: GoldenCase) -> CaseInputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drnn_core import memory
@@ -12,7 +14,8 @@ from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.options import MatrixOptions
 from drnn_deploy.matrix.run import check_bundle, check_checkpoint
-from drnn_deploy.parity.known_answers import require_time
+from drnn_deploy.parity.cases import STANDARD, STREAM, sequence_cases
+from drnn_deploy.parity.known_answers import further_inputs, require_time
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -48,9 +51,32 @@ def test_what_is_advised_is_taken(tmp_path: Path) -> None:
     require_time(SPEC, [GraphRequest(32, form="chunk")], 30.0, "Use less")
 
 
+@pytest.mark.parametrize("name", ["task", "normal"])
+def test_golden_cases_of_any_size_count(name: str, pristine: Path) -> None:
+    """A few megabytes of golden data may hold sequences enough for hours, under the name of a standard case, too."""
+    bundle = Bundle.open(pristine)
+    (usual,) = (case for case in bundle.golden if case.name == "normal")
+    inputs, outputs = (np.repeat(array, 50_000, axis=0) for array in (usual.inputs, usual.outputs))
+    large = dataclasses.replace(usual, name=name, inputs=inputs, outputs=outputs)
+    bundle.__dict__["golden"] = (large,)
+    with pytest.raises(InputError, match=f"the runs of {name} would take about 1 min") as refused:
+        check_bundle(bundle, MatrixOptions(reference_minutes=0.02))
+    assert "--golden" in refused.value.fix
+
+
+def test_usual_golden_data_counts_once(pristine: Path) -> None:
+    bundle = Bundle.open(pristine)
+    assert [case.name for case in further_inputs(bundle.spec, bundle.golden)] == ["task"]
+
+
+def test_standard_cases_are_known_by_name() -> None:
+    spec = ModelSpec("rnn", (2,), (1,), Continuous(1), Head("last", 2))
+    assert {case.name for case in sequence_cases(spec, 3)} | {STREAM} == {*STANDARD}
+
+
 def test_bundle_says_to_believe_its_golden_data(pristine: Path) -> None:
     bundle = Bundle.open(pristine)
-    with pytest.raises(InputError, match="float64 reference would take about 1 min") as refused:
+    with pytest.raises(InputError, match=r"float64 reference.* would take about 1 min") as refused:
         check_bundle(bundle, MatrixOptions(reference_minutes=1e-9))
     assert "--golden" in refused.value.fix
     assert check_bundle(

@@ -31,6 +31,10 @@ class Contender(Protocol):
     def reads_graph(self) -> bool:
         """Whether a graph's file is what runs, so that each graph of a bundle is measured."""
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether it has a setting for the threads of a run; others see the environment's variables alone."""
+
     def availability(self) -> Availability:
         """Whether it can run on this machine; never raises."""
 
@@ -46,7 +50,7 @@ class Contender(Protocol):
             bundle: The open bundle that holds the graph.
             graph: What to compute: whole sequences, or pieces of a stream from the zero state on.
             batch: Sequences of a run.
-            threads: Threads of a run.
+            threads: Threads of a run, where it has a setting for that.
             folder: Empty; files that it needs to run may stay there, and are counted.
 
         Returns:
@@ -66,7 +70,7 @@ class RuntimeContender:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.name, self.reads_graph = runtime.name, runtime.reads_graph
+        self.name, self.reads_graph, self.has_threads = runtime.name, runtime.reads_graph, runtime.has_threads
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""
@@ -79,7 +83,8 @@ class RuntimeContender:
     @contextlib.contextmanager
     def load(self, bundle: Bundle, graph: GraphInfo, *, batch: int, threads: int, folder: Path) -> Iterator[Call]:
         """See `Contender.load`."""
-        with self._runtime.with_threads(threads).load(bundle, graph) as session:
+        runtime = self._runtime.with_threads(threads) if self.has_threads else self._runtime
+        with runtime.load(bundle, graph) as session:
             if not graph.states:
                 yield bound_call(session, graph, batch)
                 return

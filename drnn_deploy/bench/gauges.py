@@ -19,7 +19,7 @@ PRODUCT_OPERATIONS = 2 * _SIDE**3
 
 class _Gauge:
     name: str
-    reads_graph = False
+    reads_graph = has_threads = False
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""

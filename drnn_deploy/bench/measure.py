@@ -152,6 +152,8 @@ class Runner:
         self.contender, self.graph, self.rounds = contender, graph, task.effort.rounds
         self._task, self.name, self.seconds = task, name, 0.0
         self.measured = Measured(contender.name, _graph_name(contender, graph), "ok", delay=graph.delay)
+        if contender.has_threads:
+            self.measured = dataclasses.replace(self.measured, threads=task.threads)
         self._child: Child | None = None
         if reason := contender.unsupported(task.bundle, graph):
             self.end("refused", reason)

@@ -29,6 +29,7 @@ class Measured:
         in_noise: The largest error in units of float32's noise; up to 8 pass.
         verdict: Whether its outputs are float64's. "not compared", where rounding alone may do to them what a mistake
             does, leaves it timed and proves nothing. None where it gave none.
+        threads: Of a run; None where it has no setting for that.
         delay: Steps that its outputs come late.
         ready_seconds: From a Python with NumPy to the first output: imports, compilation, loading.
         load_seconds: Loading once more in the same process; None where getting ready took over ten seconds.
@@ -44,6 +45,7 @@ class Measured:
     time: Timing | None = None
     in_noise: float | None = None
     verdict: Verdict | None = None
+    threads: int | None = None
     delay: int = 0
     ready_seconds: float | None = None
     load_seconds: float | None = None
@@ -166,7 +168,7 @@ class BenchReport:
 
     Attributes:
         network: Its cell and sizes.
-        threads: Threads of each contender.
+        threads: Threads of each contender that has a setting for that.
         rows: The rows.
         absent: Who cannot run here.
         named: Who was asked for by name.
@@ -177,6 +179,12 @@ class BenchReport:
     rows: tuple[Row, ...]
     absent: tuple[Absent, ...]
     named: tuple[str, ...] = ()
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Who ran without a setting for threads."""
+        entries = [entry for row in self.rows for entry in row.measured if entry.time and entry.threads is None]
+        return tuple(dict.fromkeys(entry.contender for entry in entries))
 
     @property
     def untimed(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from drnn_core.steps import Notify
 from drnn_core.types import Form
 from drnn_deploy.bench.contender import Contender
 from drnn_deploy.bench.measure import Effort, measure_row
-from drnn_deploy.bench.registry import choose
+from drnn_deploy.bench.registry import CONTENDERS, choose
 from drnn_deploy.bench.results import Absent, BenchReport, Row
 from drnn_deploy.bench.settings import Setting, bundle_settings, checkpoint_settings, write_row
 from drnn_deploy.parity.graphs import named_graphs
@@ -37,7 +37,7 @@ class BenchOptions:
         length: Of a checkpoint, time steps of whole sequences. Default: the task's.
         blocks: Of a checkpoint, time steps of the pieces of a stream. Empty: 1 and 64.
         batches: Sequences of a run. Empty: 1, or what a bundle's graphs take.
-        threads: Threads of each contender.
+        threads: Threads of each contender that has a setting for that.
         effort: How long is measured.
         quick: Whether one graph is enough, and contenders that compile for long are left out, unless they are named.
     """
@@ -105,12 +105,17 @@ def usable(options: BenchOptions) -> tuple[list[Contender], tuple[Absent, ...]]:
     """Who takes part, and who cannot run here.
 
     Args:
-        options: Of which `contenders` and `quick` count.
+        options: Of which `contenders`, `threads` and `quick` count.
 
     Raises:
-        InputError: A name is unknown.
+        InputError: A name is unknown, or one that was named has no setting for the threads that are asked for.
         RuntimeUnavailableError: One that was named cannot run here.
     """
+    having = [name for name, contender in CONTENDERS.items() if contender.has_threads]
+    without = [name for name in options.contenders if name in CONTENDERS and name not in having]
+    if options.threads > 1 and without:
+        fix = f"Leave threads out; these have one: {', '.join(having)}."
+        raise InputError(f"{without[0]} has no setting for its threads", fix)
     taking, absent = [], []
     for contender in choose(options.contenders):
         available = contender.availability()

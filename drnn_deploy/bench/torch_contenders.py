@@ -25,7 +25,7 @@ _FIX = "pip install 'drnn-deploy[train]'"
 class _OfTorch:
     """What PyTorch's ways have in common: they run the weights, in float32."""
 
-    reads_graph = False
+    reads_graph, has_threads = False, True
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""

@@ -15,7 +15,7 @@ from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
 from drnn_deploy.cli.options import device_options, graph_options
 from drnn_deploy.cli.tables import Column, print_table
-from drnn_deploy.cli.values import POSITIVE, BundleOrCheckpoint, Name, OutputFile
+from drnn_deploy.cli.values import POSITIVE, THREADS, BundleOrCheckpoint, Name, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,9 @@ def _contenders() -> list[str]:
     help="Of a checkpoint, time steps that a stream is fed at a time; repeat. [default: 1 and 64]",
 )
 @click.option("--batch", "batches", multiple=True, type=click.IntRange(min=1), help="Sequences of a run; repeat.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of each contender.")
+@click.option(
+    "--threads", type=THREADS, default=1, show_default=True, help="Of each contender that has a setting for that."
+)
 @click.option(
     "--seconds",
     type=POSITIVE,
@@ -125,7 +127,10 @@ def show(console: Console, report: BenchReport, path: Path) -> None:
     from drnn_deploy.bench.text import UNCOMPARED
 
     facts = machine()
-    console.print(f"{report.network}; {facts['processor']}, {facts['cores']} cores; threads: {report.threads} each")
+    own = f" ({', '.join(report.unset)}: no setting)" if report.threads > 1 and report.unset else ""
+    console.print(
+        f"{report.network}; {facts['processor']}, {facts['cores']} cores; threads: {report.threads} each{own}"
+    )
     for row in report.rows:
         _show_row(console, row)
     for entry in report.absent:

@@ -10,7 +10,7 @@ import click
 from drnn_core.errors import InputError
 from drnn_core.types import Emission, Form, Precision, emission_of, style_of
 from drnn_deploy.cli.command import KEPT
-from drnn_deploy.cli.values import POSITIVE, ComputeCapability, Name, OutputFile
+from drnn_deploy.cli.values import POSITIVE, THREADS, ComputeCapability, Name, OutputFile
 
 if TYPE_CHECKING:
     from drnn_deploy.parity.tolerance import Tolerance
@@ -68,9 +68,7 @@ def device_options(command: Any) -> Any:
     return _with(options, command)
 
 
-threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), help="Of each runtime that has a setting for that."
-)
+threads_option = click.option("--threads", type=THREADS, help="Of each runtime that has a setting for that.")
 
 
 def _use_device(ctx: click.Context, param: click.Parameter, value: int | None) -> None:

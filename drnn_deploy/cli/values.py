@@ -178,6 +178,7 @@ class Number(click.FloatRange):
 
 
 POSITIVE = Number(min=0, min_open=True)
+THREADS = click.IntRange(1, 1024)  # `drnn_runtimes.runtime.MOST_THREADS`, which takes too long to import for --help
 
 
 class Name(Checked):

@@ -17,6 +17,7 @@ from drnn_deploy.bench.worker import pieces
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Head, ModelSpec, Tokens
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.runtime import Runtime, StreamingRuntime
 from tests.networks import random_weights
 
 pytestmark = pytest.mark.optional_runtimes("native", "openvino", "tract")
@@ -36,6 +37,26 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     spec = ModelSpec("lstm", (4, 5), (1, 2), Tokens(6), Head("last", 3))
     folder = tmp_path_factory.mktemp("row") / "bundle"
     return setting, write_row(Checkpoint(spec, random_weights(spec, 0)), setting, (), folder)
+
+
+def test_threads_are_set_where_there_is_a_setting(
+    prepared: tuple[Setting, Bundle], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def spy(runtime: Runtime, threads: int) -> Runtime:
+        asked.append((runtime.name, threads))
+        return runtime
+
+    monkeypatch.setattr(StreamingRuntime, "with_threads", spy)
+    for name in ("onnxruntime-cpu", "native"):
+        contender = CONTENDERS[name]
+        if contender.availability().usable and not contender.unsupported(prepared[1], prepared[1].graphs[0]):
+            with contender.load(
+                prepared[1], prepared[1].graphs[0], batch=prepared[0].batch, threads=2, folder=tmp_path
+            ):
+                pass
+    assert asked == [("onnxruntime-cpu", 2)]
 
 
 def outputs_of(contender: Contender, bundle: Bundle, graph: GraphInfo, inputs: Array, folder: Path) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from drnn_core.plain_data import schema_error
 from drnn_deploy.bench.measure import Effort, Runner, in_turn, measure_row
@@ -18,6 +20,7 @@ from drnn_deploy.bench.results import Absent, BenchReport, Measured, Row
 from drnn_deploy.bench.settings import Setting, write_row
 from drnn_deploy.bench.statistics import summarise
 from drnn_deploy.bench.worker import Job, reply
+from drnn_deploy.cli.bench import show
 from drnn_models.checkpoint import Checkpoint
 from drnn_runtimes.bundle import Bundle
 
@@ -129,6 +132,16 @@ def test_children_are_told_their_threads_and_keep_their_files_apart(
         assert (job["OMP_NUM_THREADS"], job["RAYON_NUM_THREADS"], job["threads"]) == ("2", "2", 2)
         assert job["DRNN_CACHE"] == job["folder"], "what it compiles counts as its own"
     assert len({job["folder"] for job in asked}) == 2
+    assert [entry.threads for entry in row.measured] == [2, 2]
+
+
+def test_threads_are_said_of_those_that_have_a_setting_for_them(row: Row) -> None:
+    own = dataclasses.replace(row.measured[0], contender="native", threads=None)
+    report = BenchReport("a network", 4, (dataclasses.replace(row, measured=(*row.measured, own)),), ())
+    assert report.unset == ("native",)
+    console = Console(file=(shown := io.StringIO()), width=200)
+    show(console, report, Path("b"))
+    assert "threads: 4 each (native: no setting)" in shown.getvalue()
 
 
 def test_a_reason_names_no_folder_of_this_machine(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from drnn_core.plain_data import schema_error
+from drnn_deploy.cli.values import THREADS
 from drnn_models.checkpoint import save_checkpoint
 from drnn_models.spec import Head
+from drnn_runtimes.runtime import MOST_THREADS
 from tests.drnn_deploy.conftest import LENGTH, Command
 from tests.drnn_deploy.parity.test_conditioning import amplifying
 
@@ -32,6 +34,10 @@ def test_a_checkpoint_is_measured_shown_drawn_and_written(command: Command, mode
         assert words in ran.out
     assert ran.out.splitlines()[-1] == f"next    drnn-export {model}"
     assert "arithmetic at the machine" in picture.read_text(encoding="utf-8")
+
+
+def test_the_threads_that_options_take_are_those_of_runtimes() -> None:
+    assert (THREADS.min, THREADS.max) == (1, MOST_THREADS)
 
 
 def test_what_cannot_be_compared_is_timed_with_a_note_and_is_no_pass(command: Command, tmp_path: Path) -> None:
@@ -59,6 +65,8 @@ def test_what_cannot_be_compared_is_timed_with_a_note_and_is_no_pass(command: Co
         (("--form", "chunk", "--steps", "1"), 2, "--steps 1 would be ignored: it needs --form step for 1"),
         (("--form", "step", "--length", "9"), 2, "--length would be ignored: it needs --form sequence"),
         (("--batch", "0"), 2, "x>=1"),
+        (("--threads", "5000"), 2, "1<=x<=1024"),
+        (("--contender", "native", "--threads", "4"), 2, "native has no setting for its threads"),
     ],
 )
 def test_mistakes_are_told(command: Command, model: Path, words: tuple[str, ...], code: int, said: str) -> None:

@@ -6,20 +6,24 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from drnn_deploy.parity import reference_cache
+from drnn_core import types
+from drnn_deploy.parity import cases, compare, golden, reference_cache, tolerance
 from drnn_deploy.parity.cases import CaseInputs, sequence_cases
 from drnn_deploy.parity.golden import known_answer
 from drnn_deploy.parity.known_answers import ComputedAnswers, as_inputs
 from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_answer, weights_digest
 from drnn_export.emitter.request import GraphRequest
+from drnn_models import spec
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import GoldenCase
 from drnn_runtimes.bundle.golden import read_golden, write_golden
+from drnn_runtimes.reference import noise
 from tests.networks import random_weights
 
 SPEC = ModelSpec("gru", (3, 4), (1, 2), Continuous(1), Head("last", 2))
@@ -119,6 +123,14 @@ def test_key_is_another_for_whatever_decides_the_answer(monkeypatch: pytest.Monk
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("module", [types, spec, cases, compare, golden, tolerance, noise], ids=lambda m: m.__name__)
+def test_key_is_of_all_code_that_an_answer_is_made_with(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of spacings, limits and inputs, too."""
+    before, read = reference_cache._code_digest.__wrapped__(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda file: read(file) + b"#" * (str(file) == module.__file__))
+    assert reference_cache._code_digest.__wrapped__() != before
+
+
 def test_answers_of_a_network_are_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from drnn_deploy.parity import known_answers
 
@@ -127,9 +139,9 @@ def test_answers_of_a_network_are_taken_from_the_cache(tmp_path: Path, monkeypat
     computed = [first.cases(graph) for graph in graphs]
     monkeypatch.setattr(known_answers, "known_answers", lambda *_: pytest.fail("computed again"))
     again = ComputedAnswers(SPEC, WEIGHTS, graphs, cache=tmp_path)
-    for graph, cases in zip(graphs, computed, strict=True):
-        assert again.names(graph) == [case.name for case in cases]
-        assert all(same(*pair) for pair in zip(again.cases(graph), cases, strict=True))
+    for graph, known in zip(graphs, computed, strict=True):
+        assert again.names(graph) == [case.name for case in known]
+        assert all(same(*pair) for pair in zip(again.cases(graph), known, strict=True))
 
 
 def test_cases_of_one_length_are_computed_together_and_each_is_as_if_alone(

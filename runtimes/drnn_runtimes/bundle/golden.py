@@ -178,7 +178,8 @@ def read_golden(path: Path, spec: ModelSpec, graphs: Sequence[GraphInfo]) -> tup
         for case in cases:
             check_values(case.name, spec, case.inputs, case.outputs)
             if not is_whole(case):
-                raise ValueError(f"the noise of golden case {case.name!r:.80} is misshapen or not finite")
+                what = f"the noise of golden case {case.name!r:.80} is misshapen, not finite or not float64"
+                raise ValueError(what)
     return cases
 
 
@@ -194,6 +195,8 @@ def with_noise(case: GoldenCase, arrays: Mapping[str, NDArray[Any]]) -> GoldenCa
         if f"{case.name}.noise.{precision}" not in arrays:
             return largest
         noise = arrays[f"{case.name}.noise.{precision}"]
+        if noise.dtype != np.float64:  # is refused by `is_whole`, too
+            return noise
         with np.errstate(all="ignore"):  # what is not finite is refused by `is_whole`
             return noise * (largest / noise.max()) if noise.max() > 0 else np.full(noise.shape, largest)
 
@@ -217,12 +220,14 @@ def is_whole(case: GoldenCase) -> bool:
         fits
         and (case.horizon is None or isinstance(case.horizon, int))
         and all(o.dtype == np.float64 and o.shape == outputs.shape and np.isfinite(o).all() for o in every)
-        and all(noise.shape in ((), outputs.shape[1:]) and np.all(noise >= 0) for noise in noises)
-        and all(np.isfinite(noise).all() for noise in noises)
-        and (
-            signal is None or (signal.shape == outputs.shape[-1:] and np.isfinite(signal).all() and (signal >= 0).all())
-        )
+        and all(noise.shape in ((), outputs.shape[1:]) and _is_size(noise) for noise in noises)
+        and (signal is None or (signal.shape == outputs.shape[-1:] and _is_size(signal)))
     )
+
+
+def _is_size(values: Array) -> bool:
+    """Whether values may be of noise or signal: float64, finite and not negative."""
+    return bool(values.dtype == np.float64 and np.isfinite(values).all() and (values >= 0).all())
 
 
 def _parts(entry: Mapping[str, Any], arrays: Mapping[str, Part]) -> tuple[Part, Part, Part | None]:

@@ -50,6 +50,15 @@ def test_pickle_in_place_of_the_archive_is_not_unpickled(
     assert not (tmp_path / "marker").exists()
 
 
+@pytest.mark.parametrize("name", ["noise.fp32", "signal"])
+@pytest.mark.parametrize("kind", ["complex128", "bool", "float32", "U9", "int64"])
+def test_noise_and_signal_are_float64(bundle: Path, refused: Callable[..., None], name: str, kind: str) -> None:
+    with np.load(bundle / "golden.npz") as arrays:
+        values = arrays[f"zeros.{name}"]
+    golden(bundle, **{f"zeros.{name}": values.astype(kind)})
+    refused("noise of golden case 'zeros'", "not float64")
+
+
 GOLDEN: dict[str, dict[str, Any]] = {
     "no index": {"index": None},
     "index that is no JSON": {"index": np.array("zeros")},

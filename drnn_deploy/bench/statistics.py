@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 _PERCENTILES = {
     "fastest": 0,
@@ -17,20 +19,21 @@ _PERCENTILES = {
     "p9999": 99.99,
     "slowest": 100,
 }
+_FEWEST = {"p90": 10, "p99": 100, "p9999": 10_000}  # calls, of which one is above
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The times of one call, in microseconds.
+    """The times of one call, in microseconds. Every round counts alike, however many calls it had.
 
     Attributes:
         fastest: The least.
         quartile1: A quarter is below.
         median: Half is below.
         quartile3: A quarter is above.
-        p90: A tenth is above.
-        p99: A hundredth is above.
-        p9999: One in ten thousand is above.
+        p90: A tenth is above; None of fewer than ten calls.
+        p99: A hundredth is above; None of fewer than a hundred.
+        p9999: One in ten thousand is above; None of fewer than that.
         slowest: The most.
         low: The least of the medians of the rounds.
         high: The most of them: where these two are far apart, the machine was not quiet.
@@ -42,9 +45,9 @@ class Timing:
     quartile1: float
     median: float
     quartile3: float
-    p90: float
-    p99: float
-    p9999: float
+    p90: float | None
+    p99: float | None
+    p9999: float | None
     slowest: float
     low: float
     high: float
@@ -59,10 +62,21 @@ def summarise(rounds: Sequence[Sequence[float]]) -> Timing:
         rounds: The times of each round's calls, in microseconds; no round is empty.
     """
     times = np.concatenate([np.asarray(part, np.float64) for part in rounds])
-    percentiles = np.percentile(times, list(_PERCENTILES.values()))
-    figures = {name: float(value) for name, value in zip(_PERCENTILES, percentiles, strict=True)}
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in rounds])
+    shares = [share / 100 for share in _PERCENTILES.values()]
+    figures: dict[str, Any] = dict(zip(_PERCENTILES, _quantiles(times, weights, shares), strict=True))
+    figures |= {name: None for name, fewest in _FEWEST.items() if len(times) < fewest}
     medians = [float(np.median(part)) for part in rounds]
     return Timing(**figures, low=min(medians), high=max(medians), calls=len(times), rounds=len(rounds))
+
+
+def _quantiles(values: NDArray[np.float64], weights: NDArray[np.float64], shares: Sequence[float]) -> list[float]:
+    """Quantiles of values that do not count alike; where they do, those of `numpy.quantile`."""
+    order = np.argsort(values, kind="stable")
+    values, ends = values[order], np.cumsum(weights[order])
+    middles = ends - weights[order] / 2
+    places = middles[0] + np.asarray(shares) * (middles[-1] - middles[0])
+    return [float(value) for value in np.interp(places, middles, values)]
 
 
 @dataclasses.dataclass(frozen=True)

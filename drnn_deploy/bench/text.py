@@ -38,8 +38,9 @@ def describe(row: Row) -> list[str]:
     )
     idle = row.gauges.idle
     again = "" if row.noise is None else f"{row.gauges.again_of} twice: {row.noise:.1%} apart; "
+    tail = "" if idle.p99 is None else f", p99 {idle.p99 / idle.median:.2f}"
     lines.append(
         f"noise   {again}an idle loop's quartiles {idle.quartile1 / idle.median:.3f} to "
-        f"{idle.quartile3 / idle.median:.3f} of its median, p99 {idle.p99 / idle.median:.2f}"
+        f"{idle.quartile3 / idle.median:.3f} of its median{tail}"
     )
     return lines

@@ -199,8 +199,8 @@ def _times(row: Row, entry: Measured) -> list[str]:
     return [
         figure(time.median),
         f"{figure(time.quartile1)} - {figure(time.quartile3)}",
-        figure(time.p90) if time.calls >= 10 else "-",
-        figure(time.p99) if time.calls >= 100 else "-",
+        figure(time.p90),
+        figure(time.p99),
         figure(figures["microseconds_per_step"]),
         figure(figures["steps_per_second"], 1e3),
         f"{figures['operations_per_second'] / 1e9:.3g}",

@@ -9,7 +9,7 @@ from drnn_deploy.bench.work import Work
 
 
 def timing(microseconds: float) -> Timing:
-    return summarise([[microseconds, 1.1 * microseconds], [1.2 * microseconds]])
+    return summarise([[microseconds], [1.1 * microseconds], [1.2 * microseconds]])
 
 
 def row(batch: int, times: dict[str, float | None], form: str = "sequence") -> Row:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Effort:
     Attributes:
         seconds: Of each contender.
         rounds: Bursts of each contender in this time.
-        limit: Seconds that a contender may take for a row.
+        limit: Seconds that a contender may take for a row, from its start to its last burst.
     """
 
     seconds: float = 3.0
@@ -151,6 +152,7 @@ class Runner:
     def __init__(self, task: Task, contender: Contender, graph: GraphInfo, name: str) -> None:
         self.contender, self.graph, self.rounds = contender, graph, task.effort.rounds
         self._task, self.name, self.seconds = task, name, 0.0
+        self._left = task.effort.limit  # seconds, of those in which others wait for it
         self.measured = Measured(contender.name, _graph_name(contender, graph), "ok", delay=graph.delay)
         if contender.has_threads:
             self.measured = dataclasses.replace(self.measured, threads=task.threads)
@@ -185,10 +187,10 @@ class Runner:
         reply = self.ask(do="open", job=dataclasses.asdict(job))
         self.seconds = seconds = reply.pop("call_seconds", 0.0)
         self.measured = dataclasses.replace(self.measured, **reply)
-        effort = self._task.effort
-        self.rounds = effort.rounds if seconds <= effort.seconds else min(_FEWEST, effort.rounds)
-        if seconds * self.rounds > effort.limit:
-            self.end("too slow", f"{seconds:.1f} s a run, and {self.rounds} runs may take {effort.limit:g} s")
+        self.rounds = rounds_of(seconds, self._task.effort)
+        if seconds * self.rounds > self._left:
+            left = max(0.0, self._left)
+            self.end("too slow", f"{seconds:.1f} s a run, and {self.rounds} runs would have to take {left:.1f} s")
 
     def check(self) -> None:
         """Do `open`, and give up where the outputs are not what is right."""
@@ -203,13 +205,14 @@ class Runner:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The child's reply; where there is none, or a refusal, `measured` says so and the reply is empty."""
-        limit = self._task.effort.limit
         if self._child is None:
             return {}
+        started = time.monotonic()
         try:
-            reply = self._child.ask(request, limit)
+            reply = self._child.ask(request, max(0.0, self._left))
+            self._left -= time.monotonic() - started
         except ChildError as error:
-            how = f"takes over {limit:g} s" if error.late else error.how.splitlines()[-1]
+            how = f"takes over {self._task.effort.limit:g} s" if error.late else error.how.splitlines()[-1]
             self.end("too slow" if error.late else "failed", how)
             return {}
         if "refused" in reply:
@@ -236,6 +239,17 @@ class Runner:
     @property
     def _outputs(self) -> Path:
         return self._task.folder / f"{self.name}.npy"
+
+
+def rounds_of(seconds: float, effort: Effort) -> int:
+    """In how many rounds a contender takes part, so that it is timed for about as long as others.
+
+    Args:
+        seconds: Of a run, of which every round has one at least.
+        effort: How long is measured.
+    """
+    fitting = int(effort.seconds / seconds) if seconds else effort.rounds
+    return min(effort.rounds, max(_FEWEST, fitting))
 
 
 def in_turn(runners: Sequence[Runner], effort: Effort) -> list[Timing | None]:

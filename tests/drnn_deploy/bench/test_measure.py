@@ -6,6 +6,7 @@ import dataclasses
 import io
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from drnn_core.plain_data import schema_error
-from drnn_deploy.bench.measure import Effort, Runner, in_turn, measure_row
+from drnn_deploy.bench.answers import answer_for
+from drnn_deploy.bench.measure import Effort, Runner, Task, in_turn, measure_row, rounds_of
 from drnn_deploy.bench.registry import CONTENDERS
 from drnn_deploy.bench.results import Absent, BenchReport, Measured, Row
 from drnn_deploy.bench.settings import Setting, write_row
@@ -152,6 +154,39 @@ def test_a_reason_names_no_folder_of_this_machine(bundle: Bundle, tmp_path: Path
     job = Job("onnxruntime-cpu", str(damaged), "model.onnx", 2, 1, inputs=str(tmp_path / "inputs.npy"), **files)
     refused = reply({"do": "open", "job": dataclasses.asdict(job)})["refused"]
     assert "model.onnx" in refused and str(tmp_path) not in refused
+
+
+@pytest.mark.parametrize("seconds, rounds", [(0.0, 20), (1e-6, 20), (0.15, 20), (0.3, 10), (0.9, 3), (2.9, 3), (9, 3)])
+def test_slow_runs_are_timed_for_about_as_long_as_fast_ones(seconds: float, rounds: int) -> None:
+    assert rounds_of(seconds, Effort(seconds=3.0, rounds=20)) == rounds
+    assert rounds_of(seconds, Effort(seconds=3.0, rounds=2)) == 2
+
+
+def test_the_limit_is_of_a_row_and_not_of_each_request(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+
+    class Slow:
+        def __init__(self, module: str, environment: dict[str, str]) -> None:
+            pass
+
+        def ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
+            limits.append(limit)
+            time.sleep(0.1)
+            return {}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("drnn_deploy.bench.measure.Child", Slow)
+    effort = Effort(seconds=0.1, rounds=2, limit=10.0)
+    case = answer_for(bundle.spec, bundle.weights, bundle.graphs)
+    runner = Runner(Task(bundle, SETTING, case, tmp_path, 1, effort), ORT[0], bundle.graphs[0], "it")
+    runner.open()
+    runner.ask(do="burst")
+    runner.ask(do="burst")
+    assert limits == sorted(limits, reverse=True) and limits[0] == 10.0 and limits[2] < 9.85
 
 
 class _Recorded(Runner):

@@ -197,7 +197,6 @@ class ByTheStep(Altered):
             yield session
 
 
-@dataclasses.dataclass
 class WrongWhenBound(Altered):
     """ONNX Runtime whose bound calls are off."""
 
@@ -207,13 +206,8 @@ class WrongWhenBound(Altered):
             bind = session.bind
 
             def bound(inputs: Arrays, outputs: Arrays) -> Callable[[], None]:
-                call = bind(inputs, outputs)
-
-                def off() -> None:
-                    call()
-                    outputs["output"] += np.float32(0.5)
-
-                return off
+                call, output = bind(inputs, outputs), outputs["output"]
+                return lambda: (call(), output.__iadd__(np.float32(0.5)))[0]
 
             session.bind = bound  # type: ignore[method-assign]
             yield session

@@ -45,7 +45,7 @@ _RANGE = """
 
 A product reads numbers of its own type. Float16 ends at 65,504: what is larger becomes infinite, and in a stream
 every later output NaN (`tests/runtimes/streaming/test_range.py`). So a graph's range is in its manifest
-(`largest_input`), and streams and sessions refuse samples beyond it, with nothing taken in:
+(`largest_input`), and streams and `Session.run` refuse samples beyond it, with nothing taken in:
 
 - fp16: 65,504. fp32, bf16, int8: as far as no sum of the first layer's product exceeds float32, some 1e37.
 - relu cells: the largest power of a quarter of that with which all numbers inside stay finite, on the golden data's

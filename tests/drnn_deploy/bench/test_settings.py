@@ -64,7 +64,7 @@ def test_small_graphs_are_written_in_every_way(
 
 
 def test_what_is_asked_for_and_cannot_be_emitted_is_an_error(network: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="skewed is for form step"):
+    with pytest.raises(InputError, match="style pipelined is for form step"):
         write_row(network, Setting("sequence", 9, 1), ("skewed",), tmp_path / "bundle")
 
 

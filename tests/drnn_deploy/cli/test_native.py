@@ -94,7 +94,7 @@ def test_plan_says_what_makes_no_difference(command: Command, digits: Path) -> N
     assert (ran.code, written["unit"]) == (0, "us")
     told = " ".join(ran.out.split())
     assert all(" ".join(note.split()) in told for note in written["notes"])
-    assert any("emission" in note and "ring" in note and "make no difference" in note for note in written["notes"])
+    assert any("style" in note and "ring" in note and "make no difference" in note for note in written["notes"])
     assert "no GPU has been measured" not in ran.out
 
 

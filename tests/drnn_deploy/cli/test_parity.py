@@ -232,7 +232,10 @@ def test_threads_are_those_of_the_runtimes_that_have_a_setting(
     ran = command(*words, "--threads", 2)
     assert (ran.code, set(seen)) == (0, {2})
     assert "note    threads of a run: 2 (torch, onnxruntime-cpu)" in ran.out
-    for name, count, says in (("reference", 2, "reference has no setting for its threads"), ("torch", 1025, "1,024")):
+    for name, count, says in (
+        ("reference", 2, "reference has no setting for its threads"),
+        ("torch", 1025, "1<=x<=1024"),
+    ):
         refused = command("drnn-deploy", "parity", bundle, "--runtime", name, "--threads", count)
         assert (refused.code, says in refused.err) == (2, True)
     seen.clear()

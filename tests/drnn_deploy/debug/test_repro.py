@@ -39,7 +39,12 @@ def made(tmp_path: Path) -> Make:
     """A right bundle and one with a mistake."""
 
     def make(change: Change, **options: Any) -> tuple[Bundle, Bundle]:
-        settings = {"engines": (), "runtimes": ("onnxruntime-cpu",), "ring": False, **options}
+        settings = {
+            "engines": (),
+            "runtimes": ("onnxruntime-cpu",),
+            "ring": False if "forms" in options else None,
+            **options,
+        }
         chosen = ExportOptions(**settings, length=None if "forms" in options else 12)
         bundle = export(Checkpoint(SPEC, random_weights(SPEC, 1)), tmp_path / "right", chosen).bundle
         return bundle, changed(bundle, tmp_path / "bad", "model.onnx", change)

@@ -194,9 +194,10 @@ def test_emissions_must_be_named() -> None:
         drnn_deploy.export(Checkpoint(spec, random_weights(spec, 0), {"length": 4}), None, ExportOptions(emissions=()))
 
 
-def test_head_of_zeros_passes(tmp_path: Path, network: Checkpoint) -> None:
+def test_head_of_zeros_is_right_and_proves_nothing(tmp_path: Path, network: Checkpoint) -> None:
     weights = {name: value * (0 if name.startswith("head") else 1) for name, value in network.weights.items()}
     result = drnn_deploy.export(
         dataclasses.replace(network, weights=weights), tmp_path / "b", ExportOptions(engines=())
     )
-    assert result.exit_code == 0
+    assert result.exit_code == 1
+    assert {row.verdict for row in result.parity.rows if not row.is_reference} == {"not compared"}

@@ -71,7 +71,7 @@ class Fake:
         class Session(CopyingSession):
             _graph = graph
 
-            def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            def _compute(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
                 outputs = run_reference(bundle.spec, bundle.weights, inputs["input"]).outputs
                 return {outer.output: outer.wrong(outputs.astype(np.float32))}
 

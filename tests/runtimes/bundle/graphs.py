@@ -35,17 +35,17 @@ def requests(
     precisions: Sequence[Precision] = tuple(PRECISIONS),
 ) -> GraphRequest:
     """Of every form and precision, of up to so many steps."""
-    form = draw(st.sampled_from(["sequence", "chunk", "step"]))
+    form, emission = draw(st.sampled_from(["sequence", "chunk", "step"])), draw(st.sampled_from(emissions))
     try:
         return GraphRequest(
             1 if form == "step" else draw(st.integers(1, steps)),
             draw(st.sampled_from(batches)),
-            draw(st.sampled_from(emissions)),  # type: ignore[arg-type]
+            emission,  # type: ignore[arg-type]
             draw(st.booleans()),
             form,  # type: ignore[arg-type]
             form != "sequence" and draw(st.booleans()),
             draw(st.sampled_from(precisions)),
-            draw(st.sampled_from(blocks)),
+            draw(st.sampled_from(blocks)) if emission == "blocked" else None,
         )
     except InputError:
         assume(False)

@@ -24,8 +24,8 @@ def _spec(cell: str, head: Head, dilations: tuple[int, ...] = (1, 2, 4), **more:
 
 
 def _graph(form: str = "sequence", emission: str = "fused", **more: Any) -> ExportOptions:
-    length = 24 if form == "sequence" else None
-    settings = {"length": length, "batch": 2, "ring": False, "engines": (), "runtimes": (HERE,), **more}
+    of_form = {"length": 24} if form == "sequence" else {"ring": False}
+    settings = {**of_form, "batch": 2, "engines": (), "runtimes": (HERE,), **more}
     return ExportOptions(forms=(form,), emissions=(emission,), **settings)
 
 

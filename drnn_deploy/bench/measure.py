@@ -30,6 +30,7 @@ from drnn_deploy.bench.worker import Job
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
 
 WORKER = "drnn_deploy.bench.worker"
+_TO_FINISH = 10.0  # seconds to send what was measured
 _FEWEST = 3  # rounds of a contender that takes longer for a run than others for all of theirs
 
 
@@ -187,10 +188,12 @@ class Runner:
         reply = self.ask(do="open", job=dataclasses.asdict(job))
         self.seconds = seconds = reply.pop("call_seconds", 0.0)
         self.measured = dataclasses.replace(self.measured, **reply)
-        self.rounds = rounds_of(seconds, self._task.effort)
-        if seconds * self.rounds > self._left:
+        effort = self._task.effort
+        self.rounds = rounds_of(seconds, effort)
+        if self.running and max(effort.seconds, seconds * self.rounds) > self._left:
             left = max(0.0, self._left)
-            self.end("too slow", f"{seconds:.1f} s a run, and {self.rounds} runs would have to take {left:.1f} s")
+            wanted = max(effort.seconds, seconds * self.rounds)
+            self.end("too slow", f"{seconds:.1f} s a run: to be timed takes {wanted:.1f} s, and {left:.1f} s are left")
 
     def check(self) -> None:
         """Do `open`, and give up where the outputs are not what is right."""
@@ -209,7 +212,7 @@ class Runner:
             return {}
         started = time.monotonic()
         try:
-            reply = self._child.ask(request, max(0.0, self._left))
+            reply = self._child.ask(request, max(_TO_FINISH if request["do"] == "finish" else 0.0, self._left))
             self._left -= time.monotonic() - started
         except ChildError as error:
             how = f"takes over {self._task.effort.limit:g} s" if error.late else error.how.splitlines()[-1]
@@ -264,7 +267,7 @@ def in_turn(runners: Sequence[Runner], effort: Effort) -> list[Timing | None]:
     """
     for number in range(effort.rounds):
         for runner in runners:
-            if number < runner.rounds:
+            if number * runner.rounds // effort.rounds != (number + 1) * runner.rounds // effort.rounds:
                 runner.ask(do="burst", seconds=effort.seconds / effort.rounds)
     for runner in runners:
         if reply := runner.ask(do="finish"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drnn_core.errors import ParityError
+from drnn_core.errors import InputError, ParityError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import conclude, json_option, make_console, progress, styled, write_json
 from drnn_deploy.cli.options import device_options, graph_options
@@ -103,7 +103,11 @@ def bench(
 
         kind_of(picture)
     usual = QUICK if quick else Effort()
-    effort = dataclasses.replace(usual, seconds=seconds or usual.seconds, limit=limit or usual.limit)
+    if limit is not None and limit <= (seconds or usual.seconds):
+        what = f"--limit {limit:g} leaves no time beside the {seconds or usual.seconds:g} s that each is timed"
+        raise InputError(what, "Give a larger --limit, or fewer --seconds.")
+    effort = dataclasses.replace(usual, seconds=seconds or usual.seconds)
+    effort = dataclasses.replace(effort, limit=limit or max(usual.limit, 2 * effort.seconds))
     with progress(console) as notify:
         report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
     write_json(json_path, report.to_json())

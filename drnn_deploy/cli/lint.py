@@ -30,7 +30,11 @@ _STYLES = {"error": "red", "warning": "yellow"}
 @command()
 @click.argument("model", type=InputFile("the path of an .onnx file"))
 @click.option(
-    "--target", "targets", multiple=True, type=click.Choice(_TARGETS), help="Repeat for several. [default: all]"
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(_TARGETS),
+    help="Repeat for several. [default: all that build for each --compute-capability]",
 )
 @click.option(
     "--compute-capability",
@@ -45,14 +49,20 @@ def lint(model: Path, targets: tuple[LintTarget, ...], capabilities: tuple[str, 
 
     Needs neither TensorRT nor a GPU. Exit code 4 where an engine could not be built, or would compute something else.
     """
-    from drnn_export.lint.linter import TARGETS, lint_file
+    from drnn_export.lint.gpu_rules import builds_for
+    from drnn_export.lint.linter import TARGETS, lint_file, load_table
 
     console = make_console(json_path)
+    generations = {target: load_table(target).generations for target in TARGETS}
+    fitting = tuple(t for t, known in generations.items() if all(builds_for(known, gpu) for gpu in capabilities))
+    chosen = tuple(dict.fromkeys(targets)) or fitting or TARGETS
     with progress(console) as notify:
         notify(f"checking {model}")
-        by_target = lint_file(model, tuple(dict.fromkeys(targets)) or TARGETS, capabilities)
+        by_target = lint_file(model, chosen, capabilities)
     write_json(json_path, _as_json(model, by_target))
     _show(console, by_target)
+    if left_out := [target for target in TARGETS if not targets and target not in chosen]:
+        console.print(f"note    {' and '.join(left_out)}: not checked, builds for no such GPU; --target asks for it")
     show_next(console, _next(model, by_target))
     return _exit_code(by_target)
 

@@ -200,15 +200,16 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
     for form, steps in lengths.items():
         if form in forms:
             check_steps(checkpoint.dilated, steps)
-            check_memory(checkpoint.dilated, form, steps, options.batch or options.profile[2])
-    for name, chosen in (("form", forms), ("emission", options.emissions), ("precision", options.precisions)):
+            check_memory(checkpoint.dilated, cast(Form, form), steps, options.batch or options.profile[2])
+    styles = None if options.emissions is None else tuple(map(style_of, options.emissions))
+    for name, chosen in (("form", forms), ("style", styles), ("precision", options.precisions)):
         if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):
             raise InputError(f"name each {name} once, got {', '.join(chosen) or 'none'}")
     for emission, only in FORM_OF.items():
         if emission in (options.emissions or ()) and only not in forms:
-            goal = "" if options.goal == "sequence" else f"Leave --{options.goal} or the style out, or "
             what = f"style {style_of(emission)} is for form {only}, not {' and '.join(forms)}"
-            raise InputError(what, f"{goal}{'add' if goal else 'Add'} --form {only}.")
+            goal = f"Leave --{options.goal} or the style out."
+            raise InputError(what, f"Add --form {only}." if options.goal == "sequence" else goal)
     asked: list[tuple[str | None, tuple[str, ...]]] = [(e, options.precisions) for e in options.emissions or (None,)]
     if options.plugin and "plugin" not in (options.emissions or ()):
         asked.append(("plugin", _plugin_precisions(options.precisions)))

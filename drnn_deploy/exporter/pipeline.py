@@ -14,6 +14,7 @@ from drnn_core.errors import EngineError, InputError
 from drnn_core.folders import check_replaceable, replacing_folder
 from drnn_core.gpu import compute_capability
 from drnn_core.steps import Notify, Step
+from drnn_core.types import SMALLER
 from drnn_deploy.exporter.contents import (
     golden_cases,
     known_answers,
@@ -40,7 +41,6 @@ from drnn_deploy.parity.known_answers import reference_seconds, require_time
 from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
-from drnn_deploy.planner.limits import SHORTER
 from drnn_models.checkpoint import as_checkpoint
 from drnn_runtimes.bundle import (
     GOLDEN,
@@ -135,7 +135,8 @@ def export(
     requests = graph_requests(checkpoint, options)
     check_compiler(options, plugin=any(request.emission == "plugin" for request in requests))
     longest = max(requests, key=lambda request: request.steps).form
-    shorter = f"{SHORTER[longest]}, a network with fewer units{', or --form chunk' if longest == 'sequence' else ''}"
+    chunks = ", or --form chunk" if longest == "sequence" else ""
+    shorter = f"Use {SMALLER[longest]}, a network with fewer units{chunks}"
     require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
 
     expected = functools.partial(check_seconds, checkpoint.dilated)

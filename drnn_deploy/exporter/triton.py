@@ -112,7 +112,8 @@ def write_repository(bundle: Bundle, folder: Path, name: str, *, max_batch: int 
     """
     graph = servable_graph(bundle)
     _check_places(folder, name)
-    most = min(max_batch, graph.profile[2]) if graph.profile else max_batch
+    assert graph.profile is not None
+    most = min(max_batch, graph.profile[2])
     models = [_write_model(folder, name, graph, "onnxruntime", bundle.path(graph.file), most)]
     for engine in bundle.engines:
         if engine.graph == graph.file and engine.runtime == "tensorrt":  # Triton has no backend for TensorRT-RTX
@@ -148,8 +149,12 @@ def _check_places(folder: Path, name: str) -> None:
     """Refuse names that are none of Triton's, and places with files of others."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a model's name in Triton", "Rename the file: letters, digits, - and _.")
-    for suffix in _SUFFIXES.values():
-        check_replaceable(folder / f"{name}{suffix}", _ours, "--triton")
+    for backend, suffix in _SUFFIXES.items():
+        place = folder / f"{name}{suffix}"
+        check_replaceable(place, _ours, "--triton")
+        if others := [file for of, file in _FILES.items() if of != backend and (place / file).is_file()]:
+            what = f"{place} is another model: it has {others[0]}, and this export has that name for one of {backend}"
+            raise InputError(what, "Rename the file that is exported, or choose another folder with --triton.")
 
 
 def _ours(place: Path) -> Collection[str]:

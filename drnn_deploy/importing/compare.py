@@ -73,11 +73,9 @@ def _refuse_blind(path: Path, imported: Imported, cases: Sequence[GoldenCase], r
     fix = f"Save others where the original is:\n{snippet(imported.spec)}"
     for case, result in zip(cases, results, strict=True):
         if result.verdict == "not compared":
-            raise InputError(
-                f"{path}: {case.name} proves nothing. Rounding moves the outputs so much that an error of "
-                f"{result.limit:.1e} would pass, and a wrong network with it.",
-                fix,
-            )
+            drowned = f"Rounding moves the outputs so much that an error of {result.limit:.1e} would pass"
+            why = "The outputs are the same whatever the inputs" if result.compared else drowned
+            raise InputError(f"{path}: {case.name} proves nothing. {why}, and a wrong network with it.", fix)
         for name, effect in _effects(imported, case).items():
             if effect:
                 effects[name] = max(effects[name], effect / result.limit if result.limit else np.inf)

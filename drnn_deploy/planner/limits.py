@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.memory import Need, require_memory
+from drnn_core.types import SMALLER, Form
 from drnn_models import memory
 from drnn_models.spec import ModelSpec
 
-SHORTER = {"sequence": "Use a smaller --length", "chunk": "Use a smaller --chunk", "step": "Use fewer units"}
 _SEQUENCES = 4  # of a golden case
 _STREAMS, _STREAM_STEPS = 2, 4096  # of the golden stream, whose steps may be fewer
 _CASES = 6  # in memory together until they are written
@@ -45,7 +45,7 @@ def check_steps(spec: ModelSpec, steps: int) -> None:
         )
 
 
-def check_memory(spec: ModelSpec, form: str, steps: int, batch: int) -> None:
+def check_memory(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
     """Refuse a graph that cannot be emitted and checked in this machine's memory.
 
     Args:
@@ -77,8 +77,8 @@ def _golden_bytes(spec: ModelSpec, form: str, steps: int) -> int:
     return memory.input_bytes(spec, count, length) + 8 * count * answered * spec.head.outputs
 
 
-def _needs(spec: ModelSpec, form: str, steps: int, batch: int) -> Iterator[Need]:
-    shorter = SHORTER[form]
+def _needs(spec: ModelSpec, form: Form, steps: int, batch: int) -> Iterator[Need]:
+    shorter = f"Use {SMALLER[form]}"
     yield Need("weights", _WEIGHT_COPIES * memory.weight_bytes(spec), "Train a network with fewer units.")
     outputs = 8 * spec.head.output_steps(steps) * spec.head.outputs
     yield Need("golden data", _golden_bytes(spec, form, steps), f"{shorter}, or a network with fewer features.")

@@ -19,6 +19,7 @@ STYLES: dict[str, str] = {"fused": "operator", "skewed": "pipelined"}  # in file
 Precision = Literal["fp32", "fp16", "bf16", "int8"]  # see `PRECISIONS`
 FLOAT64: Literal["fp64"] = "fp64"  # the reference's own arithmetic, which no graph has
 Form = Literal["sequence", "chunk", "step"]  # whole sequences from zero, or n steps or one with states in and out
+SMALLER: dict[Form, str] = {"sequence": "a smaller --length", "chunk": "a smaller --chunk", "step": "fewer units"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import onnx
 from drnn_core.arguments import checked_arguments
 from drnn_core.environment import package_version
 from drnn_core.errors import InputError
-from drnn_core.types import PRECISIONS, Emission, style_of
+from drnn_core.types import PRECISIONS, SMALLER, Emission, style_of
 from drnn_export.emitter.batch_axis import time_major
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
@@ -189,9 +189,8 @@ def _smaller(request: GraphRequest) -> str:
     others: list[Emission] = ["fused", *(["blocked"] if request.form == "sequence" else [])]  # type: ignore[list-item]
     refused = (request.emission, *PRECISIONS[request.precision].refused)
     styles = " or ".join(style_of(emission) for emission in others if emission not in refused)
-    length = "--chunk" if request.form == "chunk" else "--length"
-    block = "a smaller --block, " if request.emission == "blocked" else ""
-    return f"{block}{f'--style {styles}, ' if styles else ''}a smaller {length}"
+    block = "a smaller --block, " if (request.block or 2) > 2 else ""
+    return f"{block}{f'--style {styles}, ' if styles else ''}{SMALLER[request.form]}"
 
 
 class _NetworkEmitter:

@@ -29,7 +29,7 @@ def generation_findings(sites: Iterable[Site], table: Table, capabilities: Seque
         that needs it.
     """
     for capability in capabilities:
-        if not _builds_for(table.generations, capability):
+        if not builds_for(table.generations, capability):
             what = f"{table.title} builds for {_shown(table.generations)}, not for compute capability {capability}"
             yield Finding("error", "generation", "", "", what, "Choose another target, or a GPU that it builds for")
     if _TURING not in capabilities:
@@ -47,7 +47,8 @@ def generation_findings(sites: Iterable[Site], table: Table, capabilities: Seque
         yield products[0].error("compute-capability", what, "Use float16, or the full TensorRT")
 
 
-def _builds_for(known: Generations, capability: str) -> bool:
+def builds_for(known: Generations, capability: str) -> bool:
+    """Whether a target builds engines for the GPUs of a compute capability."""
     if known.only:
         return capability in known.only
     return _number(known.oldest) <= _number(capability) <= _number(known.newest or capability)

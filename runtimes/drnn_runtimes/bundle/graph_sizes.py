@@ -9,6 +9,8 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from drnn_runtimes.bundle.operators import PRODUCTS, REDUCTIONS, is_plain, products_of
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class Sizes:
         if node.op_type in _SIZED and not self._far.isdisjoint(node.input[_SIZED[node.op_type] :]):
             raise RefusedError("asks for sizes that no tensor has")
         kinds = (self._types[name].tensor_type.elem_type for name in node.input if name)
-        if node.op_type in _DIVIDING and not _WHOLE.isdisjoint(kinds):
+        if node.op_type in _DIVIDING and not _WHOLE.isdisjoint(kinds) and not self._is_safe(node.input[1]):
             raise RefusedError("divides whole numbers, which may end the process")
         if node.op_type == "Constant":
             value = _value(node)
@@ -156,6 +158,13 @@ class Sizes:
         self.bytes += inner.bytes
         self.work += trips * inner.work + sum(self._count(name) for name in node.output if name)
         self.nodes += trips * (inner.nodes + 1)
+
+    def _is_safe(self, divisor: str) -> bool:
+        """Whether it is a constant by which every whole number can be divided: neither 0 nor -1."""
+        import onnx
+
+        tensor = self._indices.get(divisor)
+        return tensor is not None and not np.isin(onnx.numpy_helper.to_array(tensor), (0, -1)).any()
 
     def _trips(self, name: str) -> int:
         import onnx

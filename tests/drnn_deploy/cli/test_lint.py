@@ -56,6 +56,15 @@ def test_target_chooses(target: str, command: Command, tmp_path: Path) -> None:
     assert [other for other in TARGETS if other in ran.out] == [target]
 
 
+def test_targets_are_those_that_build_for_the_gpu_unless_one_is_named(command: Command, tmp_path: Path) -> None:
+    tanh = saved(one("Tanh"), tmp_path)
+    ran = command("drnn-deploy", "lint", tanh, "--compute-capability", "8.7")
+    assert (ran.code, "note    tensorrt-rtx: not checked" in ran.out) == (0, True)
+    assert "PASSED tensorrt-11" in ran.out
+    named = command("drnn-deploy", "lint", tanh, "--compute-capability", "8.7", "--target", "tensorrt-rtx")
+    assert (named.code, "not for compute capability 8.7" in " ".join(named.out.split())) == (4, True)
+
+
 def test_json_has_every_finding(command: Command, tmp_path: Path) -> None:
     """The table shows forty; both say which rules they are by."""
     many = model([onnx.helper.make_node("Det", ["x"], [f"y{index}"], f"n{index}") for index in range(50)])

@@ -190,7 +190,7 @@ def test_function_tells_what_it_does(model: Path) -> None:
 
 def test_emissions_must_be_named() -> None:
     spec = ModelSpec("rnn", (2,), (1,), Continuous(1), Head("last", 1))
-    with pytest.raises(InputError, match="name each emission once"):
+    with pytest.raises(InputError, match="name each style once"):
         drnn_deploy.export(Checkpoint(spec, random_weights(spec, 0), {"length": 4}), None, ExportOptions(emissions=()))
 
 

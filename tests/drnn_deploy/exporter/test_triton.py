@@ -169,6 +169,16 @@ def test_engine_of_tensorrt_stands_beside_the_graph(tmp_path: Path) -> None:
     assert (plans.input, plans.output) == (graphs.input, graphs.output)
 
 
+def test_a_model_that_has_the_name_of_another_ones_engine_stays(tmp_path: Path) -> None:
+    """An export of `waves` may write `waves-tensorrt`, and removes it where it has no engine any more."""
+    bundle, models = whole_sequences(tmp_path), tmp_path / "models"
+    (other,) = write_repository(bundle, models, "waves-tensorrt").models
+    with pytest.raises(InputError, match="waves-tensorrt is another model"):
+        write_repository(bundle, models, "waves")
+    assert (other / "1" / "model.onnx").is_file()
+    assert not (models / "waves").exists()
+
+
 def test_the_delay_of_a_skewed_graph_is_a_parameter(tmp_path: Path) -> None:
     options = ExportOptions(
         forms=("step",),

@@ -52,7 +52,7 @@ def test_length_of_another_type_is_no_length(
     (("--engine", "none", "--engine", "tensorrt-rtx"), 2, ("none contradicts every other",)),
     (("--emission", "unrolled", "--node-budget", "50"), 2, ("(12 cells), over the budget of 50", "--style operator")),
     (("--emission", "unrolled", "--batch", "dynamic"), 2, ("dynamic batch", "style operator")),
-    (("--emission", "fused", "--emission", "fused"), 2, ("name each emission once",)),
+    (("--emission", "fused", "--emission", "fused"), 2, ("name each style once, got operator, operator",)),
     (("--precision", "bf16", "--batch", "dynamic"), 2, ("precision bf16 cannot take a dynamic batch", "fixed batch")),
     (("--no-ring",), 2, ("--no-ring would be ignored", "--form chunk or --form step")),
     (("--latency", "--style", "blocked"), 2, ("style blocked is for form sequence", "Leave --latency or the style")),

@@ -130,6 +130,8 @@ def test_zeros_pass_and_tell_nothing() -> None:
     assert judge(zeros, same, Tolerance(atol=1e-3)).tells, "a limit of the user's own"
     alone = sequence_case(inputs=np.ones((3, 9, 2), np.float32), outputs=same)
     assert judge(alone, same).tells, "one sequence, of which there is nothing else"
+    nearly = np.repeat(alone.inputs[:1], 3, axis=0) * np.array([1, 1 + 1e-6, 1], np.float32)[:, None, None]
+    assert judge(dataclasses.replace(alone, inputs=nearly), same).tells, "nearly one sequence"
 
 
 @given(st.integers(0, STEPS - 1), st.integers(0, STEPS - 1))

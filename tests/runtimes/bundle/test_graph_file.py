@@ -197,6 +197,7 @@ LEAST = np.iinfo(np.int64).min
 ZEROS = np.zeros((2, 9, 9), np.float32)
 DEADLY = {  # at which a runtime ends its process: what it is -> operator, inputs, attributes, words
     "division": ("Div", [np.array(LEAST), np.array(-1)], {}, "divides whole numbers"),
+    "division by what is no constant": ("Div", [np.array(LEAST), np.array(2, np.int32)], {}, "divides whole numbers"),
     "remainder": ("Mod", [np.array([1], np.int32), np.array([0], np.int32)], {}, "divides whole numbers"),
     "step of a slice": ("Slice", [np.zeros(3), *np.array([[2], [LEAST], [0], [LEAST]])], {}, "sizes that no tensor"),
     "no steps": ("GRU", [ZEROS[:0, :1, :2], ZEROS[:1, :, :2], ZEROS[:1, :, :3]], {"hidden_size": 3}, "do not fit"),
@@ -223,5 +224,6 @@ def test_floats_are_divided_and_slices_may_run_to_the_end(model: onnx.ModelProto
         helper.make_node("Slice", ["raw", *ends], ["all"]),
         helper.make_node("Div", ["all", constant(changed, "two", np.float32(2))], ["half"]),
         helper.make_node("Mod", ["half", "two"], ["output"], fmod=1),
+        helper.make_node("Div", ["end", constant(changed, "whole", np.array(-2))], ["whole_half"]),
     )
     assert refusal(changed, SPEC, info) == ""

@@ -48,7 +48,12 @@ def generation_findings(sites: Iterable[Site], table: Table, capabilities: Seque
 
 
 def builds_for(known: Generations, capability: str) -> bool:
-    """Whether a target builds engines for the GPUs of a compute capability."""
+    """Whether a target builds engines for the GPUs of a compute capability.
+
+    Args:
+        known: The generations of the target.
+        capability: For example "8.7".
+    """
     if known.only:
         return capability in known.only
     return _number(known.oldest) <= _number(capability) <= _number(known.newest or capability)

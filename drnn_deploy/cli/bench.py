@@ -72,7 +72,8 @@ def _contenders() -> list[str]:
 @click.option(
     "--limit",
     type=POSITIVE,
-    help="Seconds, from imports to the last run, after which a contender is too slow for a row. [default: 60; twice --seconds, if more]",
+    help="Seconds, from imports to the last run, after which a contender is too slow for a row. [default: 60; twice "
+    "--seconds, if more]",
 )
 @device_options
 @click.option("--quick", is_flag=True, help="Short timings, one graph for each row, and nobody who compiles for long.")

@@ -108,21 +108,17 @@ def test_engine_whose_graph_is_wrong(right: Bundle, tmp_path: Path) -> None:
     assert found.verdict.startswith("layer 2: initializer l2/operator/R differs from the weights in 1 of")
 
 
-def test_versions_of_operators_that_another_file_would_have_are_blamed_before_the_runtime(
-    right: Bundle, tmp_path: Path
+@pytest.mark.parametrize("change, verdict, finding", [
+    (lambda m: setattr(m.opset_import[0], "version", 14), "layer 1: opset", "opset ai.onnx is 14, should be 13"),
+    (lambda m: setattr(m.graph, "name", "other"), "computes it wrong", "field name of the graph differs from what the"),
+])  # fmt: skip
+def test_what_decides_numbers_is_blamed_before_the_runtime_and_names_are_told(
+    change: Any, verdict: str, finding: str, right: Bundle, tmp_path: Path
 ) -> None:
-    """Its nodes are those that the weights make, and mean something else."""
-    bad = changed(right, tmp_path / "bad", "model.onnx", lambda model: setattr(model.opset_import[0], "version", 14))
+    bad = changed(right, tmp_path / "bad", "model.onnx", change)
     found = explained(only(bad, "fused"), Miscompiling(attribute("l1/gru", linear_before_reset=0)))
-    assert found.verdict == "layer 1: opset ai.onnx is 14, should be 13"
-    assert found.findings == ("opset ai.onnx is 14, should be 13",)
-
-
-def test_what_no_node_computes_with_is_told_and_not_blamed(right: Bundle, tmp_path: Path) -> None:
-    bad = changed(right, tmp_path / "bad", "model.onnx", lambda model: setattr(model.graph, "name", "other"))
-    found = explained(only(bad, "fused"), Miscompiling(attribute("l1/gru", linear_before_reset=0)))
-    assert "nothing in it differs from what the weights make, but onnxruntime-cpu computes it wrong" in found.verdict
-    assert found.findings == ("field name of the graph differs from what the weights make",)
+    assert verdict in found.verdict
+    assert [told.startswith(finding) for told in found.findings] == [True]
 
 
 def test_layer_whose_tensor_has_another_name_is_still_named(right: Bundle, tmp_path: Path) -> None:

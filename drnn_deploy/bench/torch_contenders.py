@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from drnn_core.types import Availability
 from drnn_deploy.bench.contender import Array, Call
 from drnn_runtimes.bundle import Bundle, GraphInfo
+from drnn_runtimes.packages import imported
 
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
-
-_FIX = "pip install 'drnn-deploy[train]'"
 
 
 class _OfTorch:
@@ -29,11 +28,8 @@ class _OfTorch:
 
     def availability(self) -> Availability:
         """See `Contender.availability`."""
-        if importlib.util.find_spec("torch") is None:
-            return Availability(False, "PyTorch is not installed", _FIX)
-        import torch
-
-        return Availability(True, f"PyTorch {torch.__version__}")
+        torch = imported("torch", "PyTorch", "'drnn-deploy[train]'")
+        return torch if isinstance(torch, Availability) else Availability(True, f"PyTorch {torch.__version__}")
 
     def unsupported(self, bundle: Bundle, graph: GraphInfo) -> str:
         """See `Contender.unsupported`."""

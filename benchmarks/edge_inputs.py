@@ -17,7 +17,7 @@ from drnn_core.environment import installed_versions
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE
 from drnn_models.cells import Cell
-from drnn_models.checkpoint import Checkpoint
+from drnn_models.checkpoint import Checkpoint, as_checkpoint
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.spec import Continuous, Head, ModelSpec
 
@@ -32,8 +32,7 @@ def networks(cell: Cell) -> Iterator[tuple[Checkpoint, int]]:
         spec = ModelSpec(cell, hidden, tuple(2**i for i in range(len(hidden))), Continuous(3), Head("last", 5))
         for seed in SEEDS:
             torch.manual_seed(seed)
-            state = DilatedRNN(spec).state_dict()
-            yield Checkpoint(spec, {name: value.numpy(force=True) for name, value in state.items()}), length
+            yield as_checkpoint(DilatedRNN(spec)), length
 
 
 def worst_noises(checkpoint: Checkpoint, length: int, runtime: str) -> tuple[float, float]:

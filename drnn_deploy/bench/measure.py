@@ -190,9 +190,9 @@ class Runner:
         self.measured = dataclasses.replace(self.measured, **reply)
         effort = self._task.effort
         self.rounds = rounds_of(seconds, effort)
-        if self.running and max(effort.seconds, seconds * self.rounds) > self._left:
+        wanted = max(effort.seconds, seconds * self.rounds)
+        if self.running and wanted > self._left:
             left = max(0.0, self._left)
-            wanted = max(effort.seconds, seconds * self.rounds)
             self.end("too slow", f"{seconds:.1f} s a run: to be timed takes {wanted:.1f} s, and {left:.1f} s are left")
 
     def check(self) -> None:

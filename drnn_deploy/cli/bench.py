@@ -104,11 +104,11 @@ def bench(
 
         kind_of(picture)
     usual = QUICK if quick else Effort()
-    if limit is not None and limit <= (seconds or usual.seconds):
-        what = f"--limit {limit:g} leaves no time beside the {seconds or usual.seconds:g} s that each is timed"
+    seconds = seconds or usual.seconds
+    if limit is not None and limit <= seconds:
+        what = f"--limit {limit:g} leaves no time beside the {seconds:g} s that each is timed"
         raise InputError(what, "Give a larger --limit, or fewer --seconds.")
-    effort = dataclasses.replace(usual, seconds=seconds or usual.seconds)
-    effort = dataclasses.replace(effort, limit=limit or max(usual.limit, 2 * effort.seconds))
+    effort = dataclasses.replace(usual, seconds=seconds, limit=limit or max(usual.limit, 2 * seconds))
     with progress(console) as notify:
         report = measured(path, BenchOptions(forms=forms, effort=effort, quick=quick, **given), notify=notify)
     write_json(json_path, report.to_json())

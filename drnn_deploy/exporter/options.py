@@ -16,7 +16,7 @@ from drnn_deploy.planner.candidates import Goal, PlanTarget, rings_are_faster, w
 from drnn_deploy.planner.limits import check_memory, check_steps
 from drnn_deploy.planner.plan import cheapest_emission, plan_checkpoint, refuse_ignored_rate, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
-from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.request import WRITTEN_OUT, GraphRequest
 from drnn_export.engine.config import BuildControls
 from drnn_models.spec import ModelSpec
 
@@ -135,7 +135,7 @@ class ExportOptions:
         stated = streams or bool(set(forms) - {"sequence"})
         rings = stated and not set(self.emissions or ("fused",)) <= set(WITHOUT_RINGS)
         planned = streams or self.emissions is None
-        written = {"unrolled", "blocked"} & {*(self.emissions or ())}
+        written = {*WRITTEN_OUT} & {*(self.emissions or ())}
         of_native = self.native_name or self.native_targets or self.native_precision != "fp32"
         unchecked, untold = self.check == "none" or self.runtimes == (), self.check == "none" and not self.native
         refuse_ignored_rate(self.rate, self.target, self.goal)

@@ -25,7 +25,7 @@ from drnn_export.emitter.cells import cell_nodes
 from drnn_export.emitter.finish import as_model, live_part
 from drnn_export.emitter.layers import all_layers
 from drnn_export.emitter.range import check_range
-from drnn_export.emitter.request import GraphRequest
+from drnn_export.emitter.request import WRITTEN_OUT, GraphRequest
 from drnn_export.emitter.skew import SkewedLayers
 from drnn_export.emitter.stack_function import add_stack
 from drnn_export.emitter.weights import LayerWeights
@@ -176,7 +176,7 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
             f"the graph would take about {size.file_bytes / 1e9:.1f} GB; an ONNX file holds at most 2 GB",
             "Use smaller layers or a smaller vocabulary.",
         )
-    if request.emission in ("unrolled", "blocked") and size.nodes > node_budget:
+    if request.emission in WRITTEN_OUT and size.nodes > node_budget:
         raise InputError(
             f"{request.steps} steps in style {request.emission} take {size.nodes:,} nodes ({size.cells:,} cells), "
             f"over the budget of {node_budget:,}",

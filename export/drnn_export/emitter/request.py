@@ -15,6 +15,7 @@ from drnn_runtimes.bundle import GraphInfo
 from drnn_runtimes.bundle.graph_kind import check_kind, delay_of, state_shapes
 
 BLOCK = 16  # steps of a block where nobody says how many
+WRITTEN_OUT: tuple[Emission, ...] = ("unrolled", "blocked")  # emissions with nodes for every step of a run or a block
 MIXED_NODES = 24  # up to here the nodes of a layer's steps cost ONNX Runtime less than one operator with its folding
 
 
@@ -111,12 +112,12 @@ class GraphRequest(NamedGraph):
         return (cells // length, length) if cells >= 2 * length else (1, cells)
 
     def written_cells(self, spec: ModelSpec) -> int:
-        """The steps that emissions `unrolled` and `blocked` write out as nodes; 0 of the others, which have few nodes.
+        """The steps that emissions of `WRITTEN_OUT` write out as nodes; 0 of the others, which have few nodes.
 
         Args:
             spec: The network.
         """
-        if self.emission not in ("unrolled", "blocked"):
+        if self.emission not in WRITTEN_OUT:
             return 0
         every = [(cells, *self.blocks(cells)) for layer in self.runs(spec) for cells, _ in layer]
         return sum(cells - (trips - 1) * length for cells, trips, length in every)

@@ -28,8 +28,6 @@ from drnn_runtimes.streaming.samples import TOGETHER, SampleChecks
 from drnn_runtimes.streaming.state import StreamState
 
 _BESIDE = 64 << 20  # bytes of a state file beyond what fits the stream, so that one of another network is called that
-
-
 _SMALL = 16 << 20  # bytes that every machine has
 
 

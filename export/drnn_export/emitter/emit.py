@@ -22,7 +22,7 @@ from drnn_core.types import PRECISIONS, SMALLER, Emission, style_of
 from drnn_export.emitter.batch_axis import time_major
 from drnn_export.emitter.builder import FLOAT, INT64, GraphBuilder
 from drnn_export.emitter.cells import cell_nodes
-from drnn_export.emitter.finish import as_model, live_part
+from drnn_export.emitter.finish import LivePart, as_model, live_part
 from drnn_export.emitter.layers import all_layers
 from drnn_export.emitter.range import check_range
 from drnn_export.emitter.request import WRITTEN_OUT, GraphRequest
@@ -38,7 +38,7 @@ from drnn_runtimes.cuda_kernel.around import kernel_answers
 
 GRAPH_FORMAT = "drnn-deploy-graph/1"
 NODE_BUDGET = 20_000  # of an unrolled graph; compilers and ONNX Runtime's optimiser grow slower than linear beyond it
-_COUNTABLE = 20  # times the budget: beyond it a lower bound of the node count says enough
+_COUNTABLE = 20 * NODE_BUDGET  # beyond it a lower bound of the node count says enough
 _PROTOBUF_LIMIT = 2**31 - 1
 _BYTES_PER_NODE = 125  # a node with its names and its outputs' shapes, measured on emitted graphs
 Value = tuple[str, int, tuple[int | None, ...]]  # name, type, shape with None for the dynamic batch
@@ -85,7 +85,9 @@ def emit(
     """
     weights = check_weights(spec, weights)
     check_range(spec, weights, request)
-    g, size = _build(spec, weights, request)
+    if not _is_countable(least := _least(spec, request), node_budget):
+        _check(least, request, node_budget)
+    g, live, size = _build(spec, weights, request)
     _check(size, request, node_budget)
     inputs, outputs = _edges(spec, request)
     described = {
@@ -95,7 +97,7 @@ def emit(
         "drnn.precision": request.precision,
         "drnn.spec": json.dumps(spec.to_json(), sort_keys=True),
     }
-    return as_model(g, inputs, outputs, described, package_version(), request.precision)
+    return as_model(g, live, inputs, outputs, described, package_version())
 
 
 def _edges(spec: ModelSpec, request: GraphRequest) -> list[list[Value]]:
@@ -121,7 +123,8 @@ def estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
 @functools.lru_cache(maxsize=512)  # plans, exports and their reports ask for the same graphs
 def _estimate(spec: ModelSpec, request: GraphRequest) -> Estimate:
     zeros = {name: np.broadcast_to(np.float32(0), shape) for name, shape in spec.weight_shapes().items()}
-    return _build(spec, zeros, request)[1]
+    least = _least(spec, request)
+    return _build(spec, zeros, request)[2] if _is_countable(least) else least
 
 
 def boundaries(spec: ModelSpec, request: GraphRequest) -> list[str]:
@@ -156,18 +159,28 @@ def stack_output(spec: ModelSpec, request: GraphRequest) -> str:
     return g.origin(top)
 
 
-def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, Estimate]:
-    """All nodes, unless they or the weights are far beyond what a file may hold; then their number is a lower bound."""
+def _least(spec: ModelSpec, request: GraphRequest) -> Estimate:
+    """A lower bound of the nodes, without making any, with the bytes of float32 weights."""
     cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
     nodes = request.written_cells(spec) * cell_nodes(spec)
+    return Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
+
+
+def _is_countable(least: Estimate, node_budget: int = 0) -> bool:
+    """Whether the nodes are made and counted: where they may be within the budget, or are not far beyond any."""
+    return least.nodes <= max(_COUNTABLE, node_budget) and least.weight_bytes <= _PROTOBUF_LIMIT
+
+
+def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[GraphBuilder, LivePart, Estimate]:
+    """All nodes, those of them that the outputs need, and their exact number."""
     g = GraphBuilder()
-    if nodes <= _COUNTABLE * NODE_BUDGET and weight_bytes <= _PROTOBUF_LIMIT:
-        _NetworkEmitter(g, spec, weights, request).emit()
-        live, constants = live_part(g, [tensor.name for tensor in edges(spec, request)[1]], request.precision)
-        nodes = sum(1 for _ in every_node(live)) + sum(len(function.node) for function in g.functions)
-        weight_bytes = sum(len(constant.raw_data) for constant in (*constants, *constants_of(g.functions)))
-    return g, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
+    _NetworkEmitter(g, spec, weights, request).emit()
+    live = live_part(g, [tensor.name for tensor in edges(spec, request)[1]], request.precision)
+    nodes = sum(1 for _ in every_node(live.nodes)) + sum(len(function.node) for function in g.functions)
+    weight_bytes = sum(len(constant.raw_data) for constant in (*live.constants, *constants_of(g.functions)))
+    cells = sum(layer.cells for layer in request.plan(spec).layers)
+    return g, live, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
 def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
@@ -177,10 +190,11 @@ def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:
             "Use smaller layers or a smaller vocabulary.",
         )
     if request.emission in WRITTEN_OUT and size.nodes > node_budget:
+        least, more = ("at least ", "") if size.nodes > _COUNTABLE else ("", f", or --node-budget {size.nodes}")
         raise InputError(
-            f"{request.steps} steps in style {request.emission} take {size.nodes:,} nodes ({size.cells:,} cells), "
-            f"over the budget of {node_budget:,}",
-            f"Use {_smaller(request)}, or --node-budget {size.nodes}.",
+            f"{request.steps} steps in style {request.emission} take {least}{size.nodes:,} nodes "
+            f"({size.cells:,} cells), over the budget of {node_budget:,}",
+            f"Use {_smaller(request)}{more}.",
         )
 
 

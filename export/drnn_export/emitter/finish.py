@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import onnx
@@ -18,22 +19,30 @@ FUNCTIONS_IR_VERSION = 8  # the lowest with local functions
 Edge = tuple[str, int, Sequence[int | None]]
 
 
-def live_part(
-    g: GraphBuilder, outputs: Sequence[str], precision: Precision
-) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+@dataclasses.dataclass(frozen=True)
+class LivePart:
+    """What the outputs of a graph need, in its precision.
+
+    Attributes:
+        nodes: The nodes, in the order in which they were added.
+        constants: The constants that they use, in that order.
+    """
+
+    nodes: list[onnx.NodeProto]
+    constants: list[onnx.TensorProto]
+
+
+def live_part(g: GraphBuilder, outputs: Sequence[str], precision: Precision) -> LivePart:
     """Drop what no output needs, and set the precision.
 
     Args:
         g: What was collected.
         outputs: Names of the graph's outputs.
         precision: Of matrix products.
-
-    Returns:
-        The live nodes, and the constants that they use, each in the order in which they were added.
     """
     nodes, constants = retyped(_live_nodes(g.added, outputs), g.constants, precision)
     used = {name for node in nodes for name in reads(node)}
-    return nodes, [constant for name, constant in constants.items() if name in used]
+    return LivePart(nodes, [constant for name, constant in constants.items() if name in used])
 
 
 def _live_nodes(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str]) -> list[onnx.NodeProto]:
@@ -66,36 +75,35 @@ def as_function(
         attributes: Names of what a node that calls it may carry beside.
         precision: Of matrix products.
     """
-    nodes, constants = live_part(g, outputs, precision)
-    held = [helper.make_node("Constant", [], [tensor.name], tensor.name, value=tensor) for tensor in constants]
+    live = live_part(g, outputs, precision)
+    held = [helper.make_node("Constant", [], [tensor.name], tensor.name, value=tensor) for tensor in live.constants]
     opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_function(domain, name, inputs, outputs, [*held, *nodes], opset, attributes)
+    return helper.make_function(domain, name, inputs, outputs, [*held, *live.nodes], opset, attributes)
 
 
 def as_model(
     g: GraphBuilder,
+    live: LivePart,
     inputs: Sequence[Edge],
     outputs: Sequence[Edge],
     metadata: dict[str, str],
     producer_version: str,
-    precision: Precision = "fp32",
 ) -> onnx.ModelProto:
     """Make the model, with the shape of every edge, and check it in full.
 
     Args:
         g: What was collected.
+        live: What the outputs need of it.
         inputs: (name, TensorProto type, shape with None for the dynamic batch) of every input.
         outputs: The same of every output.
         metadata: Entries of the model's metadata.
         producer_version: The version of this package.
-        precision: Of matrix products.
 
     Returns:
         The checked model.
     """
-    nodes, constants = live_part(g, [name for name, _, _ in outputs], precision)
     read, made = ([value_info(*edge) for edge in side] for side in (inputs, outputs))
-    graph = helper.make_graph(nodes, "drnn", read, made, constants, value_info=g.declared)
+    graph = helper.make_graph(live.nodes, "drnn", read, made, live.constants, value_info=g.declared)
     domains = [helper.make_opsetid(function.domain, 1) for function in g.functions]
     model = helper.make_model(
         graph,

@@ -26,7 +26,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drnn_core.types import PRECISIONS, Precision, PrecisionInfo
 from drnn_models.cells import CELLS
-from drnn_runtimes.bundle.bodies import reads
 from drnn_runtimes.reference.low_precision import quantised
 
 _OPERATORS = {info.operator for info in CELLS.values()}
@@ -44,15 +43,14 @@ def retyped(
         precision: The precision; "fp32" leaves the graph as it is.
 
     Returns:
-        The nodes and the constants of the same graph in that precision.
+        The nodes of the same graph in that precision, and constants: all that it has, and some of the float32 graph.
     """
     if precision == "fp32":
         return list(nodes), dict(constants)
     info = PRECISIONS[precision]
     pass_ = _Int8(constants) if info.weights_only else _Narrow(constants, info)
     pass_.add_all(nodes)
-    used = {name for node in pass_.nodes for name in reads(node)}
-    return pass_.nodes, {name: value for name, value in pass_.constants.items() if name in used}
+    return pass_.nodes, pass_.constants
 
 
 class _Pass(abc.ABC):

@@ -24,8 +24,10 @@ def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 def reads(node: onnx.NodeProto) -> Iterator[str]:
     """The values that a node and the nodes of its bodies read, also those that they make themselves."""
-    for inner in every_node([node]):
-        yield from inner.input
+    yield from node.input
+    for body in inner_graphs(node):
+        for inner in body.node:
+            yield from reads(inner)
 
 
 def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

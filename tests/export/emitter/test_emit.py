@@ -195,8 +195,17 @@ def test_what_is_far_beyond_the_budget_is_never_made(emission: Emission, monkeyp
     """A manifest may ask for any number of steps."""
     monkeypatch.setattr("drnn_export.emitter.emit._NetworkEmitter", None)
     block = 1 << 19 if emission == "blocked" else None
-    with pytest.raises(InputError, match="over the budget of 20,000"):
+    with pytest.raises(InputError, match=r"take at least [\d,]+ nodes .* over the budget of 20,000") as refusal:
         emit(PIXEL, random_weights(PIXEL, 0), GraphRequest(1 << 19, 1, emission, block=block))
+    assert "--node-budget" not in refusal.value.fix  # the number that would do is not known
+
+
+def test_a_large_budget_of_nodes_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drnn_export.emitter.emit._COUNTABLE", 100)
+    weights, request = random_weights(PIXEL, 0), GraphRequest(16, 1, "unrolled")
+    with pytest.raises(InputError, match=r"at least [\d,]+ nodes"):
+        emit(PIXEL, weights, request, node_budget=100)
+    assert len(emit(PIXEL, weights, request, node_budget=10_000).graph.node) > 100
 
 
 @given(cases(), st.sampled_from(["unrolled", "blocked"]), st.integers(2, 50), st.booleans())
@@ -209,14 +218,14 @@ def test_written_cells_are_a_lower_bound_of_the_nodes(case: Case, emission: Emis
 
 
 @pytest.mark.parametrize(("request_", "fix"), [
-    (GraphRequest(9000, 1, "unrolled", form="chunk"), "Use --style operator, a smaller --chunk, or --node-budget"),
-    (GraphRequest(9000, 1, "unrolled"), "Use --style operator or blocked, a smaller --length, or"),
-    (GraphRequest(9000, 1, "unrolled", precision="bf16"), "Use --style blocked, a smaller --length, or"),
-    (GraphRequest(9000, 1, "unrolled", form="chunk", precision="bf16"), "Use a smaller --chunk, or"),
+    (GraphRequest(90, 1, "unrolled", form="chunk"), "Use --style operator, a smaller --chunk, or --node-budget"),
+    (GraphRequest(90, 1, "unrolled"), "Use --style operator or blocked, a smaller --length, or"),
+    (GraphRequest(90, 1, "unrolled", precision="bf16"), "Use --style blocked, a smaller --length, or"),
+    (GraphRequest(90, 1, "unrolled", form="chunk", precision="bf16"), "Use a smaller --chunk, or"),
 ])  # fmt: skip
 def test_advice_for_too_many_nodes_is_what_the_form_and_the_precision_have(request_: GraphRequest, fix: str) -> None:
     with pytest.raises(InputError, match="over the budget") as refusal:
-        emit(PIXEL, random_weights(PIXEL, 0), request_)
+        emit(PIXEL, random_weights(PIXEL, 0), request_, node_budget=100)
     assert refusal.value.fix.startswith(fix)
 
 

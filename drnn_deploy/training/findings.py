@@ -56,7 +56,8 @@ def judge(
     equals = not (claim.than and claim.by == 0)  # "better" without a margin is not "as good"
     holds = all(_reaches(sign * values[run], sign * bar, equals=equals) for run in claim.runs)
     said = ", ".join(f"{shown(run)} {written(number, values[run])}" for run in named)
-    limit = f"the bar is {written(number, bar)}" if equals else ""
+    unreachable = ", which no network can reach" if metric == "accuracy" and bar > 1 else ""
+    limit = f"the bar is {written(number, bar)}{unreachable}" if equals else ""
     reason = "; ".join(part for part in (said, limit) if part)
     if holds:
         return Finding("confirmed", reason)

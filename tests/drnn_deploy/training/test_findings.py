@@ -61,6 +61,18 @@ def test_why_it_does_not_hold_is_said_where_it_does_not(value: float, wanted: st
     assert finding.reason == wanted
 
 
+def test_a_margin_above_what_is_nearly_perfect_is_no_fault_of_the_network() -> None:
+    results = {name: with_value("accuracy", value) for name, value in {"one": 0.98, "two": 0.93}.items()}
+    reason = judge(Claim("Better.", ("one",), than="two", by=0.15), "accuracy", results, {}, "{:.2f}").reason
+    assert reason == "one 0.98, two 0.93; the bar is 1.08, which no network can reach"
+    less = judge(Claim("Better.", ("one",), than="two", by=0.07), "accuracy", results, {}, "{:.2f}").reason
+    assert less.endswith("the bar is 1.00")
+    bits = {name: with_value("bits_per_character", value) for name, value in {"one": 1.5, "two": 1.6}.items()}
+    assert judge(
+        Claim("Better.", ("one",), than="two", by=0.2), "bits_per_character", bits, {}, "{:.2f}"
+    ).reason.endswith("the bar is 1.40")
+
+
 def test_every_run_that_is_named_counts() -> None:
     claim = Claim("All are good.", ("one", "two", "three"), at_least=0.5)
     assert verdict(claim, one=0.6, two=0.7, three=0.8) == "confirmed"

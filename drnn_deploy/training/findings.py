@@ -1,16 +1,17 @@
 """Whether results bear out a claim: decided by a rule, from the result files alone.
 
-A claim is confirmed or not where every run that it names has its whole budget; otherwise it is not tested.
+A claim is confirmed or not where every run that it names has its whole budget; otherwise it is not tested. Of a run
+that was trained with several seeds the median counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
 from drnn_deploy.training.claims import Claim
-from drnn_deploy.training.results import Result
 
 LOWER_IS_BETTER = ("cross_entropy", "bits_per_character")
 
@@ -29,14 +30,14 @@ class Finding:
 
 
 def judge(
-    claim: Claim, metric: str, results: Mapping[str, Result], shortfalls: Mapping[str, str], number: str
+    claim: Claim, metric: str, results: Mapping[str, Sequence[float]], shortfalls: Mapping[str, str], number: str
 ) -> Finding:
     """Decide a claim.
 
     Args:
         claim: The claim.
         metric: The name of the metric that it is about.
-        results: The name of each run that has a result -> the result.
+        results: The name of each run that has a result -> its metric, of every seed.
         shortfalls: The name of each run whose result has not its whole budget -> what it lacks.
         number: How the metric is written, for `str.format`.
     """
@@ -45,7 +46,7 @@ def judge(
     short = [f"{shown(name)} has {shortfalls[name]}" for name in named if name in shortfalls]
     if missing or short:
         return Finding("not tested", "; ".join([*missing, *short]))
-    values = {name: results[name].metrics[metric] for name in named}
+    values = {name: statistics.median(results[name]) for name in named}
     better = -1 if metric in LOWER_IS_BETTER else 1
     if claim.at_least is not None:
         bar, sign = claim.at_least, 1
@@ -55,7 +56,8 @@ def judge(
         bar, sign = values[claim.than] + better * claim.by, better
     equals = not (claim.than and claim.by == 0)  # "better" without a margin is not "as good"
     holds = all(_reaches(sign * values[run], sign * bar, equals=equals) for run in claim.runs)
-    said = ", ".join(f"{shown(run)} {written(number, values[run])}" for run in named)
+    seeds = {name: f" (median of {len(results[name])} seeds)" if len(results[name]) > 1 else "" for name in named}
+    said = ", ".join(f"{shown(run)} {written(number, values[run])}{seeds[run]}" for run in named)
     unreachable = ", which no network can reach" if metric == "accuracy" and bar > 1 else ""
     limit = f"the bar is {written(number, bar)}{unreachable}" if equals else ""
     reason = "; ".join(part for part in (said, limit) if part)

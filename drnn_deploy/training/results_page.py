@@ -40,6 +40,7 @@ reports of such a network.
 
 Claims are the paper's, with margins and bars of this project. A rule decides them, from the result files alone: a run
 with fewer iterations than planned decides none, unless it reached its goal, or the time of another run was its budget.
+Of a run with several seeds the median counts.
 """
 _MEMORY = """Computed here from the definition in `drnn_models.path_lengths`: edges of the shortest path from an input
 to an output so many steps later, averaged over the lags. Dilated: dilations 1, 2, 4, ...; skip: edges of 1 and of
@@ -126,8 +127,9 @@ def _medians(section: Section) -> str:
 def _judged(section: Section) -> list[tuple[Claim, Finding]]:
     experiment = section.experiment
     known = section.results | ({experiment.trivial: section.trivial} if section.trivial else {})
+    values = {run: [result.metrics[experiment.metric]] for run, result in known.items()} | over_seeds(section)
     number = METRICS[experiment.metric][1]
-    return [(claim, judge(claim, experiment.metric, known, section.shortfalls, number)) for claim in experiment.claims]
+    return [(claim, judge(claim, experiment.metric, values, section.shortfalls, number)) for claim in experiment.claims]
 
 
 def _findings(section: Section) -> str:

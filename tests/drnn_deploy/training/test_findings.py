@@ -1,27 +1,19 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.claims import Claim
 from drnn_deploy.training.findings import judge
 from drnn_deploy.training.recipe import load_recipe
-from drnn_deploy.training.results import Result
 
 RECIPES = {
     name: load_recipe("copy-memory", None, [f"seed={seed}"]) for seed, name in enumerate(("one", "two", "three"))
 }
-WHOLE = Result(RECIPES["one"].to_json(), 9, 10_000, 5.0, "cpu", 1, {}, {}, [])
-
-
-def with_value(metric: str, value: float) -> Result:
-    return dataclasses.replace(WHOLE, metrics={metric: value})
 
 
 def verdict(claim: Claim, metric: str = "accuracy", **values: float) -> str:
-    results = {name: with_value(metric, value) for name, value in values.items()}
+    results = {name: [value] for name, value in values.items()}
     return judge(claim, metric, results, {}, "{:.2f}").verdict
 
 
@@ -57,20 +49,34 @@ def test_verdicts(metric: str, claim: dict[str, float | str], values: dict[str, 
 )
 def test_why_it_does_not_hold_is_said_where_it_does_not(value: float, wanted: str) -> None:
     table = {"text": "Good.", "runs": ["one"], "at_least": 0.5, "why_not": "It is\ntoo small."}
-    finding = judge(Claim.from_table(table, RECIPES), "accuracy", {"one": with_value("accuracy", value)}, {}, "{:.2f}")
+    finding = judge(Claim.from_table(table, RECIPES), "accuracy", {"one": [value]}, {}, "{:.2f}")
     assert finding.reason == wanted
 
 
 def test_a_margin_above_what_is_nearly_perfect_is_no_fault_of_the_network() -> None:
-    results = {name: with_value("accuracy", value) for name, value in {"one": 0.98, "two": 0.93}.items()}
+    results = {"one": [0.98], "two": [0.93]}
     reason = judge(Claim("Better.", ("one",), than="two", by=0.15), "accuracy", results, {}, "{:.2f}").reason
     assert reason == "one 0.98, two 0.93; the bar is 1.08, which no network can reach"
     less = judge(Claim("Better.", ("one",), than="two", by=0.07), "accuracy", results, {}, "{:.2f}").reason
     assert less.endswith("the bar is 1.00")
-    bits = {name: with_value("bits_per_character", value) for name, value in {"one": 1.5, "two": 1.6}.items()}
+    bits = {"one": [1.5], "two": [1.6]}
     assert judge(
         Claim("Better.", ("one",), than="two", by=0.2), "bits_per_character", bits, {}, "{:.2f}"
     ).reason.endswith("the bar is 1.40")
+
+
+def test_of_several_seeds_the_median_counts() -> None:
+    results = {"one": [0.93, 0.1, 0.6], "two": [0.5]}
+    for claim, wanted in (
+        (Claim("Good.", ("one",), at_least=0.6), "confirmed"),
+        (Claim("Good.", ("one",), at_least=0.61), "not confirmed"),
+        (Claim("Better.", ("two",), than="one", by=-0.15), "confirmed"),
+        (Claim("Better.", ("two",), than="one"), "not confirmed"),
+    ):
+        finding = judge(claim, "accuracy", results, {}, "{:.2f}")
+        assert finding.verdict == wanted
+        assert "one 0.60 (median of 3 seeds)" in finding.reason
+        assert "two 0.50 (" not in finding.reason
 
 
 def test_every_run_that_is_named_counts() -> None:
@@ -82,7 +88,7 @@ def test_every_run_that_is_named_counts() -> None:
 
 @pytest.mark.parametrize("short", ["one", "two"])
 def test_a_run_that_was_cut_short_decides_nothing(short: str) -> None:
-    results = {name: with_value("accuracy", value) for name, value in (("one", 0.9), ("two", 0.1))}
+    results = {"one": [0.9], "two": [0.1]}
     claim, why = Claim("Better.", ("one",), than="two"), {short: "9,999 of 10,000 iterations"}
     finding = judge(claim, "accuracy", results, why, "{:.2f}")
     assert (finding.verdict, finding.reason) == ("not tested", f"{short} has 9,999 of 10,000 iterations")

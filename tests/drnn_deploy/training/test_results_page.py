@@ -90,7 +90,7 @@ def test_row_says_what_its_result_lacks(changes: dict[str, Any], shown: str, who
 
 def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:
     plain = section(accuracy=0.5)
-    runs = {"layers-2": 0.5, "seed-2-layers-2": 0.7, "seed-3-layers-2": 0.4, "layers-3": 0.9}
+    runs = {"layers-2": 0.7, "seed-2-layers-2": 0.5, "seed-3-layers-2": 0.4, "layers-3": 0.9}
     recipes = {run: load_recipe("copy-memory", None, [f"seed={number}"]) for number, run in enumerate(runs)}
     done = {
         run: dataclasses.replace(plain.results["layers-2"], metrics={"accuracy": value}) for run, value in runs.items()
@@ -102,8 +102,9 @@ def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:
     experiment = dataclasses.replace(plain.experiment, recipes=recipes, claims=claims)
     page = markdown([Section(experiment, done, None)])
     assert "Medians and ranges over seeds: layers 2 50.00 % (40.00 % to 70.00 %, 3 seeds)." in page
-    assert "- Three are better. **Confirmed**: layers 3 90.00 %, layers 2 50.00 %; the bar is 80.00 %." in page
-    assert "- Two are good. **Not confirmed**: layers 2 50.00 %; the bar is 60.00 %." in page
+    median = "layers 2 50.00 % (median of 3 seeds)"
+    assert f"- Three are better. **Confirmed**: layers 3 90.00 %, {median}; the bar is 80.00 %." in page
+    assert f"- Two are good. **Not confirmed**: {median}; the bar is 60.00 %." in page
     assert "Of 2 claims: 1 confirmed, 1 not confirmed, 0 not tested." in page
 
 

@@ -81,10 +81,21 @@ def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> C
         checkpoint: The network.
         requests: All graphs that are checked.
     """
-    more = []
-    if (examples := checkpoint.examples) is not None:
-        more = [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
+    more = task_inputs(checkpoint, requests)
     return ComputedAnswers(checkpoint.dilated, checkpoint.weights, requests, more)
+
+
+def task_inputs(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[CaseInputs]:
+    """The checkpoint's examples as the case `task`, where a graph takes sequences as long; else none.
+
+    Args:
+        checkpoint: The network.
+        requests: All graphs that are checked.
+    """
+    examples, lengths = checkpoint.examples, [request.steps for request in requests if request.form == "sequence"]
+    if examples is None or examples.inputs.shape[1] not in lengths:
+        return []
+    return [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
 
 
 def golden_cases(answers: ComputedAnswers, requests: Sequence[GraphRequest]) -> list[GoldenCase]:

@@ -22,6 +22,7 @@ from drnn_deploy.exporter.contents import (
     put_native,
     put_networks,
     replaceable,
+    task_inputs,
     with_range,
 )
 from drnn_deploy.exporter.engines import (
@@ -137,7 +138,8 @@ def export(
     longest = max(requests, key=lambda request: request.steps).form
     chunks = ", or --form chunk" if longest == "sequence" else ""
     shorter = f"Use {SMALLER[longest]}, a network with fewer units{chunks}"
-    require_time(checkpoint.dilated, requests, options.reference_minutes, shorter)
+    more = task_inputs(checkpoint, requests)
+    require_time(checkpoint.dilated, requests, options.reference_minutes, shorter, more)
 
     expected = functools.partial(check_seconds, checkpoint.dilated)
     seconds = [build_seconds(checkpoint.dilated, request) for request in requests]

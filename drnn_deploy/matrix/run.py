@@ -184,14 +184,15 @@ def check_checkpoint(
     Raises:
         InputError: No graph that was asked for can be emitted.
     """
-    from drnn_deploy.exporter.contents import known_answers
+    from drnn_deploy.exporter.contents import known_answers, task_inputs
     from drnn_deploy.matrix.variants import Selection, plan_graphs
 
     runtimes = options.chosen()
     selection = Selection(options.forms, options.emissions, options.precisions)
     sets, notes = plan_graphs(checkpoint, selection)
     requests = [request for graphs in sets for request in graphs.requests]
-    require_time(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk")
+    more = task_inputs(checkpoint, requests)
+    require_time(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk", more)
     answers = known_answers(checkpoint, requests)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [

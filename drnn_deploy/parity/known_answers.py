@@ -202,7 +202,8 @@ def require_time(
     precisions = len({graph.precision for graph in graphs})
     for case in more:
         rows, steps = case.inputs.shape[:2]
-        runs = rows * sum(steps // graph.steps for graph in graphs if has_state(graph) == case.stream)
+        alike = [graph.steps for graph in graphs if has_state(graph) == case.stream]
+        runs = rows * (sum(steps // chunk for chunk in alike) if case.stream else alike.count(steps))
         further += answer_seconds(spec, rows, steps, precisions) + _RUN_SECONDS * runs
     if usual + further > 60 * minutes:
         needed = math.ceil((usual + further) / 60)

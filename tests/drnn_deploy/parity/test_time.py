@@ -11,6 +11,7 @@ import pytest
 
 from drnn_core import memory
 from drnn_core.errors import InputError
+from drnn_core.types import Examples
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.options import MatrixOptions
 from drnn_deploy.matrix.run import check_bundle, check_checkpoint
@@ -40,6 +41,19 @@ def test_export_and_matrix_refuse_hours_within_seconds(tmp_path: Path, monkeypat
         check_checkpoint(huge(), MatrixOptions(forms=("sequence",)))
     assert time.process_time() - started < 10
     assert not (tmp_path / "bundle").exists()
+
+
+def test_examples_of_the_task_count(tmp_path: Path) -> None:
+    """A few megabytes of a checkpoint may hold examples enough for minutes."""
+    spec = ModelSpec("rnn", (2,), (1,), Continuous(1), Head("last", 2))
+    many = Examples(np.zeros((200_000, 16, 1), np.float32), np.zeros(200_000, np.int64), "zeros")
+    checkpoint = Checkpoint(spec, random_weights(spec, 0), {"length": 16}, examples=many)
+    with pytest.raises(InputError, match="the runs of task would take about 1 min"):
+        export(checkpoint, tmp_path / "bundle", ExportOptions(engines=(), reference_minutes=0.001))
+    with pytest.raises(InputError, match=r"the runs of task would take about \d min"):
+        check_checkpoint(checkpoint, MatrixOptions(reference_minutes=0.001))
+    shorter = ExportOptions(engines=(), length=8, reference_minutes=0.001, runtimes=("onnxruntime-cpu",))
+    assert export(checkpoint, tmp_path / "bundle", shorter).parity.passed
 
 
 def test_what_is_advised_is_taken(tmp_path: Path) -> None:

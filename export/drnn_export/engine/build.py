@@ -125,6 +125,7 @@ def build_engine(
     model, digest = read_onnx(onnx)
     inputs = inputs_of(onnx, model)
     check_batch(onnx, inputs, batch)
+    check_graph(onnx, model, lint_target(backend, module.version), targets)
     kernel = kernel_of(onnx, model, targets) if with_kernel else None
     request: dict[str, Any] = {
         "kernel": as_request(kernel, parser_rule(backend, module.version)) if kernel else None,
@@ -169,7 +170,6 @@ def build_engine(
         elif estimate > time_limit:
             raise NotBegunError(f"it would take about {estimate:,.0f} s, over the limit of {time_limit:g} s")
         else:
-            check_graph(onnx, model, lint_target(backend, module.version), targets)
             request["engine"] = str(built.absolute())
             reply = _build(onnx, request, controls.timing_cache, module, time_limit)
             facts |= {"command": command, "kernel": describe(kernel) if kernel else None}

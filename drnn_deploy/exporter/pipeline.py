@@ -38,7 +38,7 @@ from drnn_deploy.exporter.kernels import KernelImages, image_targets, write_imag
 from drnn_deploy.exporter.native import NativeSources, native_sources
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.parity.check import check_parity
-from drnn_deploy.parity.known_answers import reference_seconds, require_time
+from drnn_deploy.parity.known_answers import check_cost, reference_seconds
 from drnn_deploy.parity.report_format import as_check, require_format
 from drnn_deploy.parity.results import ParityReport
 from drnn_deploy.planner.cost_model import build_seconds
@@ -139,7 +139,7 @@ def export(
     chunks = ", or --form chunk" if longest == "sequence" else ""
     shorter = f"Use {SMALLER[longest]}, a network with fewer units{chunks}"
     more = task_inputs(checkpoint, requests)
-    require_time(checkpoint.dilated, requests, options.reference_minutes, shorter, more)
+    check_cost(checkpoint.dilated, requests, options.reference_minutes, shorter, more)
 
     expected = functools.partial(check_seconds, checkpoint.dilated)
     seconds = [build_seconds(checkpoint.dilated, request) for request in requests]

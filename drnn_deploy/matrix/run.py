@@ -28,7 +28,7 @@ from drnn_deploy.parity.check import check_parity, with_required
 from drnn_deploy.parity.golden_file import check_golden_file
 from drnn_deploy.parity.graph_file import check_graph_file
 from drnn_deploy.parity.graphs import shown_name
-from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, further_inputs, require_time
+from drnn_deploy.parity.known_answers import Answers, ComputedAnswers, StoredAnswers, check_cost, further_inputs
 from drnn_deploy.parity.results import FileResult, ParityReport, TaskResult
 from drnn_deploy.parity.weights_file import check_against
 from drnn_runtimes.bundle import Bundle, GoldenCase, GraphInfo
@@ -114,7 +114,7 @@ def check_bundle(
         if not options.golden:
             fix = "Give fewer or shorter sequences" if own else "Believe its golden data: --golden"
             more = [*further_inputs(bundle.spec, bundle.golden), *own_cases]
-            require_time(bundle.spec, bundle.graphs, options.reference_minutes, fix, more)
+            check_cost(bundle.spec, bundle.graphs, options.reference_minutes, fix, more)
         answers: Answers = StoredAnswers(bundle) if options.golden else ComputedAnswers.of(bundle, own_cases)
         notify("computing the float64 reference")
         cases, notes = _task_cases(selected, answers, options, notify)
@@ -192,7 +192,7 @@ def check_checkpoint(
     sets, notes = plan_graphs(checkpoint, selection)
     requests = [request for graphs in sets for request in graphs.requests]
     more = task_inputs(checkpoint, requests)
-    require_time(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk", more)
+    check_cost(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk", more)
     answers = known_answers(checkpoint, requests)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [

@@ -12,6 +12,7 @@ import numpy as np
 
 from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError
+from drnn_core.memory import require_memory
 from drnn_core.types import NamedGraph, Precision
 from drnn_deploy.parity.cases import STANDARD, CaseInputs, sequence_cases, sequence_rows, stream_case, stream_length
 from drnn_deploy.parity.edges import edge_case, edge_precision, is_for
@@ -20,7 +21,7 @@ from drnn_deploy.parity.reference_cache import answer_key, keep_answer, kept_ans
 from drnn_models.spec import ModelSpec
 from drnn_models.weights import Weights
 from drnn_runtimes.bundle import Bundle, GoldenCase
-from drnn_runtimes.reference.cost import answer_seconds
+from drnn_runtimes.reference.cost import answer_needs, answer_seconds
 
 REFERENCES = "references"  # the folder in the user's cache
 _RUN_SECONDS = 5e-5  # of a run of a graph, at least
@@ -183,25 +184,27 @@ def reference_seconds(spec: ModelSpec, graphs: Sequence[NamedGraph]) -> float:
     return seconds
 
 
-def require_time(
+def check_cost(
     spec: ModelSpec, graphs: Sequence[NamedGraph], minutes: float, fix: str, more: Sequence[CaseInputs] = ()
 ) -> None:
-    """Refuse a check whose known answers would take too long to compute.
+    """Refuse a check whose known answers would take too long to compute, or more memory than this machine has.
 
     Args:
         spec: The network.
         graphs: All graphs that are checked.
         minutes: The longest that they may take.
         fix: What makes it shorter.
-        more: Further cases. Their runs count, too: there may be any number.
+        more: Further cases. Their runs and their memory count, too: there may be any number.
 
     Raises:
-        InputError: They are estimated to take longer. The message says how long, and what to type to wait for it.
+        InputError: They are estimated to take longer, or too much memory. The message says how long, and what to type
+            to wait for it.
     """
     usual, further = reference_seconds(spec, graphs), 0.0
     precisions = len({graph.precision for graph in graphs})
     for case in more:
         rows, steps = case.inputs.shape[:2]
+        require_memory(f"the reference of {case.name:.100}", answer_needs(spec, rows, steps, f"{fix}."))
         alike = [graph.steps for graph in graphs if has_state(graph) == case.stream]
         runs = rows * (sum(steps // chunk for chunk in alike) if case.stream else alike.count(steps))
         further += answer_seconds(spec, rows, steps, precisions) + _RUN_SECONDS * runs

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -261,7 +261,7 @@ class _Jitter:
     ) -> None:
         widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
         of_cases = [_factors(count, widest, spacing, kind) for count in rows]
-        factors = [np.concatenate(turn) for turn in zip(*of_cases, strict=True)]
+        factors = [np.concatenate(turn) if len(turn) > 1 else turn[0] for turn in zip(*of_cases, strict=True)]
         self._turns, self._largest = itertools.cycle(factors), largest
         self._beside = kind(_BESIDE * spacing / np.finfo(kind).eps)
 
@@ -280,11 +280,12 @@ class _Jitter:
         return jittered
 
 
-def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]) -> list[Array]:
+def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]) -> Iterator[Array]:
     random = np.random.default_rng(0)  # the same network has the same golden data
     every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
     kept = every + random.uniform(-1.0, 1.0, (rows, width))
-    return [(1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, width)))).astype(kind) for _ in range(_FACTORS)]
+    for _ in range(_FACTORS):
+        yield (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, width)))).astype(kind)
 
 
 def _spread(sampled: Array, exact: Array, *, steps: bool) -> NDArray[np.float64]:

@@ -12,7 +12,6 @@ import pytest
 from drnn_core.errors import InputError
 from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.options import MatrixOptions
-from drnn_deploy.matrix.own_inputs import cases_of, read_own_inputs
 from drnn_deploy.matrix.run import check_bundle
 from drnn_deploy.parity.results import ParityReport
 from drnn_models.checkpoint import Checkpoint
@@ -181,10 +180,10 @@ def test_what_cannot_be_compared_is_refused(
 def test_a_reference_that_does_not_fit_into_memory_is_refused(
     both: Bundle, x: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = read_own_inputs(both.spec, x)
-    monkeypatch.setattr("drnn_core.memory.available_memory", lambda: 1000)
-    with pytest.raises(InputError, match="the reference of your inputs would take about"):
-        cases_of(both, own)
+    monkeypatch.setattr("drnn_core.memory.available_memory", lambda: 25_000)
+    with pytest.raises(InputError, match=r"the reference of x\.npy would take about .* random roundings") as refused:
+        check_bundle(both, MatrixOptions(inputs=x, runtimes=HERE))
+    assert refused.value.fix == "Give fewer or shorter sequences."
 
 
 @pytest.mark.parametrize("option, value", [("--inputs", "FILE"), ("--outputs", "FILE"), ("--rename", "a=b")])

@@ -16,7 +16,7 @@ from drnn_deploy import ExportOptions, export
 from drnn_deploy.matrix.options import MatrixOptions
 from drnn_deploy.matrix.run import check_bundle, check_checkpoint
 from drnn_deploy.parity.cases import STANDARD, STREAM, sequence_cases
-from drnn_deploy.parity.known_answers import further_inputs, require_time
+from drnn_deploy.parity.known_answers import check_cost, further_inputs
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
@@ -56,13 +56,23 @@ def test_examples_of_the_task_count(tmp_path: Path) -> None:
     assert export(checkpoint, tmp_path / "bundle", shorter).parity.passed
 
 
+def test_examples_that_do_not_fit_into_memory_are_refused(tmp_path: Path) -> None:
+    """A megabyte of a checkpoint may hold examples enough for terabytes of delay lines and random roundings."""
+    spec = ModelSpec("rnn", (2, 2), (1, 100_000), Continuous(1), Head("last", 2))
+    many = Examples(np.zeros((200_000, 2, 1), np.float32), np.zeros(200_000, np.int64), "zeros")
+    checkpoint = Checkpoint(spec, random_weights(spec, 0), {"length": 2}, examples=many)
+    with pytest.raises(InputError, match=r"the reference of task would take about .* delay lines") as refused:
+        export(checkpoint, tmp_path / "bundle", ExportOptions(engines=(), reference_minutes=9e9))
+    assert "--length" in refused.value.fix
+
+
 def test_what_is_advised_is_taken(tmp_path: Path) -> None:
     for length, minutes in ((LONG, 30.0), (3_000_000, 1.0), (100, 1e-9)):
         with pytest.raises(InputError) as refused:
-            require_time(SPEC, [GraphRequest(length)], minutes, "Use less")
+            check_cost(SPEC, [GraphRequest(length)], minutes, "Use less")
         wait = float(refused.value.fix.rpartition("--reference-minutes ")[2])
-        require_time(SPEC, [GraphRequest(length)], wait, "Use less")
-    require_time(SPEC, [GraphRequest(32, form="chunk")], 30.0, "Use less")
+        check_cost(SPEC, [GraphRequest(length)], wait, "Use less")
+    check_cost(SPEC, [GraphRequest(32, form="chunk")], 30.0, "Use less")
 
 
 @pytest.mark.parametrize("name", ["task", "normal"])

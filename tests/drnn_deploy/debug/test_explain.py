@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from drnn_deploy.debug.explain import explain_report
 from drnn_deploy.debug.explanation import Explanation
 from drnn_deploy.parity.check import check_parity
 from drnn_deploy.parity.tolerance import NOISE_MULTIPLE, Tolerance
+from drnn_export.emitter.emit import emit
+from drnn_export.emitter.request import GraphRequest
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec
 from drnn_runtimes.bundle import WEIGHTS, Bundle, GraphInfo
 from drnn_runtimes.onnxrt.runtime import OnnxRuntime
 from drnn_runtimes.reference.runtime import ReferenceRuntime
+from drnn_runtimes.registry import find_runtime
 from drnn_runtimes.runtime import Runtime
 from tests.drnn_deploy.debug.mutants.mutant import Change, attribute, before, both, flipped, through, weights
 from tests.drnn_deploy.debug.odd_runtimes import Engine, Forgetful, Miscompiling, Off
@@ -37,7 +41,7 @@ SPEC = ModelSpec("gru", (4, 5, 6), (1, 2, 4), Continuous(2), Head("sequence", 3)
 
 @pytest.fixture(scope="module")
 def right(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Whole sequences, as operators and unrolled, and chunks of any batch with rings."""
+    """Whole sequences, as operators and unrolled."""
     folder = tmp_path_factory.mktemp("explained") / "bundle"
     options = ExportOptions(
         length=16, batch=2, forms=("sequence",), emissions=("fused", "unrolled"), engines=(), runtimes=("torch",)
@@ -91,8 +95,6 @@ def test_engine_whose_graph_is_right(right: Bundle) -> None:
 
 
 def changed(bundle: Bundle, folder: Path, file: str, change: Change) -> Bundle:
-    import shutil
-
     shutil.copytree(bundle.folder, folder)
     model = onnx.load(folder / file)
     change(model)
@@ -186,14 +188,17 @@ def test_file_that_is_no_graph(right: Bundle, tmp_path: Path) -> None:
 
 
 def test_graph_of_another_network_says_which_shapes(right: Bundle, tmp_path: Path) -> None:
-    from drnn_export.emitter.emit import emit
-    from drnn_export.emitter.request import GraphRequest
-
     spec = dataclasses.replace(SPEC, input=Continuous(3))
     other = emit(spec, random_weights(spec, 0), GraphRequest.of(right.graphs[0]))
     bad = changed(right, tmp_path / "bad", "model.onnx", lambda model: model.CopyFrom(other))
     found = explained(only(bad, "fused"), OnnxRuntime("cpu"))
     assert (found.culprit, found.verdict) == ("edges", "input 'input' has the shape [2, 16, 3], should be [2, 16, 2]")
+
+
+def bad_step(folder: Path, change: Change) -> Bundle:
+    options = ExportOptions(forms=("step",), engines=(), runtimes=("onnxruntime-cpu",), batch=2)
+    bundle = export(Checkpoint(SPEC, random_weights(SPEC, 5)), folder / "right", options).bundle
+    return changed(bundle, folder / "bad", "model.onnx", change)
 
 
 def beyond_the_end(model: onnx.ModelProto) -> None:
@@ -208,18 +213,14 @@ def beyond_the_end(model: onnx.ModelProto) -> None:
 
 def test_graph_that_is_taken_and_cannot_be_run(tmp_path: Path) -> None:
     """A stream binds its arrays; what goes wrong in there is an error for people as well."""
-    settings: dict[str, Any] = {"forms": ("step",), "engines": (), "runtimes": ("onnxruntime-cpu",), "batch": 2}
-    bundle = export(Checkpoint(SPEC, random_weights(SPEC, 5)), tmp_path / "right", ExportOptions(**settings)).bundle
-    bad = changed(bundle, tmp_path / "bad", "model.onnx", beyond_the_end)
+    bad = bad_step(tmp_path, beyond_the_end)
     report = check_parity(bad, [OnnxRuntime("cpu")])
     assert report.exit_code == InputError.exit_code
     assert "ONNX Runtime cannot run step/fused" in report.rows[0].error
 
 
 def test_graph_whose_sizes_do_not_fit_together_is_not_run_and_explained(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"forms": ("step",), "engines": (), "runtimes": ("onnxruntime-cpu",), "batch": 2}
-    bundle = export(Checkpoint(SPEC, random_weights(SPEC, 5)), tmp_path / "right", ExportOptions(**settings)).bundle
-    bad = changed(bundle, tmp_path / "bad", "model.onnx", weights("shape_1_2_2", lambda sizes: sizes * 3))
+    bad = bad_step(tmp_path, weights("shape_1_2_2", lambda sizes: sizes * 3))
     report = check_parity(bad, [OnnxRuntime("cpu")])
     assert report.exit_code == InputError.exit_code
     assert "model.onnx cannot be loaded: its node 'l0/gru' (GRU) has inputs of sizes" in report.rows[0].error
@@ -259,8 +260,6 @@ def test_every_form_of_graph_is_explained(options: dict[str, Any], tmp_path: Pat
     model = onnx.load(bundle.path("model.onnx"))
     name = next(t.name for t in model.graph.initializer if re.match("l1/(operator|input_n)/W", t.name))
     bad = changed(bundle, tmp_path / "bad", "model.onnx", weights(name, lambda w: -w))
-    from drnn_runtimes.registry import find_runtime
-
     found = explained(bad, find_runtime("tensorrt-network"))
     assert found.culprit == "layer 1"
     assert f"initializer {name} differs from the weights" in found.verdict
@@ -280,10 +279,9 @@ def test_limit_of_parts_is_parity_s_multiple_of_their_noise(right: Bundle) -> No
 
 def test_reproductions_cannot_be_written_where_a_file_is(right: Bundle, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    runtime = Engine()
-    report = check_parity(only(right, "fused"), [runtime])
+    report = check_parity(only(right, "fused"), [Engine()])
     with pytest.raises(InputError, match="cannot write"):
-        explain_report(right, report, [runtime], folder=tmp_path / "file")
+        explain_report(right, report, [Engine()], folder=tmp_path / "file")
 
 
 def test_cases_that_are_not_the_bundles_own_are_given(right: Bundle) -> None:

@@ -27,14 +27,13 @@ from drnn_models.baseline_modules import DilatedCNN, Network, SkipRNN, make_netw
 from drnn_models.baseline_specs import NetworkSpec, read_spec
 from drnn_models.dilated_rnn import DilatedRNN
 from drnn_models.examples import check_examples
-from drnn_models.file_kinds import check_checkpoint_file, import_advice, take_out_advice
+from drnn_models.file_kinds import STATE_DICTS, check_checkpoint_file, import_advice, take_out_advice
 from drnn_models.plain_files import load_plain, save_plain
 from drnn_models.spec import ModelSpec
 from drnn_models.tensors import to_arrays, to_numpy
 from drnn_models.weights import Weights, check_weights
 
 FORMAT = "drnn-deploy/1"
-STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where training scripts keep a state dict
 _PLAIN = ("task", "metrics", "provenance")
 
 

@@ -15,15 +15,17 @@ from drnn_core.errors import InputError
 MANIFEST = "manifest.json"  # of a bundle
 _PEEK = 1 << 20  # bytes of a pickle that are searched for the names of classes
 _ONNX = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28[\x00-\x7f])")  # ir_version, next field
+STATE_DICTS = ("state_dict", "model_state_dict", "model")  # where training scripts keep a state dict
 _TAKE_OUT = (
     "import sys, torch; x = torch.load(sys.argv[1], map_location='cpu', weights_only=False); "
-    "torch.save(x['state_dict'] if isinstance(x, dict) else x.state_dict(), 'weights.pt')"
+    f"x = next((x[k] for k in {STATE_DICTS} if k in x), x) if isinstance(x, dict) else x; "
+    "x = x.state_dict() if hasattr(x, 'state_dict') else {k: v for k, v in x.items() if torch.is_tensor(v)}; "
+    "torch.save(x, sys.argv[2])"
 )
 _TAKE_OUT_SCRIPT = (
-    "import sys, torch; torch.save(torch.jit.load(sys.argv[1], map_location='cpu').state_dict(), 'weights.pt')"
+    "import sys, torch; torch.save(torch.jit.load(sys.argv[1], map_location='cpu').state_dict(), sys.argv[2])"
 )
 _NO_ARCHIVE = (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
-_THEN_IMPORT = "\nThen type: drnn-deploy import weights.pt"
 
 
 def is_safetensors(path: Path) -> bool:
@@ -103,14 +105,13 @@ def refuse_other_kinds(path: Path) -> None:
     if any(part.endswith("constants.pkl") for part in parts) and any("/code/" in part for part in parts):
         raise InputError(
             f"{path} is a TorchScript file, whose code is not run here",
-            f"If you trust its maker, take its weights out: python -c {shlex.quote(_TAKE_OUT_SCRIPT)} {quoted}"
-            f"{_THEN_IMPORT}",
+            f"If you trust its maker, take its weights out: {_to_weights(_TAKE_OUT_SCRIPT, path)}",
         )
     if any(part.endswith(("serialized_exported_program.json", "/models/model.json")) for part in parts):
         raise InputError(
             f"{path} is an exported program of torch.export",
-            "Save the state dict of the module that it was made from: torch.save(module.state_dict(), 'weights.pt')"
-            f"{_THEN_IMPORT}",
+            "Save the state dict of the module that it was made from: "
+            f"torch.save(module.state_dict(), {_weights_of(path)!r})\n{_then_import(path)}",
         )
     if _ONNX.match(_start(path, 4)) or (path.suffix.lower() == ".onnx" and path.is_file()):
         raise InputError(
@@ -135,11 +136,24 @@ def take_out_advice(path: Path) -> str:
         kind = "a checkpoint of Lightning"
     elif b"torch.nn.modules" in content:
         kind = "a whole module"
-    code = f"python -c {shlex.quote(_TAKE_OUT)} {shlex.quote(str(path))}"
     return (
-        f"It seems to be {kind}. If you trust its maker, take the weights out there: {code}{_THEN_IMPORT}\n"
+        f"It seems to be {kind}. If you trust its maker, take the weights out there: {_to_weights(_TAKE_OUT, path)}\n"
         "Or save a checkpoint there, with drnn_models.checkpoint.save_checkpoint."
     )
+
+
+def _to_weights(code: str, path: Path) -> str:
+    """The command that writes a state dict beside what it reads, and the next one."""
+    read, written = shlex.quote(str(path)), shlex.quote(_weights_of(path))
+    return f"python -c {shlex.quote(code)} {read} {written}\n{_then_import(path)}"
+
+
+def _then_import(path: Path) -> str:
+    return f"Then type: drnn-deploy import {shlex.quote(_weights_of(path))}"
+
+
+def _weights_of(path: Path) -> str:
+    return f"{path.stem}-weights.pt"
 
 
 def _start(path: Path, count: int) -> bytes:

@@ -73,16 +73,24 @@ KINDS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda path: torch.save(gru(), path, _use_new_zipfile_serialization=False), "holds Python objects",
         "It seems to be a whole module",
     ),
+    "training state with objects": (
+        lambda path: torch.save({"epoch": Settings(), "model_state_dict": gru().state_dict()}, path),
+        "holds Python objects", "to be Python objects",
+    ),
+    "weights beside objects": (
+        lambda path: torch.save({**gru().state_dict(), "when": Settings()}, path), "holds Python objects",
+        "to be Python objects",
+    ),
     "other objects": (lambda path: torch.save({"a": Settings()}, path), "holds Python objects", "to be Python objects"),
     "safetensors": (
         lambda path: save_file(dict(gru().state_dict()), path), "is a safetensors file", "drnn-deploy import {}",
     ),
     "TorchScript": (
         lambda path: torch.jit.save(torch.jit.script(gru()), str(path)), "is a TorchScript file",
-        "drnn-deploy import weights.pt",
+        """drnn-deploy import 'it'"'"'s a model-weights.pt'""",
     ),
     "exported program": (
-        exported_program, "is an exported program", "torch.save(module.state_dict(), 'weights.pt')",
+        exported_program, "is an exported program", """torch.save(module.state_dict(), "it's a model-weights.pt")""",
     ),
     "ONNX": (onnx_graph, "is an ONNX file", "drnn-deploy lint {}"),
     "bundle": (bundle, "is a bundle", "drnn-parity {}"),
@@ -106,14 +114,22 @@ def test_kind_is_named_with_the_command_that_takes_it(tmp_path: Path, kind: str)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", ["it's a model.pt", "weights.pt"])
 @pytest.mark.parametrize(
-    "kind", ["TorchScript", "whole module", "state dict", "safetensors", "Lightning, with objects"]
-)
-def test_commands_of_the_advice_end_in_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    "kind",
+    [
+        "TorchScript", "whole module", "state dict", "safetensors", "Lightning, with objects",
+        "training state with objects", "weights beside objects",
+    ],
+)  # fmt: skip
+def test_commands_of_the_advice_end_in_a_checkpoint_and_leave_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    KINDS[kind][0](Path("it's a model.pt"))
+    KINDS[kind][0](Path(name))
+    given = Path(name).read_bytes()
     with pytest.raises(InputError) as refused:
-        load_checkpoint(Path("it's a model.pt"))
+        load_checkpoint(Path(name))
     for line in refused.value.fix.splitlines():
         if " python -c " in line:
             code, *arguments = shlex.split(line.partition(" python -c ")[2])
@@ -124,6 +140,7 @@ def test_commands_of_the_advice_end_in_a_checkpoint(tmp_path: Path, monkeypatch:
             output = Path(options[1]) if options else Path("model.pt")
             import_file(Path(file), output)
             assert load_checkpoint(output).dilated.hidden == (3,)
+            assert Path(name).read_bytes() == given
             return
     pytest.fail(f"no advice leads to an import: {refused.value.fix}")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from drnn_core import bounds
 from drnn_core.errors import InputError
 from drnn_core.plain_data import parse_json
-from drnn_models.checkpoint import FORMAT, STATE_DICTS
-from drnn_models.file_kinds import is_safetensors, refuse_other_kinds, take_out_advice
+from drnn_models.checkpoint import FORMAT
+from drnn_models.file_kinds import STATE_DICTS, is_safetensors, refuse_other_kinds, take_out_advice
 from drnn_models.interop.layouts import own_prefix, shown
 from drnn_models.plain_files import load_plain
 from drnn_models.spec import ModelSpec

@@ -86,7 +86,8 @@ class StoredArray:
 
 
 class StoredArrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an open archive, each read when it is asked for.
+    """The arrays of an open archive, each read when it is asked for, and once: who keeps none cannot be kept busy by a
+    document that names one again and again.
 
     Attributes:
         headers: Name -> type and shape, for checks before anything large is read. Each array has the size that its
@@ -99,17 +100,23 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
         Raises:
             ValueError: A member is no array of numbers or text, or not whole.
         """
-        self._archive = archive
+        self._archive, self._read = archive, set[str]()
         self.headers = {name.removesuffix(".npy"): self._header(name) for name in archive.namelist()}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self.headers:
             raise KeyError(f"{name} is not a file in the archive")
+        if name in self._read:
+            raise ValueError(f"{name!r:.80} is used twice")
+        self._read.add(name)
         with self._archive.open(f"{name}.npy") as member:
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             if member.read(1):  # which also compares the checksum
                 raise ValueError(f"{name!r:.80} goes on behind its end")
         return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.headers
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.headers)

@@ -81,6 +81,7 @@ CASES: dict[str, Change] = {
     "steps-missing": lambda arrays, about: about.pop("steps"),
     "lines-missing": about_is("lines", ["l0_h"]),
     "lines-no-list": about_is("lines", "l0_h"),
+    "lines-twice": about_is("lines", ["l0_h", "l1_h", "l0_h"]),
     "lines-lists": about_is("lines", [["l0_h"]]),
     "model-list": about_is("model", []),
     "format-of-golden-data": about_is("format", "other/1"),

@@ -10,8 +10,8 @@ import click
 
 from drnn_core.environment import package_version
 from drnn_core.errors import DeployError
+from drnn_core.failures import explained_failures
 from drnn_deploy.cli.command import Group, broken_pipe_ends
-from drnn_deploy.cli.failures import explained_failures
 
 _COMMANDS = {
     "bench": "Time every way to run a network here, each checked first, beside the limit.",

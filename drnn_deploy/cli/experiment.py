@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drnn_core.errors import DeployError, InputError, refuse_ignored
+from drnn_core.failures import explained_failures
 from drnn_deploy.cli.command import command, typed_words
 from drnn_deploy.cli.console import make_console, show_next, shown_metrics
-from drnn_deploy.cli.values import POSITIVE, OutputFolder
+from drnn_deploy.cli.values import POSITIVE, THREADS, OutputFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ _LINE_SECONDS = 30.0  # between two lines of a run among several, but for those 
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=THREADS,
     help="CPU threads of all runs; on a cluster, of each. [default: all; 1]",
 )
 @click.option(
@@ -207,7 +208,8 @@ def _one_by_one(
     for job in jobs:
         console.print(f"{job.name}: training")
         try:
-            ended = train_to_the_end(console, job.recipe, job.folder, job.device, threads, job.seconds)
+            with explained_failures():
+                ended = train_to_the_end(console, job.recipe, job.folder, job.device, threads, job.seconds)
         except DeployError as error:
             yield job, Outcome.failed(error)
         else:

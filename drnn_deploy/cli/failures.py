@@ -1,4 +1,4 @@
-"""Failures that a user can mend, whoever raised them, as a `DeployError`; and in the JSON that was asked for."""
+"""Failures that a user can mend, in the JSON that was asked for."""
 
 from __future__ import annotations
 
@@ -7,39 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from drnn_core.errors import DeployError, InputError, RuntimeUnavailableError
+from drnn_core.errors import DeployError
+from drnn_core.failures import explained_failures
 from drnn_deploy.cli.console import write_json
 from drnn_deploy.cli.values import JsonOutput
-
-_EXTRAS = {  # optional package -> the extra that brings it
-    **dict.fromkeys(("torch", "matplotlib"), "train"),
-    **dict.fromkeys(("librosa", "sklearn", "soundfile", "soxr"), "audio"),
-    "distributed": "dask",
-}
-
-
-@contextlib.contextmanager
-def explained_failures() -> Iterator[None]:
-    """Turn an optional package that is not here, a file that may not be read, and memory that ran out, into a
-    `DeployError`.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            raise
-        what = f"this command needs {error.name}, which is not installed"
-        raise RuntimeUnavailableError(what, f"Type: pip install 'drnn-deploy[{_EXTRAS[error.name]}]'") from error
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.filename is None:
-            raise
-        what = f"cannot use {error.filename!s:.300}: {error.strerror or error}"
-        raise InputError(what, "Check the path and its permissions.") from error
-    except (MemoryError, RuntimeError) as error:  # the latter from torch
-        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
-            raise
-        fix = "Ask for fewer or shorter sequences, or use a machine with more memory."
-        raise InputError("memory ran out", fix) from error
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from drnn_core.steps import Step
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_next, shown_metrics
 from drnn_deploy.cli.console import progress as plain_progress
-from drnn_deploy.cli.values import InputFile, Name, OutputFolder
+from drnn_deploy.cli.values import THREADS, InputFile, Name, OutputFolder
 from drnn_zoo import recipe_names
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _KERNELS = {
 @click.option("--output", type=OutputFolder(), help="Folder for the results. [default: runs/TASK]")
 @click.option("--resume", is_flag=True, help="Go on with the training that was interrupted in the output folder.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: cpu; with --resume that of before]")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. [default: all cores]")
+@click.option("--threads", type=THREADS, help="CPU threads. [default: all cores]")
 def train(
     task: str | None,
     config: Path | None,
@@ -72,15 +72,16 @@ def train(
     folder = output or Path("runs") / str(task)
     state = folder / "state.pt"
     if state.exists() != resume:
-        raise InputError(*_resume_message(task or "a task", folder, state.exists()))
+        raise InputError(*_resume_message(folder, state.exists()))
     asked = not resume or config or overrides
     recipe = load_recipe(task, config, overrides) if task and asked else None
     console = make_console(None)
     try:
-        train_to_the_end(console, recipe, folder, device, threads)
+        train_to_the_end(console, recipe, folder, device, threads, task=task)
     except KeyboardInterrupt as stop:
         words = ["drnn-deploy", "train", *([task] if task else []), "--output", str(folder), "--resume"]
-        show_next(console, f"go on with: {shlex.join(words)}")
+        if state.exists():
+            show_next(console, f"go on with: {shlex.join(words)}")
         return exit_code(stop)
     return 0
 
@@ -92,6 +93,7 @@ def train_to_the_end(
     device: str | None,
     threads: int | None,
     seconds: float | None = None,
+    task: str | None = None,
 ) -> tuple[TrainingRun, Checkpoint]:
     """Train in `folder`, going on with what is there, and write model.pt, log.json and curve.png.
 
@@ -102,12 +104,14 @@ def train_to_the_end(
         device: "cpu" or "cuda". None: that of the state, else "cpu".
         threads: CPU threads of PyTorch; None leaves its own choice.
         seconds: The training's time, after which it ends. None: its iterations alone count.
+        task: What the state must be of. None: any task.
 
     Returns:
         The finished run and its checkpoint.
 
     Raises:
-        InputError: PyTorch has no such device, the state is of another recipe or damaged, or the training diverged.
+        InputError: PyTorch has no such device, the state is of another recipe or task, or damaged, or the training
+            diverged.
         KeyboardInterrupt: Ctrl-C or SIGTERM stopped it, with the state in the folder.
     """
     import torch
@@ -119,6 +123,8 @@ def train_to_the_end(
     if threads:
         torch.set_num_threads(threads)
     run = open_run(recipe, folder, device, seconds)
+    if task not in (None, run.recipe.task):
+        raise InputError(f"{folder} holds a training of {run.recipe.task}, not of {task}", "Choose another --output.")
     with ranks_of_torchrun(run.device.type, run.recipe.training.batch) as run.ranks:
         console.quiet = console.quiet or run.ranks.rank > 0
         console.print(_work(run))
@@ -143,9 +149,9 @@ def _work(run: TrainingRun) -> str:
     )
 
 
-def _resume_message(task: str, folder: Path, exists: bool) -> tuple[str, str]:
+def _resume_message(folder: Path, exists: bool) -> tuple[str, str]:
     if exists:
-        return (f"{folder} holds an earlier training of {task}", "Go on with it: --resume. Or choose another --output.")
+        return (f"{folder} holds an earlier training", "Go on with it: --resume. Or choose another --output.")
     return (f"{folder} holds no training to resume", "Start one without --resume.")
 
 

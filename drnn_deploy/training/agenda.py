@@ -61,7 +61,7 @@ class Item:
         return result_path(folder, self.experiment.name, self.run)
 
     def result(self, folder: Path) -> Result | None:
-        """Its result, if it has one of its whole recipe, and of the time that it gets.
+        """Its result, if it has one that had its whole budget (`drnn_deploy.training.budget`).
 
         Args:
             folder: Where all results lie.
@@ -70,12 +70,10 @@ class Item:
             InputError: The file is not a result, or is of other settings.
         """
         result = load_result(self.result_path(folder), self.recipe)
-        if result is None or result.recipe["training"]["iterations"] < self.recipe.training.iterations:
-            return None
-        if self.waits_for:
-            other = dataclasses.replace(self, run=self.waits_for).result(folder)
-            return None if shortfall(result, self.recipe, other) else result
-        return result
+        if result is None or self.trivial:
+            return result
+        other = dataclasses.replace(self, run=self.waits_for).result(folder) if self.waits_for else None
+        return None if shortfall(result, self.recipe, other) else result
 
 
 def load_agenda(names: Sequence[str], runs: Sequence[str] = ()) -> list[Item]:

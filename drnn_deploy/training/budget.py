@@ -16,6 +16,15 @@ def solved(result: Result, recipe: Recipe) -> bool:
     return recipe.training.is_solved(result.log[-1]["validation"] if result.log else None)
 
 
+def most_seconds(allowed: float) -> float:
+    """The longest that a training of so many seconds takes: it ends after a step, and perhaps a validation.
+
+    Args:
+        allowed: The time of another run, which is its budget.
+    """
+    return 1.05 * allowed + 60
+
+
 def shortfall(result: Result, recipe: Recipe, other: Result | None = None) -> str:
     """What a result lacks, in words; "" where it has its whole budget and no more.
 
@@ -32,10 +41,7 @@ def shortfall(result: Result, recipe: Recipe, other: Result | None = None) -> st
         return ""
     if result.iterations > planned:
         return f"{result.iterations:,} iterations in place of {planned:,}"
-    if (
-        other
-        and (result.seconds_allowed, result.device) == (other.seconds, other.device)
-        and result.seconds >= other.seconds
-    ):
+    in_time = other and other.seconds <= result.seconds <= most_seconds(other.seconds)
+    if other and in_time and (result.seconds_allowed, result.device) == (other.seconds, other.device):
         return ""
     return f"{result.iterations:,} of {planned:,} iterations"

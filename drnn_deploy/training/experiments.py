@@ -24,6 +24,7 @@ FigureKind = Literal["curves", "points", "none"]
 Metric = Literal["accuracy", "cross_entropy", "bits_per_character", "recording_accuracy"]
 TRIVIAL, TRIVIAL_METRIC = "averaged-spectrum", "recording_accuracy"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SEED = re.compile(r"^seed-[0-9]+-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,15 @@ def load_experiment(name: str) -> Experiment:
         raise InputError(f"experiment {name}: {error.message}", error.fix) from error
 
 
+def without_seed(run: str) -> str:
+    """The name that a run shares with those of other seeds: NAME of `seed-2-NAME`.
+
+    Args:
+        run: The name of a run.
+    """
+    return _SEED.sub("", run)
+
+
 def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     kinds: dict[str, type] = {"task": str, "title": str, "text": str, "figure": str, "metric": str, "x": str}
     kinds |= {"trivial": str, "set": list, "runs": dict, "paper": dict, "time_of": dict, "claims": list}
@@ -108,6 +118,7 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
         recipes[run] = load_recipe(table["task"], None, overrides)
     if not recipes:
         raise InputError("entry 'runs' must have a run")
+    _check_seeds(recipes)
     measured = metric_names(next(iter(recipes.values())).make_task())
     if table["metric"] not in measured or (table["trivial"] and table["metric"] != TRIVIAL_METRIC):
         what = table["trivial"] or f"task {table['task']}"
@@ -118,6 +129,19 @@ def _experiment(name: str, table: dict[str, Any]) -> Experiment:
     claims = tuple(Claim.from_table(claim, {*recipes, table["trivial"]}) for claim in table["claims"])
     shown = table["figure"], table["metric"], table["x"]
     return Experiment(name, table["title"], text, *shown, recipes, paper, table["trivial"], table["time_of"], claims)
+
+
+def _check_seeds(recipes: dict[str, Recipe]) -> None:
+    seeds: dict[str, set[int]] = {}
+    for run, recipe in recipes.items():
+        base = without_seed(run)
+        if base != run and (
+            base not in recipes or dataclasses.replace(recipe, seed=recipes[base].seed) != recipes[base]
+        ):
+            raise InputError(f"run {run!r} must be run {base!r} with another seed, and else the same")
+        if recipe.seed in seeds.setdefault(base, set()):
+            raise InputError(f"run {run!r} has the seed {recipe.seed}, as another run of {base!r} has")
+        seeds[base].add(recipe.seed)
 
 
 def _check_time_of(time_of: dict[str, Any], runs: dict[str, Any]) -> None:

@@ -69,7 +69,8 @@ def train(run: TrainingRun, state: Path | str) -> Generator[Progress, None, None
             if not run.finite:
                 raise InputError(
                     f"the training diverged: the loss is {loss} at iteration {run.iteration}",
-                    "Start again with a smaller rate: --set training.learning_rate=3e-4 --output ANOTHER_FOLDER",
+                    "Start again in another --output with a smaller rate, behind --set or in the experiment's file: "
+                    f"training.learning_rate={recipe.training.learning_rate / 3:.1g}",
                 )
             metrics = None
             if evaluate_now:
@@ -84,10 +85,14 @@ def train(run: TrainingRun, state: Path | str) -> Generator[Progress, None, None
 
 @contextlib.contextmanager
 def _saved_at_the_end(run: TrainingRun, state: Path) -> Iterator[None]:
+    begun = True
     try:
         yield
+    except Exception:
+        begun = run.iteration > 0  # what fails before its first step leaves nothing in the way of the next try
+        raise
     finally:
-        if run.finite:
+        if begun and run.finite:
             run.save(state)
 
 

@@ -8,7 +8,9 @@ import json
 from collections.abc import Generator
 from pathlib import Path
 
+from drnn_core.errors import InputError
 from drnn_core.files import replacing
+from drnn_deploy.training.budget import most_seconds
 from drnn_deploy.training.learning_curve import draw_curve
 from drnn_deploy.training.loop import finished_checkpoint, train
 from drnn_deploy.training.recipe import Recipe
@@ -30,13 +32,16 @@ def open_run(
         seconds: The training's time, after which it ends. None: its iterations alone count.
 
     Raises:
-        InputError: PyTorch has no such device, or the state is of another recipe or damaged.
+        InputError: PyTorch has no such device, or the state is of another recipe or damaged, or had more time.
     """
     state = folder / STATE
     if recipe is None or state.exists():
         run = TrainingRun.resume(state, recipe, device)
     else:
         run = TrainingRun.start(recipe, usable_device(device or "cpu"))
+    if seconds is not None and run.seconds > most_seconds(seconds):
+        what = f"{state} was trained for {run.seconds:,.0f} s, and its time is {seconds:,.0f} s"
+        raise InputError(what, f"Delete {state} to train from the start.")
     run.seconds_allowed = seconds
     return run
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from pathlib import Path
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.budget import shortfall
-from drnn_deploy.training.experiments import Experiment, Metric
+from drnn_deploy.training.experiments import Experiment, Metric, without_seed
 from drnn_deploy.training.recipe import Recipe
 from drnn_deploy.training.results import Result, load_result, result_path
 
-_SEED = re.compile(r"^seed-[0-9]+-")
 METRICS: dict[Metric, tuple[str, str]] = {  # name in tables and axes, number format
     "accuracy": ("accuracy", "{:.2%}"),
     "recording_accuracy": ("accuracy per recording", "{:.2%}"),
@@ -33,12 +31,13 @@ class Section:
     @functools.cached_property
     def shortfalls(self) -> dict[str, str]:
         """The runs whose results have not the budget that was planned, and what these lack."""
-        recipes, time_of = self.experiment.recipes, self.experiment.time_of
-        found = {
-            run: shortfall(result, recipes[run], self.results.get(time_of.get(run, "")))
-            for run, result in self.results.items()
-        }
-        return {run: lack for run, lack in found.items() if lack}
+        recipes, time_of, found = self.experiment.recipes, self.experiment.time_of, dict[str, str]()
+        for run in sorted(self.results, key=lambda run: run in time_of):
+            other = time_of.get(run, "")
+            timed = None if other in found else self.results.get(other)
+            if lack := shortfall(self.results[run], recipes[run], timed):
+                found[run] = lack
+        return found
 
 
 def load_section(experiment: Experiment, folder: Path) -> Section:
@@ -76,5 +75,5 @@ def over_seeds(section: Section) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {}
     for run, result in section.results.items():
         if run not in section.shortfalls:
-            values.setdefault(_SEED.sub("", run), []).append(result.metrics[section.experiment.metric])
+            values.setdefault(without_seed(run), []).append(result.metrics[section.experiment.metric])
     return values

@@ -127,7 +127,8 @@ def _medians(section: Section) -> str:
 def _judged(section: Section) -> list[tuple[Claim, Finding]]:
     experiment = section.experiment
     known = section.results | ({experiment.trivial: section.trivial} if section.trivial else {})
-    values = {run: [result.metrics[experiment.metric]] for run, result in known.items()} | over_seeds(section)
+    values = {run: [result.metrics[experiment.metric]] for run, result in known.items()}
+    values |= {run: seeds for run, seeds in over_seeds(section).items() if run in known}
     number = METRICS[experiment.metric][1]
     return [(claim, judge(claim, experiment.metric, values, section.shortfalls, number)) for claim in experiment.claims]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from pathlib import Path
 
 from drnn_core.errors import DeployError, InputError
+from drnn_core.failures import explained_failures
 from drnn_deploy.training.agenda import Item
 from drnn_deploy.training.jobs import Job, Outcome
 from drnn_deploy.training.results import save_result, trivial_result
@@ -51,7 +52,8 @@ def train_agenda(items: Sequence[Item], setup: Setup, trainer: Trainer) -> Gener
         jobs = []
         for item in batch.values():
             try:
-                job_or_outcome = _job(item, setup, {item.name for item in items})
+                with explained_failures():
+                    job_or_outcome = _job(item, setup, {item.name for item in items})
             except DeployError as error:
                 job_or_outcome = Outcome.failed(error)
             if isinstance(job_or_outcome, Job):

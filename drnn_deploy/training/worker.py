@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from drnn_core.errors import DeployError
+from drnn_core.failures import explained_failures
 from drnn_core.worker_process import Row, answer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _train(request: dict[str, Any]) -> Generator[Row, None, Outcome]:
     job, run = Job.from_json(request), None
     torch.set_num_threads(job.threads)
     try:
-        with terminable():
+        with explained_failures(), terminable():
             run = open_run(job.recipe, job.folder, job.device, job.seconds)
             with contextlib.closing(train_in(run, job.folder)) as lines:  # which saves, and tells where it cannot
                 for line in lines:

@@ -44,6 +44,9 @@ def line(cross_entropy: float) -> dict[str, Any]:
     return {"iteration": 1, "loss": 1.0, "seconds": 1.0, "validation": {"cross_entropy": cross_entropy}}
 
 
+TIMED = {"iterations": 400, "seconds_allowed": 1000.0}
+
+
 def test_table_states_what_was_measured_and_what_was_not() -> None:
     page = markdown([section(accuracy=0.98765)])
     assert "| layers 2 | 12,345 | **98.77 %** | 10,000 | 20 min (cpu, 1 thread) |  |" in page
@@ -71,10 +74,12 @@ def test_classifier_without_memory_stands_below_the_networks() -> None:
     ({}, "10,000", True),
     ({"iterations": 400}, "400 of 10,000", False),
     ({"iterations": 20_000}, "20,000 of 10,000", False),
-    ({"iterations": 400, "seconds_allowed": 1000.0}, "400 of 10,000, in the time of layers 3", True),
-    ({"iterations": 400, "seconds_allowed": 1000.0, "device": "cuda"}, "400 of 10,000", False),
-    ({"iterations": 400, "seconds_allowed": 1000.0, "seconds": 999.0}, "400 of 10,000", False),
-    ({"iterations": 400, "seconds_allowed": 900.0}, "400 of 10,000", False),
+    ({**TIMED, "seconds": 1000.0}, "400 of 10,000, in the time of layers 3", True),
+    ({**TIMED, "seconds": 1090.0}, "400 of 10,000, in the time of layers 3", True),
+    ({**TIMED, "seconds": 2000.0}, "400 of 10,000", False),
+    ({**TIMED, "seconds": 1000.0, "device": "cuda"}, "400 of 10,000", False),
+    ({**TIMED, "seconds": 999.0}, "400 of 10,000", False),
+    ({**TIMED, "seconds": 1000.0, "seconds_allowed": 900.0}, "400 of 10,000", False),
     ({"iterations": 400, "log": [line(0.0005)]}, "400 (solved)", True),
     ({"iterations": 400, "log": [line(0.0005), line(0.002)]}, "400 of 10,000", False),
 ])  # fmt: skip
@@ -86,6 +91,25 @@ def test_row_says_what_its_result_lacks(changes: dict[str, Any], shown: str, who
     found = Section(experiment, {"layers-2": done, "layers-3": other}, None)
     assert re.search(rf" \*\*50.00 %\*\* \| {re.escape(shown)} \| \d+ min", markdown([found]))
     assert ("layers-2" in found.shortfalls, "layers-2" in over_seeds(found)) == (not whole, whole)
+
+
+def test_a_run_in_the_time_of_one_that_is_short_decides_nothing() -> None:
+    plain = section(accuracy=0.5)
+    experiment = dataclasses.replace(plain.experiment, time_of={"layers-2": "layers-3"})
+    whole = plain.results["layers-2"]
+    timed = dataclasses.replace(whole, **TIMED, seconds=1000.0)
+    for iterations, short in ((10_000, set()), (9_999, {"layers-2", "layers-3"})):
+        other = dataclasses.replace(whole, seconds=1000.0, iterations=iterations)
+        assert set(Section(experiment, {"layers-2": timed, "layers-3": other}, None).shortfalls) == short
+
+
+def test_a_claim_needs_the_run_that_it_names_not_another_seed_of_it() -> None:
+    plain = section(accuracy=0.5)
+    recipes = {**plain.experiment.recipes, "seed-9-layers-3": load_recipe("copy-memory", None, ["seed=9"])}
+    claims = (Claim("Three are good.", ("layers-3",), 0.1),)
+    experiment = dataclasses.replace(plain.experiment, recipes=recipes, claims=claims)
+    page = markdown([Section(experiment, {"seed-9-layers-3": plain.results["layers-2"]}, None)])
+    assert "- Three are good. **Not tested**: layers 3 is not trained." in page
 
 
 def test_seeds_are_summarised_and_claims_are_judged_below_the_table() -> None:

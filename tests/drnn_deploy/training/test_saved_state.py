@@ -12,6 +12,7 @@ import torch
 
 from drnn_core.errors import InputError
 from drnn_deploy.training.loop import train
+from drnn_deploy.training.outputs import open_run
 from drnn_deploy.training.training_run import TrainingRun
 from drnn_models.plain_files import load_plain
 from tests.drnn_deploy.training.tiny import recipe_of
@@ -121,3 +122,13 @@ def test_state_saved_before_losses_were_kept_still_resumes(state: Path) -> None:
     run.save(state)
     torch.save(_without("losses")(load_plain(state)), state)
     assert TrainingRun.resume(state, recipe_of()).losses == []
+
+
+def test_a_state_of_more_time_than_the_training_gets_is_refused(tmp_path: Path) -> None:
+    run = TrainingRun.start(recipe_of(), "cpu")
+    run.seconds = 1000.0
+    run.save(tmp_path / "state.pt")
+    with pytest.raises(InputError, match="was trained for 1,000 s, and its time is 500 s") as refused:
+        open_run(recipe_of(), tmp_path, seconds=500.0)
+    assert "to train from the start" in refused.value.fix
+    assert open_run(recipe_of(), tmp_path, seconds=990.0).seconds == 1000.0

@@ -58,8 +58,11 @@ def test_second_training_in_the_same_folder_is_refused(command: Command, tmp_pat
     before = (tmp_path / "out" / "model.pt").read_bytes()
     refused = command(*words)
     assert refused.code == 2
-    assert "holds an earlier training of copy-memory" in refused.err
+    assert "holds an earlier training" in refused.err
     assert "--resume" in refused.err
+    refused = command("drnn-deploy", "train", "ptb-char", "--output", tmp_path / "out", "--resume")
+    assert refused.code == 2
+    assert "holds a training of copy-memory, not of ptb-char" in refused.err
     assert (tmp_path / "out" / "model.pt").read_bytes() == before
 
 
@@ -77,6 +80,19 @@ def test_training_that_cannot_start(
     ran = command("drnn-deploy", "train", *words)
     assert ran.code == 2
     assert says in ran.err
+    assert not list(tmp_path.rglob("state.pt"))  # in the way of the next try
+
+
+def test_what_is_stopped_before_its_first_step_is_not_said_to_go_on(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("drnn_deploy.training.outputs.open_run", stopped)
+    ran = command("drnn-deploy", "train", "copy-memory", "--output", tmp_path / "out")
+    assert ran.code == 130
+    assert "--resume" not in ran.out
 
 
 def test_cuda_without_a_gpu_is_refused(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

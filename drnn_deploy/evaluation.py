@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, RuntimeUnavailableError
+from drnn_core.memory import require_memory
 from drnn_deploy.parity.graphs import graphs_for, shown_name
 from drnn_deploy.parity.inference import run_case
 from drnn_deploy.parity.results import Missing
 from drnn_deploy.tasks import Task, task_of
-from drnn_deploy.tasks.scoring import Predict, score_split
+from drnn_deploy.tasks.scoring import SEQUENCES_AT_ONCE, Predict, score_split
+from drnn_models.memory import evaluation_needs
 from drnn_runtimes.bundle import Bundle, GraphInfo
 from drnn_runtimes.runtime import Runtime
 from drnn_runtimes.session import Session
@@ -72,7 +74,7 @@ def evaluate_checkpoint(
         The metrics.
 
     Raises:
-        InputError: The checkpoint names no task, or one that its network does not fit.
+        InputError: The checkpoint names no task, or one that its network does not fit, or there is not enough memory.
     """
     import torch
 
@@ -88,6 +90,8 @@ def evaluate_checkpoint(
         return outputs
 
     task = task_of(checkpoint.task, checkpoint.spec, what)
+    needs = evaluation_needs(checkpoint.spec, min(SEQUENCES_AT_ONCE, limit or SEQUENCES_AT_ONCE), task.length)
+    require_memory("an evaluation", needs)
     return _evaluate(predict, task, split, limit, "torch", "checkpoint")[0]
 
 

@@ -39,7 +39,7 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
 @click.option("--output", type=OutputFile(), default="model.pt", show_default=True, help="The checkpoint to write.")
 @click.option(
     "--compare",
-    type=click.Path(path_type=Path),
+    type=InputFile("what the code that is shown without it saves"),
     metavar="FILE.npz",
     help="Inputs and outputs of the original, which prove the import. Without it, the code that saves them is shown.",
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from drnn_core.errors import InputError
 from drnn_deploy.cli.command import command
 from drnn_deploy.cli.console import make_console, show_next
 from drnn_deploy.cli.values import InputFolder, OutputFolder
+
+if TYPE_CHECKING:
+    from drnn_deploy.training.experiments import Experiment
 
 
 @command()
@@ -27,7 +32,14 @@ def report(results: Path | None, output: Path, names: tuple[str, ...]) -> None:
     from drnn_zoo import RESULTS, experiment_names
 
     folder = results or RESULTS
-    sections = [load_section(load_experiment(name), folder) for name in names or experiment_names()]
+    experiments: dict[str, Experiment] = {}
+    for name in names or experiment_names():
+        experiment = load_experiment(name)
+        if experiments.setdefault(experiment.name, experiment) != experiment:
+            raise InputError(
+                f"{name} is the second experiment {experiment.name}", "Give one of the files another name."
+            )
+    sections = [load_section(experiment, folder) for experiment in experiments.values()]
     for path in write_report(sections, output):
         click.echo(path)
     show_next(make_console(None), f"read {output / 'results.md'}")

@@ -79,8 +79,9 @@ def _part(sound: SoundFile, what: str, rate: int, start: int, length: int) -> ND
     """Resample a section that begins on a whole number of periods, so that its samples lie where the file's do."""
     common = math.gcd(sound.samplerate, rate)
     period_in, period_out = sound.samplerate // common, rate // common
-    first = max(0, (start - _MARGIN) // period_out)  # in periods
-    last = -(-(start + length + _MARGIN) // period_out)
+    margin = _MARGIN * max(1, -(-period_out // period_in))  # the filter is so long at the lower of both rates
+    first = max(0, (start - margin) // period_out)  # in periods
+    last = -(-(start + length + margin) // period_out)
     frames = _frames(sound, first * period_in, min(last * period_in, sound.frames), what)
     offset = start - first * period_out
     return _resampled(frames, sound.samplerate, rate)[offset : offset + length]

@@ -38,6 +38,7 @@ _VCTK_SPEAKER = re.compile(r"[ps][0-9]{1,4}")
 _VCTK_NAME = re.compile(r"([ps][0-9]{1,4})_([0-9]{3})(?:_mic1)?\.(?:wav|flac)")
 # Bounds of an archive, several times what FSDD needs: what lies beyond is no FSDD, and is not read.
 _LARGEST_MEMBER, _MOST_MEMBERS, _MOST_BYTES = 1 << 20, 10_000, 1 << 28
+_MOST_SECONDS = 7200.0  # of all recordings, which a few megabytes of FLAC can exceed a hundredfold
 
 
 class Recording(Protocol):
@@ -137,6 +138,7 @@ def read_fsdd(path: Path, rate: int) -> Corpus:
         InputError: The files are not FSDD, or cannot be read.
     """
     by_key: dict[tuple[int, int, int], InMemory] = {}
+    seconds = 0.0
     for name, content in _folder_members(path) if path.is_dir() else _archive_members(path):
         what = f"{name} in {path}"
         match = _FSDD_NAME.fullmatch(name)
@@ -146,7 +148,11 @@ def read_fsdd(path: Path, rate: int) -> Corpus:
         key = (int(match[3]), int(match[1]), FSDD_SPEAKERS.index(match[2]))  # "05" and "5" are the same take
         if key in by_key:
             raise InputError(f"{what} is there twice: {by_key[key].name} is the same take")
-        by_key[key] = InMemory(name, key[2], read_audio(content, what, rate, recorded_at=_FSDD_RATE))
+        samples = read_audio(content, what, rate, recorded_at=_FSDD_RATE)
+        seconds += len(samples) / rate
+        if seconds > _MOST_SECONDS:
+            raise InputError(f"{path} is not FSDD: it holds more than {_MOST_SECONDS / 3600:g} hours of speech")
+        by_key[key] = InMemory(name, key[2], samples)
     splits: dict[Split, list[Recording]] = {"training": [], "validation": [], "test": []}
     for (take, _, _), recording in sorted(by_key.items()):
         splits["test" if take < 5 else "validation" if take < 10 else "training"].append(recording)

@@ -42,7 +42,7 @@ def make_task(name: str, options: Mapping[str, Any]) -> Task:
     if not isinstance(options, Mapping):
         raise InputError(f"the options of task {name} must be a table, got {options!r}")
     known = {field: kind for field, kind in TASKS[name].__annotations__.items() if field != "name"}
-    if unknown := sorted(set(options) - set(known)):
+    if unknown := sorted(map(str, set(options) - set(known))):
         raise InputError(f"task {name} has no option {unknown[0]!r}", choose_from(unknown[0], sorted(known)))
     task: Task = TASKS[name](**options)
     return task

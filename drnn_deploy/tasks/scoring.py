@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from drnn_deploy.tasks.task import Batch, Score, Task
+from drnn_deploy.tasks.task import IGNORED, Batch, Score, Task
 
 Predict = Callable[[NDArray[np.generic]], NDArray[np.generic]]  # inputs (B, T, ...) -> outputs (B, ..., classes)
 SEQUENCES_AT_ONCE = 500
@@ -33,13 +33,13 @@ def score_split(
         tick: Gets the number of sequences of each batch that is done.
 
     Returns:
-        The task's metrics, and the predicted class of every output, (outputs,) int64.
+        The task's metrics, and the predicted class of every output that counts, (outputs,) int64.
     """
-    score, predictions = Score(), []
+    score, predictions, size = Score(), [], min(size, limit or size)
     for batch in limited(task.batches(split, size), limit):
         outputs = predict(batch.inputs)
         score.add(outputs, batch)
-        predictions.append(outputs.argmax(axis=-1).reshape(-1))
+        predictions.append(outputs.argmax(axis=-1).reshape(-1)[batch.targets.reshape(-1) != IGNORED])
         tick(len(batch.inputs))
     return task.metrics(score), np.concatenate(predictions)
 

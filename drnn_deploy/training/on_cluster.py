@@ -102,7 +102,7 @@ def _do(data: dict[str, Any], topic: str) -> dict[str, Any]:
         while not ended.wait(_POLL_SECONDS):
             try:
                 stopped = stop.is_set()
-            except OSError:  # without a scheduler nobody waits for the result
+            except Exception:  # of several kinds: without a scheduler nobody waits for the result
                 stopped = True
             if stopped:
                 process.stop()

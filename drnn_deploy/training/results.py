@@ -156,7 +156,10 @@ def load_result(path: Path, recipe: Recipe) -> Result | None:
     _check_result(path, data)
     result = Result(**data)
     if not recipe.is_in(result.recipe, apart_from=["iterations", "kernel", "tf32"]):
-        raise InputError(f"{path} is the result of other settings", "Delete it to train again.")
+        raise InputError(
+            f"{path} is the result of other settings",
+            "Choose another --output, or delete it and the folder of its run.",
+        )
     return result
 
 

@@ -13,6 +13,7 @@ from drnn_deploy.training.recipe import Recipe
 from drnn_models.spec import ModelSpec
 
 STATE_FORMAT = "drnn-deploy-training/1"
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOMENTS = {"adam": {"step", "exp_avg", "exp_avg_sq"}, "rmsprop": {"step", "square_avg"}}
 _DEFAULTED = {"maximize", "foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"}  # by torch
 _LINE = {"iteration", "loss", "seconds", "validation"}
@@ -43,7 +44,9 @@ def check_state(
     _require(_are_tensors(data.get("carried", {}), _carried_shapes(recipe, iteration)), "carried state")
     saved: Any = data.get("optimizer")
     _require(isinstance(saved, dict) and set(saved) == {"state", "param_groups"}, "optimizer")
-    _require(_are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"]), "optimizer's groups")
+    constant = recipe.training.schedule == "constant"
+    groups = _are_groups(saved["param_groups"], optimizer.state_dict()["param_groups"], constant=constant)
+    _require(groups, "optimizer's groups")
     state = saved["state"]
     _require(isinstance(state, dict) and all(type(index) is int for index in state), "optimizer's state")
     _require(set(state) in (set(), set(range(len(parameters)))), "optimizer's state")
@@ -74,7 +77,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_tensor(value: object, axes: int) -> bool:
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or not value.is_floating_point():
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.dtype not in _TYPES:
         return False
     if value.ndim != axes or value.is_meta or value.untyped_storage().nbytes() < value.nbytes:  # few bytes seen as many
         return False
@@ -118,8 +121,8 @@ def _is_plain(value: object) -> bool:
     return value is None or type(value) in (bool, int, float)
 
 
-def _are_groups(groups: object, own: list[dict[str, Any]]) -> bool:
-    """Whether they are the optimizer's own but for the learning rate, which a schedule changes."""
+def _are_groups(groups: object, own: list[dict[str, Any]], *, constant: bool) -> bool:
+    """Whether they are the optimizer's own but for the learning rate, which a schedule lowers if it is not constant."""
     if not isinstance(groups, list) or len(groups) != len(own):
         return False
     return all(
@@ -128,5 +131,6 @@ def _are_groups(groups: object, own: list[dict[str, Any]]) -> bool:
         and all(_is_plain(value) for value in group.values())
         and all(group.get(name, value) == value for name, value in mine.items() if name != "lr")
         and _is_number(group.get("lr"))
+        and (group["lr"] == mine["lr"] if constant else group["lr"] <= mine["lr"])
         for group, mine in zip(groups, own, strict=True)
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drnn_core import memory
 from drnn_deploy import ExportOptions, export
 from drnn_models.checkpoint import Checkpoint, save_checkpoint
 from drnn_models.spec import Head, ModelSpec, Tokens
@@ -41,6 +42,18 @@ def test_evaluate_counts_predictions_and_finds_none_changed(command: Command, co
     losses = [evaluation["metrics"]["cross_entropy"] for evaluation in written["evaluations"]]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert 1.5 < losses[0] < 6
+
+
+def test_a_checkpoint_whose_task_is_too_large_for_the_machine_is_refused(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 4 << 30)
+    spec = ModelSpec("rnn", (2,), (1,), Tokens(10), Head("last_k", 8, 10))
+    task = {"name": "copy-memory", "length": 1_000_020, "options": {"delay": 1_000_000}}
+    save_checkpoint(tmp_path / "model.pt", Checkpoint(spec, random_weights(spec, 0), task))
+    ran = command("drnn-deploy", "evaluate", tmp_path / "model.pt")
+    assert ran.code == 2
+    assert "an evaluation would take about" in ran.err
 
 
 def test_evaluate_fails_where_a_prediction_changes(

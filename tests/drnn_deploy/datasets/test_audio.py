@@ -42,7 +42,7 @@ def test_what_is_too_high_for_the_rate_is_filtered_out() -> None:
 
 
 @given(
-    st.sampled_from([(48_000, 8000), (44_100, 8000), (8000, 8000), (11_025, 8000), (8000, 16_000)]),
+    st.sampled_from([(48_000, 8000), (44_100, 8000), (8000, 8000), (11_025, 8000), (8000, 16_000), (8000, 192_000)]),
     st.integers(1, 1500),
     st.integers(1, 800),
     st.floats(0, 1, exclude_max=True),

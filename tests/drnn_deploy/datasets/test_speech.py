@@ -10,6 +10,7 @@ import pytest
 
 from drnn_core.errors import InputError
 from drnn_deploy import datasets
+from drnn_deploy.datasets import speech
 from drnn_deploy.datasets.speech import FSDD_SPEAKERS, Corpus, read_fsdd, read_vctk
 from tests.drnn_deploy.datasets.helpers import put
 from tests.drnn_deploy.datasets.sounds import file_names, fsdd_archive, fsdd_files, ramp, vctk_tree
@@ -85,6 +86,18 @@ def test_fsdd_at_twice_the_rate_has_twice_the_samples(tmp_path: Path) -> None:
     archive = fsdd_archive(tmp_path / "fsdd.tar.gz", fsdd_files())
     once, twice = ([len(r.samples()) for r in read_fsdd(archive, rate).splits["test"]] for rate in (8000, 16_000))
     assert [2 * count for count in once] == twice
+
+
+def test_more_speech_than_there_can_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte of FLAC, under the name of a WAV file, may hold minutes of silence."""
+    archive = fsdd_archive(tmp_path / "fsdd.tar.gz", fsdd_files())
+    seconds = sum(len(r.samples()) for split in read_fsdd(archive, 8000).splits.values() for r in split) / 8000
+    monkeypatch.setattr(speech, "_MOST_SECONDS", 0.9 * seconds)
+    for rate in (8000, 16_000):
+        with pytest.raises(InputError, match="hours of speech"):
+            read_fsdd(archive, rate)
+    monkeypatch.setattr(speech, "_MOST_SECONDS", 1.1 * seconds)
+    read_fsdd(archive, 8000)
 
 
 def test_the_real_archive_is_what_is_said_of_it() -> None:

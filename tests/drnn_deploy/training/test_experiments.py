@@ -232,6 +232,19 @@ def test_a_run_gets_the_time_of_another_and_comes_after_it(tiny: Path, tmp_path:
     assert again is not None and again.seconds_allowed == cnn.seconds + 0.5
 
 
+def test_an_experiment_is_reported_once_and_two_of_one_name_are_refused(
+    tiny: Path, tmp_path: Path, command: Command
+) -> None:
+    words = ("drnn-deploy", "report", "--output", tmp_path / "docs", "--results", tmp_path, "--experiment")
+    assert command(*words, tiny, "--experiment", tiny).code == 0
+    assert (tmp_path / "docs" / "results.md").read_text(encoding="utf-8").count("## Tiny") == 1
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / tiny.name).write_text(TINY.replace("Tiny", "Other"), encoding="utf-8")
+    ran = command(*words, tiny, "--experiment", tmp_path / "other" / tiny.name)
+    assert ran.code == 2
+    assert "is the second experiment tiny" in ran.err
+
+
 def test_result_of_a_smaller_budget_is_trained_anew_but_shown(tiny: Path, tmp_path: Path, command: Command) -> None:
     words = ("drnn-deploy", "experiment", tiny, "--run", "cnn", "--output")
     assert command(*words, tmp_path / "runs").code == 0

@@ -25,8 +25,7 @@ _OPERATIONS = re.compile(  # those of torch's unpickler, without NEWOBJ, which t
 )
 _MOST_OPERATIONS = 2_000_000  # torch's unpickler is plain Python, and each may make an object
 _MOST_LONG = 10_000  # whole numbers beyond 32 bits: a million that hash alike fill a dict for hours
-_MOST_MADE = 1 << 26  # bytes, about, that calls and keys may take: one argument may be in many
-_MOST_IN_KEY = 1000  # values in a key; tuples within tuples are hashed over and over
+_MOST_MADE = 1 << 26  # bytes, about, that calls may take: one argument may be in many
 _REBUILT = re.compile(
     r"torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state|meta_tensor_no_storage)"
     r"|torch\._tensor _rebuild_from_type_v2"
@@ -39,7 +38,6 @@ _OF_TENSORS = {name for name in dir(torch.nn.Parameter) if not callable(getattr(
     *("contiguous", "cpu", "detach", "element_size", "float"),  # which are called here
     *("is_floating_point", "numel", "numpy", "untyped_storage"),
 }
-_SIMPLE = (str, bytes, bool, int, float, complex, type(None))
 
 
 class ForeignObjectError(ValueError):
@@ -60,6 +58,9 @@ class _StandIn:
         _require(False, f"calls {self.name}")
 
 
+_KEYS = (str, bytes, int, type(None), _StandIn)  # whole numbers are counted: `_MOST_LONG`
+
+
 class _OrderedDict(dict[Any, Any]):
     def __setstate__(self, state: object) -> None:
         right = isinstance(state, dict) and not set(state) & set(dir(OrderedDict))
@@ -71,13 +72,13 @@ def _ordered(*pairs: Any) -> _OrderedDict:
     made = _OrderedDict()
     for pair in pairs[0] if pairs else ():
         _require(isinstance(pair, (list, tuple)) and len(pair) == 2, "calls OrderedDict")
-        made[_checked_key(pair[0])[0]] = pair[1]
+        made[_checked_key(pair[0])] = pair[1]
     return made
 
 
 def _set(*values: Any) -> set[Any]:
     _require(len(values) == 1 and isinstance(values[0], list), "calls set")
-    return {_checked_key(value)[0] for value in values[0]}
+    return {_checked_key(value) for value in values[0]}
 
 
 def _counter(*counts: Any) -> dict[Any, Any]:
@@ -189,7 +190,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C hashes a
 
     def _set_items(self, operation: bytes, keys: list[Any]) -> None:
         for key in keys:
-            self.spend(_checked_key(key)[1])
+            _checked_key(key)
         pickle._Unpickler.dispatch[operation[0]](self)  # type: ignore[arg-type]
 
     def _build(self, built: object) -> None:
@@ -233,16 +234,10 @@ def _stand_in(module: str, name: str) -> Any:
     raise ForeignObjectError(full)
 
 
-def _checked_key(key: Any) -> tuple[Any, int]:
-    """A key that is hashed at once, and how many values are in it."""
-    open_parts, count = [key], 0
-    while open_parts:
-        part, count = open_parts.pop(), count + 1
-        if isinstance(part, tuple) and count + len(part) <= _MOST_IN_KEY:
-            open_parts += part
-        else:
-            _require(isinstance(part, (*_SIMPLE, _StandIn)), "has a key of a kind that is not read")
-    return key, count
+def _checked_key(key: Any) -> Any:
+    """A key whose hash nobody can choose: that of a tuple or a float is the same everywhere, and a few MB collide."""
+    _require(isinstance(key, _KEYS), "has a key of a kind that is not read")
+    return key
 
 
 def _require(right: bool, what: str) -> None:

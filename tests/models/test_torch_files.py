@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -130,7 +131,7 @@ def twice(value: bytes) -> bytes:
     return b"(" + value + b"q\xfah\xfat"
 
 
-ONE = b"K\x01"
+ONE, HALF = b"K\x01", b"G" + struct.pack(">d", 0.5)
 STORAGE = b"(" + text("storage") + named("torch", "FloatStorage") + text("0") + text("cpu") + b"K\x06tQ"
 MANY = called("torch._utils", "_rebuild_tensor_v2", STORAGE, b"K\0", b"(J\0\0\0\x7ft", b"(K\0t", b"\x89", b"}")
 TEXTS = text("A" * 4000)
@@ -155,6 +156,14 @@ UNUSUAL = {
     "a key of tuples within tuples": in_dict(TUPLES, ONE),
     "keys of tuples within tuples": b"}(" + TUPLES + ONE + b"u",
     "a set of tuples within tuples": called("builtins", "set", b"]" + TUPLES + b"a"),
+    **{f"{kind} as a {place}": write(key) for kind, key in {
+        "a pair": b"(" + ONE + HALF + b"t", "a shape": called("torch", "Size", b"(" + ONE + b"t"), "a float": HALF,
+    }.items() for place, write in {
+        "key": lambda key: in_dict(key, ONE),
+        "key among others": lambda key: b"}(" + text("a") + ONE + key + ONE + b"u",
+        "member": lambda key: called("builtins", "set", b"](" + ONE + key + b"e"),
+        "key in order": lambda key: called("collections", "OrderedDict", b"](" + key + ONE + b"ta"),
+    }.items()},
     "a text in a thousand calls": b"(" + text("A" * 900_000) + b"q\xfa" + b"".join(
         called("_codecs", "encode", b"h\xfa", text("latin1")) for _ in range(100)
     ) + b"t",
@@ -224,7 +233,7 @@ def test_old_file_without_the_keys_of_its_storages(tmp_path: Path) -> None:
     [
         {"times": [2**40 + number for number in range(10_001)]},
         {str(key): key for key in range(7_000)},
-        {(0,) * 2_000: 1},
+        {(0,): 1},
         frozenset("a"),
     ],
     ids=["long numbers", "a large dict", "tuples as keys", "a frozen set"],
@@ -268,7 +277,7 @@ def test_unusual_but_plain(tmp_path: Path) -> None:
     tensor.mean = 1.0  # type: ignore[method-assign, assignment]
     ordered.note = "an attribute"  # type: ignore[attr-defined]
     data = {
-        (1, (2, 3)): tensor,
+        None: tensor,
         torch.float32: 1,
         torch.device("cpu"): 2,
         "set": {torch.int8, torch.bool},
@@ -277,5 +286,5 @@ def test_unusual_but_plain(tmp_path: Path) -> None:
     for new in (True, False):
         torch.save(data, tmp_path / "model.pt", _use_new_zipfile_serialization=new)
         found = load_plain(tmp_path / "model.pt")
-        assert found[1, (2, 3)].equal(torch.zeros(2))
+        assert found[None].equal(torch.zeros(2))
         assert found[torch.float32] == 1

@@ -81,5 +81,10 @@ def _check_old(content: BinaryIO) -> None:
     while len(found) < 5 and content.read(1):  # one pickle alone, which torch refuses with words of its own
         content.seek(-1, io.SEEK_CUR)
         found.append(rehearse(content, bounds.UNPACKED))
-    if len(found) == 5 and sorted(map(str, found[4][0])) != sorted(map(str, found[3][1])):
+    if len(found) < 5:
+        return
+    listed = found[4][0]
+    if not isinstance(listed, list) or not all(isinstance(key, (str, int)) for key in listed):
+        raise ValueError("the keys of the storages are none")  # and tuples within tuples would be a text without end
+    if sorted(map(str, listed)) != sorted(map(str, found[3][1])):
         raise ValueError("storages are missing")

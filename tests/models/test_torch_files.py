@@ -217,15 +217,17 @@ def test_parts_of_one_name(tmp_path: Path) -> None:
 
 
 def test_old_file_without_the_keys_of_its_storages(tmp_path: Path) -> None:
-    """torch would hand out memory as it finds it."""
+    """torch would hand out memory as it finds it; a text of tuples within tuples is never at its end."""
     old_format(tmp_path / "model.pt", HERE)
     content = (tmp_path / "model.pt").read_bytes()
     with io.BytesIO(content) as file:
         for _ in range(4):
             list(pickletools.genops(file))
-        (tmp_path / "model.pt").write_bytes(content[: file.tell()] + pickle.dumps([], 2))
-    with pytest.raises(InputError, match="cannot be read"):
-        load_plain(tmp_path / "model.pt")
+        start = content[: file.tell()]
+    for keys in (pickle.dumps([], 2), b"\x80\2]" + TUPLES + b"a.", b"\x80\2" + TUPLES + b"."):
+        (tmp_path / "model.pt").write_bytes(start + keys)
+        with pytest.raises(InputError, match="cannot be read"):
+            load_plain(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize(

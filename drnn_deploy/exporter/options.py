@@ -12,8 +12,8 @@ from drnn_core.text import choose_from
 from drnn_core.types import PRECISIONS, Emission, Form, Precision, emission_of, style_of
 from drnn_deploy.parity.known_answers import REFERENCE_MINUTES
 from drnn_deploy.parity.tolerance import DEFAULT, NOISE_MULTIPLE, Tolerance
-from drnn_deploy.planner.candidates import Goal, PlanTarget, rings_are_faster, with_block
-from drnn_deploy.planner.limits import check_memory, check_steps
+from drnn_deploy.planner.candidates import PROFILE, Goal, PlanTarget, rings_are_faster, with_block
+from drnn_deploy.planner.limits import check_size
 from drnn_deploy.planner.plan import cheapest_emission, plan_checkpoint, refuse_ignored_rate, task_length
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import WRITTEN_OUT, GraphRequest
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 CHUNK = 32
 WITHOUT_RINGS = ("skewed", "plugin")  # emissions with whole delay lines
 FORM_OF = {"skewed": "step", "blocked": "sequence"}  # emission -> the only form that it has
-PROFILE = (1, 8, 64)
 PLAN_TARGET: PlanTarget = "onnxruntime-cpu"
 ENGINE_SECONDS = 300.0
 
@@ -199,8 +198,7 @@ def graph_requests(checkpoint: Checkpoint, options: ExportOptions) -> list[Graph
         lengths["sequence"] = _length(checkpoint, options)
     for form, steps in lengths.items():
         if form in forms:
-            check_steps(checkpoint.dilated, steps)
-            check_memory(checkpoint.dilated, cast(Form, form), steps, options.batch or options.profile[2])
+            check_size(checkpoint.dilated, cast(Form, form), steps, options.batch or options.profile[2])
     styles = None if options.emissions is None else tuple(map(style_of, options.emissions))
     for name, chosen in (("form", forms), ("style", styles), ("precision", options.precisions)):
         if chosen is not None and (not chosen or len(set(chosen)) != len(chosen)):

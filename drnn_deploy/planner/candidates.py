@@ -32,6 +32,7 @@ UNITS: dict[PlanTarget, str] = {
 }
 RUN_WEIGHTS: tuple[PlanTarget, ...] = ("native", "cuda-kernel")  # however a graph is written
 _LAUNCH_STEPS = 10.0  # what starting the CUDA kernel costs, 2 to 5 us, in its steps of 0.2 to 0.5 us: both estimated
+PROFILE = (1, 8, 64)  # the smallest, usual and largest size of a dynamic batch, where none is asked for
 CHUNKS = (2, 4, 8, 16, 32, 64, 128, 256)
 BLOCKS = (64, 32, 16, 8, 4)  # most steps of a block: more take longer to build, fewer make more trips
 _RING_BYTES = 256 << 10  # of delay lines: passing more through the graph costs more than Python's part in a ring
@@ -81,13 +82,10 @@ class Candidate:
         return self.wait * period + self.cost if self.cost <= self.request.steps * period else float("inf")
 
 
-def sequence_requests(
-    spec: ModelSpec, target: PlanTarget, goal: Goal, length: int | None, batch: int | None
-) -> Iterator[GraphRequest]:
-    """The graphs of whole sequences.
+def sequence_requests(target: PlanTarget, goal: Goal, length: int | None, batch: int | None) -> Iterator[GraphRequest]:
+    """The graphs of whole sequences, those in blocks without their length (`with_block`).
 
     Args:
-        spec: The network.
         target: Where the graph will run.
         goal: What to optimise.
         length: The time steps of a sequence.
@@ -103,7 +101,7 @@ def sequence_requests(
             )
         return
     for emission in emissions_for(target, "sequence", batch):
-        yield with_block(spec, GraphRequest(length, batch, emission))
+        yield GraphRequest(length, batch, emission)
 
 
 def stream_requests(spec: ModelSpec, target: PlanTarget, batch: int | None) -> Iterator[GraphRequest]:

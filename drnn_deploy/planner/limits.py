@@ -21,32 +21,8 @@ _MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a mi
 _MOST_READ = 1 << 24  # vectors that the head reads of one sequence: the reference takes a few seconds for them
 
 
-def check_steps(spec: ModelSpec, steps: int) -> None:
-    """Refuse what the float64 reference, a plain loop, takes too long for.
-
-    Args:
-        spec: The network.
-        steps: Time steps of a sequence or chunk.
-
-    Raises:
-        InputError: The loop has too many steps, or the head reads too many vectors.
-    """
-    if (total := steps + sum(spec.dilations)) > _MOST_STEPS:
-        raise InputError(
-            f"length and spec.dilations sum to {total:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
-            "Use a smaller --length; a dilation above it has no effect.",
-        )
-    outputs = max(spec.head.output_steps(steps), _LEAST_OUTPUTS)
-    if (read := outputs * spec.window) > _MOST_READ:
-        raise InputError(
-            f"the head reads {spec.window:,} steps for each output (spec.fusion), {read:,} vectors in a check; the "
-            f"float64 reference takes at most {_MOST_READ:,}",
-            "Use a smaller --length, or train a network with a smaller first dilation.",
-        )
-
-
-def check_memory(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
-    """Refuse a graph that cannot be emitted and checked in this machine's memory.
+def check_size(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
+    """Refuse a graph that takes too long to check, or more memory than there is.
 
     Args:
         spec: The network.
@@ -55,14 +31,38 @@ def check_memory(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
         batch: The largest batch that it is checked with.
 
     Raises:
-        InputError: It takes more than is free, or makes a file that is not read. The message says how much, and what
-            the most is for.
+        InputError: The float64 reference has too many steps or vectors to read; or it takes more memory than is free,
+            or makes a file that is not read. The message says how much, and what the most is for.
     """
+    _check_steps(spec, form, steps)
+    _check_memory(spec, form, steps, batch)
+
+
+def _check_steps(spec: ModelSpec, form: Form, steps: int) -> None:
+    """Refuse what the float64 reference, a plain loop, takes too long for."""
+    lines = sum(spec.dilations)
+    if (total := steps + lines) > _MOST_STEPS:
+        raise InputError(
+            f"length and spec.dilations sum to {total:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
+            f"Use {SMALLER[form]}." if lines < _MOST_STEPS else "Train a network with smaller dilations.",
+        )
+    shorter = f"{SMALLER[form]}, or " if _LEAST_OUTPUTS * spec.window <= _MOST_READ else ""
+    outputs = max(spec.head.output_steps(steps), _LEAST_OUTPUTS)
+    if (read := outputs * spec.window) > _MOST_READ:
+        raise InputError(
+            f"the head reads {spec.window:,} steps for each output (spec.fusion), {read:,} vectors in a check; the "
+            f"float64 reference takes at most {_MOST_READ:,}",
+            f"Use {shorter}a network with a smaller first dilation.",
+        )
+
+
+def _check_memory(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
+    """Refuse a graph that cannot be emitted and checked in this machine's memory."""
     if (golden := _golden_bytes(spec, form, steps)) > bounds.UNPACKED - 4 * bounds.TEXT:
         raise InputError(
             f"the golden data of form {form} with {steps:,} steps would take about {bounds.shown_bytes(golden)}, and "
             f"at most {bounds.shown_bytes(bounds.UNPACKED)} are read",
-            "Use a smaller --length or --chunk, or a network with fewer features.",
+            f"Use {SMALLER[form]}, or a network with fewer features or outputs.",
         )
     require_memory(f"the export of form {form} with {steps:,} steps", _needs(spec, form, steps, batch))
 

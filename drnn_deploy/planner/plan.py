@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError, refuse_ignored
 from drnn_core.text import choose_from
+from drnn_core.types import Form
 from drnn_deploy.datasets.rate import steps_a_second
 from drnn_deploy.planner.candidates import (
-    CHUNKS,
+    PROFILE,
     UNITS,
     Candidate,
     Goal,
@@ -23,7 +25,7 @@ from drnn_deploy.planner.candidates import (
     with_block,
 )
 from drnn_deploy.planner.cost_model import load_costs
-from drnn_deploy.planner.limits import check_memory, check_steps
+from drnn_deploy.planner.limits import check_size
 from drnn_export.emitter.emit import NODE_BUDGET
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.spec import ModelSpec
@@ -81,15 +83,13 @@ def make_plan(
             raise InputError(f"there is no {name} {value!r}", choose_from(value, known))
     if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"the rate must be a positive number of samples a second, got {rate}")
-    check_steps(spec, max(length or 1, *CHUNKS))
-    check_memory(spec, "step", 1, batch or 1)
+    requests = [*sequence_requests(target, goal, length, batch), *stream_requests(spec, target, batch)]
+    requests = _exportable(spec, requests, goal)
     if target == "cuda-kernel":
         plan_kernel(spec, KernelOptions(shared_memory=max(SHARED_MEMORY.values())))  # or says why it cannot
     costs = load_costs(spec.cell)
-    requests = [*sequence_requests(spec, target, goal, length, batch), *stream_requests(spec, target, batch)]
-    candidates = [
-        c for c in (candidate_of(spec, request, target, costs) for request in requests) if not is_duplicate(c)
-    ]
+    candidates = [candidate_of(spec, with_block(spec, request), target, costs) for request in requests]
+    candidates = [c for c in candidates if not is_duplicate(c)]
     allowed = [c for c in candidates if _is_allowed(c, spec, target, goal, node_budget)]
     if not allowed:
         raise InputError(
@@ -183,10 +183,33 @@ def cheapest_emission(spec: ModelSpec, request: GraphRequest, target: PlanTarget
     return min(allowed or candidates[:1], key=lambda c: _sort_key(c, target, goal, None)).request
 
 
+def _exportable(spec: ModelSpec, requests: Sequence[GraphRequest], goal: Goal) -> list[GraphRequest]:
+    """Those whose export is not refused for its size.
+
+    Raises:
+        InputError: None of them serves the goal. The message is that of the shortest.
+    """
+    refusals: dict[tuple[Form, int], InputError | None] = {}
+    for request in requests:
+        try:
+            refusals[request.form, request.steps] = None
+            check_size(spec, request.form, request.steps, request.batch or PROFILE[2])
+        except InputError as error:
+            refusals[request.form, request.steps] = error
+    serving = [error for (form, _), error in refusals.items() if _serves(form, goal)]
+    if serving[0] and all(serving):
+        raise serving[0]
+    return [request for request in requests if not refusals[request.form, request.steps]]
+
+
+def _serves(form: Form, goal: Goal) -> bool:
+    return (form == "sequence") == (goal == "sequence")
+
+
 def _is_allowed(candidate: Candidate, spec: ModelSpec, target: PlanTarget, goal: Goal, node_budget: int) -> bool:
     """Whether a graph serves the goal within the limits."""
     request = candidate.request
-    if (request.form == "sequence") != (goal == "sequence"):
+    if not _serves(request.form, goal):
         return False
     if goal == "latency" and request.steps > 1 and spec.head.output_steps(request.steps) < request.steps:
         return False  # it has no answer to most samples

@@ -11,7 +11,7 @@ from drnn_core import memory
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.steps import Step
 from drnn_deploy import ExportOptions, export
-from drnn_deploy.exporter.options import PROFILE
+from drnn_deploy.planner.candidates import PROFILE
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
 from drnn_runtimes import whole_runs

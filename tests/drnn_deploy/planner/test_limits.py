@@ -17,11 +17,11 @@ from drnn_core import memory
 from drnn_core.errors import InputError
 from drnn_deploy.exporter.options import ExportOptions, graph_requests
 from drnn_deploy.exporter.pipeline import export
-from drnn_deploy.planner.limits import check_memory, check_steps
+from drnn_deploy.planner.limits import check_size
 from drnn_deploy.planner.plan import make_plan
 from drnn_models.checkpoint import Checkpoint
 from drnn_models.spec import Continuous, Head, ModelSpec, Tokens
-from tests.networks import specs
+from tests.networks import random_weights, specs
 
 SMALL = ModelSpec("gru", (8, 8), (1, 2), Continuous(2), Head("last", 2))
 WHOLE: dict[str, Any] = {"length": 200}
@@ -75,7 +75,7 @@ def test_request_that_is_too_large_is_refused_with_the_figure_before_memory_is_t
         assert tracemalloc.get_traced_memory()[1] < 100 << 20
     finally:
         tracemalloc.stop()
-    assert "Use a smaller" in refusal.value.fix
+    assert re.search("Use a (smaller|network with a smaller)|Train a network with", refusal.value.fix)
     assert not list(tmp_path.iterdir())
 
 
@@ -87,11 +87,44 @@ def test_plans_have_the_same_limits() -> None:
         make_plan(dataclasses.replace(SMALL, dilations=(1, 1 << 24)), "tensorrt", "latency")
 
 
+@pytest.mark.parametrize(
+    ("dilations", "length", "head", "fix"),
+    [
+        ((1, 1 << 24), 200, "last", "Train a network with smaller dilations."),
+        ((1, 1 << 19), 1 << 20, "last", "Use a smaller --length."),
+        ((1 << 19,), 200, "sequence", "Use a network with a smaller first dilation."),
+        ((1 << 18,), 200, "sequence", "Use a smaller --length, or a network with a smaller first dilation."),
+    ],
+)
+def test_the_advice_helps(dilations: tuple[int, ...], length: int, head: Any, fix: str) -> None:
+    spec = ModelSpec("rnn", (1,) * len(dilations), dilations, Continuous(1), Head(head, 1))
+    with pytest.raises(InputError) as refusal:
+        make_plan(spec, "onnxruntime-cpu", "sequence", length=length)
+    assert refusal.value.fix == fix
+
+
+WIDE = ModelSpec("rnn", (2,), (1,), Tokens(100_000, 2), Head("sequence", 100_000))
+LATE = ModelSpec("rnn", (2,), (100_000,), Continuous(1), Head("sequence", 1))
+
+
+@pytest.mark.parametrize(("spec", "goal"), [(WIDE, "throughput"), (LATE, "sequence"), (LATE, "throughput")])
+def test_no_graph_is_recommended_that_the_export_refuses(spec: ModelSpec, goal: Any) -> None:
+    assert make_plan(spec, "onnxruntime-cpu", goal, length=10).chosen
+    assert graph_requests(Checkpoint(spec, random_weights(spec, 0), {"length": 10}), ExportOptions(goal=goal))
+
+
+def test_a_dynamic_batch_is_planned_at_its_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 30 << 20)
+    spec = dataclasses.replace(SMALL, hidden=(64, 64), dilations=(1, 64), head=Head("sequence", 2))
+    for batch, fits in ((1, True), (None, False)):
+        steps = [c.request.steps for c in make_plan(spec, "onnxruntime-cpu", "throughput", batch=batch).candidates]
+        assert (max(steps) == 256) is fits
+
+
 @given(spec=specs(), steps=st.integers(1, 2000), batch=st.integers(1, 100))
 def test_ordinary_networks_are_never_refused(spec: ModelSpec, steps: int, batch: int) -> None:
-    check_steps(spec, steps)
     for form in ("sequence", "chunk", "step"):
-        check_memory(spec, form, steps, batch)
+        check_size(spec, form, steps, batch)
 
 
 def test_the_largest_ordinary_requests_are_taken() -> None:

@@ -106,9 +106,13 @@ def test_service_keeps_a_stream_for_each_client(tmp_path: Path, monkeypatch: pyt
                     answers[socket] += socket.receive_json()
             np.testing.assert_allclose(answers[one], expected(SAMPLES), atol=1e-5)
             np.testing.assert_allclose(answers[two], expected(other), atol=1e-5)
-        for wrong in (b"123", np.float32([1, np.nan]).tobytes()):
+        longest = bytes(service.MOST_CHUNKS * 4 * 4)
+        with client.websocket_connect("/stream") as socket:
+            socket.send_bytes(longest)
+            assert len(socket.receive_json()) == service.MOST_CHUNKS * 4
+        for wrong in (b"123", np.float32([1, np.nan]).tobytes(), longest + bytes(4), "1.0"):
             with client.websocket_connect("/stream") as socket:
-                socket.send_bytes(wrong)
+                socket.send_text(wrong) if isinstance(wrong, str) else socket.send_bytes(wrong)
                 with pytest.raises(WebSocketDisconnect) as ended:
                     socket.receive_json()
                 assert ended.value.code == 1007

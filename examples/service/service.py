@@ -3,8 +3,9 @@
     pip install drnn-deploy fastapi 'uvicorn[standard]'
     BUNDLE=stream-bundle uvicorn --factory service:app
 
-A client opens /stream and sends binary messages: little-endian float32 samples, any whole number of them. Each is
-answered with the outputs of the chunks that became full, as JSON. The stream and its state end with the connection.
+A client opens /stream and sends binary messages: little-endian float32 samples, any whole number of them up to
+`MOST_CHUNKS` chunks. Each is answered with the outputs of the chunks that became full, as JSON. Any other message
+closes the connection with code 1007. The stream and its state end with the connection.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from drnn_models import Continuous
 from drnn_runtimes import Bundle, Stream, find_runtime
 
 MOST_CLIENTS = 1000
-LONGEST_MESSAGE = 1 << 20  # bytes
+MOST_CHUNKS = 64  # in a message: other clients wait until they are computed
 
 
 def app() -> FastAPI:
@@ -78,12 +79,11 @@ def make_app(folder: Path) -> FastAPI:
 
 async def _serve(socket: WebSocket, stream: Stream, features: int) -> None:
     """Answer one client until it leaves, or sends what is no sample."""
-    while True:
-        message = await socket.receive_bytes()
-        if len(message) > LONGEST_MESSAGE or len(message) % (4 * features):
-            await socket.close(
-                1007, f"send whole samples of {features} float32 numbers, at most {LONGEST_MESSAGE} bytes"
-            )
+    most = MOST_CHUNKS * stream.chunk
+    while (received := await socket.receive())["type"] == "websocket.receive":
+        message = received.get("bytes")
+        if message is None or len(message) % (4 * features) or len(message) > most * 4 * features:
+            await socket.close(1007, f"send bytes: at most {most} whole samples of {features} float32 numbers")
             return
         samples = np.frombuffer(message, "<f4").reshape(1, -1, features)
         try:

@@ -151,6 +151,8 @@ def _value(name: str, kind: str, value: Any) -> Any:
     """A field of `Stack` from what NVIDIA's parser or ONNX makes of the attribute."""
     try:
         if kind in ("str", "WeightType"):
+            if not isinstance(value, (str, bytes, np.ndarray)):
+                raise TypeError(value)  # of a number, `bytes` makes so many zeros
             return value if isinstance(value, str) else bytes(value).rstrip(b"\0").decode()
         numbers = tuple(int(number) for number in np.atleast_1d(np.asarray(value)))
         if kind.startswith("tuple"):

@@ -139,6 +139,8 @@ def test_a_changed_weight_of_the_function_is_found_in_its_layer() -> None:
         ("precision", b"int8"),
         ("activation", b"\xff\xfe"),
         ("pruned", 1 << 80),
+        ("cell", 10**13),
+        ("precision", [102, 112, 49, 54]),
     ],
 )
 def test_attributes_that_are_no_stack_are_refused(name: str, value: object) -> None:

@@ -39,7 +39,6 @@ _FILES = {"onnxruntime": "1/model.onnx", "tensorrt": "1/model.plan"}  # Triton's
 _SUFFIXES = {"onnxruntime": "", "tensorrt": "-tensorrt"}  # of the model's name
 _CONFIG = "config.pbtxt"
 _MARK = "# written by drnn-export, which replaces this model\n"
-_EXPORT = "Type: drnn-export model.pt --form chunk --batch dynamic --no-ring --triton DIR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +67,10 @@ def servable_graph(bundle: Bundle) -> GraphInfo:
     whole = [graph for graph in alone if not graph.ring and graph.emission != "plugin"]
     for graph in sorted(whole, key=lambda graph: not graph.states):
         return graph
-    raise InputError(
-        f"{bundle.folder} has no graph with a dynamic batch from 1 up, and whole delay lines if any", _EXPORT
-    )
+    form = bundle.graphs[0].form
+    words = f"--form {form} --batch dynamic{'' if form == 'sequence' else ' --no-ring'} --triton DIR"
+    what = f"{bundle.folder} has no graph with a dynamic batch from 1 up, and whole delay lines if any"
+    raise InputError(what, f"Type: drnn-export model.pt {words}")
 
 
 def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOptions:
@@ -85,8 +85,10 @@ def check_options(options: ExportOptions, folder: Path, name: str) -> ExportOpti
         InputError: Triton could serve no graph of these options, or no model of this name, or other files are there.
     """
     _check_places(folder, name)
-    if options.batch is not None or options.ring:
-        raise InputError("Triton needs a dynamic batch, and with state whole delay lines", _EXPORT)
+    lacking = ["--batch dynamic"] * (options.batch is not None) + ["--no-ring"] * bool(options.ring)
+    if lacking:
+        what = "Triton needs a dynamic batch, and with state whole delay lines"
+        raise InputError(what, f"Type: {' '.join(lacking)}")
     least, usual, most = options.profile
     if least > 1:
         what = f"Triton runs a request alone where no other comes in time, and the smallest batch would be {least}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
 from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
@@ -31,7 +32,7 @@ class Continuous:
     kind: Literal["continuous"] = "continuous"
 
     def __post_init__(self) -> None:
-        _positive("input.features", self.features)
+        object.__setattr__(self, "features", _positive("input.features", self.features))
         _one_of("input.kind", self.kind, ("continuous",))
 
     @property
@@ -55,9 +56,9 @@ class Tokens:
     kind: Literal["tokens"] = "tokens"
 
     def __post_init__(self) -> None:
-        _positive("input.vocabulary", self.vocabulary)
+        object.__setattr__(self, "vocabulary", _positive("input.vocabulary", self.vocabulary))
         if self.embedding is not None:
-            _positive("input.embedding", self.embedding)
+            object.__setattr__(self, "embedding", _positive("input.embedding", self.embedding))
         _one_of("input.kind", self.kind, ("tokens",))
 
     @property
@@ -83,8 +84,8 @@ class Head:
 
     def __post_init__(self) -> None:
         _one_of("head.kind", self.kind, get_args(HeadKind))
-        _positive("head.outputs", self.outputs)
-        _positive("head.steps", self.steps)
+        for name in ("outputs", "steps"):
+            object.__setattr__(self, name, _positive(f"head.{name}", getattr(self, name)))
         if self.kind != "last_k" and self.steps != 1:
             raise SpecError(f"spec.head.steps: only head 'last_k' takes steps, got {self.steps} with '{self.kind}'")
 
@@ -245,9 +246,11 @@ def _record(name: str, data: object, cls: type) -> Mapping[str, Any]:
 
 
 def _positive(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+    """A whole number, also one of NumPy's, as JSON has it."""
+    number = int(value) if isinstance(value, numbers.Integral) and not isinstance(value, bool) else 0
+    if not 1 <= number <= _LARGEST:
         raise SpecError(f"spec.{name}: must be a whole number from 1 to {_LARGEST}, got {_shown(value)}")
-    return value
+    return number
 
 
 def _sizes(name: str, values: object) -> tuple[int, ...]:

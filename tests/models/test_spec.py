@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -70,6 +71,20 @@ def test_missing_fields_are_named(field: str) -> None:
 def test_what_is_no_object_is_no_spec(data: object) -> None:
     with pytest.raises(SpecError, match="spec: must be an object"):
         ModelSpec.from_json(data)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    one, two, three = np.arange(1, 4, dtype=np.int32)
+    for read in (Continuous(two), Tokens(three, two)):  # type: ignore[arg-type]
+        spec = ModelSpec("gru", [one, two], tuple(2 ** np.arange(2)), read, Head("last_k", three, two))  # type: ignore[arg-type]
+        same = ModelSpec(
+            "gru", (1, 2), (1, 2), Continuous(2) if isinstance(read, Continuous) else Tokens(3, 2), Head("last_k", 3, 2)
+        )
+        assert (spec, hash(spec), repr(spec)) == (same, hash(same), repr(same))
+        assert ModelSpec.from_json(spec.to_json()) == same
+    for wrong in (np.True_, np.float64(1), np.int64(0), np.arange(2)):
+        with pytest.raises(SpecError, match="must be a whole number"):
+            Continuous(wrong)  # type: ignore[arg-type]
 
 
 def test_fusion_is_on_exactly_where_the_first_dilation_calls_for_it() -> None:

@@ -17,7 +17,6 @@ _CASES = 6  # in memory together until they are written
 _LEAST_OUTPUTS = 64  # that are computed in a check, however short the sequence
 _WEIGHT_COPIES = 8  # of four bytes: float32 and float64 for each of two references, the graph, its file
 _EDGE_COPIES = 4  # of a graph's inputs, outputs and states: two sets of buffers, and the runtime's own
-_MOST_STEPS = 1 << 20  # of the reference's plain loop and its delay lines: a minute or so per layer
 _MOST_READ = 1 << 24  # vectors that the head reads of one sequence: the reference takes a few seconds for them
 
 
@@ -41,10 +40,10 @@ def check_size(spec: ModelSpec, form: Form, steps: int, batch: int) -> None:
 def _check_steps(spec: ModelSpec, form: Form, steps: int) -> None:
     """Refuse what the float64 reference, a plain loop, takes too long for."""
     lines = sum(spec.dilations)
-    if (total := steps + lines) > _MOST_STEPS:
+    if (total := steps + lines) > bounds.STEPS:
         raise InputError(
-            f"length and spec.dilations sum to {total:,}; the float64 reference takes at most {_MOST_STEPS:,} steps",
-            f"Use {SMALLER[form]}." if lines < _MOST_STEPS else "Train a network with smaller dilations.",
+            f"length and spec.dilations sum to {total:,}; the float64 reference takes at most {bounds.STEPS:,} steps",
+            f"Use {SMALLER[form]}." if lines < bounds.STEPS else "Train a network with smaller dilations.",
         )
     shorter = f"{SMALLER[form]}, or " if _LEAST_OUTPUTS * spec.window <= _MOST_READ else ""
     outputs = max(spec.head.output_steps(steps), _LEAST_OUTPUTS)

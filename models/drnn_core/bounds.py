@@ -17,6 +17,7 @@ from typing import BinaryIO
 TEXT = 16 << 20  # bytes of a text file, unless the reader says otherwise; the product's own have at most 1 MB
 TOML = 1 << 20  # bytes of a TOML file: its parser is plain Python, and slow
 UNPACKED = 3 << 28  # bytes of the arrays in a file, likewise; with copies on the way they stay below 2 GB of memory
+STEPS = 1 << 20  # of a sequence: the float64 reference, a plain loop, takes a minute or so per layer
 _DIRECTORY = 16 << 20  # bytes of an archive's list of members: a hundred thousand of them
 _HEADER = 16 << 20  # bytes of a safetensors header, likewise
 _PAGE = 1 << 20

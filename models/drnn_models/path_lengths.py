@@ -16,13 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from drnn_core import bounds
 from drnn_core.arguments import checked_arguments
 from drnn_core.errors import InputError
 from drnn_models.baseline_specs import ConvSpec, NetworkSpec, SkipSpec
 from drnn_models.cone import plan_cone
 from drnn_models.spec import ModelSpec
 
-_LONGEST = 1 << 24  # as long as the largest dilation
+_LONGEST = 1 << 24  # a lag: as long as the largest dilation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +86,19 @@ def mean_recurrent_length(spec: NetworkSpec, period: int | None = None) -> float
 
     Args:
         spec: The network.
-        period: The largest lag, in steps; None for the largest dilation.
+        period: The largest lag, in steps, from 1 to about 17 million; None for the largest dilation.
 
     Returns:
         Edges; infinity where a lag has no path.
+
+    Raises:
+        InputError: `period` is out of range.
     """
     stack = spec.stack if isinstance(spec, SkipSpec) else spec
-    return float(path_lengths(spec, period or max(stack.dilations))[1:].mean())
+    period = max(stack.dilations) if period is None else period
+    if period < 1:
+        raise InputError(f"the largest lag must be at least 1, got {period}")
+    return float(path_lengths(spec, period)[1:].mean())
 
 
 @checked_arguments
@@ -100,13 +107,12 @@ def analyse(spec: NetworkSpec, length: int) -> MemoryReport:
 
     Args:
         spec: A dilated network or one of the paper's baselines.
-        length: Time steps of a sequence.
+        length: Time steps of a sequence, 1 to about a million.
 
     Raises:
-        InputError: `length` is below 1 or over about 17 million.
+        InputError: `length` is out of range.
     """
-    if length < 1:
-        raise InputError(f"length must be at least 1, got {length}")
+    _check_length(length)
     lags = path_lengths(spec, length - 1)
     reached = lags[np.isfinite(lags)]
     work = _work(spec, length)
@@ -150,17 +156,18 @@ def doubling_stacks(length: int, *, first: int = 1) -> list[tuple[int, ...]]:
     """Choose dilations that double from layer to layer.
 
     Args:
-        length: Steps of a sequence.
+        length: Steps of a sequence, 1 to about a million.
         first: The first layer's dilation.
 
     Returns:
         The dilations of 1, 2, 3, ... layers, until the largest is as long as the sequence.
 
     Raises:
-        InputError: `length` or `first` is below 1.
+        InputError: `length` is out of range, or `first` below 1.
     """
-    if length < 1 or first < 1:
-        raise InputError(f"length and first dilation must be at least 1, got {length} and {first}")
+    _check_length(length)
+    if first < 1:
+        raise InputError(f"the first dilation must be at least 1, got {first}")
     layers = 1 + max(0, math.ceil(math.log2(length / first)))
     return [tuple(first << layer for layer in range(count)) for count in range(1, layers + 1)]
 
@@ -183,6 +190,11 @@ def suggest(reports: Sequence[MemoryReport]) -> int:
     if not reports:
         raise InputError("there is no stack to choose from", "Give at least one report.")
     return min(range(len(reports)), key=lambda index: reports[index].longest_path)
+
+
+def _check_length(length: int) -> None:
+    if not 1 <= length <= bounds.STEPS:
+        raise InputError(f"length must be from 1 to {bounds.STEPS:,}, the most that is ever checked, got {length:,}")
 
 
 def _repeated(edges: NDArray[np.float64], dilation: int) -> NDArray[np.float64]:

@@ -112,10 +112,19 @@ def test_costs_of_the_paper_network_by_hand() -> None:
     assert report.parameters == 21_210 + 9 * 60  # the paper counts one bias per gate set, torch has two
 
 
-@pytest.mark.parametrize("length", [0, (1 << 24) + 2])
+@pytest.mark.parametrize("length", [0, (1 << 20) + 1])
 def test_lengths_out_of_range_are_refused(length: int) -> None:
-    with pytest.raises(InputError):
-        analyse(stack(1, 2), length)
+    for refused in (lambda: analyse(stack(1, 2), length), lambda: doubling_stacks(length)):
+        with pytest.raises(InputError, match="from 1 to 1,048,576"):
+            refused()
+    with pytest.raises(InputError, match="the first dilation must be at least 1, got 0"):
+        doubling_stacks(8, first=0)
+
+
+def test_a_mean_over_no_lag_is_refused() -> None:
+    for period in (0, -1):
+        with pytest.raises(InputError, match="at least 1, got"):
+            mean_recurrent_length(stack(1, 2), period)
 
 
 def test_a_window_as_long_as_a_sequence_takes_no_table_of_both() -> None:

@@ -19,7 +19,8 @@ from drnn_deploy.planner.cost_model import shipped_costs
 from drnn_export.emitter.request import GraphRequest
 from drnn_models.cells import Cell
 from drnn_models.cone import plan_cone
-from drnn_models.spec import ModelSpec, Tokens
+from drnn_models.spec import ModelSpec
+from drnn_runtimes.native.network import network_sizes, padded
 
 NATIVE_FEATURES = ("call", "rows alone", "units together", "products alone", "products together", "far products")
 _PASS_ROWS, _TILE, _TOGETHER = 256, 32, 4  # as in `drnn.h`
@@ -47,17 +48,17 @@ def native_features(spec: ModelSpec, request: GraphRequest) -> NDArray[np.float6
     """
     counts = np.zeros(len(NATIVE_FEATURES))
     counts[0] = 1
-    one_hot = isinstance(spec.input, Tokens) and spec.input.embedding is None  # a column is copied
+    one_hot = network_sizes(spec)["tokens"] == 1  # a column is copied
     read = [0 if one_hot else spec.input.width, *spec.hidden[:-1]]
     for passes, inputs, hidden in zip(_passes(spec, request), read, spec.hidden, strict=True):
-        units = _padded(hidden)
+        units = padded(hidden)
         for at in passes:
             alone, of_inputs = _alone(at.rows, at.lag), _alone(at.rows, at.rows)
             counts[1:3] += at.times * np.array([alone, (at.rows - alone) * units])
             for single, values in ((alone, hidden), (of_inputs, inputs)):
                 counts[3:] += at.times * _products(single, at.rows, values * spec.gates * units)
     answers = (request.batch or 1) * spec.head.output_steps(request.steps)
-    head = spec.window * spec.hidden[-1] * _padded(spec.head.outputs)
+    head = spec.window * spec.hidden[-1] * padded(spec.head.outputs)
     counts[3:] += _products(_alone(answers, answers), answers, head)
     return counts
 
@@ -96,8 +97,7 @@ def _passes(spec: ModelSpec, request: GraphRequest) -> Iterator[list[_Pass]]:
             passes = [_Pass(full, most * batch, dilation * batch), _Pass(1, rest * batch, dilation * batch)]
             yield [one for one in passes if one.times and one.rows]
         return
-    widest = max(map(_padded, (spec.input.width, *spec.hidden)))
-    together = min(batch, max(4, _RUN_VALUES // (steps * widest)))  # sequences
+    together = min(batch, max(4, _RUN_VALUES // (steps * network_sizes(spec)["widest"])))  # sequences
     full, rest = divmod(batch, together)
     for layer in plan_cone(spec, steps).layers:
         sizes = (full, together), (1, rest)
@@ -120,7 +120,3 @@ def _products(alone: int, rows: int, weights: int) -> NDArray[np.float64]:
     """Multiply-adds of rows alone and of rows together, and how often weights come from far."""
     far = (alone + (rows - alone) / _TOGETHER) * weights if weights > _NEAR_VALUES else 0
     return np.array([alone * weights, (rows - alone) * weights, far], np.float64)
-
-
-def _padded(values: int) -> int:
-    return -(-values // 8) * 8

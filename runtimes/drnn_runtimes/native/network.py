@@ -84,7 +84,7 @@ def pack_network(spec: ModelSpec, weights: Weights, *, narrow: bool = False) -> 
     )
     return PackedNetwork(
         cell_name(spec),
-        _sizes(spec),
+        network_sizes(spec),
         tuple(
             PackedLayer(*numbers)
             for numbers in zip(spec.layer_inputs(), spec.hidden, spec.dilations, starts, bias_starts, strict=False)
@@ -141,7 +141,8 @@ def _in_blocks(values: NDArray[Kind], gates: int) -> NDArray[Kind]:
     return rows.reshape(gates, -1, _BLOCK, matrix.shape[1]).transpose(1, 3, 0, 2).reshape(-1)
 
 
-def _sizes(spec: ModelSpec) -> dict[str, int]:
+def network_sizes(spec: ModelSpec) -> dict[str, int]:
+    """The fields of a `struct drnn_network` that are numbers, by name."""
     one_hot = isinstance(spec.input, Tokens) and spec.input.embedding is None
     features = 1 if one_hot else spec.input.width
     return {

@@ -55,6 +55,15 @@ def test_committed_measurements_are_near_their_estimates(cell: Cell) -> None:
     assert {row["form"] for row in rows} == {"sequence", "chunk", "step"}
 
 
+def test_a_vocabulary_makes_no_row_wider() -> None:
+    """One-hot symbols are read as numbers, so that as many sequences run together as of one feature."""
+    one, many = (
+        native_features(ModelSpec("rnn", (8,), (1,), Tokens(size), Head("last", 1)), GraphRequest(64, 7))
+        for size in (2, 4096)
+    )
+    assert np.array_equal(one, many)
+
+
 @given(specs(), requests)
 def test_how_a_graph_is_written_makes_no_difference(spec: ModelSpec, request: GraphRequest) -> None:
     cost = native_microseconds(spec, request)

@@ -44,12 +44,14 @@ def image_targets(compute_capabilities: Sequence[str]) -> tuple[str, ...]:
     compiler = nvrtc.nvrtc_availability()
     if not compiler.usable:
         raise RuntimeUnavailableError(f"cuda-kernel: {compiler.detail}", compiler.fix)
+    if asked:
+        return asked
     here = gpu.gpu()
-    if not asked and here is None:
+    if here is None:
         raise InputError(
             f"the images of the kernel are for named GPUs, and {gpu.gpu_reason()}", "Add --compute-capability 8.7."
         )
-    return asked or (here.compute_capability if here else "",)
+    return (here.compute_capability,)
 
 
 def write_images(

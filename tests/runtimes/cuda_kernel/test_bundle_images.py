@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from drnn_core.cache import cache_folder
 from drnn_core.errors import InputError, RuntimeUnavailableError
 from drnn_core.licence import SENTENCES, SPDX
 from drnn_core.types import Availability
+from drnn_deploy.exporter import kernels
 from drnn_deploy.exporter.kernels import image_targets
 from drnn_deploy.exporter.options import ExportOptions
 from drnn_deploy.exporter.pipeline import export
@@ -136,10 +138,15 @@ def test_an_image_of_another_text_or_gpu_is_never_taken(
             kernel_image(wanted, architecture, bundle)
 
 
-def test_export_says_what_it_needs(compiler: Compiler) -> None:
+def test_export_says_what_it_needs(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="'8x' is no compute capability"):
         image_targets(["8x"])
     assert image_targets(["8.7", "87"]) == ("8.7",)
+    monkeypatch.setattr(kernels.gpu, "gpu", lambda: SimpleNamespace(compute_capability="9.0"))
+    assert image_targets([]) == ("9.0",)
+    monkeypatch.setattr(kernels.gpu, "gpu", lambda: None)
+    with pytest.raises(InputError, match="the images of the kernel are for named GPUs"):
+        image_targets([])
     compiler.is_here(ABSENT)
     with pytest.raises(RuntimeUnavailableError, match="NVRTC is not installed"):
         image_targets(["8.7"])

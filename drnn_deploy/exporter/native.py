@@ -18,6 +18,7 @@ from drnn_runtimes.native.cross import build_for
 from drnn_runtimes.native.package import SelfTestCase, native_package
 
 _MOST_NUMBERS = 1 << 15  # of the self-test's inputs and outputs, which a compiler reads in a second
+_MOST_COMPILED = 1_000_000  # weights: two million take a compiler 19 s and 372 MB, only to measure the code
 _FIRST = ("normal", "task", "stream")  # cases that tell most
 
 
@@ -66,7 +67,9 @@ def native_sources(
     narrow, noises = precision == "int8", tolerance.noise_multiple
     package = native_package(name, spec, checkpoint.weights, chosen, noises, narrow=narrow)
     length = max(case.inputs.shape[1] for case in chosen)
-    code = code_size(package.sources, f"{name}.c")
+    code = "not measured: the weights take a compiler long"
+    if sum(weight.size for weight in checkpoint.weights.values()) <= _MOST_COMPILED:
+        code = code_size(package.sources, f"{name}.c")
     texts = {**package.sources, "README.md": package.readme(spec, length, code)}
     files = {file: text.encode() for file, text in texts.items()}
     for target in targets:

@@ -76,6 +76,16 @@ def test_readme_states_the_sizes(exported: Path) -> None:
     assert all(line in readme for line in (SPDX, *SENTENCES))
 
 
+def test_code_of_many_weights_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = GoldenCase("normal", np.zeros((1, 12, 2), np.float32), np.zeros((1, 3)), np.zeros(3))
+    count = sum(weight.size for weight in RNN.weights.values())
+    for most, code in ((count, "of waves.c"), (count - 1, "not measured: the weights take a compiler long")):
+        monkeypatch.setattr(native, "_MOST_COMPILED", most)
+        made = native.native_sources(RNN, "waves", [case], Tolerance())
+        assert f"code {code}, " in made.summary
+        assert f"| code, `-O3` | {code} |" in made.files["README.md"].decode()
+
+
 @with_compiler
 @pytest.mark.parametrize("form", ["sequence", "chunk"])
 def test_self_test_of_a_bundle_passes(form: str, exported: Path, tmp_path: Path) -> None:

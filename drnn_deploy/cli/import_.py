@@ -13,7 +13,7 @@ from drnn_core.errors import refuse_ignored
 from drnn_deploy.cli.command import command, typed_words
 from drnn_deploy.cli.console import json_option, make_console, progress, show_next, write_json
 from drnn_deploy.cli.tables import Column, print_table
-from drnn_deploy.cli.values import InputFile, OutputFile
+from drnn_deploy.cli.values import InputFile, InputPath, OutputFile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ class _Dilations(click.ParamType[tuple[int, ...]]):
 @click.option("--output", type=OutputFile(), default="model.pt", show_default=True, help="The checkpoint to write.")
 @click.option(
     "--compare",
-    type=InputFile("what the code that is shown without it saves"),
+    type=InputPath(),
     metavar="FILE.npz",
     help="Inputs and outputs of the original, which prove the import. Without it, the code that saves them is shown.",
 )

@@ -60,6 +60,10 @@ class _Path(Checked):
         return click.Path(file_okay=self.name != "directory").shell_complete(ctx, param, incomplete)
 
 
+class InputPath(_Path):
+    """What is read, and refused in words of the command's own where it is not there."""
+
+
 class InputFile(_Path):
     """A file to read."""
 

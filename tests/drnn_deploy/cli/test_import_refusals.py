@@ -83,7 +83,8 @@ def test_advice_for_pickled_objects_takes_the_weights_out(
     monkeypatch.setattr(sys, "argv", [option, *words])
     exec(program, {"__name__": "__main__"})
     model = tmp_path / "model.pt"
-    assert command("drnn-deploy", "import", tmp_path / "weights.pt", "--layout", "zalando", "--output", model).code == 0
+    weights = tmp_path / "it's my model-weights.pt"
+    assert command("drnn-deploy", "import", weights, "--layout", "zalando", "--output", model).code == 0
 
 
 def test_left_out_weights_need_a_comparison(command: Command, tmp_path: Path) -> None:
@@ -91,6 +92,15 @@ def test_left_out_weights_need_a_comparison(command: Command, tmp_path: Path) ->
     message, advice = refused(command, file, "--ignore", "scale")
     assert "--ignore leaves out 'scale'" in message
     assert "prove it: --compare original.npz" in advice
+
+
+def test_the_comparison_is_not_replaced_by_the_checkpoint(command: Command, tmp_path: Path) -> None:
+    proof = tmp_path / "original.npz"
+    proof.write_bytes(b"kept")
+    ran = command("drnn-deploy", "import", ZALANDO, "--compare", proof, "--output", proof, "--force")
+    assert ran.code == 2
+    assert f"--output would write over {proof}, which is read" in ran.err
+    assert proof.read_bytes() == b"kept"
 
 
 def test_comparison_that_is_not_there_says_how_to_make_it(command: Command, tmp_path: Path) -> None:

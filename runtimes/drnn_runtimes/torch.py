@@ -21,6 +21,8 @@ from drnn_runtimes.streaming.delay_lines import LAYER_BY_LAYER, next_states, who
 if TYPE_CHECKING:
     from drnn_models.dilated_rnn import DilatedRNN
 
+_SMALL = 1 << 20  # products of a batch in a step of a layer: from here on two threads took less time than one
+
 
 @contextlib.contextmanager
 def float32_products(*, tf32: bool = False) -> Iterator[None]:
@@ -167,17 +169,23 @@ def _refusing(graph: GraphInfo) -> Iterator[None]:
 
 
 class TorchSession(CopyingSession):
-    """See `drnn_runtimes.session.Session`."""
+    """See `drnn_runtimes.session.Session`.
+
+    Where nobody asks for a number of threads, small products get one: several would wait for each other longer than
+    they compute, a hundredfold where other processes have the cores.
+    """
 
     def __init__(self, model: DilatedRNN, graph: GraphInfo, device: str, threads: int | None = None) -> None:
         self._model, self._graph, self._device, self._threads = model, graph, device, threads
         self._spec = model.spec
+        self._products = max(matrix.numel() for matrix in model.layers.parameters())  # of a row, in a step of a layer
 
     def _compute(self, inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
         """Outputs in float32."""
         import torch
 
-        with torch.inference_mode(), _alone(self._threads), _refusing(self._graph):
+        small = self._device == "cpu" and len(inputs["input"]) * self._products < _SMALL
+        with torch.inference_mode(), _alone(self._threads or (1 if small else None)), _refusing(self._graph):
             x = torch.from_numpy(np.ascontiguousarray(inputs["input"])).to(self._device)  # it has no negative strides
             if not self._graph.states:
                 return {"output": self._model(x, prune=self._graph.pruned).cpu().numpy()}

@@ -125,19 +125,33 @@ def test_torch_is_not_under_the_autocast_of_a_thread_that_runs_it(bundle: Bundle
             np.testing.assert_array_equal(pool.submit(cast).result(60), right)
 
 
-def test_threads_of_a_run_are_set_where_there_is_a_setting(bundle: Bundle) -> None:
+def threads_of_torch(bundle: Bundle, threads: int | None) -> set[int]:
+    """In a run."""
     import torch
 
-    before, seen = torch.get_num_threads(), []
-    runtime = chosen_runtime("torch", before + 1)
-    with runtime.load(bundle, bundle.graph("sequence")) as session:
-        hook = torch.nn.modules.module.register_module_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    seen = set()
+    with chosen_runtime("torch", threads).load(bundle, bundle.graph("sequence")) as session:
+        hook = torch.nn.modules.module.register_module_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
         try:
             session.run({"input": random_inputs(bundle.spec, 1, LENGTH, 6)})
         finally:
             hook.remove()
-    assert set(seen) == {before + 1}
-    assert torch.get_num_threads() == before
+    return seen
+
+
+def test_threads_of_a_run_are_set_where_there_is_a_setting(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert threads_of_torch(bundle, 2) == {2}
+        assert threads_of_torch(bundle, None) == {1}  # for its products are small
+        monkeypatch.setattr("drnn_runtimes.torch._SMALL", 1)
+        assert threads_of_torch(bundle, None) == {3}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
     assert {name for name, runtime in RUNTIMES.items() if runtime.has_threads} == {
         "onnxruntime-cpu",
         "openvino",

@@ -81,19 +81,16 @@ def known_answers(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> C
         checkpoint: The network.
         requests: All graphs that are checked.
     """
-    more = task_inputs(checkpoint, requests)
-    return ComputedAnswers(checkpoint.dilated, checkpoint.weights, requests, more)
+    return ComputedAnswers(checkpoint.dilated, checkpoint.weights, requests, task_inputs(checkpoint))
 
 
-def task_inputs(checkpoint: Checkpoint, requests: Sequence[GraphRequest]) -> list[CaseInputs]:
-    """The checkpoint's examples as the case `task`, where a graph takes sequences as long; else none.
+def task_inputs(checkpoint: Checkpoint) -> list[CaseInputs]:
+    """The checkpoint's examples as the case `task`, where it has some.
 
     Args:
         checkpoint: The network.
-        requests: All graphs that are checked.
     """
-    examples, lengths = checkpoint.examples, [request.steps for request in requests if request.form == "sequence"]
-    if examples is None or examples.inputs.shape[1] not in lengths:
+    if (examples := checkpoint.examples) is None:
         return []
     return [CaseInputs("task", examples.inputs, examples.classes, examples.source)]
 

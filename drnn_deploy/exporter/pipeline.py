@@ -138,8 +138,7 @@ def export(
     longest = max(requests, key=lambda request: request.steps).form
     chunks = ", or --form chunk" if longest == "sequence" else ""
     shorter = f"Use {SMALLER[longest]}, a network with fewer units{chunks}"
-    more = task_inputs(checkpoint, requests)
-    check_cost(checkpoint.dilated, requests, options.reference_minutes, shorter, more)
+    check_cost(checkpoint.dilated, requests, options.reference_minutes, shorter, task_inputs(checkpoint))
 
     expected = functools.partial(check_seconds, checkpoint.dilated)
     seconds = [build_seconds(checkpoint.dilated, request) for request in requests]

@@ -191,8 +191,8 @@ def check_checkpoint(
     selection = Selection(options.forms, options.emissions, options.precisions)
     sets, notes = plan_graphs(checkpoint, selection)
     requests = [request for graphs in sets for request in graphs.requests]
-    more = task_inputs(checkpoint, requests)
-    check_cost(checkpoint.dilated, requests, options.reference_minutes, "Check less: --form chunk", more)
+    fix = "Check less: --form chunk"
+    check_cost(checkpoint.dilated, requests, options.reference_minutes, fix, task_inputs(checkpoint))
     answers = known_answers(checkpoint, requests)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [

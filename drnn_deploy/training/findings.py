@@ -58,7 +58,7 @@ def judge(
     holds = all(_reaches(sign * values[run], sign * bar, equals=equals) for run in claim.runs)
     seeds = {name: f" (median of {len(results[name])} seeds)" if len(results[name]) > 1 else "" for name in named}
     said = ", ".join(f"{shown(run)} {written(number, values[run])}{seeds[run]}" for run in named)
-    unreachable = ", which no network can reach" if metric == "accuracy" and bar > 1 else ""
+    unreachable = ", which no network can reach" if metric not in LOWER_IS_BETTER and bar > 1 else ""
     limit = f"the bar is {written(number, bar)}{unreachable}" if equals else ""
     reason = "; ".join(part for part in (said, limit) if part)
     if holds:

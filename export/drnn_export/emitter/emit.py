@@ -161,9 +161,12 @@ def stack_output(spec: ModelSpec, request: GraphRequest) -> str:
 
 def _least(spec: ModelSpec, request: GraphRequest) -> Estimate:
     """A lower bound of the nodes, without making any, with the bytes of float32 weights."""
-    cells = sum(layer.cells for layer in request.plan(spec).layers)
     weight_bytes = 4 * sum(math.prod(shape) for shape in spec.weight_shapes().values())
-    nodes = request.written_cells(spec) * cell_nodes(spec)
+    return _size(spec, request, request.written_cells(spec) * cell_nodes(spec), weight_bytes)
+
+
+def _size(spec: ModelSpec, request: GraphRequest, nodes: int, weight_bytes: int) -> Estimate:
+    cells = sum(layer.cells for layer in request.plan(spec).layers)
     return Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
 
 
@@ -179,8 +182,7 @@ def _build(spec: ModelSpec, weights: Weights, request: GraphRequest) -> tuple[Gr
     live = live_part(g, [tensor.name for tensor in edges(spec, request)[1]], request.precision)
     nodes = sum(1 for _ in every_node(live.nodes)) + sum(len(function.node) for function in g.functions)
     weight_bytes = sum(len(constant.raw_data) for constant in (*live.constants, *constants_of(g.functions)))
-    cells = sum(layer.cells for layer in request.plan(spec).layers)
-    return g, live, Estimate(cells, nodes, weight_bytes, weight_bytes + _BYTES_PER_NODE * nodes)
+    return g, live, _size(spec, request, nodes, weight_bytes)
 
 
 def _check(size: Estimate, request: GraphRequest, node_budget: int) -> None:

@@ -8,13 +8,13 @@ from drnn_core.memory import Need
 from drnn_models import memory
 from drnn_models.cells import CELLS
 from drnn_models.spec import ModelSpec
+from drnn_runtimes.reference.noise import FACTORS, FEWER, widest
 
 _LOOPS = 2  # in float64, and with the roundings of a precision
 _CALL = 15e-6  # seconds of a layer's step, and as much for each of its gates
 _ROWS = 7  # of both loops together, for each sequence
 _NUMBER, _PRODUCT = 6e-9, 3e-11  # seconds for each gate of a unit, and for each weight, in every row
-_SAMPLES, _FACTORS = 4, 61  # of each of many sequences, and the random roundings of each number of a sample
-_FACTOR = 20e-9  # seconds to draw one of these
+_FACTOR = 20e-9  # seconds to draw a random rounding
 _STATE_COPIES = 3  # as the delay lines begin, themselves, and as they end
 _OUTPUT_COPIES = 12  # of every output in float64: right, and each of the runs that its noise is measured with
 
@@ -49,13 +49,12 @@ def answer_needs(spec: ModelSpec, sequences: int, steps: int, advice: str) -> It
         advice: What to change to need less.
     """
     yield Need("random roundings", 4 * _drawn(spec, sequences), advice)
-    yield Need("inputs", memory.input_bytes(spec, (1 + _SAMPLES) * sequences, steps), advice)
-    yield Need("delay lines", _STATE_COPIES * memory.state_bytes(spec, _SAMPLES * sequences), advice)
+    yield Need("inputs", memory.input_bytes(spec, (1 + FEWER) * sequences, steps), advice)
+    yield Need("delay lines", _STATE_COPIES * memory.state_bytes(spec, FEWER * sequences), advice)
     outputs = 8 * sequences * steps * spec.head.outputs
     yield Need("the outputs at every step in float64", _OUTPUT_COPIES * outputs, advice)
 
 
 def _drawn(spec: ModelSpec, sequences: int) -> int:
-    """Random roundings of some sequences: they have the width of whatever is widest in the network."""
-    widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
-    return _FACTORS * _SAMPLES * sequences * widest
+    """Random roundings of many sequences: of every sample of each, and every number of the widest row."""
+    return FACTORS * FEWER * sequences * widest(spec)

@@ -29,13 +29,13 @@ from drnn_runtimes.reference.loop import Array, Product, Reference, run_referenc
 from drnn_runtimes.reference.low_precision import graph_weights, rounding_product
 
 _SAMPLES = 8  # of each sequence: an estimate from n of them is k times too small with a chance of about (n/k**2)**(n/2)
-_FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
+FEWER, _ROWS = 4, 64  # where many sequences are samples of each other
 _EXACT = 4.0  # spacings
 _LINEAR = 2.0**-10  # of the signal; smaller errors grow in proportion
 _FINER = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
 _SHARED = 1 << 22  # outputs of all steps: cases with more of them are large enough to be computed one by one
 _BESIDE = 3.0  # its neighbours are two spacings of 1 apart: what it is added to and taken from is off by up to one
-_FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
+FACTORS = 61  # that take turns; a prime, so that an operation meets all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _noises(
     if not cases:
         return []
     kept = [_different(inputs) if state is None else np.arange(len(inputs)) for inputs in cases]
-    sampled = [np.tile(rows, min(_SAMPLES, max(_FEWER, _ROWS // len(rows)))) for rows in kept]
+    sampled = [np.tile(rows, min(_SAMPLES, max(FEWER, _ROWS // len(rows)))) for rows in kept]
     product, jitter = _arithmetic(spec, list(map(len, sampled)), precision)
     with np.errstate(over="ignore", invalid="ignore"):
         sampled_run = run_reference(
@@ -259,8 +259,7 @@ class _Jitter:
         largest: float = math.inf,
         kind: type[np.floating[Any]] = np.float32,
     ) -> None:
-        widest = max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
-        of_cases = [_factors(count, widest, spacing, kind) for count in rows]
+        of_cases = [_factors(count, widest(spec), spacing, kind) for count in rows]
         factors = [np.concatenate(turn) if len(turn) > 1 else turn[0] for turn in zip(*of_cases, strict=True)]
         self._turns, self._largest = itertools.cycle(factors), largest
         self._beside = kind(_BESIDE * spacing / np.finfo(kind).eps)
@@ -280,11 +279,20 @@ class _Jitter:
         return jittered
 
 
+def widest(spec: ModelSpec) -> int:
+    """The most numbers that are rounded at once, of a row.
+
+    Args:
+        spec: The network.
+    """
+    return max(*spec.layer_inputs(), *spec.hidden, spec.hidden[-1] * spec.window, spec.head.outputs)
+
+
 def _factors(rows: int, width: int, spacing: float, kind: type[np.floating[Any]]) -> Iterator[Array]:
     random = np.random.default_rng(0)  # the same network has the same golden data
     every = np.where(np.arange(rows) < rows // 2, 1.0, -1.0)[:, None]
     kept = every + random.uniform(-1.0, 1.0, (rows, width))
-    for _ in range(_FACTORS):
+    for _ in range(FACTORS):
         yield (1.0 + spacing * (kept + random.uniform(-1.0, 1.0, (rows, width)))).astype(kind)
 
 

@@ -115,8 +115,6 @@ class StreamState:
             names = about["lines"]
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError("its lines are no names")
-            if len(set(names)) < len(names):
-                raise ValueError("two of its lines have the same name")
             lines = {name: arrays[f"line_{name}"] for name in names}
             state = cls(about["model"], about["steps"], arrays["waiting"], lines)
             state.check()

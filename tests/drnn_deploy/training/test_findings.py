@@ -57,6 +57,8 @@ def test_a_margin_above_what_is_nearly_perfect_is_no_fault_of_the_network() -> N
     results = {"one": [0.98], "two": [0.93]}
     reason = judge(Claim("Better.", ("one",), than="two", by=0.15), "accuracy", results, {}, "{:.2f}").reason
     assert reason == "one 0.98, two 0.93; the bar is 1.08, which no network can reach"
+    spoken = judge(Claim("Better.", ("one",), than="two", by=0.15), "recording_accuracy", results, {}, "{:.2f}").reason
+    assert spoken == reason
     less = judge(Claim("Better.", ("one",), than="two", by=0.07), "accuracy", results, {}, "{:.2f}").reason
     assert less.endswith("the bar is 1.00")
     bits = {"one": [1.5], "two": [1.6]}
